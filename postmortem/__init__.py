@@ -1,0 +1,23 @@
+"""postmortem: what failed in a training run, when, why, what to change, and where to restart.
+
+`import postmortem` is cheap; everything heavy is imported when it is used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from postmortem.model.diagnosis import Diagnosis as Diagnosis
+    from postmortem.pipeline import analyze as analyze
+
+__version__ = "0.1.0"
+__all__ = ["Diagnosis", "__version__", "analyze"]
+
+_HOME = {"analyze": "postmortem.pipeline", "Diagnosis": "postmortem.model.diagnosis"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'postmortem' has no attribute {name!r}")

@@ -1,0 +1,58 @@
+"""Sentences as data: an English template and its values, rendered late.
+
+A report can so be rendered in another language, and nothing that came from an input is ever part of a template.
+"""
+
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+Value = str | int | float | bool | None
+
+_FORMATTER = string.Formatter()
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence (or title) of a report.
+
+    `template` is a literal of this package with `{name:format}` fields; `values` fill them. A value that does not fit
+    its format (a NaN for an integer format, None for a number) is shown as Python prints it, never raised about.
+    """
+
+    template: str
+    values: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __str__(self) -> str:
+        return render(self.template, self.values)
+
+    def __hash__(self) -> int:
+        return hash((self.template, tuple(sorted(self.values.items(), key=lambda kv: kv[0]))))
+
+
+def say(template: str, /, **values: Value) -> Sentence:
+    """Make a sentence: `say("{n} layers", n=3)`. `template` must be a literal, never a text from an input."""
+    return Sentence(template, MappingProxyType(values))
+
+
+def fields(template: str) -> Iterator[str]:
+    """Names of the fields of a template."""
+    for _, name, _, _ in _FORMATTER.parse(template):
+        if name:
+            yield name
+
+
+def render(template: str, values: Mapping[str, Value]) -> str:
+    """Fill `template`. Only plain names are fields: attribute and index access of `str.format` is not interpreted."""
+    parts: list[str] = []
+    for literal, name, spec, _ in _FORMATTER.parse(template):
+        parts.append(literal)
+        if name is None:
+            continue
+        value = values.get(name)
+        try:
+            parts.append(format(value, spec or ""))
+        except (ValueError, TypeError):
+            parts.append(str(value))
+    return "".join(parts)
