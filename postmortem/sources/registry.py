@@ -1,0 +1,34 @@
+"""All readers, in the order in which they are asked. The first that claims a file reads it."""
+
+from functools import cache
+from importlib import import_module
+
+from postmortem.sources.reader import Reader
+
+# module: attribute. Imported when a run is read; readers of heavy formats import their library when they read.
+_MODULES = (
+    "postmortem.sources.checkpoints.safetensors",
+    "postmortem.sources.checkpoints.keras_zip",
+    "postmortem.sources.checkpoints.keras_h5",
+    "postmortem.sources.checkpoints.npz",
+    "postmortem.sources.checkpoints.dcp",
+    "postmortem.sources.checkpoints.torch_zip",
+    "postmortem.sources.logs.tfevents",
+    "postmortem.sources.logs.wandb",
+    "postmortem.sources.logs.mlflow",
+    "postmortem.sources.logs.trainer_state",
+    "postmortem.sources.logs.jsonl",
+    "postmortem.sources.logs.csv",
+    "postmortem.sources.config",
+    "postmortem.sources.logs.text",
+)
+
+
+@cache
+def readers() -> tuple[Reader, ...]:
+    """Every reader."""
+    out: list[Reader] = []
+    for path in _MODULES:
+        module = import_module(path)
+        out.extend(getattr(module, "READERS", None) or (module.READER,))
+    return tuple(out)
