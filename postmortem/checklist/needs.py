@@ -1,0 +1,69 @@
+"""What checks and probes may need, and the one line that would log it next time."""
+
+from functools import cache
+
+from postmortem.check import Evidence, Need, say
+
+
+@cache
+def curve(name: str, points: int = 1) -> Need:
+    """A logged series with at least that many points."""
+    hows = {
+        "train/loss": say("log the training loss of every step (or every 10th), from step 0 on"),
+        "val/loss": say("evaluate on held-out data at least five times during training and log the loss"),
+        "val/accuracy": say("log the validation accuracy beside the validation loss"),
+        "grad_norm": say("log the total gradient norm before clipping: it is what clip_grad_norm_ returns"),
+        "lr": say("log the learning rate that the optimizer really used, at every logged step"),
+        "loss_scale": say("log GradScaler.get_scale() at every logged step"),
+    }
+
+    def met(evidence: Evidence) -> bool:
+        found = evidence.curve(name)
+        return found is not None and found.points >= points
+
+    return Need(name, hows.get(name, say("log {name}", name=name)), met)
+
+
+def _loss_met(evidence: Evidence) -> bool:
+    found = evidence.curve("train/loss") or evidence.curve("val/loss")
+    return found is not None and found.points >= 1
+
+
+LOSS = Need("train/loss", say("log the training loss of every step (or every 10th), from step 0 on"), _loss_met)
+VALIDATION = Need(
+    "val/loss",
+    say("evaluate on held-out data at least five times during training and log the loss"),
+    lambda e: e.gap is not None,
+)
+WEIGHTS = Need("a checkpoint", say("save the weights every few epochs, the initial ones included"), lambda e: e.weights.checkpoints >= 1)
+TWO_CHECKPOINTS = Need("two checkpoints", say("save the weights at least twice, the first time early"), lambda e: e.weights.checkpoints >= 2)
+OPTIMIZER_STATE = Need(
+    "optimizer state in checkpoints",
+    say("save optimizer.state_dict() in each checkpoint"),
+    lambda e: any(c.optimizer is not None for c in e.checkpoints),
+)
+GRADIENTS = Need(
+    "per-layer gradients",
+    say("save the optimizer's state in each checkpoint, or log the gradient norm of each layer"),
+    lambda e: any(c.gradients for c in e.checkpoints),
+)
+CHANCE = Need("the number of classes", say("log the loss of step 0, before any update, and the number of classes"), lambda e: e.chance.loss is not None)
+CONFIG = Need("the configuration", say("save the hyper-parameters beside the log, for example as config.json"), lambda e: len(e.settings) > 0)
+LEARNING_RATE = Need(
+    "lr", say("log the learning rate that the optimizer really used, at every logged step"), lambda e: e.schedule is not None or e.number("learning_rate") is not None
+)
+BATCH_STATISTICS = Need(
+    "input statistics",
+    say("log once per split: mean, standard deviation, minimum, maximum and NaN count of the inputs, and the label histogram"),
+    lambda e: any(name.startswith("data/") for name in e.curves),
+)
+STEP_ZERO = Need(
+    "the loss of step 0",
+    say("log the loss of the very first batch, before any update"),
+    lambda e: (c := e.curve("train/loss")) is not None and c.reduction != "epoch",
+)
+FIRST_BAD_BATCH = Need(
+    "the first non-finite batch",
+    say("stop at the first non-finite loss and print the batch's index and its inputs' minimum and maximum"),
+    lambda e: False,  # noqa: ARG005  no log format carries it yet
+)

@@ -1,0 +1,132 @@
+"""What several checks read off the evidence in the same way. Ratios and comparisons, no thresholds that decide."""
+
+import math
+
+from postmortem.check import Evidence
+from postmortem.model.evidence import CurveStats
+from postmortem.model.run import EventKind
+
+USUAL_RATES = {"adam": 1e-3, "sgd": 0.05}  # what a fresh small model is trained with; the unit of `rate_decades`
+NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
+
+
+def loss_curve(e: Evidence) -> CurveStats | None:
+    """The training loss, else the validation loss."""
+    return e.curve("train/loss") or e.curve("val/loss")
+
+
+def training_curves(e: Evidence) -> tuple[CurveStats, ...]:
+    """Step-wise and epoch-wise training loss, whichever were logged."""
+    return tuple(c for c in (e.curve("train/loss"), e.curve("train/loss.epoch")) if c is not None)
+
+
+def to_chance(e: Evidence, loss: float | None) -> float | None:
+    """loss / chance level: 1 is a model that knows nothing. None when either is unknown."""
+    if loss is None or not e.chance.loss or e.chance.loss <= 0 or math.isnan(loss):
+        return None
+    return loss / e.chance.loss
+
+
+def above_chance(e: Evidence, accuracy: float | None) -> float | None:
+    """(accuracy − 1/C) / (1 − 1/C): 0 is guessing, 1 perfect, below 0 worse than guessing."""
+    base = e.chance.accuracy
+    if accuracy is None or base is None or base >= 1 or math.isnan(accuracy):
+        return None
+    share = accuracy / 100.0 if accuracy > 1.0 else accuracy
+    return (share - base) / (1.0 - base)
+
+
+def skill(e: Evidence, split: str, *, best: bool = False) -> float | None:
+    """Accuracy of a split above chance, at the end or at its best."""
+    c = e.curve(f"{split}/accuracy")
+    if c is None or not c.finite:
+        return None
+    percent = c.highest > 1.5
+    value = c.best if best else c.final
+    return above_chance(e, value / 100.0 if percent else value)
+
+
+def optimizer_name(e: Evidence) -> str:
+    """"adam" (with its kin), "sgd", another name, or ""."""
+    saved = next((c.optimizer.kind for c in reversed(e.checkpoints) if c.optimizer is not None and c.optimizer.kind), "")
+    setting = e.setting("optimizer")
+    name = (saved or (str(setting.value) if setting else "")).lower()
+    if "adam" in name or "lamb" in name:
+        return "adam"
+    if "sgd" in name or "momentum" in name:
+        return "sgd"
+    if not name and e.framework == "transformers":
+        return "adam"
+    return name
+
+
+def learning_rate(e: Evidence) -> float | None:
+    """The learning rate that was meant: the configured one, else the highest that was used for a while."""
+    configured = e.number("learning_rate")
+    if configured is not None:
+        return configured
+    if e.schedule is not None:
+        return e.schedule.peak
+    return next((c.optimizer.learning_rates[0] for c in e.checkpoints if c.optimizer is not None and c.optimizer.learning_rates), None)
+
+
+def used_rate(e: Evidence) -> float | None:
+    """The learning rate that was really used: logged or saved, else configured."""
+    if e.schedule is not None and e.schedule.source != "configured":
+        return e.schedule.peak
+    return learning_rate(e)
+
+
+def rate_decades(e: Evidence) -> float | None:
+    """log10(learning rate / usual) for the optimizer: 0 is usual, +2 a hundred times more. None when either is unknown."""
+    rate, name = used_rate(e), optimizer_name(e)
+    usual = USUAL_RATES.get(name)
+    if rate is None or rate <= 0 or usual is None:
+        return None
+    momentum = e.number("momentum")
+    if name == "sgd" and momentum and momentum > 0.5:
+        usual *= 0.5
+    return math.log10(rate / usual)
+
+
+def clip_norm(e: Evidence) -> float | None:
+    """The configured gradient clip norm; None when none is configured or it is off (0)."""
+    value = e.number("gradient_clip_norm") or e.number("gradient_clip_value")
+    return value if value and value > 0 else None
+
+
+def has_event(e: Evidence, *kinds: EventKind) -> bool:
+    return bool(e.events_of(*kinds))
+
+
+def warned(e: Evidence, about: str) -> bool:
+    """A known warning stands in the log; `about` is the reader's word for it."""
+    return any(ev.data.get("about") == about for ev in e.events_of(EventKind.WARNING))
+
+
+def all_identical(e: Evidence) -> bool:
+    """Nothing moved between checkpoints: bit-identical but for 5 %."""
+    share = e.weights.identical_share
+    return share is not None and share >= 0.95
+
+
+def loss_is_flat(e: Evidence) -> bool:
+    """The training loss is about where it began, or about where a model that knows nothing is."""
+    c = loss_curve(e)
+    if c is None or c.finite < 2:
+        return False
+    level = to_chance(e, c.final)
+    gained = (c.start - c.final) / abs(c.start) if c.start else 0.0
+    return gained < 0.1 or (level is not None and 0.9 < level < 1.2)
+
+
+def validation_level(e: Evidence) -> float | None:
+    """Final validation loss / chance."""
+    c = e.curve("val/loss")
+    return to_chance(e, c.final) if c is not None else None
+
+
+def file_of(e: Evidence, name: str) -> str:
+    """The file that a curve was read from."""
+    series = e.series.get(name)
+    return series.source if series is not None else ""

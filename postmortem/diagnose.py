@@ -1,0 +1,184 @@
+"""Holds a checklist that it is handed against the evidence.
+
+It isolates crashes of checks, weighs clues in log-odds, ranks causes, and folds consequences under their root. It knows no
+failure mode by name.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from postmortem.check import Cause, Check, Cleared, Need, Probe, Sighting, Unknown
+from postmortem.model.diagnosis import CauseVerdict, Clue, Finding, FindingStatus, Fix, NextTime, Onset, Severity, Standing
+from postmortem.model.evidence import Evidence
+from postmortem.model.sentence import Sentence, say
+
+PRESENT = 0.5  # P(mode) from which a sighted symptom is called present
+OFFERED = 0.3  # P(cause | mode) from which a cause's fixes are offered ("possible")
+ABSENT = 0.02  # P(mode) stated when the symptom was looked for and not there
+FEW_FIXES = 6
+
+
+def probability(log_odds: float) -> float:
+    """The logistic function, without overflow."""
+    return 1.0 / (1.0 + math.exp(-log_odds)) if log_odds > -700 else 0.0
+
+
+def diagnose(evidence: Evidence, checklist: Sequence[Check], attempt: int = 0) -> tuple[Finding, ...]:
+    """One finding per check, in the checklist's order, consequences folded under their roots."""
+    return fold([examine(check, evidence, attempt) for check in checklist], checklist)
+
+
+def examine(check: Check, evidence: Evidence, attempt: int = 0) -> Finding:
+    """What one check says. An exception in it becomes a finding with the status `crashed`."""
+    blank = Finding(check.id, check.title, FindingStatus.NOT_MEASURED, None, None, attempt, check.symptom)
+    if check.id in evidence.ignored:
+        return replace(blank, summary=say("Not looked for: the configuration says to ignore it."))
+    missing = [need for need in check.needs if not need.met(evidence)]
+    if missing:
+        return replace(blank, summary=say("Not measured: this needs {log}.", log=missing[0].log))
+    try:
+        return _judge(check, evidence, blank)
+    except Exception as error:
+        return replace(
+            blank,
+            status=FindingStatus.CRASHED,
+            summary=say("This check failed and says nothing: {kind}: {text}", kind=type(error).__name__, text=str(error)[:300]),
+        )
+
+
+def _judge(check: Check, evidence: Evidence, blank: Finding) -> Finding:
+    seen = check.detect(evidence)
+    if isinstance(seen, Cleared):
+        return replace(blank, status=FindingStatus.ABSENT, confidence=ABSENT, summary=seen.why)
+    if isinstance(seen, Unknown):
+        return replace(blank, summary=seen.why)
+    clues, total = weigh(check.probes, evidence, seen, check.prior)
+    confidence = probability(total)
+    onset = Onset(seen.step, evidence.epoch_at(seen.step), seen.visible_from)
+    finding = replace(
+        blank, confidence=confidence, summary=seen.summary, onset=onset, prior=check.prior, clues=clues, severity=seen.severity, show=seen.show,
+        status=FindingStatus.PRESENT if confidence >= PRESENT else FindingStatus.ABSENT,
+    )  # fmt: skip
+    if finding.status == FindingStatus.ABSENT:
+        return finding
+    causes = tuple(sorted((judge_cause(cause, prior, evidence, seen) for cause, prior in check.causes), key=lambda c: -c.confidence))
+    by_hand = {str(s): s for cause in causes[:3] for s in _by_hand(check, cause.cause)}
+    return replace(
+        finding, causes=causes, fixes=_first_fixes(causes), steps_by_hand=tuple(by_hand.values()) + check.by_hand if check.by_hand else tuple(by_hand.values())
+    )
+
+
+def _by_hand(check: Check, cause_id: str) -> Iterable[Sentence]:
+    return next((cause.by_hand for cause, _ in check.causes if cause.id == cause_id), ())
+
+
+def judge_cause(cause: Cause, prior: float, evidence: Evidence, seen: Sighting) -> CauseVerdict:
+    """P(cause | mode) with its clues; its fixes when it is at least possible."""
+    clues, total = weigh(cause.probes, evidence, seen, prior)
+    confidence = probability(total)
+    asked = any(clue.holds is not None for clue in clues)
+    fixes = cause.fixes(evidence, seen) if confidence >= OFFERED else ()
+    return CauseVerdict(cause.id, cause.title, cause.mechanism, standing(confidence, asked), confidence, prior, clues, fixes)
+
+
+def weigh(probes: Sequence[Probe], evidence: Evidence, seen: Sighting, prior: float) -> tuple[tuple[Clue, ...], float]:
+    """The answers of all probes and prior + sum of their weights."""
+    clues = tuple(_answer(p, evidence, seen) for p in probes)
+    return clues, prior + sum(clue.weight for clue in clues)
+
+
+def _answer(p: Probe, evidence: Evidence, seen: Sighting) -> Clue:
+    missing = next((need for need in p.needs if not need.met(evidence)), None)
+    if missing is not None:
+        return Clue(p.claim, None, 0.0, say("not measured: log {log}", log=missing.log))
+    reading = p.ask(evidence, seen)
+    if reading is None:
+        return Clue(p.claim, None, 0.0, say("not measured"))
+    weight = (p.holds if reading.holds else p.fails) * reading.share
+    return Clue(p.claim, reading.holds, weight, reading.detail, reading.source)
+
+
+def standing(confidence: float, asked: bool) -> Standing:  # noqa: FBT001
+    """The word for a probability; "not measured" when no probe could be asked."""
+    if not asked:
+        return Standing.NOT_MEASURED
+    for floor, word in ((0.95, Standing.CONFIRMED), (0.7, Standing.LIKELY), (0.3, Standing.POSSIBLE), (0.05, Standing.UNLIKELY)):
+        if confidence >= floor:
+            return word
+    return Standing.RULED_OUT
+
+
+def _first_fixes(causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
+    """Fixes of the offered causes, most probable cause first, the same change never twice."""
+    out: list[Fix] = []
+    seen: set[object] = set()
+    for fix in (fix for cause in causes if cause.confidence >= OFFERED for fix in cause.fixes):
+        key = (str(fix.title), tuple((c.parameter, c.to) for c in fix.changes))
+        if key not in seen:
+            seen.add(key)
+            out.append(fix)
+    return tuple(out[:FEW_FIXES])
+
+
+# --- one story ------------------------------------------------------------------------------------------------------
+
+
+def fold(findings: Sequence[Finding], checklist: Sequence[Check]) -> tuple[Finding, ...]:
+    """Set `consequence_of` on each present finding that another present one brings about. Edges follow the checklist's
+    order when two modes name each other; a cycle is never made."""
+    edges = {check.id: check.consequences for check in checklist}
+    present = [f for f in findings if f.status == FindingStatus.PRESENT]
+    parent: dict[str, str] = {}
+    for root in present:
+        for other in present:
+            if other.mode in edges.get(root.mode, ()) and other.mode not in parent and not _leads_to(parent, root.mode, other.mode):
+                parent[other.mode] = root.mode
+    return tuple(replace(f, consequence_of=parent.get(f.mode)) if f.status == FindingStatus.PRESENT else f for f in findings)
+
+
+def _leads_to(parent: dict[str, str], start: str, target: str) -> bool:
+    at: str | None = start
+    while at is not None:
+        if at == target:
+            return True
+        at = parent.get(at)
+    return False
+
+
+def root_finding(findings: Sequence[Finding], attempt: int) -> Finding | None:
+    """The unexplained finding that the verdict is about: severity first, then confidence of more than even, then onset."""
+    roots = [f for f in findings if f.status == FindingStatus.PRESENT and f.attempt == attempt and f.consequence_of is None and f.severity]
+    if not roots:
+        return None
+    return min(roots, key=lambda f: (-(f.severity or Severity.MINOR).rank, _onset(f), -(f.confidence or 0.0)))
+
+
+def _onset(finding: Finding) -> float:
+    return finding.onset.step if finding.onset and finding.onset.step is not None else math.inf
+
+
+# --- what to log next time ------------------------------------------------------------------------------------------
+
+
+def next_time(evidence: Evidence, checklist: Sequence[Check], findings: Sequence[Finding]) -> tuple[NextTime, ...]:
+    """What was needed and not there, most useful first: what the verdict's own causes wanted, then other checks."""
+    present = {f.mode for f in findings if f.status == FindingStatus.PRESENT}
+    wanted: dict[str, tuple[Need, dict[str, None], float]] = {}
+
+    def want(need: Need, decides: str, use: float) -> None:
+        _, ids, score = wanted.setdefault(need.log, (need, {}, 0.0))
+        ids[decides] = None
+        wanted[need.log] = (need, ids, score + use)
+
+    for check in checklist:
+        for need in check.needs:
+            if not need.met(evidence):
+                want(need, check.id, 0.3)
+        for cause, _ in check.causes:
+            for p in cause.probes:
+                for need in p.needs:
+                    if not need.met(evidence):
+                        want(need, cause.id, p.holds if check.id in present else 0.01)
+    ranked = sorted(wanted.values(), key=lambda w: -w[2])
+    return tuple(NextTime(need.log, need.how, tuple(ids)) for need, ids, _ in ranked[:8])
