@@ -1,0 +1,573 @@
+"""The inert pickle interpreter: pickle's instructions (protocols 0 to 5) over plain data.
+
+It imports nothing, calls nothing that a pickle names and evaluates nothing. What the C unpickler would call becomes a
+`Record`; a short list of calls is understood (see `rebuild`). Every length is compared with the bytes that are left before
+anything is taken, the memo is a dict (an index of four billion costs one entry), no step recurses, and total work is
+bounded, so that hostile input costs at most a fixed time and memory.
+"""
+
+import pickletools
+import re
+import struct
+
+from postmortem.model.sentence import Sentence, say
+from postmortem.sources.pickles.danger import dangerous, dangerous_attribute
+from postmortem.sources.pickles.rebuild import REBUILD, SET, fill_array, fill_dtype, is_key, storage_of
+from postmortem.sources.pickles.records import (
+    DEFAULT_LIMITS,
+    Array,
+    Limits,
+    Named,
+    NumpyType,
+    OddKey,
+    Omitted,
+    Persistent,
+    Pickled,
+    Record,
+    Storage,
+    pairs_of,
+)
+
+_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg", "UserDict": "collections", "__builtins__": "builtins"}
+_COPYING = frozenset({"collections.OrderedDict", "builtins.dict", "collections.Counter", "collections.defaultdict", "builtins.set", "builtins.frozenset"})
+_LONGEST_NAME = 500  # characters of a global's name
+_MOST_DANGEROUS = 64  # names that a report gets
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[^x])", re.DOTALL)
+_ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\n": b""}
+_GETATTR = "builtins.getattr"
+
+
+class _Halt(Exception):
+    """The machine stops here; the reason becomes the result's `problem`."""
+
+    def __init__(self, reason: Sentence) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+def read_pickle(data: bytes | memoryview, *, limits: Limits = DEFAULT_LIMITS) -> Pickled:
+    """Interpret the pickle at the start of `data` (bytes after its STOP are not looked at). Never raises.
+
+    A damaged or truncated pickle gives what had been built, with the reason in `problem`.
+    """
+    if len(data) > limits.size:
+        data = data[: limits.size]
+    return _Machine(bytes(data), limits).run()
+
+
+class _Machine:
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        self.data = data
+        self.limits = limits
+        self.pos = 0
+        self.stack: list[object] = []
+        self.marks: list[list[object]] = []
+        self.height = 0  # values in `marks`
+        self.memo: dict[int, object] = {}
+        self.work = limits.work
+        self.decoded = 0
+        self.odd_keys = 0
+        self.omitted = 0
+        self.names: dict[tuple[str, str], Named] = {}
+        self.dangerous: dict[str, None] = {}
+        self.getattr_named = False
+        self.getattr_called = False
+        self.storages: list[Storage] = []
+        self.value: object = None
+
+    def run(self) -> Pickled:
+        problem: Sentence | None = None
+        table = [getattr(self, name) for name in _METHODS]
+        data, work = self.data, self.limits.work
+        try:
+            while True:
+                opcode = data[self.pos]
+                self.pos += 1
+                if opcode == _STOP:
+                    self.value = self.stack[-1] if self.stack else None
+                    break
+                work -= 1
+                if not work & 0xFFF:  # every 4,096 instructions
+                    self._check(work)
+                table[opcode]()
+        except _Halt as halt:
+            problem = halt.reason
+        except IndexError:
+            problem = self._why_index()
+        except (MemoryError, RecursionError, ValueError, TypeError, KeyError, OverflowError, struct.error):
+            problem = say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos)
+        if problem is not None:
+            self._fold()
+        if self.getattr_named and not self.getattr_called:
+            self.dangerous[_GETATTR] = None
+        return Pickled(self.value, problem, tuple(self.dangerous)[:_MOST_DANGEROUS], self.pos, self.odd_keys, self.omitted, tuple(self.storages))
+
+    # -- bounds ------------------------------------------------------------------------------------------------------
+
+    def _check(self, work: int) -> None:
+        if work - (self.limits.work - self.work) <= 0:
+            raise _Halt(say("the pickle has more than {limit:,} instructions; the rest was not read", limit=self.limits.work))
+        if self.height + len(self.stack) + len(self.marks) > self.limits.stack:
+            raise _Halt(say("the pickle stacks more than {limit:,} values; the rest was not read", limit=self.limits.stack))
+        if len(self.memo) > self.limits.memo:
+            raise _Halt(say("the pickle remembers more than {limit:,} values; the rest was not read", limit=self.limits.memo))
+
+    def _charge(self, items: int, decoded: int = 0) -> None:
+        """Pay for work that one instruction can repeat without paying bytes."""
+        self.work -= items
+        self.decoded += decoded
+        if self.work <= 0 or self.decoded > self.limits.decoded:
+            raise _Halt(say("the pickle expands to far more than its size; the rest was not read"))
+
+    def _take(self, n: int) -> bytes:
+        if n > len(self.data) - self.pos or n < 0:
+            raise _Halt(self._cut())
+        start = self.pos
+        self.pos = start + n
+        return self.data[start : start + n]
+
+    def _line(self, longest: int = 1 << 20) -> bytes:
+        end = self.data.find(b"\n", self.pos, self.pos + longest + 1)
+        if end < 0:
+            raise _Halt(self._cut())
+        line = self.data[self.pos : end]
+        self.pos = end + 1
+        return line
+
+    def _cut(self) -> Sentence:
+        return say("the pickle ends in the middle of an instruction, at byte {at}", at=len(self.data))
+
+    def _why_index(self) -> Sentence:
+        if self.pos >= len(self.data):
+            return say("the pickle ends before its end marker, at byte {at}", at=len(self.data))
+        return say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos)
+
+    def _fold(self) -> None:
+        """Put what is still on the stack into the containers that were waiting for it, innermost first."""
+        frames = [*self.marks, self.stack]
+        loose: list[object] = []
+        while frames:
+            stack = frames.pop() + loose
+            while len(stack) > 1:
+                top, below = stack[-1], stack[-2]
+                if len(stack) > 2 and is_key(below) and isinstance(stack[-3], dict):
+                    stack[-3][below] = top
+                    del stack[-2:]
+                elif isinstance(below, list):
+                    below.append(stack.pop())
+                elif isinstance(below, dict) and isinstance(top, str | int):
+                    stack.pop()  # a key without its value
+                elif frames and frames[-1] and isinstance(frames[-1][-1], dict | list):
+                    break  # the items of a batch: they go to the container below the mark
+                else:
+                    stack.pop()
+            loose = []
+            if not frames:
+                self.value = stack[0] if stack else None
+            elif frames[-1] and isinstance(frames[-1][-1], dict):
+                self._set(frames[-1][-1], stack)
+            elif frames[-1] and isinstance(frames[-1][-1], list):
+                frames[-1][-1].extend(stack)
+            elif stack and frames[-1]:
+                loose = []  # arguments of a call that was never made
+            else:
+                loose = stack
+
+    # -- the stack ---------------------------------------------------------------------------------------------------
+
+    def _pop_mark(self) -> list[object]:
+        items = self.stack
+        self.stack = self.marks.pop()
+        self.height -= len(self.stack)
+        return items
+
+    def op_mark(self) -> None:
+        self.marks.append(self.stack)
+        self.height += len(self.stack)
+        self.stack = []
+
+    def op_pop(self) -> None:
+        if self.stack:
+            del self.stack[-1]
+        else:
+            self._pop_mark()
+
+    def op_pop_mark(self) -> None:
+        self._pop_mark()
+
+    def op_dup(self) -> None:
+        self.stack.append(self.stack[-1])
+
+    # -- numbers, text, bytes ----------------------------------------------------------------------------------------
+
+    def op_none(self) -> None:
+        self.stack.append(None)
+
+    def op_newtrue(self) -> None:
+        self.stack.append(True)
+
+    def op_newfalse(self) -> None:
+        self.stack.append(False)
+
+    def op_int(self) -> None:
+        line = self._line()
+        self.stack.append(line == b"01" if line in (b"00", b"01") else self._decimal(line))
+
+    def op_long(self) -> None:
+        self.stack.append(self._decimal(self._line().rstrip(b"L")))
+
+    def _decimal(self, line: bytes) -> object:
+        if len(line) > self.limits.digits * 2:
+            return self._omit("integer")
+        return int(line)
+
+    def _omit(self, what: str) -> Omitted:
+        self.omitted += 1
+        return Omitted(what)
+
+    def op_binint(self) -> None:
+        self.stack.append(_I32.unpack(self._take(4))[0])
+
+    def op_binint1(self) -> None:
+        self.stack.append(self.data[self.pos])
+        self.pos += 1
+
+    def op_binint2(self) -> None:
+        self.stack.append(_U16.unpack(self._take(2))[0])
+
+    def op_long1(self) -> None:
+        self._long(self._take(1)[0])
+
+    def op_long4(self) -> None:
+        self._long(_I32.unpack(self._take(4))[0])
+
+    def _long(self, n: int) -> None:
+        data = self._take(n)
+        self.stack.append(int.from_bytes(data, "little", signed=True) if n <= self.limits.digits else self._omit("integer"))
+
+    def op_float(self) -> None:
+        self.stack.append(float(self._line(longest=100)))
+
+    def op_binfloat(self) -> None:
+        self.stack.append(_F64.unpack(self._take(8))[0])
+
+    def op_string(self) -> None:
+        line = self._line(longest=self.limits.size).strip()
+        if len(line) > 1 and line[:1] in (b"'", b'"') and line[-1:] == line[:1]:
+            line = line[1:-1]
+        self.stack.append(_python_2_text(_ESCAPE.sub(_unescape, line)))
+
+    def op_binstring(self) -> None:
+        self.stack.append(_python_2_text(self._take(_I32.unpack(self._take(4))[0])))
+
+    def op_short_binstring(self) -> None:
+        self.stack.append(_python_2_text(self._take(self._take(1)[0])))
+
+    def op_unicode(self) -> None:
+        self.stack.append(self._line(longest=self.limits.size).decode("raw-unicode-escape", "replace"))
+
+    def _text(self, n: int) -> None:
+        self.stack.append(self._take(n).decode("utf-8", "surrogatepass" if n < 1000 else "replace"))
+
+    def op_short_binunicode(self) -> None:
+        self._text(self._take(1)[0])
+
+    def op_binunicode(self) -> None:
+        self._text(_U32.unpack(self._take(4))[0])
+
+    def op_binunicode8(self) -> None:
+        self._text(_U64.unpack(self._take(8))[0])
+
+    def op_short_binbytes(self) -> None:
+        self.stack.append(self._take(self._take(1)[0]))
+
+    def op_binbytes(self) -> None:
+        self.stack.append(self._take(_U32.unpack(self._take(4))[0]))
+
+    def op_binbytes8(self) -> None:
+        self.stack.append(self._take(_U64.unpack(self._take(8))[0]))
+
+    op_bytearray8 = op_binbytes8
+
+    def op_next_buffer(self) -> None:
+        self.stack.append(self._omit("buffer"))
+
+    def op_readonly_buffer(self) -> None:
+        pass
+
+    def op_proto(self) -> None:
+        self._take(1)  # newer protocols are read as far as their instructions are known
+
+    def op_frame(self) -> None:
+        self._take(8)  # framing helps readers of streams; every length is checked on its own
+
+    # -- containers --------------------------------------------------------------------------------------------------
+
+    def op_empty_list(self) -> None:
+        self.stack.append([])
+
+    def op_empty_dict(self) -> None:
+        self.stack.append({})
+
+    def op_empty_tuple(self) -> None:
+        self.stack.append(())
+
+    def op_empty_set(self) -> None:
+        self.stack.append(Record(SET))
+
+    def op_list(self) -> None:
+        items = self._pop_mark()
+        self.stack.append(items)
+
+    def op_tuple(self) -> None:
+        items = self._pop_mark()
+        self.stack.append(tuple(items))
+
+    def op_tuple1(self) -> None:
+        self.stack[-1] = (self.stack[-1],)
+
+    def op_tuple2(self) -> None:
+        b, a = self.stack.pop(), self.stack.pop()
+        self.stack.append((a, b))
+
+    def op_tuple3(self) -> None:
+        c, b, a = self.stack.pop(), self.stack.pop(), self.stack.pop()
+        self.stack.append((a, b, c))
+
+    def op_dict(self) -> None:
+        target: dict[object, object] = {}
+        self._set(target, self._pop_mark())
+        self.stack.append(target)
+
+    def op_frozenset(self) -> None:
+        record = Record(SET)
+        record.items = self._pop_mark()
+        self.stack.append(record)
+
+    def op_append(self) -> None:
+        value = self.stack.pop()
+        self._extend(self.stack[-1], [value])
+
+    def op_appends(self) -> None:
+        items = self._pop_mark()
+        self._extend(self.stack[-1], items)
+
+    op_additems = op_appends
+
+    def op_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set(self.stack[-1], [key, value])
+
+    def op_setitems(self) -> None:
+        items = self._pop_mark()
+        self._set(self.stack[-1], items)
+
+    def _extend(self, target: object, items: list[object]) -> None:
+        if type(target) is list:
+            target.extend(items)
+        elif type(target) is Record:
+            if target.items is None:
+                target.items = []
+            target.items.extend(items)
+
+    def _set(self, target: object, flat: list[object]) -> None:
+        if type(target) is Record:
+            if target.pairs is None:
+                target.pairs = {}
+            target = target.pairs
+        if type(target) is not dict:
+            return
+        for key, value in pairs_of(flat):
+            if type(key) is str or is_key(key):
+                target[key] = value
+            else:
+                self.odd_keys += 1
+                target[OddKey(key)] = value
+
+    # -- the memo ----------------------------------------------------------------------------------------------------
+
+    def op_put(self) -> None:
+        self.memo[int(self._line(longest=20))] = self.stack[-1]
+
+    def op_binput(self) -> None:
+        self.memo[self.data[self.pos]] = self.stack[-1]
+        self.pos += 1
+
+    def op_long_binput(self) -> None:
+        self.memo[_U32.unpack(self._take(4))[0]] = self.stack[-1]
+
+    def op_memoize(self) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def op_get(self) -> None:
+        self.stack.append(self.memo[int(self._line(longest=20))])
+
+    def op_binget(self) -> None:
+        self.stack.append(self.memo[self.data[self.pos]])
+        self.pos += 1
+
+    def op_long_binget(self) -> None:
+        self.stack.append(self.memo[_U32.unpack(self._take(4))[0]])
+
+    # -- globals and calls -------------------------------------------------------------------------------------------
+
+    def _named(self, module: str, name: str) -> Named:
+        key = (module, name)
+        known = self.names.get(key)
+        if known is None:
+            if len(module) + len(name) > _LONGEST_NAME:
+                module, name = module[:_LONGEST_NAME], name[:_LONGEST_NAME]
+            known = self.names[key] = Named(_PYTHON_2.get(module, module), name)
+            if known.full == _GETATTR:
+                self.getattr_named = True
+            elif dangerous(known.module, known.name):
+                self.dangerous[known.full] = None
+        return known
+
+    def op_global(self) -> None:
+        module, name = self._line(), self._line()
+        self.stack.append(self._named(module.decode("utf-8", "replace"), name.decode("utf-8", "replace")))
+
+    def op_stack_global(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise _Halt(say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos))
+        self.stack.append(self._named(module, name))
+
+    def _extension(self, code: int) -> None:
+        self.stack.append(self._named("copyreg.extension", str(code)))
+
+    def op_ext1(self) -> None:
+        self._extension(self._take(1)[0])
+
+    def op_ext2(self) -> None:
+        self._extension(_U16.unpack(self._take(2))[0])
+
+    def op_ext4(self) -> None:
+        self._extension(_I32.unpack(self._take(4))[0])
+
+    def op_persid(self) -> None:
+        self.stack.append(Persistent(self._line().decode("utf-8", "replace")))
+
+    def op_binpersid(self) -> None:
+        id_ = self.stack.pop()
+        storage = storage_of(id_)
+        if storage is not None:
+            self.storages.append(storage)
+        self.stack.append(storage or Persistent(id_))
+
+    def op_reduce(self) -> None:
+        args = self.stack.pop()
+        self.stack[-1] = self._call(self.stack[-1], args)
+
+    op_newobj = op_reduce
+
+    def op_newobj_ex(self) -> None:
+        kwargs, args = self.stack.pop(), self.stack.pop()
+        self.stack[-1] = self._call(self.stack[-1], args, kwargs)
+
+    def op_obj(self) -> None:
+        callable_, *args = self._pop_mark()
+        self.stack.append(self._call(callable_, tuple(args)))
+
+    def op_inst(self) -> None:
+        self.op_global()
+        named = self.stack.pop()
+        self.stack.append(self._call(named, tuple(self._pop_mark())))
+
+    def op_build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        kind = type(target)
+        if kind is Record:
+            _build(target, state)  # type: ignore[arg-type]
+        elif kind is Array:
+            fill_array(target, state)  # type: ignore[arg-type]
+        elif kind is NumpyType:
+            fill_dtype(target, state)  # type: ignore[arg-type]
+
+    def _call(self, callable_: object, args: object, kwargs: object = None) -> object:
+        if type(callable_) is not Named or type(args) is not tuple:
+            return Record(callable_, args, kwargs)
+        full = callable_.full
+        if full in ("copyreg.__newobj__", "copyreg.__newobj_ex__", "copyreg._reconstructor") and args:
+            return self._copyreg(full, args)
+        if full == _GETATTR:
+            self.getattr_called = True
+            if len(args) < 2 or dangerous_attribute(args[1]) or (isinstance(args[0], Named) and dangerous(args[0].module, args[0].name)):
+                self.dangerous[_GETATTR] = None
+        elif full == "_codecs.encode":
+            return self._encoded(callable_, args)
+        rebuild = REBUILD.get(full)
+        if rebuild is not None and not kwargs:
+            if full in _COPYING and args and isinstance(args[-1], list | tuple):
+                self._charge(len(args[-1]))
+            try:
+                value = rebuild(args)
+            except (IndexError, ValueError, TypeError, AttributeError, OverflowError, struct.error):
+                value = NotImplemented
+            if value is not NotImplemented:
+                return value
+        return Record(callable_, args, kwargs)
+
+    def _copyreg(self, full: str, args: tuple[object, ...]) -> object:
+        """Objects of protocols 0 and 1, and classes with `__new__` arguments."""
+        if full == "copyreg.__newobj__":
+            if type(args[0]) is Named and args[0].full in ("copyreg.__newobj__", "copyreg.__newobj_ex__", "copyreg._reconstructor"):
+                return Record(args[0], args[1:])
+            return self._call(args[0], args[1:])
+        if full == "copyreg.__newobj_ex__":
+            return Record(args[0], args[1] if len(args) > 1 else (), args[2] if len(args) > 2 else None)
+        record = Record(args[0])
+        content = args[2] if len(args) > 2 else None
+        if isinstance(content, dict):
+            record.pairs = content
+        elif isinstance(content, list):
+            record.items = content
+        elif content is not None:
+            record.args = (content,)
+        return record
+
+    def _encoded(self, callable_: Named, args: tuple[object, ...]) -> object:
+        """`_codecs.encode(text, "latin1")`: bytes in protocols below 3."""
+        if not isinstance(args[0], str) or len(args) < 2 or args[1] not in ("latin1", "latin-1"):
+            return Record(callable_, args)
+        self._charge(0, len(args[0]))
+        return args[0].encode("latin-1", "replace")
+
+    def op_unknown(self) -> None:
+        raise _Halt(say("the pickle holds an unknown instruction, {code:#04x}, at byte {at}", code=self.data[self.pos - 1], at=self.pos - 1))
+
+
+def _build(record: Record, state: object) -> None:
+    """BUILD: a dict, or (dict, slots); several of them add up."""
+    if isinstance(record.state, dict) and isinstance(state, dict):
+        record.state = {**record.state, **state} if len(record.state) < 64 else state
+    else:
+        record.state = state
+
+
+def _python_2_text(data: bytes) -> str:
+    """Python 2's `str`: text or bytes, nobody knows; latin-1 keeps every byte."""
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    what = match[1]
+    if what[:1] == b"x":
+        return bytes([int(what[1:], 16)])
+    if what.isdigit():
+        return bytes([int(what, 8) & 0xFF])
+    return _ESCAPES.get(what, what)
+
+
+_I32, _U16, _U32, _U64, _F64 = struct.Struct("<i"), struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q"), struct.Struct(">d")
+_STOP = ord(".")
+# Method name by opcode; `unknown` where pickle defines none.
+_METHODS: list[str] = ["op_unknown"] * 256
+for _info in pickletools.opcodes:
+    if _info.code != ".":  # STOP is handled by the loop itself
+        _METHODS[ord(_info.code)] = f"op_{_info.name.lower()}"
