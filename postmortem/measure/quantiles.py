@@ -1,0 +1,57 @@
+"""Float32 keys: the top 16 bits of a float32 are a logarithmic histogram key (sign, 8 bits exponent, 7 bits mantissa).
+
+A bin spans at most 2⁻⁷ of its value, so its midpoint is within 2⁻⁸ (relative) of every value in it. Display histograms
+are cut at key boundaries, so they are the same whether they were made from values or from counted keys.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.model.evidence import Histogram
+
+QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+DISPLAY_BINS = 60  # at most; two more where rounding needs them
+OCTAVES = 12  # below the largest magnitude that a display histogram resolves; smaller values share the bin about zero
+_PER_OCTAVE = 128  # keys per factor of two
+
+Ints = npt.NDArray[np.int64]
+
+
+def ranks(count: int) -> Ints:
+    """0-based ranks of `QUANTILES` among `count` sorted values: the smallest value with at least that share at or below it."""
+    return np.maximum(np.ceil(np.array(QUANTILES) * count - 1e-9).astype(np.int64) - 1, 0)
+
+
+def signed_keys(values: npt.NDArray[np.float32]) -> Ints:
+    """Signed magnitude keys of finite float32 values: monotone in the value, 0 for what is nearest to zero."""
+    bits = values.view(np.uint32) >> np.uint32(16)
+    magnitude = (bits & np.uint32(0x7FFF)).astype(np.int64)
+    return np.where(bits & np.uint32(0x8000), -magnitude, magnitude)
+
+
+def key_floor(key: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The magnitude at which the bin of a magnitude key starts."""
+    return (key.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+
+
+def display(keys: Ints, counts: npt.NDArray[np.float64] | None = None) -> Histogram:
+    """A signed, logarithmic histogram of values (their signed keys, with a count for each, 1 when None)."""
+    if not len(keys):
+        return Histogram((), ())
+    largest = int(np.abs(keys).max())
+    floor = max(largest - OCTAVES * _PER_OCTAVE, 0)
+    folded = np.sign(keys) * np.maximum(np.abs(keys) - floor, 0)
+    low, high = int(folded.min()), int(folded.max())
+    width = -(-(high - low + 1) // DISPLAY_BINS)
+    start = low // width * width  # multiples of the width, so zero starts a bin
+    bins = (high - start) // width + 1
+    made = np.bincount((folded - start) // width, counts, minlength=bins)
+    bounds = start + width * np.arange(bins + 1)
+    return Histogram(tuple(_edge(int(b), floor) for b in bounds), tuple(int(c) for c in made))
+
+
+def _edge(bound: int, floor: int) -> float:
+    """The value at which the bin of the folded key `bound` starts: bin 0 is symmetric about zero, negative bins start at their larger magnitude."""
+    magnitude = (bound if bound > 0 else 1 - bound) + floor
+    value = float(key_floor(np.array([min(magnitude, 0x7F7F)]))[0]) if magnitude < 0x7F80 else float(np.finfo(np.float32).max)
+    return value if bound > 0 else -value

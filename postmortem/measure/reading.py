@@ -1,0 +1,204 @@
+"""Reading tensors: bytes from where a `TensorRef` says they are, block by block, through one reused buffer.
+
+Nothing is mapped (a file that shrinks under a map kills the process) and nothing is held but one block. Numbers come out
+in the element type of the file (`storage`): bfloat16 as uint16, float8 as uint8, complex as pairs of floats.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.model.run import TensorRef
+
+Raw = npt.NDArray[np.generic]
+
+BLOCK_BYTES = 1 << 20  # a block stays in the second-level cache while it is counted
+SPAN_BYTES = 64 << 20  # most bytes held at once to gather a tensor that does not lie in C order
+OPEN_FILES = 32
+
+_STORAGE = {
+    "bfloat16": "<u2", "float8_e4m3fn": "u1", "float8_e5m2": "u1", "float8_e4m3fnuz": "u1", "float8_e5m2fnuz": "u1", "float8_e8m0fnu": "u1",
+    "quint8": "u1", "qint8": "i1", "qint32": "<i4", "half": "<f2", "float": "<f4", "double": "<f8", "long": "<i8", "int": "<i4", "short": "<i2",
+    "byte": "u1", "char": "i1",
+}  # fmt: skip
+
+
+class NotWholeError(Exception):
+    """A tensor whose bytes are not all there, or of a type that has no numbers. Stays inside `measure`."""
+
+
+def storage(dtype: str) -> np.dtype[np.generic]:
+    """The numpy type in which elements of `dtype` lie in a file. Raises `NotWholeError` for a type that holds no numbers."""
+    try:
+        found: np.dtype[np.generic] = np.dtype(_STORAGE.get(dtype, dtype))
+    except (TypeError, ValueError) as error:
+        raise NotWholeError(f"unknown element type {dtype!r}") from error
+    if found.kind not in "fiubc" or not found.itemsize:
+        raise NotWholeError(f"no numbers in {dtype!r}")
+    return found if found.byteorder != "=" else found.newbyteorder("<")
+
+
+def contiguous(ref: TensorRef) -> bool:
+    """The elements lie one after the other in C order."""
+    expected = 1
+    for size, stride in zip(reversed(ref.shape), reversed(ref.strides), strict=False):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+class TensorFiles:
+    """The open files of one run, and the buffer that all its tensors go through. A context manager; one per thread."""
+
+    def __init__(self, root: Path, block_bytes: int = BLOCK_BYTES) -> None:
+        self.root = root
+        self.block_bytes = block_bytes
+        self._open: dict[str, int] = {}
+        self._buffers: list[memoryview] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def blocks(self, ref: TensorRef, slot: int = 0) -> Iterator[Raw]:
+        """The elements of a tensor, in C order, as 1-D arrays of at most `block_bytes`.
+
+        An array is valid until the next one is asked for: all share buffer number `slot`. Two tensors are read side by
+        side through two slots. Raises `NotWholeError` as soon as bytes are missing.
+        """
+        if ref.pieces:
+            for piece in ref.pieces:
+                yield from self.blocks(piece, slot)
+            return
+        kind = storage(ref.dtype)
+        if not ref.count:
+            return
+        if ref.inline is not None:
+            yield from self._of_bytes(ref, kind)
+        elif contiguous(ref):
+            yield from self._in_order(ref, kind, slot)
+        else:
+            yield from self._gathered(ref, kind)
+
+    def whole(self, ref: TensorRef) -> Raw:
+        """All elements as one 1-D array of its own, C order. For tensors that are small."""
+        parts = [np.array(block) for block in self.blocks(ref)]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.empty(0, storage(ref.dtype if not ref.pieces else ref.pieces[0].dtype))
+
+    def _of_bytes(self, ref: TensorRef, kind: np.dtype[np.generic]) -> Iterator[Raw]:
+        data = ref.inline or b""
+        if len(data) < ref.count * kind.itemsize:
+            raise NotWholeError(f"{ref.name}: {len(data)} of {ref.count * kind.itemsize} bytes")
+        values = np.frombuffer(data, kind, ref.count)
+        step = max(1, self.block_bytes // kind.itemsize)
+        for start in range(0, ref.count, step):
+            yield values[start : start + step]
+
+    def _in_order(self, ref: TensorRef, kind: np.dtype[np.generic], slot: int) -> Iterator[Raw]:
+        descriptor = self._descriptor(ref.file)
+        total = ref.count * kind.itemsize
+        if os.fstat(descriptor).st_size < ref.offset + total:
+            raise NotWholeError(f"{ref.name}: the file ends before its last byte")
+        buffer = self._buffer(slot)
+        size = self.block_bytes // kind.itemsize * kind.itemsize
+        for start in range(0, total, size):
+            length = min(size, total - start)
+            view = buffer[:length]
+            _fill(descriptor, view, ref.offset + start, ref.name)
+            yield np.frombuffer(view, kind)
+
+    def _gathered(self, ref: TensorRef, kind: np.dtype[np.generic]) -> Iterator[Raw]:
+        """Elements that lie in another order. C order where the span fits `SPAN_BYTES`, else the order of the file."""
+        if len(ref.strides) != len(ref.shape) or min(ref.strides, default=0) < 0:
+            raise NotWholeError(f"{ref.name}: strides {ref.strides} do not fit the shape {ref.shape}")
+        descriptor = self._descriptor(ref.file)
+        layout = tuple((size, stride) for size, stride in zip(ref.shape, ref.strides, strict=True) if size != 1)
+        if os.fstat(descriptor).st_size < ref.offset + _span(layout) * kind.itemsize:
+            raise NotWholeError(f"{ref.name}: the file ends before its last byte")
+        if _span(layout) * kind.itemsize > SPAN_BYTES:
+            layout = tuple(sorted(layout, key=lambda axis: -axis[1]))
+        yield from self._strided(descriptor, ref.offset, layout, kind, ref.name)
+
+    def _strided(self, descriptor: int, offset: int, layout: tuple[tuple[int, int], ...], kind: np.dtype[np.generic], name: str) -> Iterator[Raw]:
+        span = _span(layout)
+        if span * kind.itemsize > SPAN_BYTES:
+            (size, stride), rest = layout[0], layout[1:]
+            room = max(1, (SPAN_BYTES // kind.itemsize - _span(rest)) // max(stride, 1))
+            for start in range(0, size, room):
+                part = min(room, size - start)
+                inner = ((part, stride), *rest) if part > 1 else rest
+                yield from self._strided(descriptor, offset + start * stride * kind.itemsize, inner, kind, name)
+            return
+        data = memoryview(bytearray(span * kind.itemsize))
+        _fill(descriptor, data, offset, name)
+        flat = np.frombuffer(data, kind)
+        shaped = np.lib.stride_tricks.as_strided(flat, tuple(n for n, _ in layout), tuple(s * kind.itemsize for _, s in layout), writeable=False)
+        yield from _cut(shaped, max(1, self.block_bytes // kind.itemsize))
+
+    def _buffer(self, slot: int) -> memoryview:
+        while len(self._buffers) <= slot:
+            self._buffers.append(memoryview(bytearray(self.block_bytes)))
+        return self._buffers[slot]
+
+    def _descriptor(self, file: str) -> int:
+        descriptor = self._open.get(file)
+        if descriptor is not None:
+            return descriptor
+        if len(self._open) >= OPEN_FILES:
+            os.close(self._open.pop(next(iter(self._open))))
+        try:
+            descriptor = os.open(
+                self.root / file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            )
+        except OSError as error:
+            raise NotWholeError(f"{file} cannot be opened: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise NotWholeError(f"{file} is no regular file")
+        self._open[file] = descriptor
+        return descriptor
+
+
+def _span(layout: tuple[tuple[int, int], ...]) -> int:
+    """Elements between the first and the last one of a strided layout, both included."""
+    return 1 + sum((size - 1) * stride for size, stride in layout)
+
+
+def _cut(shaped: Raw, most: int) -> Iterator[Raw]:
+    """C-order pieces of at most `most` elements, each a contiguous copy."""
+    if shaped.size <= most:
+        yield np.ascontiguousarray(shaped).reshape(-1)
+        return
+    inner = shaped.size // shaped.shape[0]
+    if inner > most:
+        for part in shaped:
+            yield from _cut(part, most)
+        return
+    rows = most // inner
+    for start in range(0, shaped.shape[0], rows):
+        yield np.ascontiguousarray(shaped[start : start + rows]).reshape(-1)
+
+
+def _fill(descriptor: int, view: memoryview, offset: int, name: str) -> None:
+    done = 0
+    while done < len(view):
+        try:
+            got = os.preadv(descriptor, [view[done:]], offset + done)
+        except OSError as error:
+            raise NotWholeError(f"{name} cannot be read: {error.strerror}") from error
+        if not got:
+            raise NotWholeError(f"{name}: the file ends before its last byte")
+        done += got

@@ -1,0 +1,141 @@
+"""The checkpoints taken together: the figures that checks ask for most."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, Role, TensorStats, WeightSummary
+
+LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
+_DECIDED = ("adam", "rmsprop", "adagrad", "momentum", "saved-grad")
+
+
+def summarise(
+    checkpoints: Sequence[CheckpointStats],
+    change: Mapping[str, float],
+    identical: Sequence[str] | None,
+    alike: frozenset[str],
+    model: ModelFacts,
+) -> WeightSummary:
+    """Sum up. `change` is ‖last − first‖/‖first‖ by weight layer, `identical` the tensors that never changed, `alike` the layers
+    of the last checkpoint whose rows or columns are all the same."""
+    measured = [c for c in checkpoints if c.tensors]
+    if not measured:
+        return WeightSummary(checkpoints=0)
+    finite = [c for c in measured if not _broken(c)]
+    first, last = measured[0], measured[-1]
+    layers = model.weight_layers
+    scales_first = _scales(finite[0], layers) if finite and finite[0] is first else {}
+    scales_last = _scales(finite[-1], layers) if finite else {}
+    moved = [scales_last[n] - scales_first[n] for n in scales_last if n in scales_first]
+    learnable = {t.name: t.count for t in last.tensors if t.role in LEARNABLE and t.count}
+    still = None if identical is None else [n for n in identical if n in learnable]
+    ends = [change[n] for n in layers if n in change]
+    return WeightSummary(
+        checkpoints=len(measured),
+        change=MappingProxyType(dict(change)),
+        change_median=_median(ends),
+        change_first_to_last_layer=ends[0] / ends[-1] if len(ends) > 1 and ends[-1] > 0 else None,
+        identical_share=None if still is None or not learnable else len(still) / len(learnable),
+        identical=tuple(still or ()),
+        identical_elements_share=None if still is None or not learnable else sum(learnable[n] for n in still) / sum(learnable.values()),
+        highest_scale=max(scales_last.values(), default=None),
+        lowest_scale=min((s for s in scales_last.values() if math.isfinite(s)), default=None),
+        median_scale=_median(scales_last.values()),
+        first_highest_scale=max(scales_first.values(), default=None),
+        first_median_scale=_median(scales_first.values()),
+        scale_drift=_median(moved) if first is not last else None,
+        zero_weight_share=_share([t.zero == t.count for t in _weights(last, layers)]),
+        symmetric_share=_share([t.name in alike for t in _weights(last, layers)]),
+        lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
+        running_var_off=_running_var(finite[-1]) if finite else None,
+        **_gradient_figures(measured, layers),
+        low_precision=_precision(last),
+        first_non_finite=next((c.path for c in measured if _broken(c)), None),
+        last_finite=finite[-1].path if finite else None,
+        all_non_finite=_all_broken(last, layers),
+    )
+
+
+def _broken(checkpoint: CheckpointStats) -> bool:
+    return any(t.non_finite for t in checkpoint.tensors if t.role != Role.BUFFER)
+
+
+def _all_broken(checkpoint: CheckpointStats, layers: Sequence[str]) -> bool:
+    weights = _weights(checkpoint, layers)
+    return bool(weights) and all(t.non_finite == t.count for t in weights)
+
+
+def _weights(checkpoint: CheckpointStats, layers: Sequence[str]) -> list[TensorStats]:
+    wanted = set(layers)
+    return [t for t in checkpoint.tensors if t.name in wanted and t.count]
+
+
+def _scales(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[str, float]:
+    return {t.name: t.scale for t in _weights(checkpoint, layers) if t.scale is not None}
+
+
+def _median(values: Iterable[float]) -> float | None:
+    kept = [v for v in values if not math.isnan(v)]
+    return float(np.median(kept)) if kept else None
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
+def _hidden_bias(checkpoint: CheckpointStats, model: ModelFacts) -> float | None:
+    """Median of the most negative hidden bias vector. The head's bias is a class prior and does not count."""
+    head = model.head.rpartition(".")[0] if model.head else None
+    medians = [t.quantiles[4] for t in checkpoint.tensors if t.role == Role.BIAS and t.count and t.name.rpartition(".")[0] != head]
+    return min(medians, default=None)
+
+
+def _running_var(checkpoint: CheckpointStats) -> float | None:
+    """Median |ln running_var|: 0 while the statistics are still those of the initialisation."""
+    logs = [abs(math.log(t.quantiles[4])) for t in checkpoint.tensors if t.role == Role.RUNNING_VAR and t.count and t.quantiles[4] > 0]
+    return _median(logs)
+
+
+def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[str]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    tables = [table for table in (_gradient_table(c, layers) for c in checkpoints) if table]
+    if not tables:
+        return out
+    last = tables[-1]
+    out["gradient_source"] = next(iter(last.values())).source
+    ratios = [r for r in (_depth_ratio(t, layers) for t in tables) if r is not None]
+    out["gradient_depth_ratio"] = min(ratios, default=None)
+    alive = [g.rms for g in last.values() if g.rms > 0]
+    out["gradient_median"] = math.log10(float(np.median(alive))) if alive else None
+    if len(tables) > 1:
+        grown = [math.log10(last[n].rms / g.rms) for n, g in tables[0].items() if n in last and g.rms > 0 and last[n].rms > 0]
+        out["gradient_growth"] = _median(grown)
+    sizes = {t.name: t.count for t in checkpoints[-1].tensors}
+    total = sum(sizes.get(n, 1) for n in last)
+    out["gradient_zero_share"] = sum(g.zero_share * sizes.get(n, 1) for n, g in last.items()) / total if total else None
+    out["gradient_dead_layers"] = tuple(n for n in layers if n in last and last[n].zero_share == 1.0)
+    return out
+
+
+def _gradient_table(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[str, GradientStats]:
+    wanted = set(layers)
+    return {g.name: g for g in reversed(checkpoint.gradients) if g.name in wanted and g.source in _DECIDED and not g.non_finite}
+
+
+def _depth_ratio(table: Mapping[str, GradientStats], layers: Sequence[str]) -> float | None:
+    """log10 of the first over the last layer that has a gradient at all."""
+    sizes = [table[n].rms for n in layers if n in table and table[n].rms > 0]
+    return math.log10(sizes[0] / sizes[-1]) if len(sizes) > 1 else None
+
+
+def _precision(checkpoint: CheckpointStats) -> str | None:
+    counts: dict[str, int] = {}
+    for t in checkpoint.tensors:
+        if t.role in LEARNABLE:
+            counts[t.dtype] = counts.get(t.dtype, 0) + t.count
+    most = max(counts, key=lambda d: counts[d], default="")
+    return most if most in ("float16", "bfloat16") else None
