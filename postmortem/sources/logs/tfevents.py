@@ -1,0 +1,304 @@
+"""TensorBoard event files (`*tfevents*`): every scalar, histograms, hyper-parameters, session starts.
+
+Never a sample: all points of the file, in file order; duplicates and steps that go back are kept, cutting is `assemble`'s.
+The checksum of each length is verified, because a wrong length loses everything behind it; that of the data is not.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+import numpy as np
+
+from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Reduction, Series, Setting, Source, Status
+from postmortem.model.sentence import Sentence, say
+from postmortem.sources.logs import tfevents_scan, tfevents_values
+from postmortem.sources.logs.protobuf import VARINT, MalformedError, walk
+from postmortem.sources.logs.tfevents_scan import BAD_CRC, MAX_TAGS, RECORD_LOG, SIMPLE, Columns
+from postmortem.sources.names import series_name, setting_name, words
+from postmortem.sources.reader import Candidate, Found, Reader
+
+NAME = "tensorboard"
+
+COMPILED_ABOVE = 4 << 20  # bytes; below, plain Python is done before numba is loaded
+CHUNK = 8 << 20  # bytes read at a time
+MAX_RECORD = 16 << 20  # bytes; larger records are pictures, graphs, embeddings
+MAX_HISTOGRAMS = 50_000
+MAX_SETTINGS = 2_000
+_SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "eval": "val", "evaluation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+Scan = Callable[[bytes], Columns]
+
+
+def claims(candidate: Candidate) -> bool:
+    """By name; the content has no signature beyond its checksums."""
+    return "tfevents" in candidate.name
+
+
+def read(candidate: Candidate) -> Found:
+    """Read one event file. Several files of one directory are one run; `assemble` joins them."""
+    log = _EventFile(candidate.path)
+    try:
+        with candidate.file.open("rb", buffering=0) as file, np.errstate(all="ignore"):
+            for data, columns in _scanned(file, candidate.size, log):
+                log.take(data, columns)
+            return log.found(candidate)
+    except OSError as error:
+        return Found(Source(candidate.path, NAME, Status.FAILED, say("cannot be read: {error}", error=error.strerror or ""), candidate.size))
+
+
+def split_of_folder(folder: str) -> str:
+    """ "train", "val" or "test" when the directory says so, else "": Keras writes `train/` and `validation/`, `add_scalars` `Loss_val/`."""
+    parts = folder.split("/") if folder else []
+    if parts:
+        last = [_SPLIT_WORDS[w] for w in words(parts[-1]) if w in _SPLIT_WORDS]
+        if len(set(last)) == 1:
+            return last[0]
+    return next((_SPLIT_WORDS[p.lower()] for p in reversed(parts[:-1]) if p.lower() in _SPLIT_WORDS), "")
+
+
+def _scanner(size: int) -> Scan:
+    if size < COMPILED_ABOVE:
+        return tfevents_scan.scan
+    try:
+        from postmortem.sources.logs import tfevents_compiled
+    except ImportError:  # numba is missing or does not fit this numpy
+        return tfevents_scan.scan
+    return tfevents_compiled.scan
+
+
+def _scanned(file: BinaryIO, size: int, log: "_EventFile") -> Iterator[tuple[bytes, Columns]]:
+    """Buffers and what was found in them. At most a chunk and a record are in memory; the file may still be growing."""
+    scan = _scanner(size)
+    at = 0  # offset in the file of the first byte that was not taken
+    carry = b""
+    while True:
+        block = file.read(max(min(CHUNK, size - at - len(carry)), 0))
+        data = carry + block if carry else block
+        columns = scan(data)
+        yield data, columns
+        at += columns.next
+        carry = data[columns.next :]
+        if columns.reason == BAD_CRC:
+            log.stopped = say("the record at byte {at} has a damaged length; nothing behind it can be read", at=at)
+            return
+        length = tfevents_scan.length_is_sound(carry, 0)[0] + 16 if len(carry) >= 12 else 0
+        if length > size - at or (not block and carry):
+            log.stopped = say("the last record is cut off at byte {at} (still being written, or the process was killed)", at=at)
+            return
+        if length > MAX_RECORD:
+            log.oversized += 1
+            at += length
+            file.seek(at)
+            carry = b""
+        elif not block:
+            return
+
+
+@dataclass
+class _EventFile:
+    """What has been read of one file so far."""
+
+    path: str
+    ids: dict[bytes, int] = field(default_factory=dict)
+    chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    plugins: dict[int, str] = field(default_factory=dict)
+    histograms: list[LoggedHistogram] = field(default_factory=list)
+    settings: dict[str, Setting] = field(default_factory=dict)
+    events: list[LogEvent] = field(default_factory=list)
+    records: int = 0
+    damaged: int = 0
+    crowded: int = 0
+    oversized: int = 0
+    lost_histograms: int = 0
+    stopped: Sentence | None = None
+
+    def take(self, data: bytes, columns: Columns) -> None:
+        """Add one buffer's rows."""
+        self.records += columns.records
+        self.damaged += columns.damaged
+        self.crowded += columns.crowded
+        if not len(columns.tags):
+            return
+        mine = np.array([self._id(name) for name in columns.names] + [MAX_TAGS], np.int64)  # the last is RECORD_LOG's
+        tags = mine[columns.tags]
+        values = columns.values
+        keep = columns.ends <= 0
+        for row in np.flatnonzero(columns.ends > 0).tolist():
+            try:
+                value = self._decode(data, columns, row, int(tags[row]))
+            except MalformedError:
+                self.damaged += 1
+                continue
+            if value is not None:
+                values[row] = value
+                keep[row] = True
+        over = tags == MAX_TAGS
+        self.crowded += int((keep & over).sum())
+        keep &= ~over
+        from_tensor = columns.ends != SIMPLE
+        self.chunks.append(
+            (tags[keep].astype(np.uint16), columns.steps[keep].astype(np.float64), columns.walls[keep], values[keep], from_tensor[keep])
+        )
+
+    def _id(self, name: bytes) -> int:
+        known = self.ids.get(name)
+        if known is None:
+            if len(self.ids) >= MAX_TAGS:
+                return MAX_TAGS
+            known = self.ids[name] = len(self.ids)
+        return known
+
+    def _decode(self, data: bytes, columns: Columns, row: int, tag: int) -> float | None:
+        """The number of a value that is one; other values go where they belong."""
+        start, end = int(columns.starts[row]), int(columns.ends[row])
+        step, wall = float(columns.steps[row]), float(columns.walls[row])
+        if columns.tags[row] == RECORD_LOG:
+            self._session(data, start, end, step, wall)
+            return None
+        name = columns.names[int(columns.tags[row])].decode("utf-8", "replace")
+        value = tfevents_values.summary(data, start, end)
+        if value.plugin:
+            self.plugins[tag] = value.plugin
+        plugin = self.plugins.get(tag, "")
+        if plugin == "hparams":
+            for key, hyperparameter in tfevents_values.hyperparameters(value.content).items():
+                self._setting(key, hyperparameter)
+        elif value.histogram is not None:
+            self._histogram(name, step, value.histogram)
+        elif value.strings:
+            for key, setting in _settings_in_text(value.strings):
+                self._setting(key, setting)
+        elif value.tensor is not None and plugin == "histograms":
+            buckets = tfevents_values.rows_of_three(value.tensor)
+            if buckets is not None:
+                self._histogram(name, step, buckets)
+        elif value.tensor is not None and len(value.tensor) == 1 and plugin in ("", "scalars"):
+            return float(value.tensor[0])
+        return None
+
+    def _histogram(self, name: str, step: float, buckets: tuple[Floats, Floats]) -> None:
+        if len(self.histograms) < MAX_HISTOGRAMS:
+            self.histograms.append(LoggedHistogram(name, self.path, step, *buckets))
+        else:
+            self.lost_histograms += 1
+
+    def _setting(self, key: str, value: object) -> None:
+        if len(self.settings) < MAX_SETTINGS and (value is None or isinstance(value, str | int | float | bool)):
+            self.settings.setdefault(key, Setting(setting_name(key), key, value, self.path))
+
+    def _session(self, data: bytes, start: int, end: int, step: float, wall: float) -> None:
+        """TensorFlow's own trainers log each start of a session; at a later step it is a resume."""
+        status = next((a for number, wire, a, _ in walk(data, start, end) if number == 1 and wire == VARINT), 0)
+        if status == 1 and len(self.events) < 1000:
+            kind = EventKind.RESUMED if step > 0 else EventKind.STARTED
+            self.events.append(LogEvent(kind, "SessionLog START", self.path, step=step, time=wall or None))
+
+    def found(self, candidate: Candidate) -> Found:
+        """Everything, with one series per tag."""
+        series = self._series(split_of_folder(candidate.folder))
+        empty = not (series or self.histograms or self.settings or self.events)
+        notes = self._notes(empty=empty)
+        status = Status.READ
+        if self.stopped is not None or self.damaged or self.crowded or self.lost_histograms:
+            status = Status.PARTIAL if self.records else Status.FAILED
+        detail = notes[0] if notes else None
+        source = Source(candidate.path, NAME, status, detail, candidate.size)
+        starts = [float(c[2][0]) for c in self.chunks if len(c[2]) and c[2][0] > 0]
+        facts = {"started_at": starts[0]} if starts else {}
+        return Found(source, tuple(series), tuple(self.histograms), tuple(self.events), tuple(self.settings.values()), facts=facts)
+
+    def _notes(self, *, empty: bool) -> list[Sentence]:
+        """What was not read, the most important first."""
+        notes: list[Sentence] = []
+        if self.stopped is not None:
+            notes.append(self.stopped)
+        if self.damaged:
+            notes.append(say("{n} damaged records were left out", n=self.damaged))
+        if self.crowded:
+            notes.append(say("values of more than {limit} tags were left out", limit=MAX_TAGS))
+        if self.lost_histograms:
+            notes.append(say("only the first {limit} histograms were read", limit=MAX_HISTOGRAMS))
+        if self.oversized:
+            notes.append(say("{n} records above {limit} MiB (pictures, graphs) were left out", n=self.oversized, limit=MAX_RECORD >> 20))
+        if empty and not notes:
+            notes.append(say("the file holds no values"))
+        return notes
+
+    def _series(self, split: str) -> list[Series]:
+        if not self.chunks:
+            return []
+        tags, steps, walls, values, tensors = (np.concatenate(column) for column in zip(*self.chunks, strict=True))
+        order = np.argsort(tags, kind="stable")  # 16 bits: a radix sort
+        tags, steps, walls, values, tensors = tags[order], steps[order], walls[order], values[order], tensors[order]
+        names = list(self.ids)
+        bounds = np.flatnonzero(np.diff(tags)) + 1
+        out: list[Series] = []
+        for a, b in zip([0, *bounds.tolist()], [*bounds.tolist(), len(tags)], strict=True):
+            if a == b:
+                continue
+            tag = int(tags[a])
+            part = np.arange(a, b)
+            if self.plugins.get(tag, "scalars") != "scalars":  # a picture's or a plot's tensor is no curve
+                part = part[~tensors[a:b]]
+                if not len(part):
+                    continue
+            key = names[tag].decode("utf-8", "replace")
+            keras = key.startswith("epoch_") and bool(tensors[a:b].all())  # Keras counts epochs there, batches elsewhere
+            times = walls[part]
+            out.append(
+                Series(
+                    series_name(key, split), key, self.path, steps[part], values[part], times=times if times.any() else None,
+                    reduction=Reduction.EPOCH if keras else Reduction.UNKNOWN,
+                )
+            )  # fmt: skip
+        return _with_epochs(out)
+
+
+def _with_epochs(series: list[Series]) -> list[Series]:
+    """Lightning and Hugging Face log the epoch as a curve of its own: give it to the records of the same steps."""
+    clock = next((s for s in series if s.logged_as in ("epoch", "train/epoch")), None)
+    if clock is None or not len(clock) or np.any(np.diff(clock.steps) < 0):
+        return series
+    out: list[Series] = []
+    for one in series:
+        at = np.minimum(np.searchsorted(clock.steps, one.steps), len(clock) - 1)
+        epochs = np.where(clock.steps[at] == one.steps, clock.values[at], np.nan)
+        out.append(replace(one, epochs=epochs) if one is not clock and np.isfinite(epochs).any() else one)
+    return out
+
+
+def _settings_in_text(strings: tuple[str, ...]) -> Iterator[tuple[str, object]]:
+    """Hyper-parameters that a trainer logged as text: a JSON object (Hugging Face) or a two-column Markdown table (CleanRL)."""
+    for content in strings:
+        stripped = content.strip().removeprefix("```json").removesuffix("```").strip()
+        if stripped.startswith("{"):
+            try:
+                data = json.loads(stripped)
+            except (ValueError, RecursionError):
+                continue
+            yield from ((str(k), v) for k, v in data.items())
+        elif stripped.startswith("|"):
+            rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in stripped.split("\n")]
+            if len(rows) > 2 and len(rows[0]) == 2 and set(rows[1][0]) <= set("-: "):
+                yield from ((row[0], _scalar(row[1])) for row in rows[2:] if len(row) == 2 and row[0])
+
+
+def _scalar(cell: str) -> str | int | float | bool | None:
+    """A printed value as what it was."""
+    known = {"True": True, "False": False, "None": None}
+    if cell in known:
+        return known[cell]
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell
+
+
+READER = Reader(NAME, claims, read)
