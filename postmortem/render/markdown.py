@@ -1,0 +1,225 @@
+"""A diagnosis as GitHub-flavoured Markdown for the text of an issue: under 60,000 characters, nothing from a log is markup."""
+
+import re
+from collections.abc import Iterable
+
+from postmortem.model.diagnosis import CauseVerdict, Clue, Diagnosis, Finding, FindingStatus, Fix, Standing
+from postmortem.model.sentence import Sentence
+from postmortem.render import checklist, story
+from postmortem.render.figures import number, percent, size, weight
+from postmortem.render.panels import mark_word, panels
+from postmortem.render.sparkline import sparkline
+from postmortem.render.words import answer_word, name_words, one_line, severity_word, speak, standing_word, status_word, sureness, t, visible
+
+LIMIT = 60_000  # characters; GitHub takes 65,536
+TEXT = 600  # characters of one sentence
+CODE = 4_000  # characters of one snippet
+EXCERPT = 1_500  # characters of a traceback, its end
+
+_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()|~$!^=-])")
+_BREAK = "&#8203;"  # keeps GitHub from making a mention, a reference or a link of what follows
+_LINKED = re.compile(r"(@|#|://|GH-(?=\d)|www(?=\.))", re.IGNORECASE)
+_TICKS = re.compile(r"`+")
+_STATUS = {FindingStatus.PRESENT: "🔺", FindingStatus.ABSENT: "✅", FindingStatus.NOT_MEASURED: "⚪", FindingStatus.CRASHED: "❗"}
+_BOX = {"box-ticked": "☑", "box-crossed": "☒", "box-open": "☐"}
+
+
+def render_markdown(diagnosis: Diagnosis) -> str:
+    """The text. What does not fit under the limit is left out at the end, and said so."""
+    out: list[str] = []
+    used = 0
+    for part in _parts(diagnosis):
+        if used + len(part) + 2 > LIMIT - 200:
+            out.append(t("*The rest does not fit into an issue; see the HTML report.*"))
+            break
+        out.append(part)
+        used += len(part) + 2
+    return "\n\n".join(out) + "\n"
+
+
+def escape(text: str) -> str:
+    """`text` as plain words of Markdown, on one line: no markup, mention, reference, link, image or HTML comes of it."""
+    flat = one_line(text, TEXT).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = _PUNCTUATION.sub(r"\\\1", flat)
+    flat = re.sub(r"^(\d+)([.)])", r"\1\\\2", flat)
+    flat = re.sub(r"^([+])", r"\\\1", flat)
+    return _LINKED.sub(lambda m: f"{m.group()}{_BREAK}", flat)
+
+
+def code(text: str, *, table: bool = False) -> str:
+    """`text` as a code span."""
+    flat = one_line(text, TEXT) or " "
+    ticks = "`" * (1 + max((len(m) for m in _TICKS.findall(flat)), default=0))
+    pad = " " if flat.startswith("`") or flat.endswith("`") else ""
+    flat = flat.replace("|", "\\|") if table else flat
+    return f"{ticks}{pad}{flat}{pad}{ticks}"
+
+
+def block(text: str, language: str = "") -> str:
+    """`text` as a fenced block."""
+    shown = visible(text.rstrip("\n"))
+    fence = "`" * max(3, 1 + max((len(m) for m in _TICKS.findall(shown)), default=0))
+    return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def _parts(diagnosis: Diagnosis) -> Iterable[str]:
+    v = diagnosis.verdict
+    title = say_inline(v.title)
+    if v.cause_title is not None:
+        title = t("{mode}: {cause}", mode=title, cause=say_inline(v.cause_title))
+    yield f"## {title}"
+    yield say_inline(v.summary)
+    yield _facts(diagnosis)
+    if v.decided_by:
+        yield "\n".join((f"**{t('What decides it')}**", "", *(_clue(c) for c in v.decided_by)))
+    if v.fixes:
+        yield f"### {t('What to change')}"
+        for one in v.fixes[:2]:
+            yield _fix(one)
+    if v.restart is not None:
+        yield f"### {t('Where to restart')}"
+        yield f"{code(v.restart.path)}. {say_inline(v.restart.why)}"
+        if v.restart.code:
+            yield block(v.restart.code[:CODE], "python")
+    also = checklist.others(diagnosis)
+    if also:
+        yield "\n".join((f"**{t('Also found')}**", "", *(_also(diagnosis, f) for f in also[:10])))
+    if diagnosis.next_time:
+        items = (f"- **{escape(n.log)}**: {say_inline(n.how)}" for n in diagnosis.next_time[:8])
+        yield "\n".join((f"**{t('What to log next time')}**", "", *items))
+    curves = _curves(diagnosis)
+    if curves:
+        yield curves
+    yield _checklist(diagnosis)
+    for finding in diagnosis.findings:
+        if finding.status is FindingStatus.PRESENT:
+            yield _details(finding)
+    if diagnosis.run.events:
+        yield _events(diagnosis)
+    yield _sources(diagnosis)
+    yield f"<sub>{escape(diagnosis.tool.name)} {escape(diagnosis.tool.version)}</sub>"
+
+
+def say_inline(sentence: Sentence) -> str:
+    """A sentence, escaped."""
+    return escape(speak(sentence))
+
+
+def _facts(diagnosis: Diagnosis) -> str:
+    rows = [(t("Run"), escape(diagnosis.run.name))]
+    if diagnosis.verdict.severity is not None:
+        rows.append((t("Severity"), severity_word(diagnosis.verdict.severity)))
+    rows += [(term, f"**{escape(main)}**" + (f", {escape(rest)}" if rest else "")) for term, main, rest in story.facts(diagnosis)]
+    return "\n".join(("| | |", "| --- | --- |", *(f"| {term} | {text} |" for term, text in rows)))
+
+
+def _clue(clue: Clue) -> str:
+    mark = "?" if clue.holds is None else "✓" if clue.holds else "✗"
+    source = f" ({code(clue.source)})" if clue.source else ""
+    return f"- {mark} {say_inline(clue.claim)}: {say_inline(clue.detail)}{source}"
+
+
+def _fix(fix: Fix) -> str:
+    parts = [f"**{say_inline(fix.title)}**"]
+    lines = []
+    for file, changes in checklist.diff(fix.changes):
+        lines.append(f"# {one_line(file, 200)}")
+        lines += [f"{'-' if kind == 'del' else '+'} {one_line(line, 300)}" for kind, line in changes]
+    if lines:
+        parts.append(block("\n".join(lines), "diff"))
+    if fix.code:
+        parts.append(block(fix.code[:CODE], "python"))
+    parts.append(say_inline(fix.why))
+    return "\n\n".join(parts)
+
+
+def _also(diagnosis: Diagnosis, finding: Finding) -> str:
+    root = t(" (a consequence of: {mode})", mode=checklist.mode_title(diagnosis, finding.consequence_of)) if finding.consequence_of else ""
+    return f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}: {say_inline(finding.summary)}{escape(root)}"
+
+
+def _curves(diagnosis: Diagnosis) -> str:
+    main, rest = panels(diagnosis.exhibits)
+    shown = [(p, line) for p in (*main, *rest)[:12] for line in p.lines]
+    if not shown:
+        return ""
+    first = min(line.curve.steps[0] for _, line in shown)
+    last = max(line.curve.steps[-1] for _, line in shown)
+    rows = [
+        f"| {t('Curve')} | {t('First')} | {t('Lowest')} | {t('Last')} | {number(first, 7)} … {number(last, 7)} |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    for panel, line in shown:
+        finite = [v for v in line.curve.values if v == v and abs(v) != float("inf")]  # noqa: PLR0124 - NaN
+        bars = sparkline(line.curve, first, last, log=panel.scale == "log")
+        low = number(min(finite), 3) if finite else "–"
+        scale = t(", log scale") if panel.scale == "log" else ""
+        rows.append(
+            f"| {escape(line.curve.name)}{scale} | {number(line.curve.values[0], 3)} | {low} | {number(line.curve.values[-1], 3)} | {code(bars, table=True)} |"
+        )
+    marks = ", ".join(
+        f"{mark_word(m.kind)} {number(m.step, 7)}"
+        for m in diagnosis.exhibits.marks
+        if m.kind in ("visible", "onset", "crash", "resume", "best-validation")
+    )
+    return "\n".join((*rows, *(("", escape(marks)) if marks else ())))
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _checklist(diagnosis: Diagnosis) -> str:
+    rows = [f"| | {t('Failure mode')} | {t('Probability')} | {t('What was seen')} |", "| --- | --- | ---: | --- |"]
+    for _, findings in checklist.groups(diagnosis):
+        for f in findings:
+            sure = percent(f.confidence) if f.confidence is not None else "–"
+            rows.append(f"| {_STATUS[f.status]} {status_word(f.status)} | {say_inline(f.title)} | {sure} | {say_inline(f.summary)} |")
+    return _folded(t("Checklist: {tally}", tally=escape(speak(checklist.tally(diagnosis)))), "\n".join(rows))
+
+
+def _details(finding: Finding) -> str:
+    sure = f" ({sureness(finding.confidence)}, {percent(finding.confidence)})" if finding.confidence is not None else ""
+    body = [_sum(finding.prior, finding.clues)] if finding.clues else []
+    body += [_cause(cause) for cause in finding.causes]
+    title = t("Clues and causes: {title}", title=say_inline(finding.title))
+    return _folded(f"{title}{sure}", "\n\n".join(body) or say_inline(finding.summary))
+
+
+def _cause(cause: CauseVerdict) -> str:
+    sure = f", {percent(cause.confidence)}" if cause.standing is not Standing.NOT_MEASURED else ""
+    head = (
+        f"{_BOX[checklist.box(cause.standing)]} **{say_inline(cause.title)}** – {standing_word(cause.standing)}{sure}. {say_inline(cause.mechanism)}"
+    )
+    return f"{head}\n\n{_sum(cause.prior, cause.clues)}" if cause.clues else head
+
+
+def _sum(prior: float, clues: tuple[Clue, ...]) -> str:
+    rows = [
+        f"| {t('Answer')} | {t('Clue')} | {t('Source')} | {t('Log-odds')} |",
+        "| --- | --- | --- | ---: |",
+        f"| | {t('before any clue')} | | {weight(prior)} |",
+    ]
+    for c in clues:
+        source = code(c.source, table=True) if c.source else ""
+        rows.append(f"| {answer_word(c.holds)} | {say_inline(c.claim)}: {say_inline(c.detail)} | {source} | {weight(c.weight)} |")
+    rows.append(f"| | {t('sum')} | | {weight(prior + sum(c.weight for c in clues))} |")
+    return "\n".join(rows)
+
+
+def _events(diagnosis: Diagnosis) -> str:
+    parts = []
+    for e in diagnosis.run.events[:10]:
+        place = code(f"{e.source}:{e.line}" if e.line else e.source)
+        parts.append(f"{escape(name_words(e.kind))} {place}\n\n{block(e.text[-EXCERPT:])}")
+    return _folded(t("What the log says"), "\n\n".join(parts))
+
+
+def _sources(diagnosis: Diagnosis) -> str:
+    rows = [f"| {t('File')} | {t('Status')} | {t('Reader')} | {t('Size')} | {t('Remark')} |", "| --- | --- | --- | ---: | --- |"]
+    for s in diagnosis.run.sources[:60]:
+        remark = say_inline(s.detail) if s.detail is not None else ""
+        rows.append(f"| {code(s.path, table=True)} | {escape(s.status)} | {escape(s.reader)} | {size(s.size)} | {remark} |")
+    left = len(diagnosis.run.sources) - 60
+    body = "\n".join(rows) + (t("\n\n{n} more files.", n=left) if left > 0 else "")
+    return _folded(t("What was read"), body)

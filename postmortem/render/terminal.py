@@ -1,0 +1,79 @@
+"""The verdict in a terminal: one panel, about 25 lines. Text from a log is neither markup nor an escape sequence."""
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from postmortem.model.diagnosis import Clue, Diagnosis
+from postmortem.model.sentence import Sentence
+from postmortem.render import checklist, story
+from postmortem.render.words import one_line, severity_word, speak, t
+
+CLUES = 3
+ALSO = 3
+_TONE = {"fatal": "red", "serious": "yellow", "healthy": "green", "inconclusive": "cyan"}
+
+
+def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
+    """Print the verdict to `console`. Where a report was written is the caller's to add."""
+    v = diagnosis.verdict
+    tone = _TONE.get(story.tone(v), "yellow")
+    parts: list[RenderableType] = [_headline(diagnosis, tone), Text(_flat(v.summary)), _facts(diagnosis)]
+    if v.decided_by:
+        parts += [_label(t("What decides it")), _clues(v.decided_by[:CLUES])]
+    if v.fixes:
+        parts += [_label(t("What to change")), Text(_flat(v.fixes[0].title))]
+        for file, lines in checklist.diff(v.fixes[0].changes):
+            parts.append(Text(f"  {one_line(file, 120)}", style="dim"))
+            parts += [
+                Text(f"  {'-' if kind == 'del' else '+'} {one_line(line, 200)}", style="red" if kind == "del" else "green")
+                for kind, line in lines[:4]
+            ]
+    also = checklist.others(diagnosis)
+    if also:
+        parts += [_label(t("Also found"))]
+        parts += [Text(f"{one_line(speak(f.title))} ({severity_word(f.severity)}): {one_line(speak(f.summary), 160)}") for f in also[:ALSO]]
+    if not v.fixes and diagnosis.next_time:
+        parts += [_label(t("What to log next time"))]
+        parts += [Text(f"{one_line(n.log, 60)}: {one_line(speak(n.how), 160)}") for n in diagnosis.next_time[:CLUES]]
+    title = Text(f" {one_line(diagnosis.run.name, 60)} ", style="bold")
+    console.print(Panel(Group(*parts), title=title, title_align="left", border_style=tone, box=box.ROUNDED, padding=(0, 1)))
+
+
+def _flat(sentence: Sentence) -> str:
+    return one_line(speak(sentence), 400)
+
+
+def _label(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
+
+
+def _headline(diagnosis: Diagnosis, tone: str) -> Text:
+    v = diagnosis.verdict
+    line = Text(_flat(v.title), style=f"bold {tone}")
+    if v.cause_title is not None:
+        line.append(": ", style="default not bold").append(_flat(v.cause_title), style="bold default")
+    return line.append(f"  [{story.badge(v)}]", style=f"not bold {tone}")
+
+
+def _facts(diagnosis: Diagnosis) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for term, main, rest in story.facts(diagnosis):
+        table.add_row(Text(term), Text(one_line(f"{main}, {rest}" if rest else main, 200)))
+    return table
+
+
+def _clues(clues: tuple[Clue, ...]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for clue in clues:
+        text = Text(_flat(clue.claim)).append(f": {_flat(clue.detail)}", style="dim")
+        if clue.source:
+            text.append(f" ({one_line(clue.source, 60)})", style="dim")
+        table.add_row(Text("?" if clue.holds is None else "✓" if clue.holds else "✗"), text)
+    return table
