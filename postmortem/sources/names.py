@@ -35,7 +35,8 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "loss, total loss, loss total, losses total, loss value, trl, tel, lm loss, lm loss value, objective, cost, nll, nll loss, loss nll, "
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "
         "bce loss, logloss, log loss, negative log likelihood, neg log likelihood, mlm loss, clm loss, loss lm, lm nll, causal lm loss, "
-        "ctc loss, ctc, mse loss, loss mse, l2 loss, mae loss, l1 loss, smooth l1 loss, huber loss, rmse loss, reconstruction mse, focal loss, dice loss, triplet loss, contrastive loss, info "
+        "ctc loss, ctc, mse loss, loss mse, l2 loss, mae loss, l1 loss, smooth l1 loss, huber loss, rmse loss, reconstruction mse, focal loss, "
+        "dice loss, triplet loss, contrastive loss, info "
         "nce, infonce, infonce loss, nt xent, sft loss, dpo loss, bpc, bpd, bpb, bits per char, bits per character, bits per dim, bits per byte, "
         "empirical risk"
     ),
@@ -58,7 +59,7 @@ _QUANTITY_PHRASES: dict[str, str] = {
     "f1": ("f1, f1 score, f1score, f 1, f1 macro, macro f1, f1 weighted, weighted f1, f1 micro, micro f1, fscore, f score, micro avg f1, span f1"),
     "auc": "auc, auroc, roc auc, auc roc, rocauc, auc score, binary auroc, roc auc score",
     "score": (
-        "score, map, m ap, ap, map50 95, m ap50 95, map 0 5 0 95, m ap 0 5 0 95, map50 95 b, m ap50 95 b, m ap50 95 m, map50 95 m, bbox map, "
+        "score, map, ap, map50 95, map 50 95, map 50 95 b, map 50 95 m, coco bbox map, map 0 5 0 95, bbox map, "
         "bbox m ap, bbox ap, coco bbox m ap, segm ap, segm m ap, miou, m iou, mean iou, iou, iou score, jaccard, dice, dice score, m dice, "
         "mdice, dice coef, dice coefficient, bleu, bleu4, bleu 4, sacrebleu, bleu detok, bleu score, rouge l, rougel, rouge1, rouge 1, meteor, "
         "cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, spearmanr, "
@@ -105,7 +106,8 @@ _LR = _phrases(
 )
 _OPTIMIZERS = (
     "adam|adam w|adamw|adamax|nadam|radam|sgd|rmsprop|rms prop|rm sprop|adagrad|adadelta|lion|lamb|lars|adafactor|adan|muon|sophia|"
-    "sophia g|sparse adam|asgd|lbfgs|fused adam|deep speed cpu adam|adam8bit|adam w8bit|nesterov|novograd|ranger|adabelief|ada belief|shampoo|soap|schedule free"
+    "sophia g|sparse adam|asgd|lbfgs|fused adam|deep speed cpu adam|adam8bit|adam w8bit|nesterov|novograd|ranger|adabelief|"
+    "ada belief|shampoo|soap|schedule free"
 )
 _LR_OF_OPTIMIZER = re.compile(rf"(?:lr|learning rate) (?:default )?(?:{_OPTIMIZERS})(?: pg1| pg0)?|(?:{_OPTIMIZERS}) (?:lr|learning rate)")
 _GRAD_NORM = re.compile(
