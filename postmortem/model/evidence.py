@@ -47,6 +47,7 @@ class Spike:
     ratio: float  # value / level; nan when level ≤ 0
     width: int  # points above the level
     recovery: Literal["fast", "slow", "never"]
+    prominence: float = float("nan")  # (value − level) / the largest such rise anywhere else in the curve
 
 
 @dataclass(frozen=True, slots=True)

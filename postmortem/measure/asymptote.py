@@ -1,0 +1,68 @@
+"""Where a curve was heading: an exponential or a power law with a limit, by a fixed grid and linear least squares.
+
+For each decay constant of the grid, limit and amplitude have a closed form; no iteration, so the same curve gives the same fit.
+"""
+
+import math
+
+import numpy as np
+
+from postmortem.measure.smooth import blocks
+from postmortem.model.evidence import Asymptote
+from postmortem.model.run import Floats
+
+FEWEST = 6
+MOST = 200  # points fitted: medians of equal stretches of a longer curve
+RATES = np.geomspace(1 / 50, 3.0, 40)  # decay constants of the exponential, in lengths of the curve
+POWERS = np.geomspace(0.1, 3.0, 25)
+OUTLIER = 6.0  # median absolute residuals beyond which a point is left out of the second fit
+LEAST_R_SQUARED = 0.5
+
+
+def asymptote(steps: Floats, values: Floats, *, sinking: bool, start: float, final: float) -> Asymptote | None:
+    """The fit of finite `values` (n,), None below 6 points or when neither form explains half of the variance.
+
+    `sinking` says which way better is; a fit that heads the other way is none. A curve that is nowhere negative has no
+    negative limit.
+    """
+    y, middle = blocks(values, MOST)
+    if len(values) < FEWEST or float(np.ptp(y)) == 0 or steps[-1] <= steps[0]:
+        return None
+    x = np.interp(middle, np.arange(len(steps)), steps) - steps[0]
+    span = float(x[-1])
+    if span <= 0:
+        return None
+    first = span / (len(x) - 1)
+    shapes = np.concatenate([np.exp(-x / (span * RATES[:, None])), (1 + x / first) ** -POWERS[:, None]])  # (forms, points)
+    floor = 0.0 if sinking and bool(np.all(values >= 0)) else None
+    fit = _best(shapes, y, floor, sinking=sinking)
+    if fit is not None:
+        residual = np.abs(y - fit[1] - fit[2] * shapes[fit[0]])
+        keep = residual <= OUTLIER * max(float(np.median(residual)), 1e-12 * float(np.max(np.abs(y))))
+        if FEWEST <= int(np.sum(keep)) < len(y):
+            fit = _best(shapes[:, keep], y[keep], floor, sinking=sinking) or fit
+    if fit is None or fit[3] < LEAST_R_SQUARED:
+        return None
+    form, limit, _, r_squared = fit
+    whole = start - limit
+    remaining = (final - limit) / whole if whole != 0 else math.nan
+    return Asymptote(kind="exponential" if form < len(RATES) else "power", limit=limit, remaining=remaining, r_squared=r_squared)
+
+
+def _best(shapes: Floats, y: Floats, floor: float | None, *, sinking: bool) -> tuple[int, float, float, float] | None:
+    """(form, limit, amplitude, r²) of the form with the smallest residual; None when none heads the right way."""
+    mean_shape, mean = np.mean(shapes, axis=1), float(np.mean(y))
+    centred = shapes - mean_shape[:, None]
+    spread = np.sum(centred**2, axis=1)
+    slope = centred @ (y - mean) / np.maximum(spread, 1e-300)
+    limit = mean - slope * mean_shape
+    if floor is not None:
+        through = shapes @ y / np.maximum(np.sum(shapes**2, axis=1), 1e-300)
+        slope, limit = np.where(limit < floor, through, slope), np.where(limit < floor, floor, limit)
+    loss = np.sum((y - limit[:, None] - slope[:, None] * shapes) ** 2, axis=1)
+    loss = np.where((slope > 0) == sinking, loss, np.inf)
+    total = float(np.sum((y - mean) ** 2))
+    form = int(np.argmin(loss))
+    if not math.isfinite(float(loss[form])) or total <= 0:
+        return None
+    return form, float(limit[form]), float(slope[form]), 1 - float(loss[form]) / total

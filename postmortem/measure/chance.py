@@ -1,0 +1,150 @@
+"""What a model that knows nothing would score, and how that is known."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from postmortem.measure.words import words_of
+from postmortem.model.evidence import Chance, CurveStats, ModelFacts
+from postmortem.model.run import Reduction, Setting
+
+Basis = Literal["head", "configuration", "dataset", "first-loss", "target-variance", ""]
+
+UNKNOWN = Chance(loss=None, accuracy=None, classes=None, basis="")
+FIRST_LOSS = 0.01  # relative distance at which a first loss is ln C
+NEAR = 0.25  # relative distance at which an unnamed loss looks like cross-entropy over the head's outputs
+SMALL = 20  # classes up to which ln C and ln (C + 1) are further apart than 1 %
+COMMON = (
+    32,
+    37,
+    50,
+    64,
+    100,
+    101,
+    102,
+    196,
+    200,
+    256,
+    365,
+    1000,
+    21841,
+    30522,
+    32000,
+    32768,
+    50257,
+    50304,
+    50265,
+    65536,
+    100277,
+    128256,
+    151936,
+    250002,
+)
+
+# Classes of data sets that a configuration names. Only those of which there is one usual number.
+DATASETS = {
+    "mnist": 10, "fashionmnist": 10, "kmnist": 10, "qmnist": 10, "cifar10": 10, "cifar100": 100, "svhn": 10, "stl10": 10, "eurosat": 10,
+    "cinic10": 10, "imagenet": 1000, "imagenet1k": 1000, "ilsvrc2012": 1000, "imagenet100": 100, "imagenette": 10, "imagewoof": 10,
+    "tinyimagenet": 200, "imagenet21k": 21841, "places365": 365, "food101": 101, "flowers102": 102, "oxfordpets": 37, "oxfordiiitpet": 37,
+    "cub200": 200, "gtsrb": 43, "usps": 10, "digits": 10, "iris": 3, "wine": 3, "breastcancer": 2, "covtype": 7, "20newsgroups": 20, "agnews": 4,
+    "imdb": 2, "sst2": 2, "sst5": 5, "cola": 2, "mrpc": 2, "qqp": 2, "mnli": 3, "snli": 3, "qnli": 2, "rte": 2, "wnli": 2, "yelppolarity": 2,
+    "yelpreviewfull": 5, "amazonpolarity": 2, "dbpedia14": 14, "trec6": 6, "ucf101": 101, "hmdb51": 51, "kinetics400": 400, "esc50": 50,
+    "urbansound8k": 10, "modelnet40": 40, "modelnet10": 10, "shakespearechar": 65,
+}  # fmt: skip
+
+_NOT_ENTROPY = frozenset(
+    words_of("mse l1 l2 mae huber smoothl1 hinge focal triplet contrastive margin dice elbo wasserstein ctc kl dpo cosine arcface infonce")
+)
+_BINARY = frozenset(words_of("bce binary bcewithlogits sigmoid"))
+_CLASSIFYING = ("classifier", "language-model", "segmentation")
+
+
+def chance(
+    model: ModelFacts,
+    settings: Sequence[Setting],
+    train_loss: CurveStats | None,
+    val_accuracy: CurveStats | None = None,
+    family: str = "",
+    *,
+    framework: str = "",
+) -> Chance:
+    """Chance level of the loss (ln C, nats) and the accuracy (1 / C); every field None where it cannot be told.
+
+    C comes from the configuration, the head's outputs, a named data set or a first loss that is ln C, in this order; `basis`
+    says which. fairseq reports losses in bits: there it is log2 C. A regression's level is known only when the configuration
+    says that targets were standardised (their variance, 1, for a squared error).
+    """
+    loss_words = _loss_words(settings)
+    if family == "regression":
+        return _regression(settings, loss_words)
+    if family not in (*_CLASSIFYING, ""):
+        return UNKNOWN
+    classes, basis = _classes(model, settings, train_loss, val_accuracy, family)
+    if classes is None:
+        return UNKNOWN
+    loss: float | None = math.log(classes)
+    if loss_words & _BINARY:
+        loss = math.log(2)
+    elif loss_words & _NOT_ENTROPY or framework == "marian":  # marian prints a sum over the words of a sentence
+        loss = None
+    elif framework == "fairseq":
+        loss = math.log2(classes)
+    return Chance(loss=loss, accuracy=1 / classes, classes=classes, basis=basis)
+
+
+def _classes(
+    model: ModelFacts, settings: Sequence[Setting], loss: CurveStats | None, accuracy: CurveStats | None, family: str
+) -> tuple[int | None, Basis]:
+    asked = ("vocabulary", "classes") if family == "language-model" else ("classes",)
+    for name in asked:
+        count = _whole(next((s.value for s in settings if s.name == name), None))
+        if count is not None and count >= 1:
+            return max(count, 2), "configuration"
+    if model.outputs is not None and model.outputs >= 1:
+        told = family in _CLASSIFYING or accuracy is not None
+        outputs = max(model.outputs, 2)
+        if told or (loss is not None and model.outputs > 1 and _near(loss.start, math.log(outputs), NEAR)):
+            return (2 if model.outputs == 1 else outputs), "head"
+    named = next((_dataset(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
+    if named is not None and (family != "" or accuracy is not None):
+        return named, "dataset"
+    if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "":
+        for count in (*range(2, SMALL + 1), *COMMON):
+            if _near(loss.first, math.log(count), FIRST_LOSS):
+                return count, "first-loss"
+    return None, ""
+
+
+def _dataset(name: str) -> int | None:
+    """Classes of a named data set; the last part of a path or hub name, without its punctuation."""
+    leaf = name.lower().replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return DATASETS.get("".join(c for c in leaf if c.isalnum()))
+
+
+def _loss_words(settings: Sequence[Setting]) -> frozenset[str]:
+    value = next((s.value for s in settings if s.name == "loss" and isinstance(s.value, str)), "")
+    words = words_of(str(value))
+    return frozenset((*words, "".join(words), *(w.removesuffix("loss") for w in words)))
+
+
+def _regression(settings: Sequence[Setting], loss_words: frozenset[str]) -> Chance:
+    standard = False
+    for setting in settings:
+        words = set(words_of(setting.key))
+        about = bool(words & {"target", "targets", "label", "labels", "y"})
+        how = bool(words & {"standardize", "standardise", "standardized", "standardised", "normalize", "normalized", "scaler", "scaled"})
+        standard |= about and how and (setting.value is True or str(setting.value).lower() in ("standard", "standardscaler", "zscore", "true", "1"))
+    squared = not loss_words or bool(loss_words & {"mse", "l2", "mseloss", "squared"})
+    return Chance(loss=1.0 if standard and squared else None, accuracy=None, classes=None, basis="target-variance" if standard and squared else "")
+
+
+def _near(value: float, target: float, share: float) -> bool:
+    return math.isfinite(value) and abs(value - target) <= share * target
+
+
+def _whole(value: object) -> int | None:
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return int(number) if math.isfinite(number) and number == int(number) and not isinstance(value, bool) else None

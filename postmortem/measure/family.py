@@ -1,0 +1,122 @@
+"""What kind of training a run was, from what it logged, its configuration and its head. First rule that fits, most telling first."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from postmortem.measure.words import words_of
+from postmortem.model.evidence import ModelFacts
+from postmortem.model.run import Setting
+from postmortem.model.sentence import Sentence, say
+
+LARGE_HEAD = 1000  # outputs of a sequence model that are a vocabulary
+
+# Families by words of a logged name: any one group, all of whose words are in the name.
+_LOGGED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("preference", ("rewards chosen", "rewards rejected", "rewards margins", "rewards accuracies", "logps chosen", "frac reward zero std")),
+    ("preference", ("objective rlhf reward", "completions mean length", "log odds ratio")),
+    ("gan", ("generator loss", "discriminator loss", "g loss", "d loss", "loss g", "loss d", "gen loss", "disc loss", "adv loss")),
+    ("gan", ("d real", "d fake", "fid")),
+    ("reinforcement", ("ep rew mean", "ep len mean", "episode reward", "episode return", "episodic return", "mean reward", "approx kl")),
+    ("reinforcement", ("policy loss", "policy gradient loss", "value loss", "entropy loss", "explained variance", "reward")),
+    ("detection", ("box loss", "obj loss", "dfl loss", "loss bbox", "loss box", "loss rpn", "loss giou", "rpn cls", "map50", "map 50", "bbox ap")),
+    ("autoencoder", ("recon loss", "reconstruction loss", "rec loss", "kld loss", "elbo", "vq loss", "commitment loss")),
+    ("contrastive", ("contrastive loss", "infonce", "nt xent", "ntxent", "triplet loss", "itc loss")),
+    ("language-model", ("perplexity", "ppl", "lm loss", "bpc", "mlm loss")),
+)
+
+# … and by words of a setting's value (model, loss, data set, trainer, task) or key.
+_CONFIGURED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("preference", ("dpo", "grpo", "orpo", "kto", "simpo", "rlhf")),
+    ("gan", ("gan", "dcgan", "wgan", "stylegan", "cyclegan", "pix2pix")),
+    ("reinforcement", ("ppo", "a2c", "dqn", "sac", "td3", "reinforce")),
+    ("diffusion", ("ddpm", "ddim", "diffusion", "unet2dmodel", "noise scheduler", "num train timesteps", "beta schedule")),
+    ("contrastive", ("simclr", "moco", "byol", "simsiam", "infonce", "ntxent", "contrastive", "triplet", "barlowtwins")),
+    ("autoencoder", ("autoencoder", "vae", "vqvae", "ae")),
+    ("detection", ("yolo", "yolov5", "yolov8", "fasterrcnn", "retinanet", "detr", "maskrcnn")),
+)  # fmt: skip
+_LANGUAGE = frozenset(
+    words_of(
+        "gpt gpt2 nanogpt gptneox llama llama2 llama3 mistral mixtral qwen qwen2 qwen3 gemma phi opt bloom falcon pythia causallm "
+        "maskedlm lm mamba rwkv"
+    )
+)
+_REGRESSION_LOSS = frozenset(words_of("mse mseloss l1 l1loss mae huber huberloss smoothl1 smoothl1loss l2 squared"))
+_CLASS_LOSS = frozenset(words_of("ce crossentropy crossentropyloss nll nllloss bce bcewithlogits bcewithlogitsloss focal categorical"))
+_TASK_KEYS = frozenset(words_of("task problem type tasktype problemtype objective trainer method algorithm algo architecture architectures arch"))
+
+
+def family_of(names: Iterable[str], settings: Sequence[Setting], model: ModelFacts) -> tuple[str, Sentence]:
+    """The family and the reason for it; ("", …) when nothing tells.
+
+    names : series' names, canonical or as logged (both may be given).
+    """
+    logged = [(n, words_of(n)) for n in dict.fromkeys(names)]
+    for family, groups in _LOGGED:
+        for name, words in logged:
+            if any(set(g.split()) <= set(words) for g in groups) and _meant(family, words, settings):
+                return family, say("it logged {name}", name=name)
+    for setting in settings:
+        told = _told(setting)
+        for family, groups in _CONFIGURED:
+            if any(_in_order(g.split(), told) for g in groups):
+                return family, say("{key} is {value}", key=setting.key, value=setting.value)
+    return _by_target(logged, settings, model)
+
+
+def _by_target(logged: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence[Setting], model: ModelFacts) -> tuple[str, Sentence]:
+    """Classifier, language model or regression, which a configuration seldom names."""
+    classes = next((s for s in settings if s.name == "classes"), None)
+    scored = next((n for n, w in logged if set(w) & {"accuracy", "acc", "acc1", "top1", "f1", "auc", "precision", "recall"}), None)
+    spoken = next((s for s in settings if s.name == "model" or set(words_of(s.key)) & _TASK_KEYS if _joined(s) & _LANGUAGE), None)
+    if spoken is not None and classes is None:
+        return "language-model", say("{key} is {value}", key=spoken.key, value=spoken.value)
+    loss = next((s for s in settings if s.name == "loss" and isinstance(s.value, str)), None)
+    if loss is not None and _joined(loss) & _REGRESSION_LOSS and scored is None:
+        return "regression", say("{key} is {value}", key=loss.key, value=loss.value)
+    if scored is not None:
+        return "classifier", say("it logged {name}", name=scored)
+    measured = next((n for n, w in logged if set(w) & {"mae", "mse", "rmse", "r2", "mape"}), None)
+    if measured is not None:
+        return "regression", say("it logged {name}", name=measured)
+    if classes is not None:
+        return "classifier", say("{key} is {value}", key=classes.key, value=classes.value)
+    vocabulary = next((s for s in settings if s.name == "vocabulary"), None)
+    if vocabulary is not None:
+        return "language-model", say("{key} is {value}", key=vocabulary.key, value=vocabulary.value)
+    if loss is not None and _joined(loss) & _CLASS_LOSS:
+        return "classifier", say("{key} is {value}", key=loss.key, value=loss.value)
+    if model.outputs is not None and model.outputs >= LARGE_HEAD and (model.tied or model.architecture in ("transformer", "recurrent")):
+        return "language-model", say("its head has {outputs} outputs", outputs=model.outputs)
+    if any("error" in w for _, w in logged):
+        return "classifier", say("it logged an error rate")
+    if model.outputs == 1:
+        return "regression", say("its head has one output and no accuracy was logged")
+    return "", say("neither its metrics nor its configuration tell")
+
+
+def _meant(family: str, words: Sequence[str], settings: Sequence[Setting]) -> bool:
+    """Whether a word that other families use too means this one here."""
+    if family == "reinforcement" and ("rewards" in words or any(_joined(s) & {"dpo", "grpo", "orpo", "kto"} for s in settings)):
+        return False
+    if family == "gan" and set(words) & {"fid"}:
+        return not any("diffusion" in _joined(s) for s in settings)
+    return True
+
+
+def _told(setting: Setting) -> tuple[str, ...]:
+    """Words by which a setting names a family: the value of a model, loss or task, and keys of a noise schedule."""
+    key = words_of(setting.key)
+    if setting.name in ("model", "loss") or set(key) & _TASK_KEYS:
+        value = words_of(str(setting.value))
+        return (*value, "".join(value))
+    return key if "timesteps" in key or "beta" in key or "noise" in key else ()
+
+
+def _joined(setting: Setting) -> frozenset[str]:
+    words = words_of(str(setting.value)) if isinstance(setting.value, str) else ()
+    return frozenset((*words, "".join(words), *("".join(p) for p in pairwise(words))))
+
+
+def _in_order(group: Sequence[str], words: Sequence[str]) -> bool:
+    n = len(group)
+    return any(tuple(words[i : i + n]) == tuple(group) for i in range(len(words) - n + 1))

@@ -1,0 +1,93 @@
+"""Validation loss against training loss at the same steps."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.measure.smooth import axis, noise, smooth
+from postmortem.measure.trend import trend
+from postmortem.model.evidence import GapStats
+from postmortem.model.run import Floats, Series
+
+TURN = 0.02  # share of the level by which a validation loss must move, both ways, to count as turning
+OPENED = 0.05  # nats: a gap that widened by less has not opened
+ROBUST_FROM = 5  # evaluations from which the end is the median of the last two
+
+
+def gap_stats(train: Series, val: Series) -> GapStats | None:
+    """The gap of two losses; None when either has no finite value, or no training value lies beside an evaluation."""
+    with np.errstate(all="ignore"):
+        keep = np.isfinite(val.values)
+        at, v = axis(val)[keep], val.values[keep]
+        keep = np.isfinite(train.values)
+        x, y = axis(train)[keep], train.values[keep]
+        if not len(v) or not len(y):
+            return None
+        return _stats(at, v, beside(x, y, at), val.quantum or 0.0)
+
+
+def beside(x: Floats, y: Floats, at: Floats) -> Floats:
+    """Training values `y` (n,) at `x`, averaged between evaluations at `at` (k,): mean over (previous evaluation, this one].
+
+    Where nothing was logged in between, the last value before, or the first one when all are later.
+    """
+    anchor = float(y[0])
+    sums = np.concatenate(([0.0], np.cumsum(y - anchor)))
+    upto = np.searchsorted(x, at, side="right")
+    since = np.concatenate(([0], upto[:-1]))
+    mean = anchor + (sums[upto] - sums[since]) / np.maximum(upto - since, 1)
+    nearest = y[np.clip(upto - 1, 0, len(y) - 1)]
+    out: Floats = np.where(upto > since, mean, nearest)
+    return out
+
+
+def _stats(at: Floats, v: Floats, t: Floats, quantum: float) -> GapStats:
+    n = len(v)
+    ratio = np.full(n, math.nan)
+    positive = (v > 0) & (t > 0)
+    ratio[positive] = np.log(v[positive]) - np.log(t[positive])
+    ends = slice(-2, None) if n >= ROBUST_FROM else slice(-1, None)
+    level = smooth(v)
+    best = int(np.argmin(level))
+    end, lowest = float(np.median(v[ends])), float(level[best])
+    train_best, train_end = float(t[best]), float(np.median(t[ends]))
+    opened = _opened(ratio)
+    return GapStats(
+        evaluations=n,
+        first_gap=float(ratio[0]),
+        gap=float(np.median(ratio[ends])),
+        best_gap=float(ratio[best]),
+        difference=end - train_end,
+        rise=math.log(end) - math.log(lowest) if lowest > 0 and end > 0 else math.nan,
+        best_step=float(at[best]),
+        best_index=best,
+        evaluations_after_best=n - 1 - best,
+        train_fell_after_best=(train_best - train_end) / abs(train_best) if train_best != 0 else 0.0,
+        opened_step=None if opened is None else float(at[opened]),
+        validation_trend_after_best=trend(at[best:], v[best:]),
+        erratic=_erratic(v, quantum),
+    )
+
+
+def _opened(gap: Floats) -> int | None:
+    """First evaluation from which on the gap stays above every value before it for good, and by `OPENED` at the end."""
+    index = np.flatnonzero(np.isfinite(gap))
+    g = gap[index]
+    if len(g) < 2:
+        return None
+    before = np.maximum.accumulate(g)[:-1]
+    after = np.minimum.accumulate(g[::-1])[::-1][1:]
+    least = max(OPENED, 2 * noise(g))
+    opens: npt.NDArray[np.intp] = np.flatnonzero((after > before) & (g[-1] > before + least))
+    return int(index[opens[0] + 1]) if len(opens) else None
+
+
+def _erratic(v: Floats, quantum: float) -> float:
+    """Share of inner evaluations at which the loss turned, having moved by more than 2 % of its level on both sides."""
+    if len(v) < 3:
+        return 0.0
+    step = np.diff(v)
+    least = np.maximum(TURN * np.abs(v[1:-1]), 2 * quantum)
+    turned = (np.sign(step[1:]) * np.sign(step[:-1]) < 0) & (np.abs(step[1:]) > least) & (np.abs(step[:-1]) > least)
+    return float(np.mean(turned))

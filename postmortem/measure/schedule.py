@@ -1,0 +1,195 @@
+"""The learning rate over training: as logged, else as saved optimizers hold it, else as configured."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from postmortem.measure.smooth import axis
+from postmortem.model.evidence import Phase, ScheduleStats
+from postmortem.model.run import Floats, Series, Setting
+
+LOW = 0.01  # of the peak
+AT_PEAK = 0.9
+WARM = 0.99  # of the peak: warm-up is over
+RESTART = 2.0  # factor of a jump up
+DECAYED = 0.5  # of the highest rate so far: what counts as having decayed
+SWING = 0.1  # of the peak: a rise or fall that counts towards a cycle
+CYCLES = 3
+SAME = 1e-6  # of the highest rate: differences below are none
+BRIDGE = 0.05  # share of the points: a flat stretch between two falls that is part of the fall
+ABSURD = 10.0  # factor above the second highest of a short log that makes a value a jump and not the peak
+PEAK_QUANTILE = 95
+QUANTILE_FROM = 20  # points
+FINE = 1e-9  # printed precision at which 0 is 0, whatever the rate was meant to be
+MOST_PHASES = 24
+
+Kind = Literal["warmup", "constant", "decay", "rise", "zero"]
+
+
+def schedule_stats(series: Series | None, settings: Sequence[Setting], optimizer_lrs: Sequence[tuple[float, float]] = ()) -> ScheduleStats | None:
+    """The schedule, or None when nothing tells a learning rate.
+
+    series : the logged rate. optimizer_lrs : (step, lr) of each checkpoint that holds an optimizer.
+    A rate printed as 0.000000 only says that it is below the printed precision; when that hides everything, saved optimizers speak.
+    """
+    configured = _configured(settings)
+    saved = sorted((s, lr) for s, lr in optimizer_lrs if math.isfinite(s) and math.isfinite(lr) and lr >= 0)
+    if series is not None:
+        keep = np.isfinite(series.values) & (series.values >= 0)
+        x, y = axis(series)[keep], series.values[keep]
+        reference = max([float(np.max(y)) if len(y) else 0.0, configured or 0.0, *(lr for _, lr in saved)])
+        telling = not series.quantum or series.quantum <= FINE or series.quantum <= LOW * reference
+        if len(y) and (telling or bool(np.any(y > 0)) or not (saved or configured)):
+            return _stats("logged", x, y, quantum=series.quantum or 0.0, zero_is_zero=telling)
+    if saved:
+        return _stats("optimizer", np.array([s for s, _ in saved]), np.array([lr for _, lr in saved]), quantum=0.0, zero_is_zero=True)
+    if configured is None or configured < 0:
+        return None
+    named = next((str(s.value).lower() for s in settings if s.name == "schedule" and s.value), "constant")
+    idle = configured == 0
+    return ScheduleStats(
+        source="configured",
+        first=configured,
+        final=configured,
+        peak=configured,
+        highest=configured,
+        highest_step=0.0,
+        zero_share=float(idle),
+        low_share=float(idle),
+        low_from_step=0.0 if idle else None,
+        warmup_steps=0.0,
+        constant=named in ("constant", "none", "null", "false", "no", "fixed"),
+        cyclic="cyclic" in named or "restart" in named,
+    )
+
+
+def _configured(settings: Sequence[Setting]) -> float | None:
+    for setting in settings:
+        if setting.name == "learning_rate" and not isinstance(setting.value, bool) and setting.value is not None:
+            try:
+                value = float(setting.value)
+            except (ValueError, OverflowError):
+                continue
+            if math.isfinite(value):
+                return value
+    return None
+
+
+def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quantum: float, zero_is_zero: bool) -> ScheduleStats:
+    at_high = int(np.argmax(y))
+    highest, peak = float(y[at_high]), _peak(y)
+    least = max(SAME * highest, quantum)
+    # What rounds to 0 may be as large as half a printed digit: below 1 % of the peak only when the print is that fine.
+    low = (y < LOW * peak) & (y + 0.5 * quantum < max(LOW * peak, quantum)) if peak > 0 else np.full(len(y), zero_is_zero)
+    above = np.flatnonzero(~low)
+    low_from = 0 if not len(above) else int(above[-1]) + 1
+    warm_index = _warm_index(y, peak, least)
+    phases = _phases(x, y, least, zero_is_zero=zero_is_zero)
+    jump, jump_index = _jump(y, warm_index)
+    return ScheduleStats(
+        source=source,
+        first=float(y[0]),
+        final=float(y[-1]),
+        peak=peak,
+        highest=highest,
+        highest_step=float(x[at_high]),
+        zero_share=float(np.mean(y == 0)) if zero_is_zero else 0.0,
+        low_share=float(np.mean(low)),
+        low_from_step=float(x[low_from]) if low_from < len(y) else None,
+        warmup_steps=float(x[warm_index] - x[0]),
+        constant=float(np.ptp(y)) <= least,
+        cyclic=_cyclic(y, peak),
+        phases=phases,
+        restarts=tuple(float(x[i]) for i in _restarts(y)),
+        jump=jump,
+        jump_step=None if jump_index is None else float(x[jump_index]),
+    )
+
+
+def _peak(y: Floats) -> float:
+    """95th percentile; in a log of fewer than 20 points the highest, unless that stands alone by a factor of ten."""
+    if len(y) >= QUANTILE_FROM:
+        return float(np.percentile(y, PEAK_QUANTILE))
+    if len(y) < 3:
+        return float(np.max(y))
+    second, first = np.sort(y)[-2:].tolist()
+    return float(second if 0 < second * ABSURD < first else first)
+
+
+def _warm_index(y: Floats, peak: float, least: float) -> int:
+    """Index at which a rise from the first point has reached 99 % of the peak; 0 without warm-up."""
+    if y[0] >= AT_PEAK * peak:
+        return 0
+    reached = int(np.argmax(y >= WARM * peak))
+    falls = np.flatnonzero(np.diff(y[: reached + 1]) < -least)
+    return 0 if len(falls) else reached
+
+
+def _jump(y: Floats, warm_index: int) -> tuple[float, int | None]:
+    """Largest ratio of neighbours upwards once warm-up is over, and its index; (1, None) without one."""
+    tail = y[warm_index:]
+    ratio = np.where(tail[:-1] > 0, tail[1:] / np.where(tail[:-1] > 0, tail[:-1], 1.0), 1.0)
+    if not len(ratio) or float(np.max(ratio)) <= 1:
+        return 1.0, None
+    at = int(np.argmax(ratio))
+    return float(ratio[at]), warm_index + at + 1
+
+
+def _restarts(y: Floats) -> list[int]:
+    if len(y) < 2:
+        return []
+    so_far = np.maximum.accumulate(y)[:-1]
+    jumped = (y[1:] > RESTART * y[:-1]) & (y[:-1] < DECAYED * so_far) & (y[1:] > LOW * so_far)
+    index: list[int] = (np.flatnonzero(jumped) + 1).tolist()
+    return index
+
+
+def _cyclic(y: Floats, peak: float) -> bool:
+    """Rises and falls three times or more, each by more than a tenth of the peak."""
+    rises = falls = 0
+    low = high = float(y[0])
+    rising: bool | None = None
+    least = SWING * peak
+    moves = y[np.concatenate(([True], np.diff(y) != 0))]
+    if len(moves) > 2:  # only turning points matter
+        turns = np.sign(np.diff(moves))
+        moves = moves[np.concatenate(([True], turns[1:] != turns[:-1], [True]))]
+    for value in moves.tolist():
+        if rising is not True and value - low > least:
+            rises, rising, high = rises + 1, True, value
+        elif rising is not False and high - value > least:
+            falls, rising, low = falls + 1, False, value
+        low, high = min(low, value), max(high, value)
+        if rising is True:
+            low = value if value >= high else low
+            high = max(high, value)
+        if rises >= CYCLES and falls >= CYCLES:
+            return True
+    return False
+
+
+def _phases(x: Floats, y: Floats, least: float, *, zero_is_zero: bool) -> tuple[Phase, ...]:
+    if len(y) == 1:
+        return (Phase("zero" if y[0] == 0 and zero_is_zero else "constant", float(x[0]), float(x[0]), float(y[0]), float(y[0])),)
+    step = np.diff(y)
+    sign = np.where(np.abs(step) <= least, 0, np.sign(step)).astype(int)
+    edges = [0, *(np.flatnonzero(np.diff(sign)) + 1).tolist(), len(sign)]
+    runs = [(int(sign[a]), a, b) for a, b in pairwise(edges)]  # points a..b
+    short = max(2.0, BRIDGE * len(y))
+    merged: list[tuple[int, int, int]] = []
+    for at, (kind, a, b) in enumerate(runs):
+        bridge = kind == 0 and merged and at + 1 < len(runs) and b - a <= short and merged[-1][0] == runs[at + 1][0] != 0
+        if merged and (bridge or merged[-1][0] == kind):
+            merged[-1] = (merged[-1][0], merged[-1][1], b)
+        else:
+            merged.append((kind, a, b))
+    out = []
+    for kind, a, b in merged[:MOST_PHASES]:
+        name: Kind = "decay" if kind < 0 else ("warmup" if a == 0 else "rise") if kind > 0 else "constant"
+        if kind == 0 and y[a] == 0 and y[b] == 0 and zero_is_zero:
+            name = "zero"
+        out.append(Phase(name, float(x[a]), float(x[b]), float(y[a]), float(y[b])))
+    return tuple(out)
