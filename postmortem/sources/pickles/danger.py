@@ -5,8 +5,13 @@ else may load with `torch.load`. It is kept short of everything that honest chec
 `argparse.Namespace`, a bound method (`getattr(object, "name")`), an enum, a `functools.partial` of a layer.
 """
 
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # A module here is dangerous with everything below it.
-_MODULES = frozenset(
+_MODULES = _listed(
     """
     os posix nt subprocess _posixsubprocess _winapi commands popen2 pty tty runpy socket _socket socketserver ssl ctypes _ctypes shutil
     webbrowser antigravity importlib _frozen_importlib _frozen_importlib_external _imp imp pkgutil zipimport sys code codeop pdb bdb
@@ -14,10 +19,10 @@ _MODULES = frozenset(
     httpx aiohttp pickle _pickle cPickle marshal shelve joblib linecache fileinput doctest idlelib distutils setuptools venv sqlite3
     asyncio mmap fcntl winreg msvcrt faulthandler gc inspect
     numpy.f2py numpy.distutils numpy.testing torch.hub torch.utils.cpp_extension torch.utils.collect_env torch.distributed.rpc
-    """.split()
+    """
 )
 # Single names, by full name.
-_NAMES = frozenset(
+_NAMES = _listed(
     """
     builtins.eval builtins.exec builtins.execfile builtins.compile builtins.open builtins.file builtins.__import__ builtins.input
     builtins.breakpoint builtins.globals builtins.locals builtins.vars builtins.setattr builtins.delattr builtins.apply
@@ -33,24 +38,24 @@ _NAMES = frozenset(
     numpy._core.memmap.memmap pandas.read_pickle pandas.io.pickle.read_pickle pandas.eval pandas.core.computation.eval.eval
     yaml.load yaml.unsafe_load yaml.full_load dill.loads dill.load dill._dill._import_module dill._dill._eval_repr
     dill._dill._create_code cloudpickle.loads cloudpickle.load logging.config.listen logging.FileHandler logging.handlers.SocketHandler
-    """.split()
+    """
 )
 # Modules and functions by the name under which another module may hold them: "random._os.system", "torch.os".
-_ATTRIBUTES = frozenset(
+_ATTRIBUTES = _listed(
     """
     os _os posix sys _sys subprocess builtins __builtins__ importlib shutil socket ctypes runpy pty
     system popen Popen check_output check_call getoutput getstatusoutput spawn spawnl spawnv execv execve execl execvp fork forkpty
     eval exec __import__ __globals__ __subclasses__ __getattribute__ __reduce__ __reduce_ex__ __code__ __closure__ __loader__ __mro__
     __bases__ __base__ __builtins__ runstring import_module
-    """.split()
+    """
 )
 # Inside a dangerous module, and harmless.
-_HARMLESS = frozenset(
+_HARMLESS = _listed(
     """
     os.PathLike os.stat_result os.terminal_size os.path.join posix.stat_result inspect._empty inspect.Parameter inspect.Signature
     inspect._ParameterKind http.HTTPStatus sys.float_info sys.version_info importlib.metadata.PackageNotFoundError
     numpy.testing.assert_allclose
-    """.split()
+    """
 )
 # torch.nn holds `eval` as a method; a bound method is pickled through getattr, where plain names are judged by this list.
 _METHODS = _ATTRIBUTES - {"eval", "spawn", "os", "sys"}

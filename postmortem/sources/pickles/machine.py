@@ -29,7 +29,9 @@ from postmortem.sources.pickles.records import (
 )
 
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg", "UserDict": "collections", "__builtins__": "builtins"}
-_COPYING = frozenset({"collections.OrderedDict", "builtins.dict", "collections.Counter", "collections.defaultdict", "builtins.set", "builtins.frozenset"})
+_COPYING = frozenset(
+    {"collections.OrderedDict", "builtins.dict", "collections.Counter", "collections.defaultdict", "builtins.set", "builtins.frozenset"}
+)
 _LONGEST_NAME = 500  # characters of a global's name
 _MOST_DANGEROUS = 64  # names that a report gets
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[^x])", re.DOTALL)
@@ -37,7 +39,7 @@ _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f
 _GETATTR = "builtins.getattr"
 
 
-class _Halt(Exception):
+class _HaltError(Exception):
     """The machine stops here; the reason becomes the result's `problem`."""
 
     def __init__(self, reason: Sentence) -> None:
@@ -90,7 +92,7 @@ class _Machine:
                 if not work & 0xFFF:  # every 4,096 instructions
                     self._check(work)
                 table[opcode]()
-        except _Halt as halt:
+        except _HaltError as halt:
             problem = halt.reason
         except IndexError:
             problem = self._why_index()
@@ -106,22 +108,22 @@ class _Machine:
 
     def _check(self, work: int) -> None:
         if work - (self.limits.work - self.work) <= 0:
-            raise _Halt(say("the pickle has more than {limit:,} instructions; the rest was not read", limit=self.limits.work))
+            raise _HaltError(say("the pickle has more than {limit:,} instructions; the rest was not read", limit=self.limits.work))
         if self.height + len(self.stack) + len(self.marks) > self.limits.stack:
-            raise _Halt(say("the pickle stacks more than {limit:,} values; the rest was not read", limit=self.limits.stack))
+            raise _HaltError(say("the pickle stacks more than {limit:,} values; the rest was not read", limit=self.limits.stack))
         if len(self.memo) > self.limits.memo:
-            raise _Halt(say("the pickle remembers more than {limit:,} values; the rest was not read", limit=self.limits.memo))
+            raise _HaltError(say("the pickle remembers more than {limit:,} values; the rest was not read", limit=self.limits.memo))
 
     def _charge(self, items: int, decoded: int = 0) -> None:
         """Pay for work that one instruction can repeat without paying bytes."""
         self.work -= items
         self.decoded += decoded
         if self.work <= 0 or self.decoded > self.limits.decoded:
-            raise _Halt(say("the pickle expands to far more than its size; the rest was not read"))
+            raise _HaltError(say("the pickle expands to far more than its size; the rest was not read"))
 
     def _take(self, n: int) -> bytes:
         if n > len(self.data) - self.pos or n < 0:
-            raise _Halt(self._cut())
+            raise _HaltError(self._cut())
         start = self.pos
         self.pos = start + n
         return self.data[start : start + n]
@@ -129,7 +131,7 @@ class _Machine:
     def _line(self, longest: int = 1 << 20) -> bytes:
         end = self.data.find(b"\n", self.pos, self.pos + longest + 1)
         if end < 0:
-            raise _Halt(self._cut())
+            raise _HaltError(self._cut())
         line = self.data[self.pos : end]
         self.pos = end + 1
         return line
@@ -431,7 +433,7 @@ class _Machine:
     def op_stack_global(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise _Halt(say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos))
+            raise _HaltError(say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos))
         self.stack.append(self._named(module, name))
 
     def _extension(self, code: int) -> None:
@@ -536,7 +538,7 @@ class _Machine:
         return args[0].encode("latin-1", "replace")
 
     def op_unknown(self) -> None:
-        raise _Halt(say("the pickle holds an unknown instruction, {code:#04x}, at byte {at}", code=self.data[self.pos - 1], at=self.pos - 1))
+        raise _HaltError(say("the pickle holds an unknown instruction, {code:#04x}, at byte {at}", code=self.data[self.pos - 1], at=self.pos - 1))
 
 
 def _build(record: Record, state: object) -> None:

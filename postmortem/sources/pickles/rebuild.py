@@ -34,7 +34,7 @@ _SCALARS = {
     "float16": "e", "float32": "f", "float64": "d", "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B", "uint16": "H",
     "uint32": "I", "uint64": "Q", "bool": "?",
 }  # fmt: skip
-_MOST_DIMENSIONS = 64
+_MOST_DIMENSIONS = 32  # numpy 1 can gather no more
 Args = tuple[object, ...]
 Rebuild = Callable[[Args], Any]
 
@@ -56,7 +56,7 @@ def sizes(value: object) -> tuple[int, ...] | None:
     """A shape or strides as a tuple of plain integers, None when it is none."""
     if not isinstance(value, tuple | list) or len(value) > _MOST_DIMENSIONS:
         return None
-    return tuple(value) if all(type(v) is int and abs(v) < 1 << 62 for v in value) else None  # type: ignore[arg-type]
+    return tuple(value) if all(type(v) is int and abs(v) < 1 << 62 for v in value) else None
 
 
 def storage_of(pid: object) -> Storage | None:

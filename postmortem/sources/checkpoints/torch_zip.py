@@ -1,0 +1,201 @@
+"""What `torch.save` has written since torch 1.6: a zip with a pickle and one member per storage.
+
+`<top>/data.pkl` is the pickle, `<top>/data/<key>` the storages, uncompressed; `<top>/byteorder` says "little" or "big".
+A file that was cut has no central directory; torch refuses it, and every tensor before the cut is still whole.
+"""
+
+import os
+from contextlib import suppress
+
+from postmortem.model.sentence import Sentence, say
+from postmortem.sources.checkpoints.contents import contents
+from postmortem.sources.checkpoints.fragments import failed, fragment, skipped, what_it_is_instead
+from postmortem.sources.checkpoints.placing import Locate, Place, Placer
+from postmortem.sources.checkpoints.torch_legacy import is_rng_state, read_stream, rng_detail
+from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Member, content, located, pread, read_directory, scan
+from postmortem.sources.pickles import Pickled, read_pickle
+from postmortem.sources.pickles.rebuild import ITEM_SIZES
+from postmortem.sources.pickles.records import DEFAULT_LIMITS, Storage
+from postmortem.sources.reader import Candidate, Found, Reader
+
+NAME = "torch-zip"
+LEGACY = "torch-legacy"
+_EXTENSIONS = (".pt", ".pth", ".ckpt", ".pth.tar", ".pt.tar", ".th")
+_BIN_WORDS = ("pytorch_model", "optimizer", "scheduler", "training_args", "adapter_model", "scaler", "model", "diffusion_pytorch_model", "sampler")
+_UNPACKED = 256 << 20  # bytes of compressed members that are held in memory
+
+
+def open_file(path: str | os.PathLike[str]) -> int | None:
+    """A descriptor for `pread`, None when the file cannot be opened."""
+    with suppress(OSError, ValueError):
+        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    return None
+
+
+class Archive:
+    """An open torch zip: its pickle, and where the storages are."""
+
+    def __init__(self, fd: int, size: int, file: str, base: int = 0) -> None:
+        """`base`: where in the file the zip starts (sharded checkpoints hold one zip per tensor); `size` counts from there."""
+        self.fd = fd
+        self.size = size
+        self.file = file
+        self.base = base
+        self.pickled: Pickled | None = None
+        self.unpacked = 0
+        self.scanned_sizes: dict[str, int] = {}
+        found = read_directory(fd, size) if base == 0 else None
+        self.directory: Directory = found or scan(fd, size, self._expect)
+        self.top = ""
+        self._find_pickle()
+
+    def _find_pickle(self) -> None:
+        tops = sorted(
+            (n.removesuffix("data.pkl") for n in self.directory.members if n == "data.pkl" or n.endswith("/data.pkl")), key=lambda n: (len(n), n)
+        )
+        if not tops:
+            return
+        self.top = tops[0]
+        if self.pickled is None:
+            data = self.member("data.pkl", DEFAULT_LIMITS.size)
+            self.pickled = read_pickle(data) if data is not None else None
+
+    def _expect(self, name: str, data: int) -> int | None:
+        """Sizes of members whose header does not say: the pickle ends at its STOP, a storage is as long as the pickle says."""
+        if name.endswith("data.pkl") and self.pickled is None:
+            self.top = name.removesuffix("data.pkl")
+            self.pickled = read_pickle(pread(self.fd, DEFAULT_LIMITS.size, data))
+            for storage in self.pickled.storages:
+                self.scanned_sizes[storage.key] = storage.count * ITEM_SIZES[storage.dtype]
+            return self.pickled.end
+        return self.scanned_sizes.get(name.removeprefix(f"{self.top}data/")) if name.startswith(f"{self.top}data/") else None
+
+    def find(self, name: str) -> Member | None:
+        """A member below the top folder, with its data's offset."""
+        member = self.directory.members.get(self.top + name)
+        found = None if member is None else located(self.fd, member, self.size)
+        if member is not None and found is not None and found is not member:
+            self.directory.members[self.top + name] = found
+        return found
+
+    def member(self, name: str, limit: int) -> bytes | None:
+        """A member's bytes, unpacked."""
+        found = self.find(name)
+        return None if found is None else content(self.fd, found, limit)
+
+    def locate(self, storage: Storage) -> Place | None:
+        """Where a storage's bytes are."""
+        if storage.blob is not None:
+            return in_blob(storage)
+        member = self.find(f"data/{storage.key}")
+        claimed = storage.count * ITEM_SIZES.get(storage.dtype, 1)
+        if member is None:
+            return Place(self.file, 0, 0, missing=claimed) if self.directory.truncated else None
+        if member.method == STORED:
+            there = min(member.packed, claimed)
+            # only a file that was cut may lack bytes; elsewhere a storage is as long as its member
+            return Place(self.file, self.base + member.data, there, missing=claimed - there if self.directory.truncated else 0)
+        if self.unpacked > _UNPACKED:
+            return None
+        data = content(self.fd, member, _UNPACKED)
+        if data is None:
+            return None
+        self.unpacked += len(data)
+        return Place(self.file, 0, len(data), data)
+
+    def big_endian(self) -> bool:
+        """True when the file says that it was written on a big-endian machine."""
+        return self.member("byteorder", 16) == b"big"
+
+
+def in_blob(storage: Storage) -> Place | None:
+    """A storage pickled with `pickle.dump`: its bytes are a saved storage of their own, in memory."""
+    blob = storage.blob
+    if blob is None:
+        return None
+    stream = read_stream(lambda at, n: blob[at : at + n], len(blob))
+    if stream is None or not isinstance(stream.pickled.value, Storage):
+        return None
+    inner = stream.pickled.value
+    place = stream.locate(inner)
+    return None if place is None else Place("", 0, place.nbytes, blob[place.offset : place.offset + place.nbytes])
+
+
+def claims(candidate: Candidate) -> bool:
+    """By name and first bytes. Also takes files that are called like a checkpoint and are none, to say so."""
+    name, head = candidate.name.lower(), candidate.head
+    if head.startswith(b"PK\x03\x04"):
+        return name.endswith((*_EXTENSIONS, ".bin", ".tar", ".pkl", ".model")) or b"/data.pkl" in head[:512]
+    if name.endswith((*_EXTENSIONS, ".pth.tar")):
+        return True
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return name.endswith((".bin", ".pkl", ".pickle", ".tar", ".p"))
+    return name.endswith(".bin") and name.startswith(_BIN_WORDS)
+
+
+def read(candidate: Candidate) -> Found:
+    """Read a torch file of either format."""
+    try:
+        return _read(candidate)
+    except (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError) as error:
+        return failed(candidate, NAME, say("reading stopped at something unexpected ({kind})", kind=type(error).__name__))
+
+
+def _read(candidate: Candidate) -> Found:
+    if is_rng_state(candidate.name):
+        return skipped(candidate, NAME, rng_detail())
+    fd = open_file(candidate.file)
+    if fd is None:
+        return failed(candidate, NAME, say("the file cannot be opened"))
+    try:
+        size = os.fstat(fd).st_size
+        head = pread(fd, 4096, 0)
+        if head.startswith(b"PK\x03\x04"):
+            return _read_zip(candidate, fd, size)
+        if head[:1] == b"\x80" or _old_pickle(head):
+            return _read_stream(candidate, fd, size)
+        if b"ustar" in head[257:265] or head[:2] == b"\x1f\x8b":
+            return skipped(candidate, NAME, say("the tar format of torch before 0.4 and compressed files are not read"))
+        return failed(candidate, NAME, what_it_is_instead(head, size), truncated=size == 0 or not head.strip(b"\0"))
+    finally:
+        os.close(fd)
+
+
+def _old_pickle(head: bytes) -> bool:
+    return head[:1] in b"(c]}" and len(head) > 1 and head[:5] not in (b"(func", b"class") and b"\n" in head[:500] and not _text(head)
+
+
+def _text(head: bytes) -> bool:
+    return head[:1] == b"c" and not head.startswith((b"c__builtin__\n", b"ccopy_reg\n", b"cposix\n", b"cos\n", b"ccollections\n"))
+
+
+def _read_zip(candidate: Candidate, fd: int, size: int) -> Found:
+    archive = Archive(fd, size, candidate.path)
+    pickled = archive.pickled
+    if pickled is None:
+        if archive.directory.truncated:
+            return failed(candidate, NAME, say("the file ends before its content: it was cut while it was written or copied"), truncated=True)
+        if any(n.endswith("saved_model.pb") or n == "model.weights.h5" for n in archive.directory.members):
+            return skipped(candidate, NAME, say("this zip holds no torch checkpoint"))
+        return failed(candidate, NAME, archive.directory.problem or say("this zip holds no torch checkpoint"))
+    placer = Placer(archive.locate, lambda at, n: pread(fd, n, at), swapped=archive.big_endian())
+    found = contents(pickled.value, placer, candidate.path)
+    truncated = archive.directory.truncated
+    cut = say("the file is cut: {size:,} bytes are there and the directory at its end is not", size=size) if truncated else None
+    problems: list[Sentence | None] = [cut, pickled.problem, archive.directory.problem if not truncated else None, placer.problem()]
+    return fragment(candidate, NAME, found, problems, truncated=truncated, dangerous=pickled.dangerous)
+
+
+def _read_stream(candidate: Candidate, fd: int, size: int) -> Found:
+    stream = read_stream(lambda at, n: pread(fd, n, at), size, candidate.path)
+    if stream is None:
+        return failed(candidate, LEGACY, what_it_is_instead(pread(fd, 4096, 0), size))
+    locate: Locate = lambda storage: in_blob(storage) if storage.blob is not None else stream.locate(storage)  # noqa: E731
+    placer = Placer(locate, lambda at, n: pread(fd, n, at), swapped=stream.big_endian)
+    found = contents(stream.pickled.value, placer, candidate.path)
+    cut = say("the file is cut: it ends at byte {size:,}, before its content does", size=size) if stream.truncated else None
+    problems = [cut, None if stream.truncated else stream.pickled.problem, placer.problem()]
+    return fragment(candidate, LEGACY, found, problems, truncated=stream.truncated, dangerous=stream.dangerous)
+
+
+READER = Reader(NAME, claims, read)
