@@ -1,130 +1,214 @@
 """All checkpoints of a run, measured: tensors, updates between checkpoints, gradients from optimizer state, the model's outline."""
 
 import math
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from postmortem.measure.gradients import gradients
-from postmortem.measure.numbers import Real, as_real
+from postmortem.measure.gradients import Remembered, gradients, window
 from postmortem.measure.optimizers import names_of, optimizer_facts
-from postmortem.measure.reading import NotWholeError, Raw, TensorFiles
-from postmortem.measure.rows import RowFacts, row_facts
+from postmortem.measure.reading import BLOCK, TensorFiles
+from postmortem.measure.rows import RowFacts
 from postmortem.measure.structure import Layout, forward_order, layouts, model_facts
-from postmortem.measure.tensors import Figures, figures_of
-from postmortem.measure.updates import Movement
+from postmortem.measure.tally import Kernels, Plain
+from postmortem.measure.tensors import Figures
+from postmortem.measure.trajectory import Seen, Trajectory, follow
 from postmortem.measure.weights import summarise
 from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, OptimizerFacts, Role, TensorStats, UpdateStats, WeightSummary
 from postmortem.model.run import Checkpoint, Run, TensorRef
 
 Progress = Callable[[str, float], None]
 
+COMPILED_FROM = 128 << 20  # bytes from which numba's start-up (0.6 s) is worth it
+THREADED_FROM = 512 << 20  # bytes from which a second thread is
+BUFFERS = 64 << 20  # bytes of buffers at most, however many checkpoints are read side by side
+
 
 def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tuple[CheckpointStats, ...], WeightSummary, ModelFacts]:
-    """Measure every checkpoint that has tensors or an optimizer, in the run's order. `progress` gets a file's name and the share done."""
+    """Measure every checkpoint that has tensors or an optimizer, in the run's order. `progress` gets a tensor's name and the share done."""
     saved = [c for c in run.checkpoints if c.tensors or c.optimizer is not None]
     if not saved:
         return (), WeightSummary(checkpoints=0), ModelFacts()
-    with TensorFiles(run.root) as files, np.errstate(all="ignore"):  # NaN and Inf are what is measured here
-        return _Measurement(saved, files, progress).result()
+    total = sum(_bytes(c) for c in saved)
+    kernels = kernels_for(total)
+    workers = min(2, os.cpu_count() or 1) if total >= THREADED_FROM else 1
+    with np.errstate(all="ignore"):  # NaN and Inf are what is measured here
+        outlines = [Outline.of(c) for c in saved]
+        model = model_facts(saved, [o.places for o in outlines], [o.order for o in outlines])
+        tracks = _follow_all(run.root, saved, outlines, kernels=kernels, workers=workers, progress=progress)
+        with TensorFiles(run.root) as files:
+            optimizers = [_optimizer(files, c, o, kernels) for c, o in zip(saved, outlines, strict=True)]
+    stats = tuple(_stats(i, saved, outlines, tracks, optimizers) for i in range(len(saved)))
+    alike = frozenset(n for n, t in tracks.items() if (rows := t.rows.get(len(saved) - 1)) is not None and rows.all_alike)
+    change = {n: c for n in model.weight_layers if n in tracks and (c := tracks[n].change) is not None}
+    return stats, summarise(stats, change, _still(saved, tracks), alike, model), model
 
 
-class _Measurement:
-    """What is gathered while tensors are gone through one by one, each over all checkpoints."""
+def kernels_for(total: int) -> Kernels:
+    """The compiled loops where there are bytes enough for them and numba can be had, else numpy's."""
+    if total >= COMPILED_FROM:
+        try:
+            from postmortem.measure import kernels
+        except Exception:  # noqa: S110  # a numba that does not start costs speed, nothing else
+            pass
+        else:
+            return kernels
+    return Plain()
 
-    def __init__(self, saved: Sequence[Checkpoint], files: TensorFiles, progress: Progress | None) -> None:
-        self.saved = saved
-        self.files = files
-        self.progress = progress or (lambda _name, _share: None)
-        self.places = [layouts(c) for c in saved]
-        self.orders = [forward_order(c) for c in saved]
-        self.refs: list[dict[str, TensorRef]] = [{r.name: r for r in c.tensors} for c in saved]
-        self.tensors: list[dict[str, TensorStats]] = [{} for _ in saved]
-        self.updates: list[dict[str, UpdateStats]] = [{} for _ in saved]
-        self.change: dict[str, float] = {}
-        self.still: list[str] = []
-        self.alike: set[str] = set()
 
-    def result(self) -> tuple[tuple[CheckpointStats, ...], WeightSummary, ModelFacts]:
-        names = list(dict.fromkeys(n for order in self.orders for n in order))
-        for i, name in enumerate(names):
-            self.progress(name, i / len(names))
-            self._tensor(name)
-        found = [self._optimizer(i) for i in range(len(self.saved))]
-        model = model_facts(self.saved, self.places, self.orders)
-        stats = tuple(
-            CheckpointStats(
-                path=c.path,
-                step=c.step,
-                epoch=c.epoch,
-                tensors=tuple(self.tensors[i][n] for n in self.orders[i] if n in self.tensors[i]),
-                gradients=found[i][1],
-                updates=tuple(self.updates[i][n] for n in self.orders[i] if n in self.updates[i]),
-                optimizer=found[i][0],
-            )
-            for i, c in enumerate(self.saved)
-        )
-        compared = any(self.updates)
-        change = {n: self.change[n] for n in model.weight_layers if n in self.change}
-        return stats, summarise(stats, change, self.still if compared else None, frozenset(self.alike), model), model
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What names and shapes tell of one checkpoint."""
 
-    def _optimizer(self, i: int) -> tuple[OptimizerFacts | None, tuple[GradientStats, ...]]:
-        checkpoint = self.saved[i]
-        if checkpoint.optimizer is None:
-            return None, ()
-        names, known = names_of(checkpoint.optimizer, checkpoint, self.places[i], self.orders[i])
-        return optimizer_facts(checkpoint, names, known, self.places[i]), gradients(self.files, checkpoint.optimizer, names)
+    places: Mapping[str, Layout]
+    order: tuple[str, ...]
+    refs: Mapping[str, TensorRef]
 
-    def _tensor(self, name: str) -> None:
-        """One tensor over all checkpoints, each read once."""
-        first: tuple[int, Real] | None = None
-        previous: tuple[int, Raw, Real] | None = None
-        before: Real | None = None
-        identical, compared = True, False
-        last_finite: tuple[int, Real] | None = None
-        for i, checkpoint in enumerate(self.saved):
-            ref = self.refs[i].get(name)
-            if ref is None:
-                continue
-            try:
-                raw = self.files.whole(ref)
-            except NotWholeError:
-                continue
-            values = as_real(raw, ref.dtype)
-            figures = figures_of(values, ref.dtype)
-            place = self.places[i][name]
-            rows = row_facts(values, ref.shape, outputs_last=place.outputs_last) if place.role == Role.WEIGHT else None
-            self.tensors[i][name] = tensor_stats(ref, place, figures, rows, checkpoint.trainable)
-            if i == len(self.saved) - 1 and rows is not None and rows.all_alike:
-                self.alike.add(name)
-            if previous is not None and len(previous[2]) == len(values):
-                movement = Movement()
-                movement.add(previous[2], values, before if before is not None and len(before) == len(values) else None)
-                same = raw.dtype == previous[1].dtype and raw.tobytes() == previous[1].tobytes()
-                earlier = self.saved[previous[0]]
-                self.updates[i][name] = UpdateStats(
-                    name, earlier.step, checkpoint.step, movement.relative_change, same, movement.norm_ratio, movement.cosine
-                )
-                identical &= same
-                compared = True
-            if not figures.nan and not figures.positive_inf and not figures.negative_inf:
-                first = first or (i, values)
-                last_finite = (i, values)
-            before = previous[2] if previous is not None else None
-            previous = (i, raw, values)
-        if first is not None and last_finite is not None and first[0] != last_finite[0] and len(first[1]) == len(last_finite[1]):
-            whole = Movement()
-            whole.add(first[1], last_finite[1])
-            self.change[name] = whole.relative_change
-        if compared and identical:
-            self.still.append(name)
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "Outline":
+        """Look at a checkpoint's names and shapes."""
+        return cls(layouts(checkpoint), forward_order(checkpoint), {r.name: r for r in checkpoint.tensors})
+
+
+def _bytes(checkpoint: Checkpoint) -> int:
+    states = checkpoint.optimizer.states if checkpoint.optimizer is not None else ()
+    return sum(r.nbytes for r in checkpoint.tensors) + sum(r.nbytes for s in states for r in s.slots.values())
+
+
+def time_line(saved: Sequence[Checkpoint]) -> list[int]:
+    """The checkpoints that can be compared with one another: without second copies of a step ("best", "last"), and without
+    those of unknown step where two or more are known."""
+    known = [i for i, c in enumerate(saved) if c.tensors and c.step is not None]
+    if len(known) < 2:
+        return [i for i, c in enumerate(saved) if c.tensors]
+    seen: set[float] = set()
+    out = []
+    for i in known:
+        step = saved[i].step
+        if step is not None and step not in seen:
+            seen.add(step)
+            out.append(i)
+    return out
+
+
+def _follow_all(
+    root: Path, saved: Sequence[Checkpoint], outlines: Sequence[Outline], *, kernels: Kernels, workers: int, progress: Progress | None
+) -> dict[str, Trajectory]:
+    """Go through all tensors, each over all checkpoints. What comes out does not depend on the number of workers."""
+    line = frozenset(time_line(saved))
+    names = list(dict.fromkeys(n for o in outlines for n in o.order))
+    block = max(1 << 12, min(BLOCK, BUFFERS // (8 * len(saved))))
+    done = 0
+    lock = threading.Lock()
+
+    def one(files: TensorFiles, name: str) -> Trajectory:
+        nonlocal done
+        copies = [Seen(i, o.refs[name], o.places[name], i in line) for i, o in enumerate(outlines) if name in o.refs]
+        with np.errstate(all="ignore"):
+            found = follow(copies, files, kernels)
+        with lock:
+            done += 1
+            if progress is not None:
+                progress(name, done / len(names))
+        return found
+
+    def share(part: Sequence[str]) -> dict[str, Trajectory]:
+        with TensorFiles(root, block) as files:
+            return {name: one(files, name) for name in part}
+
+    if workers == 1:
+        return share(names)
+    sizes = {n: max((o.refs[n].nbytes for o in outlines if n in o.refs), default=0) for n in names}
+    parts: list[list[str]] = [[] for _ in range(workers)]
+    loads = [0] * workers
+    for name in sorted(names, key=lambda n: -sizes[n]):
+        lightest = loads.index(min(loads))
+        parts[lightest].append(name)
+        loads[lightest] += sizes[name]
+    found: dict[str, Trajectory] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for result in pool.map(share, parts):
+            found.update(result)
+    return {n: found[n] for n in names}
+
+
+def _optimizer(
+    files: TensorFiles, checkpoint: Checkpoint, outline: Outline, kernels: Kernels
+) -> tuple[OptimizerFacts | None, tuple[Remembered, ...]]:
+    if checkpoint.optimizer is None:
+        return None, ()
+    names, known = names_of(checkpoint.optimizer, checkpoint, outline.places, outline.order)
+    return optimizer_facts(checkpoint, names, known, outline.places), gradients(files, checkpoint.optimizer, names, kernels)
+
+
+def _stats(
+    i: int,
+    saved: Sequence[Checkpoint],
+    outlines: Sequence[Outline],
+    tracks: Mapping[str, Trajectory],
+    optimizers: Sequence[tuple[OptimizerFacts | None, tuple[Remembered, ...]]],
+) -> CheckpointStats:
+    checkpoint, outline = saved[i], outlines[i]
+    tensors: list[TensorStats] = []
+    updates: list[UpdateStats] = []
+    for name in outline.order:
+        track = tracks[name]
+        if i in track.figures:
+            tensors.append(tensor_stats(outline.refs[name], outline.places[name], track.figures[i], track.rows.get(i), checkpoint.trainable))
+        if i in track.movements:
+            earlier, m = track.movements[i]
+            updates.append(UpdateStats(name, saved[earlier].step, checkpoint.step, m.relative_change, m.identical, m.norm_ratio, m.cosine))
+    facts, remembered = optimizers[i]
+    before = next((optimizers[k][1] for k in range(i - 1, -1, -1) if optimizers[k][1]), ())
+    return CheckpointStats(
+        path=checkpoint.path,
+        step=checkpoint.step,
+        epoch=checkpoint.epoch,
+        tensors=tuple(tensors),
+        gradients=(*(r.stats for r in remembered), *_windows(before, remembered)),
+        updates=tuple(updates),
+        optimizer=facts,
+        unread=tuple(n for n in outline.order if i in tracks[n].unread),
+    )
+
+
+def _windows(before: Sequence[Remembered], after: Sequence[Remembered]) -> tuple[GradientStats, ...]:
+    earlier = {r.stats.name: r for r in before}
+    found = (window(earlier[r.stats.name], r) for r in after if r.stats.name in earlier)
+    return tuple(w for w in found if w is not None)
+
+
+def _still(saved: Sequence[Checkpoint], tracks: Mapping[str, Trajectory]) -> list[str] | None:
+    """Tensors bit-identical over all compared checkpoints; None when nothing could be compared.
+
+    Two checkpoints of unknown step that are the same in everything are two copies of one state and prove nothing.
+    """
+    pairs: dict[tuple[int, int], bool] = {}
+    for track in tracks.values():
+        for late, (early, movement) in track.movements.items():
+            pairs[early, late] = pairs.get((early, late), True) and movement.identical
+    real = {p for p, same in pairs.items() if not same or all(saved[i].step is not None for i in p)}
+    if not real:
+        return None
+    out = []
+    for name, track in tracks.items():
+        moves = [m for late, (early, m) in track.movements.items() if (early, late) in real]
+        if moves and all(m.identical for m in moves):
+            out.append(name)
+    return out
 
 
 def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts | None, trainable: Mapping[str, bool] | None) -> TensorStats:
     """The figures with the tensor's name and place."""
+    fan_in = place.fan_in if place.role == Role.WEIGHT else None
     scale = None
-    if place.fan_in and place.role == Role.WEIGHT:
-        spread = figures.std * math.sqrt(3 * place.fan_in)
+    if fan_in:
+        spread = figures.std * math.sqrt(3 * fan_in)
         scale = math.log10(spread) if spread > 0 else -math.inf if spread == 0 else math.nan
     return TensorStats(
         name=ref.name,
@@ -145,7 +229,7 @@ def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts
         quantiles=figures.quantiles,
         kurtosis=figures.kurtosis,
         histogram=figures.histogram,
-        fan_in=place.fan_in if place.role == Role.WEIGHT else None,
+        fan_in=fan_in,
         scale=scale,
         dead_rows=rows.dead if rows is not None else None,
         identical_rows=rows.identical if rows is not None else None,

@@ -1,54 +1,116 @@
 """Gradients as optimizers remember them.
 
 Adam's `exp_avg_sq` is a running mean of g² that starts at 0, so v / (1 − β₂ᵗ) estimates E[g²]; likewise `exp_avg` for
-E[g] (Kingma & Ba, 2015). What is seen is the gradient that the optimizer got: after clipping, with L2 decay mixed in.
+E[g] (Kingma & Ba, 2015). RMSprop's `square_avg` is the same with α. Adagrad's `sum` is what its name says. SGD's
+`momentum_buffer` is a sum of past gradients that has no second moment. What is seen is the gradient that the optimizer
+got: after clipping, and with L2 decay mixed in where the optimizer does not decouple it.
 """
 
 import math
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from postmortem.measure.numbers import as_real
 from postmortem.measure.optimizers import Key, number
 from postmortem.measure.reading import NotWholeError, TensorFiles
+from postmortem.measure.tally import Kernels, Tally
+from postmortem.measure.trajectory import DIRECT, dtype_of
 from postmortem.model.evidence import GradientStats
 from postmortem.model.run import OptimizerState, ParamGroup, ParamState, TensorRef
 from postmortem.model.sentence import Value
 
-Doubles = npt.NDArray[np.float64]
-_NUMBERS = re.compile(r"[-+0-9.eE]+")
-_UNMEASURED = ("adafactor", "lion", "muon", "soap", "galore", "8bit", "adam_mini", "adammini", "sm3", "shampoo", "sophia")
+Source = Literal["adam", "rmsprop", "adagrad", "momentum"]
+# Their slots mean something else, are quantised, projected or factored.
+_UNMEASURED = (
+    "adafactor",
+    "lion",
+    "muon",
+    "soap",
+    "galore",
+    "8bit",
+    "mini",
+    "sm3",
+    "shampoo",
+    "sophia",
+    "adan",
+    "adadelta",
+    "rprop",
+    "lbfgs",
+    "asgd",
+    "adamax",
+)
+UNDERFLOW = 1e-36  # a mean square below it is made of squares that float32 cannot hold in full
+WINDOW_ROUNDING = 1e-5  # relative: what float32 leaves of v_b − βᵏ v_a when nothing was added
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Sums over one slot of one parameter: what gradients are computed from, and what a window needs of the checkpoint before."""
+
+    count: int
+    bad: int  # NaN, infinite, or negative where that cannot be
+    total: float
+    squares: float
+    zero: int
+    below: int | None  # elements below the threshold that was asked for
+
+    @property
+    def finite(self) -> int:
+        """Elements that the sums are over."""
+        return self.count - self.bad
+
+    @property
+    def mean(self) -> float:
+        """Mean of the finite elements, nan when there are none."""
+        return self.total / self.finite if self.finite else math.nan
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the finite elements, nan when there are none."""
+        return math.sqrt(self.squares / self.finite) if self.finite else math.nan
+
+    @property
+    def zero_share(self) -> float:
+        """Share of elements that are exactly 0."""
+        return self.zero / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The gradient of one parameter, with what the next checkpoint's window needs."""
+
+    stats: GradientStats
+    second: Moment | None = None
+    beta: float = 0.0
 
 
 def betas(settings: Mapping[str, Value]) -> tuple[float, float]:
     """β₁ and β₂ of a group; the usual 0.9 and 0.999 where it does not say."""
-    first = next((number(settings[k]) for k in ("beta1", "beta_1", "betas.0", "betas[0]") if k in settings), None)
-    second = next((number(settings[k]) for k in ("beta2", "beta_2", "betas.1", "betas[1]") if k in settings), None)
-    text = settings.get("betas")
-    if isinstance(text, str):
-        found = _NUMBERS.findall(text)
-        if len(found) == 2:
-            first, second = float(found[0]), float(found[1])
+    first, second = _setting(settings, "betas.0", "beta1", "beta_1"), _setting(settings, "betas.1", "beta2", "beta_2")
     return (0.9 if first is None else first), (0.999 if second is None else second)
 
 
-def gradients(files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key, str]) -> tuple[GradientStats, ...]:
-    """The gradient of every parameter that the optimizer remembers in a way that is understood; empty for the others."""
-    if any(word in optimizer.kind.lower() for word in _UNMEASURED):
+def _setting(settings: Mapping[str, Value], *keys: str) -> float | None:
+    return next((n for n in (number(settings.get(k)) for k in keys) if n is not None), None)
+
+
+def gradients(files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key, str], kernels: Kernels) -> tuple[Remembered, ...]:
+    """The gradient of every parameter that the optimizer remembers in a way that is understood; nothing for the others."""
+    kind = optimizer.kind.lower()
+    if any(word in kind for word in _UNMEASURED):
         return ()
     group_of = {key: group for group in optimizer.groups for key in group.params}
     fallback = optimizer.groups[0] if optimizer.groups else ParamGroup((), {})
-    steps = [s.step for s in optimizer.states if s.step is not None]
-    out = []
+    latest = max((s.step for s in optimizer.states if s.step is not None), default=None)
+    out: list[Remembered] = []
     for state in optimizer.states:
-        name = names.get(state.param, f"#{state.param}")
         settings = group_of.get(state.param, fallback).settings
-        step = state.step if state.step is not None else max(steps, default=None)
+        step = latest if state.step is None else state.step
         try:
-            found = _one(files, name, state, settings, step, optimizer.kind.lower())
+            found = _one(_Slots(files, state, kernels), names.get(state.param, f"#{state.param}"), settings, step, kind)
         except NotWholeError:
             continue
         if found is not None:
@@ -56,50 +118,99 @@ def gradients(files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key,
     return tuple(out)
 
 
-def _doubles(files: TensorFiles, ref: TensorRef) -> Doubles:
-    return as_real(files.whole(ref), ref.dtype).astype(np.float64)
+def window(before: Remembered, after: Remembered) -> GradientStats | None:
+    """The gradient over the steps between two checkpoints: (v_b − βᵏ v_a) / (1 − βᵏ). None unless both are Adam's, k steps apart."""
+    a, b, early, late = before.stats, after.stats, before.second, after.second
+    if a.source != "adam" or b.source != "adam" or early is None or late is None or a.step is None or b.step is None:
+        return None
+    steps = b.step - a.step
+    if steps <= 0 or early.bad or late.bad or early.count != late.count or not late.count:
+        return None
+    kept = after.beta**steps
+    fresh = late.mean - kept * early.mean
+    if fresh < WINDOW_ROUNDING * late.mean:
+        fresh = 0.0
+    return GradientStats(b.name, "adam-window", math.sqrt(fresh / _filled(after.beta, steps)), None, late.zero_share, None, 0, b.step)
 
 
-def _one(files: TensorFiles, name: str, state: ParamState, settings: Mapping[str, Value], step: float | None, kind: str) -> GradientStats | None:
-    slots = {k: ref for k, ref in state.slots.items() if ref.dtype in ("float32", "float64", "float16", "bfloat16")}
-    epsilon = next((number(settings[k]) for k in ("eps", "epsilon") if k in settings), None)
-    if "exp_avg_sq" in slots:
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    files: TensorFiles
+    state: ParamState
+    kernels: Kernels
+
+    def has(self, slot: str) -> bool:
+        """A slot of floating-point numbers."""
+        ref = self.state.slots.get(slot)
+        return ref is not None and dtype_of(ref) in ("float32", "float64", "float16", "bfloat16")
+
+    def moment(self, slot: str, *, positive: bool, below: float | None = None) -> Moment:
+        ref = self.state.slots[slot]
+        return (_small if ref.count <= DIRECT else _large)(self, ref, positive, below)
+
+
+def _small(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -> Moment:  # noqa: FBT001  # one of a pair, called in one place
+    values = as_real(slots.files.whole(ref), dtype_of(ref)).astype(np.float64)
+    good = np.isfinite(values) & (values >= 0) if positive else np.isfinite(values)
+    kept = values if good.all() else values[good]
+    under = None if below is None else int(np.count_nonzero(kept < below))
+    return Moment(len(values), len(values) - len(kept), float(kept.sum()), float(np.dot(kept, kept)), len(kept) - int(np.count_nonzero(kept)), under)
+
+
+def _large(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -> Moment:  # noqa: FBT001
+    tally = Tally(dtype_of(ref))
+    for raw in slots.files.blocks(ref):
+        tally.add(raw, slots.kernels)
+    sums = tally.sums(below)
+    bad = sums.non_finite + (sums.negative if positive else 0)
+    return Moment(tally.count, bad, sums.total, sums.squares, sums.zero, sums.below)
+
+
+def _one(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | None, kind: str) -> Remembered | None:
+    epsilon = _setting(settings, "eps", "epsilon")
+    if slots.has("exp_avg_sq") and slots.has("exp_avg"):
         beta1, beta2 = betas(settings)
-        square = _doubles(files, slots["exp_avg_sq"])
-        mean = _doubles(files, slots["exp_avg"]) if "exp_avg" in slots else None
-        return _from_moments(name, "adam", square / _done(beta2, step), None if mean is None else mean / _done(beta1, step), epsilon, step)
-    if "square_avg" in slots and "acc_delta" not in slots:
-        alpha = number(settings.get("alpha", settings.get("rho"))) or 0.99
-        return _from_moments(name, "rmsprop", _doubles(files, slots["square_avg"]) / _done(alpha, step), None, epsilon, step)
-    if "momentum_buffer" in slots and "sgd" in kind:
-        buffer = _doubles(files, slots["momentum_buffer"])
-        finite = buffer[np.isfinite(buffer)]
-        return GradientStats(name, "momentum", _root_mean(finite * finite), None, _share(buffer == 0), None, len(buffer) - len(finite), step)
+        filled = _filled(beta2, step)
+        second = slots.moment("exp_avg_sq", positive=True, below=None if epsilon is None else epsilon * epsilon * filled)
+        first = slots.moment("exp_avg", positive=False)
+        power = math.sqrt(second.mean / filled) if second.finite else math.nan
+        steady = first.rms / _filled(beta1, step)
+        if power * power < UNDERFLOW:
+            power = max(power, steady)  # E[g²] ≥ E[g]²: what the mean still shows is a lower bound
+        ratio = steady / power if power > 0 else None
+        below = None if second.below is None or not second.count else second.below / second.count
+        if "amsgrad" in kind:
+            below = None  # the step is divided by the largest second moment so far, not by this one
+        stats = GradientStats(name, "adam", power, ratio, second.zero_share, below, second.bad + first.bad, step)
+        return Remembered(stats, second, beta2)
+    for slot, source in (("square_avg", "rmsprop"), ("exp_avg_sq", "rmsprop"), ("sum", "adagrad")):
+        if slots.has(slot):
+            return _second_only(slots, slot, source, name, settings, step=step)  # type: ignore[arg-type]  # the literals above
+    if slots.has("momentum_buffer"):
+        buffer = slots.moment("momentum_buffer", positive=False)
+        return Remembered(GradientStats(name, "momentum", buffer.rms, None, buffer.zero_share, None, buffer.bad, step))
     return None
 
 
-def _done(beta: float, step: float | None) -> float:
-    """1 − βᵗ: the share of the running mean that is filled after `step` steps."""
-    return 1.0 if step is None or step <= 0 or not 0 <= beta < 1 else -math.expm1(step * math.log(beta)) if beta else 1.0
+def _second_only(slots: _Slots, slot: str, source: Source, name: str, settings: Mapping[str, Value], *, step: float | None) -> Remembered | None:
+    epsilon = _setting(settings, "eps", "epsilon")
+    if source == "adagrad":
+        if not step:
+            return None
+        start = _setting(settings, "initial_accumulator_value") or 0.0
+        moment = slots.moment(slot, positive=True, below=None if epsilon is None else epsilon * epsilon)
+        power = math.sqrt(max(moment.mean - start, 0.0) / step) if moment.finite else math.nan
+    else:
+        alpha = _setting(settings, "alpha", "rho", "betas.1", "beta_2")
+        filled = _filled(0.99 if alpha is None else alpha, step)
+        moment = slots.moment(slot, positive=True, below=None if epsilon is None else epsilon * epsilon)
+        power = math.sqrt(moment.mean / filled) if moment.finite else math.nan
+    below = None if moment.below is None or not moment.count else moment.below / moment.count
+    return Remembered(GradientStats(name, source, power, None, moment.zero_share, below, moment.bad, step), moment)
 
 
-def _from_moments(name: str, source: str, square: Doubles, mean: Doubles | None, epsilon: float | None, step: float | None) -> GradientStats:
-    good = np.isfinite(square) & (square >= 0)  # a negative second moment is as damaged as a NaN
-    bad = int(len(square) - good.sum())
-    power = _root_mean(square[good])
-    ratio = None
-    if mean is not None:
-        steady = _root_mean(mean[np.isfinite(mean)] ** 2)
-        if power < 1e-18:  # squares of gradients below 1e-19 leave float32: the mean is a lower bound
-            power = max(power, steady)
-        ratio = steady / power if power > 0 else None
-    below = None if epsilon is None else _share(np.sqrt(square[good]) < epsilon)
-    return GradientStats(name, source, power, ratio, _share(square == 0), below, bad, step)  # type: ignore[arg-type]
-
-
-def _root_mean(squares: Doubles) -> float:
-    return math.sqrt(float(squares.mean())) if len(squares) else math.nan
-
-
-def _share(flags: npt.NDArray[np.bool_]) -> float:
-    return float(flags.mean()) if len(flags) else 0.0
+def _filled(beta: float, step: float | None) -> float:
+    """1 − βᵗ: how much of a running mean that began at 0 is filled after `step` steps; 1 when the count is not known."""
+    if step is None or step <= 0 or not 0 < beta < 1:
+        return 1.0
+    return -math.expm1(step * math.log(beta))

@@ -9,6 +9,7 @@ from postmortem.measure.reading import Raw
 
 Real = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _FLOAT8 = {  # exponent bits, mantissa bits, bias, has infinities, "fn"/"uz" flavour
     "float8_e4m3fn": (4, 3, 7, "fn"),
     "float8_e5m2": (5, 2, 15, "ieee"),
@@ -49,6 +50,13 @@ def smallest_normal(dtype: str) -> float:
     if dtype.startswith("complex"):
         return 2.0**-126 if dtype == "complex64" else 2.0**-1022
     return _TINY.get(dtype, 0.0)
+
+
+def single(values: Real) -> npt.NDArray[np.float32]:
+    """Finite values as float32, those beyond its range at its ends."""
+    if values.dtype == np.float32:
+        return values  # type: ignore[return-value]  # mypy sees no link between dtype and type
+    return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
 
 
 @cache

@@ -14,7 +14,10 @@ DISPLAY_BINS = 60  # at most; two more where rounding needs them
 OCTAVES = 12  # below the largest magnitude that a display histogram resolves; smaller values share the bin about zero
 _PER_OCTAVE = 128  # keys per factor of two
 
+_LARGEST = 0x7F80  # the key of infinity
+
 Ints = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
 
 
 def ranks(count: int) -> Ints:
@@ -29,12 +32,13 @@ def signed_keys(values: npt.NDArray[np.float32]) -> Ints:
     return np.where(bits & np.uint32(0x8000), -magnitude, magnitude)
 
 
-def key_floor(key: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def key_floor(key: Ints) -> Doubles:
     """The magnitude at which the bin of a magnitude key starts."""
-    return (key.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+    bits = np.where(key >= _LARGEST, np.uint32(0x7F7FFFFF), key.astype(np.uint32) << np.uint32(16))  # the largest finite number bounds the last bin
+    return bits.view(np.float32).astype(np.float64)
 
 
-def display(keys: Ints, counts: npt.NDArray[np.float64] | None = None) -> Histogram:
+def display(keys: Ints, counts: Doubles | None = None) -> Histogram:
     """A signed, logarithmic histogram of values (their signed keys, with a count for each, 1 when None)."""
     if not len(keys):
         return Histogram((), ())
@@ -46,12 +50,10 @@ def display(keys: Ints, counts: npt.NDArray[np.float64] | None = None) -> Histog
     start = low // width * width  # multiples of the width, so zero starts a bin
     bins = (high - start) // width + 1
     made = np.bincount((folded - start) // width, counts, minlength=bins)
-    bounds = start + width * np.arange(bins + 1)
-    return Histogram(tuple(_edge(int(b), floor) for b in bounds), tuple(int(c) for c in made))
+    return Histogram(tuple(_edges(start + width * np.arange(bins + 1), floor).tolist()), tuple(made.astype(np.int64).tolist()))
 
 
-def _edge(bound: int, floor: int) -> float:
-    """The value at which the bin of the folded key `bound` starts: bin 0 is symmetric about zero, negative bins start at their larger magnitude."""
-    magnitude = (bound if bound > 0 else 1 - bound) + floor
-    value = float(key_floor(np.array([min(magnitude, 0x7F7F)]))[0]) if magnitude < 0x7F80 else float(np.finfo(np.float32).max)
-    return value if bound > 0 else -value
+def _edges(bounds: Ints, floor: int) -> Doubles:
+    """Where the bins of folded keys start: bin 0 is symmetric about zero, negative bins start at their larger magnitude."""
+    magnitude = np.minimum(np.where(bounds > 0, bounds, 1 - bounds) + floor, _LARGEST)
+    return np.where(bounds > 0, 1.0, -1.0) * key_floor(magnitude)

@@ -18,9 +18,9 @@ from postmortem.model.run import TensorRef
 
 Raw = npt.NDArray[np.generic]
 
-BLOCK_BYTES = 1 << 20  # a block stays in the second-level cache while it is counted
+BLOCK = 1 << 18  # elements: 1 MiB of float32 stays in the second-level cache while it is counted
 SPAN_BYTES = 64 << 20  # most bytes held at once to gather a tensor that does not lie in C order
-OPEN_FILES = 32
+OPEN_FILES = 128
 
 _STORAGE = {
     "bfloat16": "<u2", "float8_e4m3fn": "u1", "float8_e5m2": "u1", "float8_e4m3fnuz": "u1", "float8_e5m2fnuz": "u1", "float8_e8m0fnu": "u1",
@@ -57,9 +57,9 @@ def contiguous(ref: TensorRef) -> bool:
 class TensorFiles:
     """The open files of one run, and the buffer that all its tensors go through. A context manager; one per thread."""
 
-    def __init__(self, root: Path, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, root: Path, block: int = BLOCK) -> None:
         self.root = root
-        self.block_bytes = block_bytes
+        self.block = block
         self._open: dict[str, int] = {}
         self._buffers: list[memoryview] = []
 
@@ -72,7 +72,7 @@ class TensorFiles:
         self._open.clear()
 
     def blocks(self, ref: TensorRef, slot: int = 0) -> Iterator[Raw]:
-        """The elements of a tensor, in C order, as 1-D arrays of at most `block_bytes`.
+        """The elements of a tensor, in C order, as 1-D arrays of `block` of them (the last is shorter).
 
         An array is valid until the next one is asked for: all share buffer number `slot`. Two tensors are read side by
         side through two slots. Raises `NotWholeError` as soon as bytes are missing.
@@ -103,17 +103,16 @@ class TensorFiles:
         if len(data) < ref.count * kind.itemsize:
             raise NotWholeError(f"{ref.name}: {len(data)} of {ref.count * kind.itemsize} bytes")
         values = np.frombuffer(data, kind, ref.count)
-        step = max(1, self.block_bytes // kind.itemsize)
-        for start in range(0, ref.count, step):
-            yield values[start : start + step]
+        for start in range(0, ref.count, self.block):
+            yield values[start : start + self.block]
 
     def _in_order(self, ref: TensorRef, kind: np.dtype[np.generic], slot: int) -> Iterator[Raw]:
         descriptor = self._descriptor(ref.file)
         total = ref.count * kind.itemsize
         if os.fstat(descriptor).st_size < ref.offset + total:
             raise NotWholeError(f"{ref.name}: the file ends before its last byte")
-        buffer = self._buffer(slot)
-        size = self.block_bytes // kind.itemsize * kind.itemsize
+        size = self.block * kind.itemsize
+        buffer = self._buffer(slot, min(size, total))
         for start in range(0, total, size):
             length = min(size, total - start)
             view = buffer[:length]
@@ -146,11 +145,13 @@ class TensorFiles:
         _fill(descriptor, data, offset, name)
         flat = np.frombuffer(data, kind)
         shaped = np.lib.stride_tricks.as_strided(flat, tuple(n for n, _ in layout), tuple(s * kind.itemsize for _, s in layout), writeable=False)
-        yield from _cut(shaped, max(1, self.block_bytes // kind.itemsize))
+        yield from _cut(shaped, self.block)
 
-    def _buffer(self, slot: int) -> memoryview:
+    def _buffer(self, slot: int, size: int) -> memoryview:
         while len(self._buffers) <= slot:
-            self._buffers.append(memoryview(bytearray(self.block_bytes)))
+            self._buffers.append(memoryview(b""))
+        if len(self._buffers[slot]) < size:
+            self._buffers[slot] = memoryview(bytearray(size))
         return self._buffers[slot]
 
     def _descriptor(self, file: str) -> int:

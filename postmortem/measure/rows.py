@@ -1,5 +1,6 @@
 """Output units of a weight: rows that are all zero, rows that equal one another."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,17 @@ def row_facts(values: Real, shape: tuple[int, ...], *, outputs_last: bool) -> Ro
     rows, columns = matrix.shape
     all_alike = (rows > 1 and _within(matrix, matrix[:1], tolerance)) or (columns > 1 and _within(matrix, matrix[:, :1], tolerance))
     return RowFacts(dead, _identical(matrix, tolerance), all_alike)
+
+
+def dead_rows(blocks: Iterable[Real], units: int, inner: int, *, outputs_last: bool) -> float:
+    """Share of output units without a single nonzero weight, over the blocks of a tensor in C order."""
+    alive = np.zeros(units, bool)
+    start = 0
+    for block in blocks:
+        at = np.flatnonzero(block) + start
+        alive[at % units if outputs_last else at // inner] = True
+        start += len(block)
+    return float((~alive).mean())
 
 
 def _within(matrix: Real, one: Real, tolerance: float) -> bool:

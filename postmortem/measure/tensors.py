@@ -6,17 +6,27 @@ kurtosis is the same to rounding.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.measure.numbers import Real, smallest_normal
-from postmortem.measure.quantiles import display, ranks, signed_keys
+from postmortem.measure.numbers import Real, single, smallest_normal
+from postmortem.measure.quantiles import QUANTILES, display, ranks, signed_keys
 from postmortem.model.evidence import Histogram
 
 Doubles = npt.NDArray[np.float64]
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Moments(NamedTuple):
+    """Of the finite values; nan when there are none. `std` is the population's, `kurtosis` the excess (nan for a constant)."""
+
+    mean: float
+    std: float
+    rms: float
+    kurtosis: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +42,22 @@ class Figures:
     mean: float
     std: float
     rms: float
+    kurtosis: float
     low: float
     high: float
     quantiles: tuple[float, ...]
-    kurtosis: float
     histogram: Histogram
+
+    @property
+    def non_finite(self) -> int:
+        """Number of NaN and infinite values."""
+        return self.nan + self.positive_inf + self.negative_inf
+
+    @classmethod
+    def empty(cls, count: int, nan: int, positive_inf: int, negative_inf: int) -> Self:
+        """Of a tensor without a finite value."""
+        none = math.nan
+        return cls(count, nan, positive_inf, negative_inf, 0, 0, none, none, none, none, none, none, (none,) * len(QUANTILES), Histogram((), ()))
 
 
 def figures_of(values: Real, dtype: str) -> Figures:
@@ -55,39 +76,56 @@ def figures_of(values: Real, dtype: str) -> Figures:
     normal = smallest_normal(dtype)
     near = int(np.searchsorted(ordered, normal, "left") - np.searchsorted(ordered, -normal, "right")) if normal else zero
     if not len(ordered):
-        empty = (math.nan,) * 9
-        return Figures(count, nan, positive, negative, 0, 0, math.nan, math.nan, math.nan, math.nan, math.nan, empty, math.nan, Histogram((), ()))
-    mean, std, rms, kurtosis = moments(ordered)
+        return Figures.empty(count, nan, positive, negative)
     return Figures(
-        count, nan, positive, negative, zero, near - zero, mean, std, rms,
-        float(ordered[0]), float(ordered[-1]), tuple(float(v) for v in ordered[ranks(len(ordered))]), kurtosis,
-        display(signed_keys(single(kept))),
+        count, nan, positive, negative, zero, near - zero, *moments(ordered),
+        float(ordered[0]), float(ordered[-1]), tuple(ordered[ranks(len(ordered))].tolist()), display(signed_keys(single(kept))),
     )  # fmt: skip
 
 
-def single(values: Real) -> npt.NDArray[np.float32]:
-    """Finite values as float32, those beyond its range at its ends."""
-    if values.dtype == np.float32:
-        return values  # type: ignore[return-value]  # mypy sees no link between dtype and type
-    return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+def moments(values: Doubles) -> Moments:
+    """Moments of sorted finite values, at least one, of any magnitude."""
+    if values[0] == values[-1]:
+        return Moments(float(values[0]), 0.0, abs(float(values[0])), math.nan)
+    peak = float(max(-values[0], values[-1]))
+    return centred_moments([values], math.nan, peak)
 
 
-def moments(values: Doubles) -> tuple[float, float, float, float]:
-    """Mean, population standard deviation, root mean square and excess kurtosis of finite values, safe for any magnitude.
+def centred_moments(blocks: Iterable[Real], mean: float, peak: float) -> Moments:
+    """Moments summed about a mean that is known well enough; of one block alone when `mean` is nan.
 
-    Squares of numbers beyond 1e±75 would leave the range of float64 in the fourth power, so such values are scaled by a power of two first.
+    The largest magnitude `peak` decides a power of two by which values are scaled, so that neither squares nor fourth
+    powers leave the range of float64. Non-finite values are left out. Needs at least one finite value.
     """
-    peak = float(np.abs(values).max())
-    exponent = 0 if peak == 0 or 1e-60 < peak < 1e60 else math.frexp(peak)[1]
-    if exponent:
-        values = np.ldexp(values, -exponent)
-    mean = float(values.mean())
-    centred = values - mean
-    square = centred * centred
-    variance = float(square.mean())
-    rms = math.sqrt(float(np.dot(values, values)) / len(values))
-    kurtosis = math.nan
-    if variance > (1e-14 * max(abs(mean), math.ulp(0.0))) ** 2 and values.min() != values.max():
-        scaled = square / variance
-        kurtosis = float(np.dot(scaled, scaled)) / len(values) - 3.0
-    return math.ldexp(mean, exponent), math.ldexp(math.sqrt(variance), exponent), math.ldexp(rms, exponent), kurtosis
+    exponent = math.frexp(peak)[1] if peak and not 1e-60 < peak < 1e60 else 0
+    count = 0
+    total = squares = second = third = fourth = offset = 0.0
+    known = not math.isnan(mean)
+    about = math.ldexp(mean, -exponent) if known else math.nan
+    for block in blocks:
+        values = block.astype(np.float64)
+        if not np.isfinite(values).all():
+            values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        if exponent:
+            values = np.ldexp(values, -exponent)
+        if math.isnan(about):
+            about = float(values.mean())
+        centred = values - about
+        power = centred * centred
+        count += len(values)
+        total += float(values.sum())
+        squares += float(np.dot(values, values))
+        offset += float(centred.sum())
+        second += float(power.sum())
+        third += float(np.dot(power, centred))
+        fourth += float(np.dot(power, power))
+    shift = offset / count  # what `about` still misses to the mean
+    variance = max(second / count - shift * shift, 0.0)
+    central = fourth / count - 4 * shift * third / count + 6 * shift * shift * second / count - 3 * shift**4
+    rounding = (1e-15 * max(abs(about), 1e-300)) ** 2
+    kurtosis = central / variance**2 - 3.0 if variance > rounding else math.nan
+    return Moments(
+        math.ldexp(about + shift, exponent), math.ldexp(math.sqrt(variance), exponent), math.ldexp(math.sqrt(squares / count), exponent), kurtosis
+    )

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from postmortem.measure.numbers import Real
-
-Doubles = npt.NDArray[np.float64]
+from postmortem.measure.reading import Raw
+from postmortem.measure.tally import Kernels, Plain
 
 
 @dataclass(slots=True)
@@ -23,21 +22,26 @@ class Movement:
     identical: bool = True
     comparable: bool = True
 
-    def add(self, a: Real, b: Real, z: Real | None = None) -> None:
+    def add(self, a: Real, b: Real, z: Real | None, kernels: Kernels) -> None:
         """Take in a block of each."""
-        if len(a) != len(b) or (z is not None and len(z) != len(a)):
+        if len(a) != len(b):
             self.comparable = False
+        if not self.comparable:
             return
-        first = a.astype(np.float64)
-        second = b.astype(np.float64)
-        step = second - first
-        self.before += float(np.dot(first, first))
-        self.after += float(np.dot(second, second))
-        self.moved += float(np.dot(step, step))
-        if z is not None:
-            earlier = first - z.astype(np.float64)
-            self.moved_before += float(np.dot(earlier, earlier))
-            self.together += float(np.dot(step, earlier))
+        if z is not None and len(z) != len(a):
+            z = None
+        single = a.dtype == b.dtype == np.float32 and (z is None or z.dtype == np.float32)
+        sums = (kernels if single else Plain).movement(a, b, z)  # type: ignore[arg-type]
+        self.before += sums[0]
+        self.after += sums[1]
+        self.moved += sums[2]
+        self.moved_before += sums[3]
+        self.together += sums[4]
+
+    def compare(self, a: Raw, b: Raw) -> None:
+        """Compare the bits of a block of each."""
+        if self.identical:
+            self.identical = a.dtype == b.dtype and len(a) == len(b) and bool(np.array_equal(a.view(np.uint8), b.view(np.uint8)))
 
     @property
     def relative_change(self) -> float:

@@ -282,7 +282,7 @@ class GradientStats:
     """The gradient of one parameter, from whatever recorded it."""
 
     name: str
-    source: Literal["adam", "adam-window", "rmsprop", "momentum", "saved-grad", "logged", "captured"]
+    source: Literal["adam", "adam-window", "rmsprop", "adagrad", "momentum", "saved-grad", "logged", "captured"]
     rms: float  # √ mean over elements of E[g²] (bias-corrected); for momentum: RMS of the buffer
     mean_ratio: float | None  # RMS of E[g] / RMS of √E[g²]: near 1 when all steps agree, near 0 when noise
     zero_share: float  # share of elements whose second moment is exactly 0
@@ -330,6 +330,7 @@ class CheckpointStats:
     gradients: tuple[GradientStats, ...] = ()
     updates: tuple[UpdateStats, ...] = ()  # against the checkpoint before
     optimizer: OptimizerFacts | None = None
+    unread: tuple[str, ...] = ()  # tensors whose bytes are not all there, or hold no numbers
 
     def tensor(self, name: str) -> TensorStats | None:
         return next((t for t in self.tensors if t.name == name), None)

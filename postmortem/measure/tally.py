@@ -1,0 +1,238 @@
+"""Counting a large tensor block by block: 65,536 counters, exact sums and extremes, merged by addition.
+
+The key of a number is its top 16 bits as float32; 16-bit formats are their own keys (65,536 numbers in all), so their
+counters hold the whole distribution and everything else follows from them. For float32, infinities share a key with NaN
+of a low payload and zeros share one with the tiniest subnormals: those are counted apart.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.measure.numbers import Real, as_real, single, smallest_normal
+from postmortem.measure.quantiles import display, ranks, signed_keys
+from postmortem.measure.reading import Raw
+from postmortem.measure.tensors import Figures, Moments
+
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Singles = npt.NDArray[np.float32]
+Counters = npt.NDArray[np.int64]
+SPREAD = 4.0  # |mean| / std beyond which squares cancel too much: then the centred moments are summed in a second pass
+KEYS = 1 << 16
+_SIXTEEN = frozenset({"float16", "half", "bfloat16"})
+
+
+class Kernels(Protocol):
+    """The loops: compiled (`kernels`) or numpy's (`Plain`); the same figures to rounding."""
+
+    def count_float32(self, values: Singles, counts: Counters, /) -> tuple[float, float, float, float]: ...
+    def count_keys(self, keys: npt.NDArray[np.uint16], counts: Counters, /) -> None: ...
+    def movement(self, before: Singles, after: Singles, earlier: Singles | None, /) -> tuple[float, float, float, float, float]: ...
+    def decode(self, keys: npt.NDArray[np.uint16], table: Singles, /) -> Singles: ...
+
+
+class Plain:
+    """numpy's loops: no start-up, a tenth of the speed."""
+
+    @staticmethod
+    def count_float32(values: Singles, counts: Counters, /) -> tuple[float, float, float, float]:
+        """Count a block; its finite values' sum, sum of squares, least and largest (inf and −inf when there are none)."""
+        counts += np.bincount(values.view(np.uint32) >> np.uint32(16), minlength=KEYS)
+        finite = np.isfinite(values)
+        kept = (values if finite.all() else values[finite]).astype(np.float64)
+        if not len(kept):
+            return 0.0, 0.0, math.inf, -math.inf
+        return float(kept.sum()), float(np.dot(kept, kept)), float(kept.min()), float(kept.max())
+
+    @staticmethod
+    def count_keys(keys: npt.NDArray[np.uint16], counts: Counters, /) -> None:
+        """Count a block of 16-bit numbers."""
+        counts += np.bincount(keys, minlength=KEYS)
+
+    @staticmethod
+    def movement(before: Singles, after: Singles, earlier: Singles | None, /) -> tuple[float, float, float, float, float]:
+        """Σa², Σb², Σ(b−a)², Σ(a−z)², Σ(b−a)(a−z) in float64."""
+        a, b = before.astype(np.float64), after.astype(np.float64)
+        step = b - a
+        sums = float(np.dot(a, a)), float(np.dot(b, b)), float(np.dot(step, step))
+        if earlier is None:
+            return *sums, 0.0, 0.0
+        step_before = a - earlier.astype(np.float64)
+        return *sums, float(np.dot(step_before, step_before)), float(np.dot(step, step_before))
+
+    @staticmethod
+    def decode(keys: npt.NDArray[np.uint16], table: Singles, /) -> Singles:
+        """16-bit numbers as float32 through the table of all 65,536 of them."""
+        decoded: Singles = table[keys]
+        return decoded
+
+
+@cache
+def values_of_keys(dtype: str) -> Singles:
+    """The value that each of the 65,536 keys stands for: the number itself (16-bit formats) or the middle of its bin (float32)."""
+    keys = np.arange(KEYS, dtype=np.uint32)
+    if dtype in ("float16", "half"):
+        return keys.astype(np.uint16).view(np.float16).astype(np.float32)
+    if dtype == "bfloat16":
+        return (keys << np.uint32(16)).view(np.float32)
+    middles = ((keys << np.uint32(16)) | np.uint32(0x8000)).view(np.float32)
+    middles[[0, 0x8000]] = 0.0
+    return middles
+
+
+class Sums(NamedTuple):
+    """Sums over the finite values of a tensor."""
+
+    total: float
+    squares: float
+    zero: int
+    negative: int  # values below 0, to the resolution of the keys (−0 is none)
+    below: int | None  # finite values below a threshold, to the resolution of the keys
+    non_finite: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known of a tensor so far. Add blocks in any order, merge two by addition."""
+
+    dtype: str
+    counts: Counters = field(default_factory=lambda: np.zeros(KEYS, np.int64))
+    count: int = 0
+    zero: int = 0
+    subnormal: int = 0  # float32 keys cannot tell these from zeros: counted apart
+    positive_inf: int = 0
+    negative_inf: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, raw: Raw, kernels: Kernels) -> None:
+        """Take in a block of raw elements."""
+        if self.dtype in _SIXTEEN:
+            self.count += len(raw)
+            kernels.count_keys(raw.view(np.uint16), self.counts)
+            return
+        values = as_real(raw, self.dtype)
+        self.count += len(values)
+        if values.dtype == np.float32 and smallest_normal(self.dtype) in (0.0, 2.0**-126):
+            self._add_float32(values, kernels)  # type: ignore[arg-type]
+        else:
+            self._add_other(values)
+
+    def _add_float32(self, values: Singles, kernels: Kernels) -> None:
+        before = self.counts[[0, 0x7F80, 0x8000, 0xFF80]]
+        total, squares, low, high = kernels.count_float32(values, self.counts)
+        moved = self.counts[[0, 0x7F80, 0x8000, 0xFF80]] - before
+        if moved[0] or moved[2]:
+            self.zero += int(np.count_nonzero(values == 0))
+        if moved[1]:
+            self.positive_inf += int(np.count_nonzero(values == np.inf))
+        if moved[3]:
+            self.negative_inf += int(np.count_nonzero(values == -np.inf))
+        self._sums(total, squares, low, high)
+
+    def _add_other(self, values: Real) -> None:
+        """float64 and its kin: keys of the value as float32 (clipped to its range), the rest from the values themselves."""
+        finite = np.isfinite(values)
+        kept = values if finite.all() else values[finite]
+        self.positive_inf += int(np.count_nonzero(values == np.inf))
+        self.negative_inf += int(np.count_nonzero(values == -np.inf))
+        self.counts += np.bincount(single(kept).view(np.uint32) >> np.uint32(16), minlength=KEYS)
+        self.zero += int(np.count_nonzero(kept == 0))
+        magnitude = np.abs(kept)
+        self.subnormal += int(np.count_nonzero((magnitude > 0) & (magnitude < smallest_normal(self.dtype))))
+        if len(kept):
+            exact = kept.astype(np.float64)
+            self._sums(float(exact.sum()), float(np.dot(exact, exact)), float(exact.min()), float(exact.max()))
+
+    def _sums(self, total: float, squares: float, low: float, high: float) -> None:
+        self.total += total
+        self.squares += squares
+        self.low = min(self.low, low)
+        self.high = max(self.high, high)
+
+    def merge(self, other: "Tally") -> None:
+        """Add what another tally of the same element type has seen."""
+        self.counts += other.counts
+        self.count += other.count
+        self.zero += other.zero
+        self.subnormal += other.subnormal
+        self.positive_inf += other.positive_inf
+        self.negative_inf += other.negative_inf
+        self._sums(other.total, other.squares, other.low, other.high)
+
+    def figures(self, again: Callable[[float, float], Moments]) -> Figures:
+        """The figures. `again(mean, peak)` sums centred moments in a second pass: asked for when the values hardly vary about
+        their mean, or when squares left the range of float64."""
+        sixteen = self.dtype in _SIXTEEN
+        values, order, keys = _table(self.dtype if sixteen else "float32")
+        counts = self.counts[order]
+        present = np.flatnonzero(counts)
+        counts, values, keys = counts[present], values[present], keys[present]
+        finite = int(counts.sum())
+        if sixteen:
+            positive, negative = (int(n) for n in self.counts[[0x7C00, 0xFC00] if self.dtype != "bfloat16" else [0x7F80, 0xFF80]])
+            zero = int(self.counts[0] + self.counts[0x8000])
+            subnormal = int(counts[np.abs(values) < smallest_normal(self.dtype)].sum()) - zero
+        else:
+            positive, negative, zero = self.positive_inf, self.negative_inf, self.zero
+            subnormal = self.subnormal
+            if self.dtype in ("float32", "float", "complex64"):
+                subnormal = int(counts[np.abs(keys) < 0x80].sum()) - zero
+        nan = self.count - finite - positive - negative
+        if not finite:
+            return Figures.empty(self.count, nan, positive, negative)
+        low, high = (float(values[0]), float(values[-1])) if sixteen else (self.low, self.high)
+        at = np.searchsorted(np.cumsum(counts), ranks(finite) + 1)
+        moments = self._moments(values, counts, finite, again, exact=sixteen)
+        return Figures(
+            self.count, nan, positive, negative, zero, subnormal, *moments, low, high,
+            tuple(np.clip(values[at], low, high).tolist()), display(keys, counts.astype(np.float64)),
+        )  # fmt: skip
+
+    def sums(self, threshold: float | None = None) -> Sums:
+        """What second moments are asked for."""
+        sixteen = self.dtype in _SIXTEEN
+        values, order, _ = _table(self.dtype if sixteen else "float32")
+        counts = self.counts[order]
+        finite = int(counts.sum())
+        total, squares = (float(np.dot(counts, values)), float(np.dot(counts, values * values))) if sixteen else (self.total, self.squares)
+        zero = int(self.counts[0] + self.counts[0x8000]) if sixteen else self.zero
+        below = None if threshold is None else int(counts[values < threshold].sum())
+        return Sums(total, squares, zero, int(counts[values < 0].sum()), below, self.count - finite)
+
+    def _moments(self, values: Doubles, counts: Counters, finite: int, again: Callable[[float, float], Moments], *, exact: bool) -> Moments:
+        total, squares = (float(np.dot(counts, values)), float(np.dot(counts, values * values))) if exact else (self.total, self.squares)
+        low, high = (float(values[0]), float(values[-1])) if exact else (self.low, self.high)
+        if low == high:
+            return Moments(low, 0.0, abs(low), math.nan)
+        mean = total / finite
+        variance = squares / finite - mean * mean
+        peak = max(-low, high)
+        if not math.isfinite(squares) or squares < 1e-300:
+            return again(math.nan, peak)
+        if exact:
+            centred = (values - mean) ** 2
+            variance = float(np.dot(counts, centred)) / finite
+        elif variance <= (mean / SPREAD) ** 2:
+            return again(mean, peak)
+        else:
+            centred = (values - mean) ** 2
+        kurtosis = float(np.dot(counts, centred * centred)) / finite / variance**2 - 3.0
+        return Moments(mean, math.sqrt(max(variance, 0.0)), math.sqrt(squares / finite), kurtosis)
+
+
+@cache
+def _table(dtype: str) -> tuple[Doubles, Ints, Ints]:
+    """Finite keys in the order of their values: the values, the keys, and their signed magnitude keys as float32."""
+    singles = values_of_keys(dtype)
+    finite = np.flatnonzero(np.isfinite(singles))
+    order = finite[np.argsort(singles[finite], kind="stable")]
+    return singles[order].astype(np.float64), order, signed_keys(singles[order])

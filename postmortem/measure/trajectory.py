@@ -1,0 +1,208 @@
+"""One tensor over all checkpoints, its bytes read once: figures in each, movement between neighbours."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from postmortem.measure.numbers import Real, as_real
+from postmortem.measure.reading import NotWholeError, Raw, TensorFiles
+from postmortem.measure.rows import RowFacts, dead_rows, row_facts
+from postmortem.measure.structure import Layout
+from postmortem.measure.tally import Kernels, Tally, values_of_keys
+from postmortem.measure.tensors import Figures, Moments, centred_moments, figures_of
+from postmortem.measure.updates import Movement
+from postmortem.model.evidence import Role
+from postmortem.model.run import TensorRef
+
+DIRECT = 1 << 17  # elements up to which a tensor is held and sorted; counting starts to pay beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One checkpoint's copy of the tensor."""
+
+    index: int  # of the checkpoint
+    ref: TensorRef
+    place: Layout
+    on_line: bool  # takes part in comparisons
+
+
+@dataclass(slots=True)
+class Trajectory:
+    """What was found; by index of checkpoint. A copy that could not be read whole is in `unread` and nowhere else."""
+
+    figures: dict[int, Figures] = field(default_factory=dict)
+    rows: dict[int, RowFacts] = field(default_factory=dict)
+    movements: dict[int, tuple[int, Movement]] = field(default_factory=dict)  # later checkpoint → (earlier one, movement)
+    change: float | None = None  # ‖last − first‖ / ‖first‖ over the checkpoints in which it is finite
+    unread: list[int] = field(default_factory=list)
+
+
+def follow(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels) -> Trajectory:
+    """Measure a tensor in every checkpoint that has it."""
+    out = Trajectory()
+    if all(seen.ref.count <= DIRECT for seen in copies):
+        _follow_small(copies, files, kernels, out)
+    else:
+        _follow_large(copies, files, kernels, out)
+    return out
+
+
+def stacked(ref: TensorRef) -> bool:
+    """The elements come in C order: one piece, or pieces that are stacked along the first axis."""
+    if not ref.pieces:
+        return True
+    return all(p.shape[1:] == ref.shape[1:] and len(p.shape) == len(ref.shape) for p in ref.pieces) and sum(p.count for p in ref.pieces) == ref.count
+
+
+def _wanted(seen: Seen) -> bool:
+    return seen.place.role == Role.WEIGHT and stacked(seen.ref)
+
+
+def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, out: Trajectory) -> None:
+    line: list[tuple[Seen, Raw, Real]] = []  # the last two, and the first and last finite ones
+    first: tuple[Seen, Real] | None = None
+    last: tuple[Seen, Real] | None = None
+    for seen in copies:
+        try:
+            raw = files.whole(seen.ref)
+        except NotWholeError:
+            out.unread.append(seen.index)
+            continue
+        values = as_real(raw, dtype_of(seen.ref))
+        figures = out.figures[seen.index] = figures_of(values, dtype_of(seen.ref))
+        if _wanted(seen) and len(values) == seen.ref.count:
+            facts = row_facts(values, seen.ref.shape, outputs_last=seen.place.outputs_last)
+            if facts is not None:
+                out.rows[seen.index] = facts
+        if not seen.on_line:
+            continue
+        if line:
+            movement = Movement()
+            movement.add(line[-1][2], values, line[-2][2] if len(line) > 1 else None, kernels)
+            movement.compare(line[-1][1], raw)
+            if movement.comparable:
+                out.movements[seen.index] = (line[-1][0].index, movement)
+        line = [*line[-1:], (seen, raw, values)]
+        if not figures.non_finite:
+            first = first or (seen, values)
+            last = (seen, values)
+    if first is not None and last is not None and first[0] is not last[0]:
+        whole = Movement()
+        whole.add(first[1], last[1], None, kernels)
+        out.change = whole.relative_change if whole.comparable else None
+
+
+def _follow_large(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, out: Trajectory) -> None:
+    tallies = {seen.index: Tally(dtype_of(seen.ref)) for seen in copies}
+    streams = {seen.index: files.blocks(seen.ref, slot) for slot, seen in enumerate(copies)}
+    steps: dict[int, tuple[int, Movement]] = {}
+    line = [seen for seen in copies if seen.on_line]
+    for earlier, later in pairwise(line):
+        steps[later.index] = (earlier.index, Movement(comparable=earlier.ref.shape == later.ref.shape))
+    whole = Movement(comparable=len(line) > 1 and line[0].ref.shape == line[-1].ref.shape)
+    going = list(copies)
+    begun: set[int] = set()
+    while going:
+        held: dict[int, tuple[Raw, Real]] = {}
+        for seen in list(going):
+            try:
+                raw = next(streams[seen.index], None)
+            except NotWholeError:
+                out.unread.append(seen.index)
+                raw = None
+            if raw is None:
+                going.remove(seen)
+                continue
+            tallies[seen.index].add(raw, kernels)
+            if seen.index not in begun:
+                begun.add(seen.index)
+                _rows_of_first(seen, raw, out)
+            if seen.on_line and len(line) > 1:
+                held[seen.index] = (raw, _decoded(raw, dtype_of(seen.ref), kernels))
+                _move(seen.index, held, steps, kernels)
+        if len(line) > 2 and whole.comparable and line[0].index in held and line[-1].index in held:
+            whole.add(held[line[0].index][1], held[line[-1].index][1], None, kernels)
+    missing = set(out.unread)
+    for seen in copies:
+        if seen.index in missing:
+            out.rows.pop(seen.index, None)
+        else:
+            out.figures[seen.index] = tallies[seen.index].figures(_second_pass(seen.ref, files))
+            _dead(seen, files, out)
+    out.movements = {late: (early, m) for late, (early, m) in steps.items() if m.comparable and not missing & {early, late}}
+    _total_change(line, whole, files, kernels, out)
+
+
+def _move(index: int, held: Mapping[int, tuple[Raw, Real]], steps: Mapping[int, tuple[int, Movement]], kernels: Kernels) -> None:
+    if index not in steps:
+        return
+    earlier, movement = steps[index]
+    if earlier not in held:
+        movement.comparable = False
+        return
+    before_that = steps[earlier][0] if earlier in steps else None
+    movement.add(held[earlier][1], held[index][1], held[before_that][1] if before_that is not None and before_that in held else None, kernels)
+    movement.compare(held[earlier][0], held[index][0])
+
+
+def _total_change(line: Sequence[Seen], whole: Movement, files: TensorFiles, kernels: Kernels, out: Trajectory) -> None:
+    finite = [seen for seen in line if seen.index in out.figures and not out.figures[seen.index].non_finite]
+    if len(finite) < 2 or finite[0].ref.shape != finite[-1].ref.shape:
+        return
+    if len(line) == 2 and line[1].index in out.movements:
+        whole = out.movements[line[1].index][1]
+    elif finite[0] is not line[0] or finite[-1] is not line[-1]:
+        whole = Movement()
+        dtypes = dtype_of(finite[0].ref), dtype_of(finite[-1].ref)
+        for a, b in zip(files.blocks(finite[0].ref, 0), files.blocks(finite[-1].ref, 1), strict=False):
+            whole.add(_decoded(a, dtypes[0], kernels), _decoded(b, dtypes[1], kernels), None, kernels)
+    out.change = whole.relative_change if whole.comparable else None
+
+
+def _decoded(raw: Raw, dtype: str, kernels: Kernels) -> Real:
+    if dtype in ("float16", "half"):
+        return kernels.decode(raw.view(np.uint16), values_of_keys("float16"))
+    return as_real(raw, dtype)
+
+
+def _second_pass(ref: TensorRef, files: TensorFiles) -> Callable[[float, float], Moments]:
+    return lambda mean, peak: centred_moments(_values(ref, files), mean, peak)
+
+
+def _values(ref: TensorRef, files: TensorFiles) -> Iterator[Real]:
+    for raw in files.blocks(ref):
+        yield as_real(raw, dtype_of(ref))
+
+
+def dtype_of(ref: TensorRef) -> str:
+    """The element type, of the first piece where there are pieces."""
+    return ref.pieces[0].dtype if ref.pieces else ref.dtype
+
+
+def _rows_of_first(seen: Seen, raw: Raw, out: Trajectory) -> None:
+    """Symmetry is judged on the whole rows of the first block: where it holds it holds everywhere."""
+    if not _wanted(seen) or len(seen.ref.shape) < 2:
+        return
+    inner = seen.ref.count // seen.ref.shape[0]
+    fit = len(raw) // inner if inner else 0
+    if fit:
+        values = as_real(raw[: fit * inner], dtype_of(seen.ref))
+        facts = row_facts(values, (fit, *seen.ref.shape[1:]), outputs_last=seen.place.outputs_last) if len(values) == fit * inner else None
+        if facts is not None:
+            out.rows[seen.index] = facts
+
+
+def _dead(seen: Seen, files: TensorFiles, out: Trajectory) -> None:
+    """Dead rows need every row: a second pass, where there are zeros enough for one."""
+    facts, figures = out.rows.get(seen.index), out.figures[seen.index]
+    if facts is None:
+        return
+    units = seen.ref.shape[-1] if seen.place.outputs_last else seen.ref.shape[0]
+    inner = seen.ref.count // units
+    dead = 0.0
+    if figures.zero >= inner:
+        dead = dead_rows(_values(seen.ref, files), units, inner, outputs_last=seen.place.outputs_last)
+    out.rows[seen.index] = RowFacts(dead, facts.identical, facts.all_alike)
