@@ -66,7 +66,9 @@ def _scanner(size: int) -> Scan:
         return tfevents_scan.scan
     try:
         from postmortem.sources.logs import tfevents_compiled
-    except ImportError:  # numba is missing or does not fit this numpy
+
+        tfevents_compiled.scan(b"")
+    except Exception:  # numba is missing or does not fit this numpy or Python
         return tfevents_scan.scan
     return tfevents_compiled.scan
 

@@ -11,22 +11,29 @@ import numpy as np
 
 from postmortem.sources.logs.tfevents_scan import BAD_CRC, CRC_TABLE, MAX_TAG_BYTES, MAX_TAGS, MORE, RECORD_LOG, SIMPLE, TENSOR, Columns
 
+_LOW = np.uint64(0xFFFFFFFF)
 _BAD = np.int64(-1)  # an offset that says "malformed"
+_LEAST = 5  # bytes that a row takes in the file: a value with a tag of one letter; a session log is one per record
+_SHORT = 4096  # bytes of a record whose length's checksum is remembered
 _SLOTS = 1 << 18  # of the hash table: a power of two, four times the tags
 
 
 def scan(data: bytes) -> Columns:
     """The values of all records that lie whole in `data`."""
-    view = np.frombuffer(data, np.uint8)
-    n, rows, reals, name_spans, named, at, reason, records, damaged, crowded = _scan(view, CRC_TABLE)
-    names = tuple(data[a:b] for a, b in name_spans[:named].tolist())
+    capacity = len(data) // _LEAST + 1  # pages that are not written to cost nothing
+    rows, reals = np.empty((4, capacity), np.int64), np.empty((2, capacity))
+    spans, slots = np.empty((MAX_TAGS, 2), np.int64), np.full(_SLOTS, -1, np.int32)
+    after = np.zeros(MAX_TAGS, np.int32)  # the tag that followed last time: logging goes round and round
+    sums = np.full(_SHORT, -1, np.int64)  # checksums of lengths that were seen
+    n, named, at, reason, records, damaged, crowded = _scan(np.frombuffer(data, np.uint8), CRC_TABLE, rows, reals, slots, spans, after, sums)
+    names = tuple(data[a:b] for a, b in spans[:named].tolist())
     return Columns(
         names, rows[0, :n].astype(np.int32), rows[1, :n], reals[0, :n], reals[1, :n], rows[2, :n], rows[3, :n],
         int(at), int(reason), int(records), int(damaged), int(crowded),
     )  # fmt: skip
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _varint(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """(value, offset behind it); the offset is _BAD when it breaks off."""
     value = np.int64(0)
@@ -41,7 +48,7 @@ def _varint(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
     return value, _BAD
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _field(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """(field number, wire type, a, b, offset of the next field) as `protobuf.walk` yields them."""
     key, at = _varint(data, at, end)
@@ -67,22 +74,32 @@ def _field(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
     return number, wire, at, at + size, at + size
 
 
-@numba.njit(cache=True, inline="always")
-def _bits(data, at, n):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    out = np.uint64(0)
-    for i in range(n):
-        out |= np.uint64(data[at + i]) << np.uint64(8 * i)
-    return out
+@numba.njit(cache=True)
+def _word(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The four bytes at `at`, little endian. Written out with an unsigned index, it compiles to one load."""
+    p = np.uint64(at)
+    return (
+        np.uint64(data[p])
+        | np.uint64(data[p + np.uint64(1)]) << np.uint64(8)
+        | np.uint64(data[p + np.uint64(2)]) << np.uint64(16)
+        | np.uint64(data[p + np.uint64(3)]) << np.uint64(24)
+    )
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
+def _long(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The eight bytes at `at`, little endian."""
+    return np.uint64(_word(data, at) | _word(data, at + 4) << np.uint64(32))
+
+
+@numba.njit(cache=True)
 def _double(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    return _bits(data, at, 8).view(np.float64)
+    return np.uint64(_long(data, at)).view(np.float64)
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _single(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    return np.float64(np.uint32(_bits(data, at, 4)).view(np.float32))
+    return np.float64(np.uint32(_word(data, at)).view(np.float32))
 
 
 @numba.njit(cache=True)
@@ -164,6 +181,28 @@ def _value(data, start, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 
 @numba.njit(cache=True)
+def _same(data, a, b, c, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Whether data[a:b] and data[c:d] hold the same bytes."""
+    if b - a != d - c:
+        return False
+    for i in range(b - a):  # noqa: SIM110 - numba compiles the loop
+        if data[a + i] != data[c + i]:
+            return False
+    return True
+
+
+@numba.njit(cache=True)
+def _masked_crc32c(data, at, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The masked checksum of the eight bytes at `at`; 64 bits wide, because numba widens 32-bit arithmetic anyway."""
+    crc = _LOW
+    for i in range(8):
+        crc = np.uint64(table[(crc ^ np.uint64(data[at + i])) & np.uint64(0xFF)]) ^ (crc >> np.uint64(8))
+    crc ^= _LOW
+    rotated = ((crc >> np.uint64(15)) | (crc << np.uint64(17))) & _LOW
+    return np.int64((rotated + np.uint64(0xA282EAD8)) & _LOW)
+
+
+@numba.njit(cache=True)
 def _tag_id(data, a, b, slots, spans, named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917
     """Id of the tag data[a:b] in the open-addressing table; `named` when it is new, -1 when the table is full."""
     code = np.uint64(14695981039346656037)  # FNV-1a
@@ -180,27 +219,19 @@ def _tag_id(data, a, b, slots, spans, named):  # type: ignore[no-untyped-def]  #
             spans[named, 0] = a
             spans[named, 1] = b
             return np.int64(named)
-        first = spans[known, 0]
-        if spans[known, 1] - first == b - a:
-            same = True
-            for i in range(b - a):
-                if data[first + i] != data[a + i]:
-                    same = False
-                    break
-            if same:
-                return np.int64(known)
+        if _same(data, spans[known, 0], spans[known, 1], a, b):
+            return np.int64(known)
         at = (at + 1) & (_SLOTS - 1)
 
 
 @numba.njit(cache=True)
-def _scan(data, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _scan(data, table, rows, reals, slots, spans, after, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917
+    """Fill rows (tag, step, start, end) and reals (wall, value). All arrays come from outside and none is ever replaced: numba
+    would count references at each call in the loop.
+    """
     size = np.int64(len(data))
-    capacity = max(np.int64(1024), size // 48)
-    rows = np.empty((4, capacity), np.int64)  # tag, step, start, end
-    reals = np.empty((2, capacity), np.float64)  # wall, value
-    slots = np.full(_SLOTS, -1, np.int32)
-    spans = np.empty((MAX_TAGS, 2), np.int64)
-    named = 0
+    named = np.int64(0)
+    previous = np.int64(0)
     n = np.int64(0)
     at = np.int64(0)
     reason = MORE
@@ -208,27 +239,29 @@ def _scan(data, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     damaged = 0
     crowded = 0
     while size - at >= 12:
-        crc = np.uint32(0xFFFFFFFF)
-        for i in range(8):
-            crc = table[(crc ^ np.uint32(data[at + i])) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))
-        crc = ~crc
-        masked = ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
-        if np.uint32(masked) != np.uint32(_bits(data, at + 8, 4)):
+        length = np.int64(_long(data, at))
+        short = 0 <= length < len(sums)
+        expected = sums[length] if short else np.int64(-1)
+        if expected < 0:
+            expected = _masked_crc32c(data, at, table)
+            if short:
+                sums[length] = expected
+        if expected != np.int64(_word(data, at + 8)):
             reason = BAD_CRC
             break
-        length = np.int64(_bits(data, at, 8))
         if length < 0 or length > size - at - 16:
             break
-        start = at + 12
-        end = start + length
+        p = at + 12
+        end = p + length
         at = end + 4
         records += 1
-        before = n
+        n_before = n
         crowded_before = crowded
         wall = 0.0
         step = np.int64(0)
+        log_a = np.int64(0)
+        log_b = np.int64(-1)
         sound = True
-        p = start
         while p < end and sound:
             number, wire, a, b, p = _field(data, p, end)
             if p < 0:
@@ -237,54 +270,50 @@ def _scan(data, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
                 wall = _double(data, a)
             elif number == 2 and wire == 0:
                 step = a
-            elif (number == 5 or number == 7) and wire == 2:
+            elif number == 7 and wire == 2:
+                log_a, log_b = a, b
+            elif number == 5 and wire == 2:
                 q = a
-                stop = b
-                while (q < stop or number == 7) and sound:
-                    tag = np.int64(RECORD_LOG)
-                    value = 0.0
-                    va = a
-                    how = b
-                    if number == 5:
-                        inner, inner_wire, va, vb, q = _field(data, q, stop)
-                        if q < 0:
-                            sound = False
-                            break
-                        if inner != 1 or inner_wire != 2:
-                            continue
-                        state, tag_a, tag_b, value, how = _value(data, va, vb)
-                        if state == 0:
-                            sound = False
-                            break
-                        if state == 1:
-                            continue
+                while q < b:
+                    inner, inner_wire, value_a, value_b, q = _field(data, q, b)
+                    if q < 0:
+                        sound = False
+                        break
+                    if inner != 1 or inner_wire != 2:
+                        continue
+                    state, tag_a, tag_b, value, how = _value(data, value_a, value_b)
+                    if state == 0:
+                        sound = False
+                        break
+                    if state == 1:
+                        continue
+                    tag = np.int64(after[previous])
+                    if named == 0 or not _same(data, spans[tag, 0], spans[tag, 1], tag_a, tag_b):
                         tag = _tag_id(data, tag_a, tag_b, slots, spans, named)
                         if tag < 0:
                             crowded += 1
                             continue
                         if tag == named:
                             named += 1
-                    if n == capacity:
-                        capacity *= 2
-                        more_rows = np.empty((4, capacity), np.int64)
-                        more_reals = np.empty((2, capacity), np.float64)
-                        more_rows[:, :n] = rows[:, :n]
-                        more_reals[:, :n] = reals[:, :n]
-                        rows = more_rows
-                        reals = more_reals
+                    after[previous] = tag
+                    previous = tag
                     rows[0, n] = tag
-                    rows[2, n] = va if how > 0 else 0
+                    rows[2, n] = value_a if how > 0 else 0
                     rows[3, n] = how
                     reals[1, n] = value
                     n += 1
-                    if number == 7:
-                        break
         if not sound:
-            n = before
+            n = n_before
             crowded = crowded_before
             damaged += 1
             continue
-        for i in range(before, n):
+        if log_b >= 0:
+            rows[0, n] = RECORD_LOG
+            rows[2, n] = log_a
+            rows[3, n] = log_b
+            reals[1, n] = 0.0
+            n += 1
+        for i in range(n_before, n):
             rows[1, i] = step
             reals[0, i] = wall
-    return n, rows, reals, spans, named, at, reason, records, damaged, crowded
+    return n, named, at, reason, records, damaged, crowded

@@ -125,6 +125,7 @@ _Row = tuple[bytes | None, float, int, int]
 def _event(data: bytes, start: int, end: int) -> tuple[float, int, list[_Row]]:
     wall, step = 0.0, 0
     out: list[_Row] = []
+    session: _Row | None = None
     for number, wire, a, b in walk(data, start, end):
         if number == 1 and wire == FIXED64:
             wall = _DOUBLE.unpack_from(data, a)[0]
@@ -133,8 +134,8 @@ def _event(data: bytes, start: int, end: int) -> tuple[float, int, list[_Row]]:
         elif number == 5 and wire == BYTES:
             _summary(data, a, b, out)
         elif number == 7 and wire == BYTES:
-            out.append((None, 0.0, a, b))
-    return wall, step, out
+            session = (None, 0.0, a, b)
+    return wall, step, [*out, session] if session else out
 
 
 def _summary(data: bytes, at: int, end: int, out: list[_Row]) -> None:
