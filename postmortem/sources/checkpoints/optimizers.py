@@ -48,7 +48,7 @@ def optimizer_state(mapping: Mapping[object, object], placer: Placer, source: st
     for key, slots in list((as_mapping(mapping.get("state")) or {}).items())[:_MOST_PARAMETERS]:
         content = as_mapping(slots)
         if content is not None and isinstance(key, int | str):
-            states.append(_param_state(key, content, placer))
+            states.append(_param_state(int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 10 else key, content, placer))
     return OptimizerState(kind_of(groups, states), groups, tuple(states), source)
 
 

@@ -12,7 +12,7 @@ from postmortem.sources.checkpoints.contents import contents
 from postmortem.sources.checkpoints.fragments import failed, fragment, skipped, what_it_is_instead
 from postmortem.sources.checkpoints.placing import Locate, Place, Placer
 from postmortem.sources.checkpoints.torch_legacy import is_rng_state, read_stream, rng_detail
-from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Member, content, located, pread, read_directory, scan
+from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Member, Window, content, located, read_directory, scan
 from postmortem.sources.pickles import Pickled, read_pickle
 from postmortem.sources.pickles.rebuild import ITEM_SIZES
 from postmortem.sources.pickles.records import DEFAULT_LIMITS, Storage
@@ -35,17 +35,15 @@ def open_file(path: str | os.PathLike[str]) -> int | None:
 class Archive:
     """An open torch zip: its pickle, and where the storages are."""
 
-    def __init__(self, fd: int, size: int, file: str, base: int = 0) -> None:
-        """`base`: where in the file the zip starts (sharded checkpoints hold one zip per tensor); `size` counts from there."""
-        self.fd = fd
-        self.size = size
+    def __init__(self, window: Window, file: str, *, one_tensor: bool = False) -> None:
+        """`one_tensor`: the zip holds a single tensor (sharded checkpoints are made of such), found without the directory."""
+        self.window = window
         self.file = file
-        self.base = base
         self.pickled: Pickled | None = None
         self.unpacked = 0
         self.scanned_sizes: dict[str, int] = {}
-        found = read_directory(fd, size) if base == 0 else None
-        self.directory: Directory = found or scan(fd, size, self._expect)
+        found = None if one_tensor else read_directory(window)
+        self.directory: Directory = found or scan(window, self._expect, "/data/0" if one_tensor else "")
         self.top = ""
         self._find_pickle()
 
@@ -64,7 +62,7 @@ class Archive:
         """Sizes of members whose header does not say: the pickle ends at its STOP, a storage is as long as the pickle says."""
         if name.endswith("data.pkl") and self.pickled is None:
             self.top = name.removesuffix("data.pkl")
-            self.pickled = read_pickle(pread(self.fd, DEFAULT_LIMITS.size, data))
+            self.pickled = read_pickle(self.window.read(DEFAULT_LIMITS.size, data))
             for storage in self.pickled.storages:
                 self.scanned_sizes[storage.key] = storage.count * ITEM_SIZES[storage.dtype]
             return self.pickled.end
@@ -73,7 +71,7 @@ class Archive:
     def find(self, name: str) -> Member | None:
         """A member below the top folder, with its data's offset."""
         member = self.directory.members.get(self.top + name)
-        found = None if member is None else located(self.fd, member, self.size)
+        found = None if member is None else located(self.window, member)
         if member is not None and found is not None and found is not member:
             self.directory.members[self.top + name] = found
         return found
@@ -81,7 +79,7 @@ class Archive:
     def member(self, name: str, limit: int) -> bytes | None:
         """A member's bytes, unpacked."""
         found = self.find(name)
-        return None if found is None else content(self.fd, found, limit)
+        return None if found is None else content(self.window, found, limit)
 
     def locate(self, storage: Storage) -> Place | None:
         """Where a storage's bytes are."""
@@ -94,10 +92,10 @@ class Archive:
         if member.method == STORED:
             there = min(member.packed, claimed)
             # only a file that was cut may lack bytes; elsewhere a storage is as long as its member
-            return Place(self.file, self.base + member.data, there, missing=claimed - there if self.directory.truncated else 0)
+            return Place(self.file, self.window.start + member.data, there, missing=claimed - there if self.directory.truncated else 0)
         if self.unpacked > _UNPACKED:
             return None
-        data = content(self.fd, member, _UNPACKED)
+        data = content(self.window, member, _UNPACKED)
         if data is None:
             return None
         self.unpacked += len(data)
@@ -149,11 +147,12 @@ def _read(candidate: Candidate) -> Found:
         return failed(candidate, NAME, say("the file cannot be opened"))
     try:
         size = os.fstat(fd).st_size
-        head = pread(fd, 4096, 0)
+        window = Window(fd, 0, size)
+        head = window.read(4096, 0)
         if head.startswith(b"PK\x03\x04"):
-            return _read_zip(candidate, fd, size)
+            return _read_zip(candidate, window)
         if head[:1] == b"\x80" or _old_pickle(head):
-            return _read_stream(candidate, fd, size)
+            return _read_stream(candidate, window)
         if b"ustar" in head[257:265] or head[:2] == b"\x1f\x8b":
             return skipped(candidate, NAME, say("the tar format of torch before 0.4 and compressed files are not read"))
         return failed(candidate, NAME, what_it_is_instead(head, size), truncated=size == 0 or not head.strip(b"\0"))
@@ -169,8 +168,8 @@ def _text(head: bytes) -> bool:
     return head[:1] == b"c" and not head.startswith((b"c__builtin__\n", b"ccopy_reg\n", b"cposix\n", b"cos\n", b"ccollections\n"))
 
 
-def _read_zip(candidate: Candidate, fd: int, size: int) -> Found:
-    archive = Archive(fd, size, candidate.path)
+def _read_zip(candidate: Candidate, window: Window) -> Found:
+    archive = Archive(window, candidate.path)
     pickled = archive.pickled
     if pickled is None:
         if archive.directory.truncated:
@@ -178,22 +177,22 @@ def _read_zip(candidate: Candidate, fd: int, size: int) -> Found:
         if any(n.endswith("saved_model.pb") or n == "model.weights.h5" for n in archive.directory.members):
             return skipped(candidate, NAME, say("this zip holds no torch checkpoint"))
         return failed(candidate, NAME, archive.directory.problem or say("this zip holds no torch checkpoint"))
-    placer = Placer(archive.locate, lambda at, n: pread(fd, n, at), swapped=archive.big_endian())
+    placer = Placer(archive.locate, lambda at, n: window.read(n, at), swapped=archive.big_endian())
     found = contents(pickled.value, placer, candidate.path)
     truncated = archive.directory.truncated
-    cut = say("the file is cut: {size:,} bytes are there and the directory at its end is not", size=size) if truncated else None
+    cut = say("the file is cut: {size:,} bytes are there and the directory at its end is not", size=window.size) if truncated else None
     problems: list[Sentence | None] = [cut, pickled.problem, archive.directory.problem if not truncated else None, placer.problem()]
     return fragment(candidate, NAME, found, problems, truncated=truncated, dangerous=pickled.dangerous)
 
 
-def _read_stream(candidate: Candidate, fd: int, size: int) -> Found:
-    stream = read_stream(lambda at, n: pread(fd, n, at), size, candidate.path)
+def _read_stream(candidate: Candidate, window: Window) -> Found:
+    stream = read_stream(lambda at, n: window.read(n, at), window.size, candidate.path)
     if stream is None:
-        return failed(candidate, LEGACY, what_it_is_instead(pread(fd, 4096, 0), size))
+        return failed(candidate, LEGACY, what_it_is_instead(window.read(4096, 0), window.size))
     locate: Locate = lambda storage: in_blob(storage) if storage.blob is not None else stream.locate(storage)  # noqa: E731
-    placer = Placer(locate, lambda at, n: pread(fd, n, at), swapped=stream.big_endian)
+    placer = Placer(locate, lambda at, n: window.read(n, at), swapped=stream.big_endian)
     found = contents(stream.pickled.value, placer, candidate.path)
-    cut = say("the file is cut: it ends at byte {size:,}, before its content does", size=size) if stream.truncated else None
+    cut = say("the file is cut: it ends at byte {size:,}, before its content does", size=window.size) if stream.truncated else None
     problems = [cut, None if stream.truncated else stream.pickled.problem, placer.problem()]
     return fragment(candidate, LEGACY, found, problems, truncated=stream.truncated, dangerous=stream.dangerous)
 

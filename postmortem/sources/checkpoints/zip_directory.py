@@ -9,6 +9,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from postmortem.model.sentence import Sentence, say
@@ -49,54 +50,61 @@ class Directory:
     truncated: bool = False
 
 
-def pread(fd: int, n: int, offset: int) -> bytes:
-    """Up to `n` bytes; fewer, or none, where the file ends or cannot be read."""
-    if n <= 0 or offset < 0 or offset >= 1 << 62:
-        return b""
-    parts: list[bytes] = []
-    try:
-        while n > 0:
-            part = os.pread(fd, min(n, 1 << 30), offset)
-            if not part:
-                break
-            parts.append(part)
-            n -= len(part)
-            offset += len(part)
-    except OSError:
-        pass
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Part of an open file, read with `pread`: `size` bytes from `start`. Offsets count from `start`."""
+
+    fd: int
+    start: int
+    size: int
+
+    def read(self, n: int, offset: int) -> bytes:
+        """Up to `n` bytes; fewer, or none, where the window or the file ends or cannot be read."""
+        if offset < 0:
+            return b""
+        n = min(n, self.size - offset)
+        parts: list[bytes] = []
+        with suppress(OSError, OverflowError):
+            while n > 0:
+                part = os.pread(self.fd, min(n, 1 << 30), self.start + offset)
+                if not part:
+                    break
+                parts.append(part)
+                n -= len(part)
+                offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def read_directory(fd: int, size: int) -> Directory | None:
+def read_directory(window: Window) -> Directory | None:
     """The central directory, None when there is none (a truncated file: see `scan`)."""
-    tail_at = max(0, size - (_END.size + 65535))
-    tail = pread(fd, size - tail_at, tail_at)
+    tail_at = max(0, window.size - (_END.size + 65535))
+    tail = window.read(window.size - tail_at, tail_at)
     at = tail.rfind(b"PK\x05\x06")
     while at >= 0:
         if len(tail) - at >= _END.size:
-            found = _from_end(fd, size, tail, at, tail_at)
+            found = _from_end(window, tail, at, tail_at)
             if found is not None:
                 return found
         at = tail.rfind(b"PK\x05\x06", 0, at)
     return None
 
 
-def _from_end(fd: int, size: int, tail: bytes, at: int, tail_at: int) -> Directory | None:
+def _from_end(window: Window, tail: bytes, at: int, tail_at: int) -> Directory | None:
     _, _, _, _, count, length, start, comment = _END.unpack_from(tail, at)
     if at + _END.size + comment > len(tail):
         return None
     end = tail_at + at
-    locator = pread(fd, _LOCATOR_64.size, end - _LOCATOR_64.size) if end >= _LOCATOR_64.size else b""
+    locator = window.read(_LOCATOR_64.size, end - _LOCATOR_64.size) if end >= _LOCATOR_64.size else b""
     if len(locator) == _LOCATOR_64.size and _LOCATOR_64.unpack(locator)[0] == _LOCATOR_MAGIC:
-        record = pread(fd, _END_64.size, _LOCATOR_64.unpack(locator)[2])
+        record = window.read(_END_64.size, _LOCATOR_64.unpack(locator)[2])
         if len(record) == _END_64.size and _END_64.unpack(record)[0] == _END_64_MAGIC:
             count, length, start = _END_64.unpack(record)[7:10]
     if start + length > end or length > _LARGEST_DIRECTORY or count > _MOST_MEMBERS or count * _CENTRAL.size > length:
         return None
-    data = pread(fd, length, start)
+    data = window.read(length, start)
     if len(data) < length:
         return None
-    return _central(data, count, size)
+    return _central(data, count, window.size)
 
 
 def _central(data: bytes, count: int, size: int) -> Directory:
@@ -156,47 +164,48 @@ def _refuse_overlaps(directory: Directory) -> None:
             end = member.header + _LOCAL.size + member.packed
 
 
-def located(fd: int, member: Member, size: int) -> Member | None:
+def located(window: Window, member: Member) -> Member | None:
     """The member with `data` from its local header, None when there is no local header or the data are not all in the file."""
     if member.data >= 0:
         return member
-    head = pread(fd, _LOCAL.size, member.header)
+    head = window.read(_LOCAL.size, member.header)
     if len(head) < _LOCAL.size:
         return None
     magic, *_, n_name, n_extra = _LOCAL.unpack(head)
     data = member.header + _LOCAL.size + n_name + n_extra
-    if magic != _LOCAL_MAGIC or data + member.packed > size:
+    if magic != _LOCAL_MAGIC or data + member.packed > window.size:
         return None
     return Member(member.name, member.method, member.packed, member.size, member.header, data)
 
 
-def content(fd: int, member: Member, limit: int) -> bytes | None:
+def content(window: Window, member: Member, limit: int) -> bytes | None:
     """A located member's bytes, unpacked; None when longer than `limit`, damaged, or packed by another method than deflate."""
     if member.method == STORED:
-        return pread(fd, member.packed, member.data) if member.packed <= limit else None
+        return window.read(member.packed, member.data) if member.packed <= limit else None
     if member.method != DEFLATED or member.packed > limit:
         return None
     try:
         unpacker = zlib.decompressobj(-15)
-        out = unpacker.decompress(pread(fd, member.packed, member.data), limit + 1)
+        out = unpacker.decompress(window.read(member.packed, member.data), limit + 1)
     except zlib.error:
         return None
     return out if len(out) <= limit else None
 
 
-def scan(fd: int, size: int, expect: Callable[[str, int], int | None]) -> Directory:
+def scan(window: Window, expect: Callable[[str, int], int | None], until: str = "") -> Directory:
     """Members by their local headers, from the start of a file that has no central directory.
 
     torch writes sizes behind the data; `expect(name, data offset)` says how long a member of unknown size should be, None
-    when nobody knows (then its end is searched for). The last member may be cut: its `packed` is what there is.
+    when nobody knows (then its end is searched for). `until`: the ending of the name after
+    which nobody needs to look further. The last member may be cut: its `packed` is what there is.
     """
     directory = Directory(truncated=True)
-    at, budget = 0, _SEARCH
+    at, budget, size = 0, _SEARCH, window.size
     while at + _LOCAL.size <= size and len(directory.members) < _MOST_MEMBERS:
-        magic, _, flags, method, _, _, _, packed, unpacked, n_name, n_extra = _LOCAL.unpack(pread(fd, _LOCAL.size, at).ljust(_LOCAL.size, b"\0"))
+        magic, _, flags, method, _, _, _, packed, unpacked, n_name, n_extra = _LOCAL.unpack(window.read(_LOCAL.size, at).ljust(_LOCAL.size, b"\0"))
         if magic != _LOCAL_MAGIC:
             break
-        names = pread(fd, n_name + n_extra, at + _LOCAL.size)
+        names = window.read(n_name + n_extra, at + _LOCAL.size)
         name = names[:n_name].decode("utf-8", "replace")
         unpacked, packed, _ = _zip64(names[n_name:], unpacked, packed, 0)
         data = at + _LOCAL.size + n_name + n_extra
@@ -205,39 +214,42 @@ def scan(fd: int, size: int, expect: Callable[[str, int], int | None]) -> Direct
         end = data + packed
         following = end
         if flags & _HAS_DESCRIPTOR and not packed:
-            end, following, budget = _end_of(fd, size, data, expect(name, data), budget)
+            end, following, budget = _end_of(window, data, expect(name, data), budget)
             packed = unpacked = end - data
         if not flags & _ENCRYPTED:
             kept = min(packed, size - data)
             directory.members.setdefault(name, Member(name, method, kept, kept if method == STORED else unpacked, at, data))
         at = following
+        if until and name.endswith(until):
+            break
     return directory
 
 
-def _end_of(fd: int, size: int, data: int, expected: int | None, budget: int) -> tuple[int, int, int]:
+def _end_of(window: Window, data: int, expected: int | None, budget: int) -> tuple[int, int, int]:
     """End of a member's data, start of the next header, and what is left of the search budget."""
+    size = window.size
     if expected is not None:
         end = data + expected
         if end >= size:
             return size, size, budget
-        after = pread(fd, 28, end)
+        after = window.read(28, end)
         for length in (16, 24, 12, 20):  # with and without signature, narrow and wide
             if after[length : length + 2] == b"PK" or end + length >= size:
                 return end, end + length, budget
     at = data
     while at < size and budget > 0:
-        window = pread(fd, _WINDOW, at)
-        if not window:
+        block = window.read(_WINDOW, at)
+        if not block:
             break
-        budget -= len(window)
-        found = window.find(_DESCRIPTOR_MAGIC)
+        budget -= len(block)
+        found = block.find(_DESCRIPTOR_MAGIC)
         while found >= 0:
-            tail = pread(fd, 26, at + found)
+            tail = window.read(26, at + found)
             for form, length in (("<III", 16), ("<IQQ", 24)):
                 if len(tail) >= length and struct.unpack_from(form, tail, 4)[1] == at + found - data and tail[length : length + 2] in (b"PK", b""):
                     return at + found, at + found + length, budget
-            found = window.find(_DESCRIPTOR_MAGIC, found + 1)
-        at += max(len(window) - 3, 1)
-        if len(window) < _WINDOW:
+            found = block.find(_DESCRIPTOR_MAGIC, found + 1)
+        at += max(len(block) - 3, 1)
+        if len(block) < _WINDOW:
             break
     return size, size, budget
