@@ -17,6 +17,7 @@ RATES = np.geomspace(1 / 50, 3.0, 40)  # decay constants of the exponential, in 
 POWERS = np.geomspace(0.1, 3.0, 25)
 OUTLIER = 6.0  # median absolute residuals beyond which a point is left out of the second fit
 LEAST_R_SQUARED = 0.5
+NEAR = 0.05  # share of the range: differences below it count alike
 
 
 def asymptote(steps: Floats, values: Floats, *, sinking: bool, start: float, final: float) -> Asymptote | None:
@@ -33,14 +34,16 @@ def asymptote(steps: Floats, values: Floats, *, sinking: bool, start: float, fin
     if span <= 0:
         return None
     first = span / (len(x) - 1)
+    # Where it ends matters most: errors count by the distance that was still to go, not by that of the early descent.
+    weights = 1 / (np.abs(y - np.median(y[-max(1, len(y) // 10) :])) + NEAR * float(np.ptp(y))) ** 2
     shapes = np.concatenate([np.exp(-x / (span * RATES[:, None])), (1 + x / first) ** -POWERS[:, None]])  # (forms, points)
     floor = 0.0 if sinking and bool(np.all(values >= 0)) else None
-    fit = _best(shapes, y, floor, sinking=sinking)
+    fit = _best(shapes, y, weights, floor, sinking=sinking)
     if fit is not None:
         residual = np.abs(y - fit[1] - fit[2] * shapes[fit[0]])
         keep = residual <= OUTLIER * max(float(np.median(residual)), 1e-12 * float(np.max(np.abs(y))))
         if FEWEST <= int(np.sum(keep)) < len(y):
-            fit = _best(shapes[:, keep], y[keep], floor, sinking=sinking) or fit
+            fit = _best(shapes[:, keep], y[keep], weights[keep], floor, sinking=sinking) or fit
     if fit is None or fit[3] < LEAST_R_SQUARED:
         return None
     form, limit, _, r_squared = fit
@@ -49,20 +52,20 @@ def asymptote(steps: Floats, values: Floats, *, sinking: bool, start: float, fin
     return Asymptote(kind="exponential" if form < len(RATES) else "power", limit=limit, remaining=remaining, r_squared=r_squared)
 
 
-def _best(shapes: Floats, y: Floats, floor: float | None, *, sinking: bool) -> tuple[int, float, float, float] | None:
-    """(form, limit, amplitude, r²) of the form with the smallest residual; None when none heads the right way."""
-    mean_shape, mean = np.mean(shapes, axis=1), float(np.mean(y))
+def _best(shapes: Floats, y: Floats, weights: Floats, floor: float | None, *, sinking: bool) -> tuple[int, float, float, float] | None:
+    """(form, limit, amplitude, r²) of the form with the smallest weighted residual; None when none heads the right way."""
+    w = weights / np.sum(weights)
+    mean_shape, mean = shapes @ w, float(y @ w)
     centred = shapes - mean_shape[:, None]
-    spread = np.sum(centred**2, axis=1)
-    slope = centred @ (y - mean) / np.maximum(spread, 1e-300)
+    slope = (centred * (y - mean)) @ w / np.maximum(centred**2 @ w, 1e-300)
     limit = mean - slope * mean_shape
     if floor is not None:
-        through = shapes @ y / np.maximum(np.sum(shapes**2, axis=1), 1e-300)
+        through = (shapes * y) @ w / np.maximum(shapes**2 @ w, 1e-300)
         slope, limit = np.where(limit < floor, through, slope), np.where(limit < floor, floor, limit)
-    loss = np.sum((y - limit[:, None] - slope[:, None] * shapes) ** 2, axis=1)
-    loss = np.where((slope > 0) == sinking, loss, np.inf)
-    total = float(np.sum((y - mean) ** 2))
+    residual = (y - limit[:, None] - slope[:, None] * shapes) ** 2
+    loss = np.where((slope > 0) == sinking, residual @ w, np.inf)
+    total = float(np.sum((y - np.mean(y)) ** 2))
     form = int(np.argmin(loss))
     if not math.isfinite(float(loss[form])) or total <= 0:
         return None
-    return form, float(limit[form]), float(slope[form]), 1 - float(loss[form]) / total
+    return form, float(limit[form]), float(slope[form]), 1 - float(np.sum(residual[form])) / total

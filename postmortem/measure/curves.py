@@ -80,7 +80,7 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
     gain = max(0.0, worse * (start - best))
     lost = max(0.0, worse * (final - best))
     at_high = int(np.argmax(y))
-    turn = turn_index(x, worse * level, sigma, quantum)
+    turn = turn_index(worse * y, worse * level, sigma, quantum)
     plateau = plateau_index(level, sigma, final, quantum)
     span = float(x[-1] - x[0])
     third = max(4, n // 3)
@@ -130,9 +130,6 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
 def _empty(series: Series, goal: Literal["lower", "higher"], ends: tuple[float, float], broken: NonFinite | None) -> CurveStats:
     """A curve without one finite value."""
     nan = math.nan
-    levels = dict.fromkeys(
-        ("first", "last", "start", "final", "best", "best_step", "worst", "worst_step", "lowest", "highest", "highest_step", "noise"), nan
-    )
     return CurveStats(
         name=series.name,
         goal=goal,

@@ -3,6 +3,8 @@
 All functions take (n,) float64 arrays of finite values unless they say otherwise, and are linear in n.
 """
 
+import math
+
 import numpy as np
 
 from postmortem.model.run import Floats, Series
@@ -10,6 +12,7 @@ from postmortem.model.run import Floats, Series
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 HUGE = 1e100  # beyond this, differences of squares overflow: figures are taken from rescaled values
 TINY = 1e-100
+SHORT = 30  # points up to which a descent bends noticeably between neighbours
 
 
 def axis(series: Series) -> Floats:
@@ -104,10 +107,17 @@ def roughness(values: Floats) -> Floats:
 
 
 def noise(values: Floats) -> float:
-    """Robust sigma of the noise about the curve: median |roughness| × 1.4826. 0 below 4 points."""
-    if len(values) < 4:
+    """Robust sigma of the noise about the curve: 1.4826 × median |roughness|. 0 below 4 points.
+
+    In a short curve the bend of an early descent passes for noise; third differences do not feel it, and the smaller of the two is taken.
+    """
+    n = len(values)
+    if n < 4:
         return 0.0
-    return MAD_TO_SIGMA * float(np.median(np.abs(roughness(values))))
+    second = MAD_TO_SIGMA * float(np.median(np.abs(roughness(values))))
+    if n < 6 or n > SHORT:
+        return second
+    return min(second, MAD_TO_SIGMA * float(np.median(np.abs(np.diff(values, 3)))) / math.sqrt(20.0))
 
 
 def blocks(values: Floats, count: int) -> tuple[Floats, Floats]:

@@ -17,7 +17,9 @@ BEFORE = 20  # points that the level is the median of
 FEWEST_BEFORE = 3
 HEIGHT = 6.0  # noise units
 SHARE = 0.05  # of the level: a jump smaller than this is none, however quiet the curve
-ENTRY = 0.5  # share of the height that the entry gains over the three points before it
+ENTRY = 0.5  # share of the height that the entry gains over the highest of the three points before it
+LEAP = 3.0  # times the median step before: a drift goes on as it went
+SUDDEN = 2.0  # times the largest of the three steps before
 RETURN = 0.25  # share of the height left at which the spike is over
 FAST = 5  # points within which a fast recovery is back at the level
 MOST = 50  # spikes that are kept, the highest ones
@@ -34,8 +36,10 @@ def find_spikes(steps: Floats, values: Floats, sigma: float, *, worse: int = 1) 
         return ()
     level, spread = _before(y, index, sigma)
     excess = y[index] - level
-    entry = y[index] - np.median(y[index[:, None] - np.arange(1, 4)], axis=1)
+    entry = y[index] - np.max(y[index[:, None] - np.arange(1, 4)], axis=1)
     keep = (excess > HEIGHT * spread) & (excess > SHARE * np.abs(level)) & (entry > ENTRY * excess) & (excess > 0)
+    index, level, spread, excess, entry = (a[keep] for a in (index, level, spread, excess, entry))
+    keep = entry > _stride(y, index)
     index, level, spread, excess = index[keep], level[keep], spread[keep], excess[keep]
     if len(index) > 10 * MOST:
         top = np.sort(np.argsort(-excess / np.maximum(spread, 1e-300), kind="stable")[: 10 * MOST])
@@ -79,6 +83,17 @@ def _before(y: Floats, index: npt.NDArray[np.intp], sigma: float) -> tuple[Float
     spread = np.maximum(local, 0.5 * sigma)
     # Without noise of its own (four points, a constant) the level's last digits are all there is to measure by.
     return level, np.maximum(spread, 1e-9 * np.abs(level))
+
+
+def _stride(y: Floats, index: npt.NDArray[np.intp]) -> Floats:
+    """The step that must be exceeded to be a jump at each index: the steps before, typical and largest of the last ones."""
+    size = np.abs(np.diff(y))  # size[i − 1] leads to i
+    back = index[:, None] - np.arange(2, BEFORE + 2)
+    window = np.where(back >= 0, size[np.maximum(back, 0)], np.nan)
+    if not len(index):
+        return np.empty(0)
+    out: Floats = np.maximum(LEAP * np.nanmedian(window, axis=1), SUDDEN * np.nanmax(window[:, :3], axis=1))
+    return out
 
 
 def _follow(steps: Floats, y: Floats, i: int, *, level: float, spread: float, worse: int) -> tuple[Spike, int]:

@@ -4,45 +4,73 @@ import math
 
 import numpy as np
 
-from postmortem.measure.smooth import moving_mean
+from postmortem.measure.smooth import blocks, noise
 from postmortem.measure.trend import trend
 from postmortem.model.run import Floats
 
-SURE = 3.0  # noise units (of the smoothed curve) that the fall and the rise must exceed
+SURE = 5.0  # noise units (of the running median) that the fall and the rise must exceed: the lowest of many is low by itself
+CLEAR = 3.0  # noise units of a single point
+MEDIAN_SIGMA = 1.2533  # of a median over that of a mean, normal noise
 LEAST_RISE = 0.02  # share of what was gained before the turn
 P_VALUE = 0.05
-WHOLLY = 0.99  # tau of a rise without exception: four points cannot reach the p-value
+CERTAIN = 1e-3  # p-value of a rise that makes a small fall before it credible
+FEWEST_AFTER = 3  # points from the turn on
+MOSTLY = 0.9  # share of the points after the turn that a jump to another level leaves above it
+MOST = 400
 SETTLED = 3.0  # noise units about the final value
 FEWEST_SETTLED = 3
 LEAST_SETTLED = 0.05  # share of the points
 
 
-def turn_index(steps: Floats, values: Floats, sigma: float, least: float = 0.0) -> int | None:
+def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) -> int | None:
     """Index at which a sinking curve began to rise for good; None when it never did.
 
-    values (n,) : finite, single outliers already removed, lower is better. sigma : noise of a single point.
+    raw (n,) : finite, lower is better. values (n,) : the same without single outliers. sigma : noise of a single point.
     least : difference that counts as one (the printed precision).
-    The turn is the last point of the heavily smoothed curve that lies within its noise of the minimum: for a sharp turn
-    that is the minimum, for a plateau that ends in a blow-up it is the plateau's end.
+    The turn is the last point of a heavier running median that lies within its noise of the minimum: for a sharp turn that
+    is the minimum, for a plateau that ends in a blow-up it is the plateau's end. Noise is that of the points before the
+    minimum, since what comes after may be nothing but noise. Curves beyond 400 points are judged by medians of equal stretches.
     """
     n = len(values)
-    if n < 4:
+    y, middle = blocks(values, MOST)
+    if n < 4 or len(y) < 4:
         return None
-    width = 2 * (min(n // 20, 200) // 2) + 1
-    heavy = moving_mean(values, width)
-    fuzz = sigma / math.sqrt(width)
-    lowest = float(np.min(heavy))
-    gained = float(np.median(values[: max(1, n // 20)])) - lowest
-    turn = int(np.flatnonzero(heavy <= lowest + fuzz)[-1])
-    after = values[turn:]
-    rise = float(np.median(values[-max(1, len(after) // 4) :])) - lowest
-    if turn == 0 or turn == n - 1 or gained <= SURE * fuzz + least or rise <= max(SURE * fuzz + least, LEAST_RISE * gained):
+    width = 2 * (len(y) // 40) + 1
+    spread = MEDIAN_SIGMA / math.sqrt(width * max(1, n // len(y)))  # of a running median
+    heavy = _running_median(y, width)
+    lowest = int(np.argmin(heavy))
+    if lowest >= 3:
+        sigma = min(sigma, noise(raw[: int(middle[lowest]) + 1]))
+    fuzz = sigma * spread
+    bottom = float(heavy[lowest])
+    turn = int(np.flatnonzero(heavy <= bottom + fuzz)[-1])
+    gained = float(np.median(y[: max(1, len(y) // 20)])) - bottom
+    after = y[turn:]
+    rise = float(np.median(after[-max(1, len(after) // 4) :])) - bottom
+    if turn == 0 or len(after) < FEWEST_AFTER:
         return None
-    climb = trend(steps[turn:], after)
-    if climb is not None and not (climb.slope > 0 and (climb.p_value < P_VALUE or climb.tau > WHOLLY)):
-        # A jump to another level has no slope of its own.
-        return turn if float(np.min(after[1:])) > lowest + SURE * sigma + least else None
-    return turn
+    climb = trend(middle[turn:], after)
+    rises = climb is not None and climb.slope > 0 and climb.p_value < P_VALUE
+    certain = climb is not None and rises and climb.p_value < CERTAIN
+    sure = max(SURE * fuzz, 2 * sigma * MEDIAN_SIGMA / math.sqrt(len(after))) + least
+    if gained <= (2 * fuzz + least if certain else sure) or rise <= max(sure, LEAST_RISE * gained):
+        return None
+    # A jump to another level has no slope of its own, and four points cannot reach the p-value: nearly all must be clearly above.
+    above = after[1:] > bottom + CLEAR * sigma + least
+    return int(middle[turn]) if rises or float(np.mean(above)) >= MOSTLY else None
+
+
+def _running_median(values: Floats, width: int) -> Floats:
+    """Running median over `width` (odd, small) points; the window shrinks evenly towards the ends."""
+    half = width // 2
+    if half < 1:
+        return values
+    out = values.copy()
+    out[half:-half] = np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
+    for i in range(1, half):
+        out[i] = np.median(values[: 2 * i + 1])
+        out[-1 - i] = np.median(values[-2 * i - 1 :])
+    return out
 
 
 def plateau_index(values: Floats, sigma: float, final: float, least: float = 0.0) -> int | None:
