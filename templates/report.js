@@ -7,7 +7,7 @@
     button.type = "button";
     button.className = "copy";
     button.textContent = "Copy";
-    button.setAttribute("aria-label", "Copy: " + (pre.getAttribute("aria-label") || "snippet"));
+    button.setAttribute("aria-label", "Copy: " + (box.getAttribute("data-label") || "snippet"));
     button.addEventListener("click", function () {
       var done = function () {
         button.textContent = "Copied";
@@ -22,6 +22,7 @@
       };
       if (navigator.clipboard) { navigator.clipboard.writeText(pre.innerText).then(done, select); } else { select(); }
     });
+    box.classList.add("copyable");
     box.appendChild(button);
   });
 

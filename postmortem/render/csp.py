@@ -11,7 +11,10 @@ def source_hash(text: str) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """The policy for a page with one `<style>` and one `<script>`. `img-src data:` is for the empty favicon, which keeps a server from being asked for one."""
+    """The policy for a page with one `<style>` and one `<script>`.
+
+    `img-src data:` is for the empty favicon, which keeps a browser from asking a server for one.
+    """
     return "; ".join(
         (
             "default-src 'none'",

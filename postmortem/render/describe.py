@@ -28,7 +28,8 @@ def curve(name: str, exhibit: CurveExhibit) -> Sentence:
     }
     if holes:
         return say(
-            "{name}: starts at {first}, lowest {low} at {low_at}, highest {high} at {high_at}, last finite value {last} at {last_at}; {kind} from {hole} on.",
+            "{name}: starts at {first}, lowest {low} at {low_at}, highest {high} at {high_at}, last finite value {last} at {last_at}; "
+            "{kind} first at {hole}.",
             **facts,
             kind=holes[0][2],
             hole=number(holes[0][0], 6),
@@ -76,7 +77,8 @@ def depth(shown: Sequence[DepthExhibit]) -> Sentence:
     if not finite:
         return say("{n} layers, none with a finite value.", n=len(last.layers))
     return say(
-        "{n} layers from input to output: {first} in the first measured layer, {last} in the last one, smallest {low}, largest {high} (checkpoint {at}).",
+        "{n} layers from input to output: {first} in the first measured layer, {last} in the last one, smallest {low}, largest {high} "
+        "(checkpoint {at}).",
         n=len(last.layers),
         first=number(finite[0], 2),
         last=number(finite[-1], 2),

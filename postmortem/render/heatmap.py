@@ -12,7 +12,6 @@ from postmortem.render.figures import number, short
 
 SHADES = 8
 LARGE = 1500  # cells from which on a table would be slow to lay out and is drawn as a picture
-PICTURE_WIDTH = 1000
 _LINEAR = frozenset({"zero-share", "non-finite"})
 
 
@@ -31,7 +30,10 @@ class Heatmap:
     meaning: Sentence
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    legend: tuple[tuple[str, str], ...]  # shade, its range
+    low: str  # the least and the largest shaded value, "" when nothing was measured
+    high: str
+    logarithmic: bool
+    broken: bool  # whether a cell is NaN or infinite
     alternative: Sentence
     picture: Markup | None
     layers: int
@@ -51,7 +53,10 @@ def heatmap(exhibit: HeatmapExhibit) -> Heatmap:
         meaning,
         exhibit.columns,
         tuple((name, tuple(Cell(short(v), _shade(v, edges)) for v in row)) for name, row in shown),
-        tuple((f"h{i}", f"{short(a)} – {short(b)}") for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))),
+        short(edges[0]) if edges else "",
+        short(edges[-1]) if edges else "",
+        exhibit.quantity not in _LINEAR,
+        any(v is not None and not math.isfinite(v) for row in exhibit.values for v in row),
         _alternative(exhibit, values),
         _picture(exhibit, edges) if large else None,
         len(exhibit.layers),
@@ -132,8 +137,9 @@ def _alternative(exhibit: HeatmapExhibit, values: Sequence[float]) -> Sentence:
     if not values:
         return say("{n} layers, nothing measured.", n=len(exhibit.layers))
     low, high = min(finite, key=lambda c: abs(c[0])), max(finite, key=lambda c: abs(c[0]))
+    template = "From {low} ({a}, {b}) to {high} ({c}, {d})."
     return say(
-        "From {low} ({a}, checkpoint {b}) to {high} ({c}, checkpoint {d}); {broken} cells are NaN or infinite.",
+        "From {low} ({a}, {b}) to {high} ({c}, {d}). Cells that are NaN or infinite: {broken}." if broken else template,
         low=number(low[0], 3),
         a=exhibit.layers[low[1]],
         b=exhibit.columns[low[2]],

@@ -1,5 +1,6 @@
 """A diagnosis as GitHub-flavoured Markdown for the text of an issue: under 60,000 characters, nothing from a log is markup."""
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -150,13 +151,11 @@ def _curves(diagnosis: Diagnosis) -> str:
         "| --- | ---: | ---: | ---: | --- |",
     ]
     for panel, line in shown:
-        finite = [v for v in line.curve.values if v == v and abs(v) != float("inf")]  # noqa: PLR0124 - NaN
-        bars = sparkline(line.curve, first, last, log=panel.scale == "log")
-        low = number(min(finite), 3) if finite else "–"
+        finite = [v for v in line.curve.values if math.isfinite(v)]
+        bars = code(sparkline(line.curve, first, last, log=panel.scale == "log"), table=True)
+        figures = [number(line.curve.values[0], 3), number(min(finite), 3) if finite else "–", number(line.curve.values[-1], 3)]
         scale = t(", log scale") if panel.scale == "log" else ""
-        rows.append(
-            f"| {escape(line.curve.name)}{scale} | {number(line.curve.values[0], 3)} | {low} | {number(line.curve.values[-1], 3)} | {code(bars, table=True)} |"
-        )
+        rows.append(f"| {escape(line.curve.name)}{scale} | {' | '.join(figures)} | {bars} |")
     marks = ", ".join(
         f"{mark_word(m.kind)} {number(m.step, 7)}"
         for m in diagnosis.exhibits.marks

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from postmortem.model.diagnosis import Diagnosis
 from postmortem.model.exhibits import DepthExhibit, DistributionExhibit
-from postmortem.model.sentence import Sentence, say
+from postmortem.model.sentence import Sentence
 from postmortem.render import describe, plots
 from postmortem.render.heatmap import heatmap
 from postmortem.render.panels import Panel, lettered, panels
@@ -16,6 +16,7 @@ from postmortem.render.words import speak, t
 
 T = TypeVar("T")
 RIDGES = 24  # layers in a ridgeline plot
+HERO_MARKS = frozenset({"onset", "crash", "resume"})
 MOST_OTHERS = 40  # panels of curves outside of the vocabulary
 
 
@@ -48,15 +49,16 @@ def pictures(diagnosis: Diagnosis) -> Mapping[str, Any]:
             sentences = tuple(s for p in panels_ for s in describe.panel(p))
             label = t("Curves against {unit}. ", unit=axis) + " ".join(speak(s) for s in sentences)
             prefix = "o" if folded else "c"
-            caption = t("{n} more curves", n=len(rest)) if folded else ""
-            wide = plots.curves(panels_, shown.marks, letters, axis, plots.WIDE, f"{prefix}w", label)
-            narrow = plots.curves(panels_, shown.marks, letters, axis, plots.NARROW, f"{prefix}n", label)
+            caption = t("Other curves ({n})", n=len(rest)) if folded else ""
+            wide = plots.curves(panels_, shown.marks, letters, unit=axis, frame=plots.WIDE, prefix=f"{prefix}w", label=label)
+            narrow = plots.curves(panels_, shown.marks, letters, unit=axis, frame=plots.NARROW, prefix=f"{prefix}n", label=label)
             charts.append(Chart(wide, narrow, sentences, folded, caption))
     key = _telling(diagnosis, main)
     hero = None
     if key is not None:
         label = " ".join(speak(s) for s in describe.panel(key))
-        hero = plots.curves((key,), shown.marks, letters, axis, plots.HERO, "hero", label)
+        chief = [item for item in letters if item.mark.kind in HERO_MARKS]
+        hero = plots.curves((key,), shown.marks, chief, unit=axis, frame=plots.HERO, prefix="hero", label=label)
     return {
         "hero": hero,
         "charts": charts,

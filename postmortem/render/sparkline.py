@@ -10,7 +10,10 @@ NOT_FINITE = "×"
 
 
 def sparkline(curve: CurveExhibit, first: float, last: float, *, log: bool, width: int = 32) -> str:
-    """`curve` between steps `first` and `last` in `width` characters: the mean of each stretch as a bar, × where a value is NaN or infinite, a space where there is none."""
+    """`curve` between steps `first` and `last` in `width` characters.
+
+    The mean of each stretch as a bar, × where a value is NaN or infinite, a space where there is none.
+    """
     stretches: list[list[float]] = [[] for _ in range(width)]
     span = (last - first) or 1.0
     for step, value in zip(curve.steps, curve.values, strict=False):

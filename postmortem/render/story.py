@@ -152,17 +152,13 @@ def method(diagnosis: Diagnosis) -> list[tuple[str, Sentence]]:
         out.append(
             (
                 t("Weights"),
-                say(
-                    "Measured over all values of each tensor in the checkpoints, in one pass over the bytes; nothing was sampled or loaded into a model."
-                ),
+                say("Measured over all values of each tensor in the checkpoints, in one pass over the bytes; nothing was sampled."),
             )
         )
     if shown.distributions:
-        out.append(
-            (t("Distributions"), say("Histograms of all values; the height of each is scaled to its own peak, the axis shows the middle 99.8%."))
-        )
-    for source in dict.fromkeys(e.source for e in shown.depths if e.source):
-        out.append((t("Gradients"), say("Figures over depth come from: {source}.", source=source)))
+        out.append((t("Distributions"), say("Histograms of all values; each scaled to its own peak, the axis shows the middle 99.8%.")))
+    sources = dict.fromkeys(e.source for e in shown.depths if e.source)
+    out.extend((t("Gradients"), say("Figures over depth come from: {source}.", source=source)) for source in sources)
     if diagnosis.verdict.cost is not None:
         out.append((t("Cost"), say("What was spent after the onset, from the steps and the clock times of the log where it has any.")))
     return out

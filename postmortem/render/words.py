@@ -101,7 +101,7 @@ def sureness(confidence: float) -> str:
     return t("ruled out")
 
 
-def answer_word(holds: bool | None) -> str:
+def answer_word(holds: bool | None) -> str:  # noqa: FBT001 - a clue's answer, not a switch
     """What a clue's question was answered with."""
     return t("not measured") if holds is None else t("yes") if holds else t("no")
 
