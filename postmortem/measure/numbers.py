@@ -63,9 +63,9 @@ def single(values: Real) -> npt.NDArray[np.float32]:
 def float8_values(dtype: str) -> npt.NDArray[np.float32]:
     """The 256 values of an 8-bit float type (OCP 8-bit floating point specification; the fnuz kinds have one zero and one NaN)."""
     if dtype == "float8_e8m0fnu":
-        values = np.ldexp(1.0, np.arange(256) - 127).astype(np.float32)
+        values = np.ldexp(1.0, np.arange(256) - 127)
         values[255] = np.nan
-        return values
+        return values.astype(np.float32)
     exponent_bits, mantissa_bits, bias, flavour = _FLOAT8.get(dtype, _FLOAT8["float8_e4m3fn"])
     codes = np.arange(256)
     sign = np.where(codes & 0x80, -1.0, 1.0)

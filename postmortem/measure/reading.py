@@ -107,31 +107,29 @@ class TensorFiles:
             yield values[start : start + self.block]
 
     def _in_order(self, ref: TensorRef, kind: np.dtype[np.generic], slot: int) -> Iterator[Raw]:
-        descriptor = self._descriptor(ref.file)
         total = ref.count * kind.itemsize
-        if os.fstat(descriptor).st_size < ref.offset + total:
+        if os.fstat(self._descriptor(ref.file)).st_size < ref.offset + total:
             raise NotWholeError(f"{ref.name}: the file ends before its last byte")
         size = self.block * kind.itemsize
         buffer = self._buffer(slot, min(size, total))
         for start in range(0, total, size):
             length = min(size, total - start)
             view = buffer[:length]
-            _fill(descriptor, view, ref.offset + start, ref.name)
+            self._fill(ref, view, ref.offset + start)  # may open the file again: it is closed when many are in use
             yield np.frombuffer(view, kind)
 
     def _gathered(self, ref: TensorRef, kind: np.dtype[np.generic]) -> Iterator[Raw]:
         """Elements that lie in another order. C order where the span fits `SPAN_BYTES`, else the order of the file."""
         if len(ref.strides) != len(ref.shape) or min(ref.strides, default=0) < 0:
             raise NotWholeError(f"{ref.name}: strides {ref.strides} do not fit the shape {ref.shape}")
-        descriptor = self._descriptor(ref.file)
         layout = tuple((size, stride) for size, stride in zip(ref.shape, ref.strides, strict=True) if size != 1)
-        if os.fstat(descriptor).st_size < ref.offset + _span(layout) * kind.itemsize:
+        if os.fstat(self._descriptor(ref.file)).st_size < ref.offset + _span(layout) * kind.itemsize:
             raise NotWholeError(f"{ref.name}: the file ends before its last byte")
         if _span(layout) * kind.itemsize > SPAN_BYTES:
             layout = tuple(sorted(layout, key=lambda axis: -axis[1]))
-        yield from self._strided(descriptor, ref.offset, layout, kind, ref.name)
+        yield from self._strided(ref, ref.offset, layout, kind)
 
-    def _strided(self, descriptor: int, offset: int, layout: tuple[tuple[int, int], ...], kind: np.dtype[np.generic], name: str) -> Iterator[Raw]:
+    def _strided(self, ref: TensorRef, offset: int, layout: tuple[tuple[int, int], ...], kind: np.dtype[np.generic]) -> Iterator[Raw]:
         span = _span(layout)
         if span * kind.itemsize > SPAN_BYTES:
             (size, stride), rest = layout[0], layout[1:]
@@ -139,13 +137,25 @@ class TensorFiles:
             for start in range(0, size, room):
                 part = min(room, size - start)
                 inner = ((part, stride), *rest) if part > 1 else rest
-                yield from self._strided(descriptor, offset + start * stride * kind.itemsize, inner, kind, name)
+                yield from self._strided(ref, offset + start * stride * kind.itemsize, inner, kind)
             return
         data = memoryview(bytearray(span * kind.itemsize))
-        _fill(descriptor, data, offset, name)
+        self._fill(ref, data, offset)
         flat = np.frombuffer(data, kind)
         shaped = np.lib.stride_tricks.as_strided(flat, tuple(n for n, _ in layout), tuple(s * kind.itemsize for _, s in layout), writeable=False)
         yield from _cut(shaped, self.block)
+
+    def _fill(self, ref: TensorRef, view: memoryview, offset: int) -> None:
+        descriptor = self._descriptor(ref.file)
+        done = 0
+        while done < len(view):
+            try:
+                got = os.preadv(descriptor, [view[done:]], offset + done)
+            except OSError as error:
+                raise NotWholeError(f"{ref.name} cannot be read: {error.strerror}") from error
+            if not got:
+                raise NotWholeError(f"{ref.name}: the file ends before its last byte")
+            done += got
 
     def _buffer(self, slot: int, size: int) -> memoryview:
         while len(self._buffers) <= slot:
@@ -191,15 +201,3 @@ def _cut(shaped: Raw, most: int) -> Iterator[Raw]:
     rows = most // inner
     for start in range(0, shaped.shape[0], rows):
         yield np.ascontiguousarray(shaped[start : start + rows]).reshape(-1)
-
-
-def _fill(descriptor: int, view: memoryview, offset: int, name: str) -> None:
-    done = 0
-    while done < len(view):
-        try:
-            got = os.preadv(descriptor, [view[done:]], offset + done)
-        except OSError as error:
-            raise NotWholeError(f"{name} cannot be read: {error.strerror}") from error
-        if not got:
-            raise NotWholeError(f"{name}: the file ends before its last byte")
-        done += got

@@ -25,6 +25,7 @@ Singles = npt.NDArray[np.float32]
 Counters = npt.NDArray[np.int64]
 SPREAD = 4.0  # |mean| / std beyond which squares cancel too much: then the centred moments are summed in a second pass
 KEYS = 1 << 16
+_BINS_FROM = 1e-36  # peak from which float32 bins are narrow: subnormals lose their mantissa
 _SIXTEEN = frozenset({"float16", "half", "bfloat16"})
 
 
@@ -218,14 +219,14 @@ class Tally:
         peak = max(-low, high)
         if not math.isfinite(squares) or squares < 1e-300:
             return again(math.nan, peak)
-        if exact:
-            centred = (values - mean) ** 2
-            variance = float(np.dot(counts, centred)) / finite
-        elif variance <= (mean / SPREAD) ** 2:
+        if not exact and (peak < _BINS_FROM or variance <= mean * mean / SPREAD**2):
             return again(mean, peak)
-        else:
-            centred = (values - mean) ** 2
-        kurtosis = float(np.dot(counts, centred * centred)) / finite / variance**2 - 3.0
+        about = mean if exact else float(np.dot(counts, values)) / finite
+        centred = (values - about) ** 2
+        second, fourth = float(np.dot(counts, centred)) / finite, float(np.dot(counts, centred * centred)) / finite
+        if exact:
+            variance = second
+        kurtosis = fourth / second**2 - 3.0 if second > 0 else math.nan
         return Moments(mean, math.sqrt(max(variance, 0.0)), math.sqrt(squares / finite), kurtosis)
 
 
