@@ -1,11 +1,243 @@
-"""Files that together make one checkpoint, joined."""
+"""Files that together make one checkpoint, joined: weights, optimizer and scheduler saved side by side, shards, ranks.
+
+Two files belong together when they lie in one directory (or one below it that belongs to it), state the same step, and one
+has weights and the other none. A directory of `step_N.pt`, each of which is whole, stays apart; so do averaged copies.
+"""
 
 import math
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import MappingProxyType
 
-from postmortem.model.run import Checkpoint
+from postmortem.model.run import Checkpoint, Status, TensorRef
+from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.checkpoints.steps import step_and_epoch
+
+# Directories that are part of the checkpoint above them: DeepSpeed below transformers, FSDP's below accelerate, ranks.
+_PART_OF_PARENT = re.compile(r"^(?:global_step\d+|pytorch_model_fsdp_\d+|optimizer_\d+|mp_rank_\d+(?:_\d+)*|checkpoint)$")
+# One of several files with the weights: a shard, a rank, a pipeline stage.
+_PIECE = re.compile(r"(?:^|[-_])(?:mp_rank|tp_rank|pp_rank|zero_pp_rank|rank|layer|shard|part)[-_]?\d+|\d+[-_]of[-_]\d+")
+_OF = re.compile(r"(\d{1,6})[-_]of[-_](\d{1,6})")
+_COPY = re.compile(r"(?:^|[-_.])(?:ema|swa|averaged|average|shadow|teacher)(?:[-_.]|$)")
+_NON_WEIGHTS = re.compile(
+    r"^(?:optim|scheduler|scaler|lr_sched|sampler|trainer_state|grad_?scaler)|optim_states|(?:^|[-_])(?:optim|optimizer|opt|sched|scheduler)(?:[-_.]|$)"
+)
+_NUMBERS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A fragment with where it belongs."""
+
+    one: Checkpoint
+    folder: str  # of the whole checkpoint
+    stem: str  # of the file's name
+    weights: bool
+
+    @property
+    def number(self) -> tuple[float | None, float | None]:
+        """Step and epoch as the file's own name states them."""
+        return step_and_epoch(self.one.path.rpartition("/")[2])
 
 
 def join(fragments: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
-    """Merge the fragments of each directory that is one checkpoint; in order of step."""
-    return tuple(sorted(fragments, key=lambda c: (math.inf if c.step is None else c.step, c.path)))
+    """Merge fragments of one checkpoint; in order of step, then of name. Nothing is dropped but files that another fragment holds."""
+    consumed = {file for f in fragments for file in f.files if file != f.path}
+    by_folder: dict[str, list[_Piece]] = defaultdict(list)
+    for path, same in _by_path(f for f in fragments if f.path not in consumed).items():
+        one = same[0] if len(same) == 1 else _merged(same, path)
+        folder = _folder(path)
+        stem = path.rpartition("/")[2].lower()
+        by_folder[folder].append(
+            _Piece(
+                one,
+                folder,
+                stem,
+                bool(one.tensors) or (one.optimizer is None and not one.scheduler and not one.scaler and not _NON_WEIGHTS.search(stem)),
+            )
+        )
+    joined = [c for folder, pieces in by_folder.items() for c in _in_folder(folder, pieces)]
+    joined = _without_backward_guesses(joined)
+    return tuple(sorted(joined, key=_order))
+
+
+def _order(one: Checkpoint) -> tuple[float, float, list[tuple[int, str]]]:
+    natural = [(int(n), "") if n.isdecimal() and len(n) < 18 else (-1, n) for n in re.split(r"(\d+)", one.path)]
+    return (math.inf if one.step is None else one.step, math.inf if one.epoch is None else one.epoch, natural)
+
+
+def _by_path(fragments: Iterable[Checkpoint]) -> dict[str, list[Checkpoint]]:
+    out: dict[str, list[Checkpoint]] = {}
+    for one in fragments:
+        out.setdefault(one.path, []).append(one)
+    return out
+
+
+def _folder(path: str) -> str:
+    folder = path.rpartition("/")[0]
+    while folder and _PART_OF_PARENT.match(folder.rpartition("/")[2]) and "/" in folder:
+        folder = folder.rpartition("/")[0]
+    return folder
+
+
+def _in_folder(folder: str, pieces: list[_Piece]) -> list[Checkpoint]:
+    """The checkpoints of one directory."""
+    groups: list[list[_Piece]] = []
+    for piece in pieces:
+        if not piece.weights or _COPY.search(piece.stem):
+            continue
+        fellow = next((g for g in groups if _PIECE.search(piece.stem) and _PIECE.search(g[0].stem) and _same_set(g[0], piece)), None)
+        if fellow is not None:
+            fellow.append(piece)
+        else:
+            groups.append([piece])
+    copies = [p.one for p in pieces if p.weights and _COPY.search(p.stem)]
+    for piece in pieces:
+        if piece.weights:
+            continue
+        fits = [g for g in groups if _fits(g, piece)]
+        if len(fits) == 1:
+            fits[0].append(piece)
+            continue
+        loose = next((g for g in groups if not g[0].weights and g[0].number == piece.number), None)
+        if loose is not None:
+            loose.append(piece)
+        else:
+            groups.append([piece])
+    alone = len(groups) == 1
+    return [_whole(folder, group, alone=alone) for group in groups] + copies
+
+
+def _same_set(a: _Piece, b: _Piece) -> bool:
+    """Two files with weights are pieces of one whole: their names differ in a shard's or rank's number only."""
+    return a.number == b.number and _PIECE.sub("", a.stem) == _PIECE.sub("", b.stem)
+
+
+def _fits(group: Sequence[_Piece], piece: _Piece) -> bool:
+    """A file without weights belongs to these weights: same number in the name, and no other file of its kind there yet."""
+    head = group[0]
+    if not head.weights or (piece.one.optimizer is not None and any(p.one.optimizer is not None and not _PIECE.search(p.stem) for p in group)):
+        return False
+    return (
+        head.number == piece.number
+        or (piece.number == (None, None) and head.one.step == piece.one.step and head.one.epoch == piece.one.epoch)
+        or (head.number[0] is not None and head.number[0] == piece.number[0])
+    )
+
+
+def _whole(folder: str, group: Sequence[_Piece], *, alone: bool) -> Checkpoint:
+    name = folder.rpartition("/")[2]
+    is_directory = (
+        alone and bool(folder) and (len(group) > 1 or group[0].folder != group[0].one.path.rpartition("/")[0] or step_and_epoch(name) != (None, None))
+    )
+    if len(group) == 1 and not is_directory:
+        return group[0].one
+    path = folder if is_directory else group[0].one.path
+    return _checked_shards(_merged([p.one for p in group], path), group)
+
+
+def _checked_shards(one: Checkpoint, group: Sequence[_Piece]) -> Checkpoint:
+    """Flag a set `…-00001-of-00003` of which some are not there."""
+    found = [m for p in group if p.weights and (m := _OF.search(p.stem))]
+    if not found or one.facts.get("shards") is not None:
+        return one
+    total, there = max(int(m[2]) for m in found), {int(m[1]) for m in found}
+    if len(there) >= total:
+        return one
+    detail = say("{n} of {all} shards are missing", n=total - len(there), all=total)
+    return replace(
+        one,
+        status=Status.PARTIAL if one.tensors else Status.FAILED,
+        detail=detail,
+        facts=MappingProxyType({**one.facts, "missing_shards": total - len(there)}),
+    )
+
+
+def _merged(parts: Sequence[Checkpoint], path: str) -> Checkpoint:
+    """One checkpoint out of its parts, weights first."""
+    parts = sorted(parts, key=lambda p: (not p.tensors, p.path))
+    step, epoch = _step_and_epoch(parts)
+    facts: dict[str, Value] = {}
+    for part in reversed(parts):
+        facts.update(part.facts)
+    failed = [p for p in parts if p.status is Status.FAILED]
+    status = Status.FAILED if len(failed) == len(parts) else Status.PARTIAL if any(p.status is not Status.READ for p in parts) else Status.READ
+    optimizers = [p.optimizer for p in parts if p.optimizer is not None]
+    optimizer = max(optimizers, key=lambda o: len(o.states), default=None)
+    if len(optimizers) > 1:
+        facts["optimizers"] = len(optimizers)
+    flags: Mapping[str, bool] | None = next((p.trainable for p in parts if p.trainable is not None), None)
+    names = {p.path.rpartition("/")[2] for p in parts}
+    like_transformers = names & {"optimizer.pt", "scheduler.pt"} and any(n.startswith(("model", "pytorch_model", "adapter_model")) for n in names)
+    return Checkpoint(
+        path,
+        "hf" if like_transformers else parts[0].format,
+        status,
+        step,
+        epoch,
+        _details(parts),
+        tensors=_tensors(parts),
+        optimizer=optimizer,
+        scheduler=next((p.scheduler for p in parts if p.scheduler), MappingProxyType({})),
+        scaler=next((p.scaler for p in parts if p.scaler), MappingProxyType({})),
+        settings=tuple(s for p in parts for s in p.settings),
+        trainable=flags,
+        facts=MappingProxyType(facts),
+        files=tuple(dict.fromkeys(file for p in parts for file in p.files or (p.path,))),
+        size=sum(p.size for p in parts),
+        modified=max((p.modified for p in parts if p.modified is not None), default=None),
+        truncated=any(p.truncated for p in parts),
+        refused=tuple(dict.fromkeys(name for p in parts for name in p.refused)),
+    )
+
+
+def _step_and_epoch(parts: Sequence[Checkpoint]) -> tuple[float | None, float | None]:
+    """What most of the parts know: a step from content or name before the optimizer's own count."""
+    counted = [p.step for p in parts if p.step is not None and p.facts.get("step_from") == "optimizer"]
+    stated = [p.step for p in parts if p.step is not None and p.facts.get("step_from") != "optimizer"]
+    step = stated[0] if stated else counted[0] if counted else None
+    epoch = next((p.epoch for p in parts if p.epoch is not None), None)
+    if epoch is not None and epoch == step and any(p.epoch is None for p in parts):
+        epoch = None  # the number in the directory's name: the optimizer shows that it counts steps
+    return step, epoch
+
+
+def _tensors(parts: Sequence[Checkpoint]) -> tuple[TensorRef, ...]:
+    """All tensors; where ranks hold parts of tensors of one name, later ones are named after their file."""
+    out: dict[str, TensorRef] = {}
+    for part in parts:
+        stem = part.path.rpartition("/")[2].rpartition(".")[0] or part.path
+        for ref in part.tensors:
+            name = ref.name if ref.name not in out else f"{stem}:{ref.name}"
+            out.setdefault(name, ref if name == ref.name else replace(ref, name=name))
+    return tuple(out.values())
+
+
+def _details(parts: Sequence[Checkpoint]) -> Sentence | None:
+    told = [p for p in parts if p.detail is not None]
+    if not told:
+        return None
+    first = told[0]
+    if len(parts) == 1:
+        return first.detail
+    where = first.path.rpartition("/")[2]
+    if len(told) == 1:
+        return say("{file}: {why}", file=where, why=str(first.detail))
+    return say("{file}: {why}; and {n} more of its files have problems", file=where, why=str(first.detail), n=len(told) - 1)
+
+
+def _without_backward_guesses(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Steps counted by the optimizer are dropped where they run backwards against epochs: the optimizer was started anew."""
+    by_folder: dict[str, list[Checkpoint]] = defaultdict(list)
+    for one in checkpoints:
+        if one.facts.get("step_from") == "optimizer" and one.epoch is not None:
+            by_folder[one.path.rpartition("/")[0]].append(one)
+    wrong: set[str] = set()
+    for group in by_folder.values():
+        ordered = sorted(group, key=lambda c: c.epoch or 0.0)
+        if any((b.step or 0) <= (a.step or 0) for a, b in pairwise(ordered) if a.epoch != b.epoch):
+            wrong.update(c.path for c in group)
+    return [replace(c, step=None) if c.path in wrong else c for c in checkpoints]

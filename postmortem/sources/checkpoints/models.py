@@ -124,7 +124,7 @@ def module_tensors(module: object) -> Iterator[Named]:
 
 def state_dict(value: object, path: tuple[str, ...]) -> tuple[Named, ...]:
     """The tensors of a mapping (or list) that is a state dict: at least half of what it holds are tensors. Empty when it is none."""
-    if any(word in _NOT_MODELS for word in words(path[-1] if path else "")):
+    if any(word in _NOT_MODELS for part in path for word in words(part[:100])):
         return ()
     mapping = as_mapping(value)
     if mapping is None:
