@@ -151,8 +151,18 @@ def test_files_without_a_usable_header(tmp_path: Path, content: bytes, why: str)
 
 def test_names_that_stand_twice_are_refused(tmp_path: Path) -> None:
     entry = json.dumps(GOOD)
-    one = checkpoint(write(tmp_path / "a.safetensors", f'{{"w": {entry}, "w": {entry}}}'.encode(), bytes(8)))
-    assert (one.status, str(one.detail)) == (Status.FAILED, "its header names w twice")
+    for text, name in (
+        (f'{{"w": {entry}, "w": {entry}}}', "w"),
+        (f'{{"w": {entry}, "\\u0077": {entry}}}', "w"),
+        (f'{{"w": {entry}, "w": 3}}', "w"),
+        ('{"w": {"dtype": "I8", "dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', "dtype"),
+        ('{"w": {"dtype": "I8", "shape": [2], "shape": [8], "data_offsets": [0, 8]}}', "shape"),
+        (f'{{"__metadata__": {{"a": "1", "a": "2"}}, "w": {entry}}}', "a"),
+        (f'{{"__metadata__": {{}}, "w": {entry}, "__metadata__": {{}}}}', "__metadata__"),
+        (f'{{"v": {{"w": 1, "w": 2}}, "w": {entry}}}', "w"),
+    ):
+        one = checkpoint(write(tmp_path / "a.safetensors", text.encode(), bytes(8)))
+        assert (one.status, str(one.detail)) == (Status.FAILED, f"its header names {name} twice")
 
 
 def test_bytes_behind_the_last_tensor_are_told(tmp_path: Path) -> None:
