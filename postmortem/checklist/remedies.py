@@ -9,7 +9,7 @@ from postmortem.model.sentence import Sentence, Value
 _KEYS = {
     "learning_rate": "lr", "gradient_clip_norm": "grad_clip", "warmup": "warmup_steps", "model_width": "hidden", "model_depth": "depth",
     "frozen_parameters": "freeze", "loss_scale": "loss_scale",
-}  # fmt: skip
+}
 
 
 def change(e: Evidence, parameter: str, to: Value, default: Value = None) -> Change:
@@ -53,7 +53,7 @@ def lower_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix
             "transformers": f"args = TrainingArguments(..., learning_rate={to:g})",
             "keras": f"model.compile(optimizer=keras.optimizers.Adam(learning_rate={to:g}), loss=loss)",
         },
-    )  # fmt: skip
+    )
 
 
 def clip(e: Evidence, norm: float, why: Sentence) -> Fix:
@@ -66,7 +66,7 @@ def clip(e: Evidence, norm: float, why: Sentence) -> Fix:
             "transformers": f"args = TrainingArguments(..., max_grad_norm={norm:g})",
             "keras": f"optimizer = keras.optimizers.Adam(learning_rate=lr, global_clipnorm={norm:g})",
         },
-    )  # fmt: skip
+    )
 
 
 def default_initialisation(e: Evidence, why: Sentence) -> Fix:
@@ -80,7 +80,7 @@ def default_initialisation(e: Evidence, why: Sentence) -> Fix:
             ),
             "keras": "Dense(units, activation='relu', kernel_initializer='he_normal', bias_initializer='zeros')  # tanh: 'glorot_uniform'",
         },
-    )  # fmt: skip
+    )
 
 
 def none(e: Evidence, seen: object) -> tuple[Fix, ...]:  # noqa: ARG001

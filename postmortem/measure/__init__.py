@@ -1,0 +1,77 @@
+"""`Run` → `Evidence`. All arithmetic lives here; nothing is judged."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from postmortem.measure.chance import chance
+from postmortem.measure.checkpoints import measure_checkpoints
+from postmortem.measure.curves import curve_stats
+from postmortem.measure.family import family_of
+from postmortem.measure.gap import gap_stats
+from postmortem.measure.intents import intents_of
+from postmortem.measure.pace import pace_stats
+from postmortem.measure.schedule import schedule_stats
+from postmortem.model.evidence import CurveStats, Evidence
+from postmortem.model.run import Run
+from postmortem.model.sentence import Sentence, say
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the user stated about the run (`postmortem.toml` or flags), which no file of it says."""
+
+    family: str = ""
+    frozen: tuple[str, ...] = ()  # glob patterns of tensor names that are meant to stand still
+    ignore: frozenset[str] = frozenset()  # modes not to look for
+    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # logged key → canonical series name
+
+
+def measure(run: Run, stated: Stated | None = None, progress: Progress | None = None) -> tuple[Evidence, tuple[Sentence, ...]]:
+    """The evidence of a run's last attempt, and what had to be assumed for it."""
+    stated = stated or Stated()
+    by_name = {s.name: s for s in run.series}
+    grad_norm = by_name.get("grad_norm")
+    curves: dict[str, CurveStats] = {
+        name: curve_stats(s, grad_norm if name == "train/loss" else None, steps_per_epoch=run.steps_per_epoch) for name, s in by_name.items() if len(s)
+    }
+    checkpoints, weights, model = measure_checkpoints(run, progress)
+    inferred, why = family_of([*by_name, *(s.logged_as for s in run.series)], run.settings, model)
+    family = stated.family or inferred
+    train = curves.get("train/loss") or curves.get("val/loss")
+    level = chance(model, run.settings, train, curves.get("val/accuracy"), family, framework=run.framework)
+    train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")
+    gap = gap_stats(train_series, val_series) if train_series is not None and val_series is not None else None
+    rates = [(c.step, max(c.optimizer.learning_rates)) for c in checkpoints if c.step is not None and c.optimizer is not None and c.optimizer.learning_rates]
+    steps = [x for s in run.series if len(s) for x in (float(s.steps[0]), float(s.steps[-1]))]
+    last_epoch = max((float(s.epochs[-1]) for s in run.series if s.epochs is not None and len(s) and s.epochs[-1] == s.epochs[-1]), default=None)
+    last_step = max(steps, default=None)
+    if last_epoch is None and last_step is not None and run.steps_per_epoch:
+        last_epoch = last_step / run.steps_per_epoch
+    intents = intents_of(run.settings, model, stated.frozen)
+    evidence = Evidence(
+        curves=MappingProxyType(curves), series=MappingProxyType(by_name), gap=gap, schedule=schedule_stats(by_name.get("lr"), run.settings, rates),
+        chance=level, pace=pace_stats(run.series, run.settings), checkpoints=checkpoints, weights=weights, model=model, saved=run.checkpoints,
+        events=run.events, settings=run.settings, sources=run.sources, attempts=run.attempts, family=family, family_stated=bool(stated.family),
+        framework=run.framework, outcome=run.outcome, axis=run.axis, steps_per_epoch=run.steps_per_epoch, first_step=min(steps, default=None),
+        last_step=last_step, last_epoch=last_epoch, planned_steps=run.planned_steps, planned_epochs=run.planned_epochs,
+        intents=MappingProxyType(intents), ignored=stated.ignore,
+    )  # fmt: skip
+    return evidence, _assumed(evidence, why)
+
+
+def _assumed(evidence: Evidence, why: Sentence) -> tuple[Sentence, ...]:
+    out: list[Sentence] = []
+    if evidence.family_stated:
+        out.append(say("Family: {family}, as stated.", family=evidence.family))
+    elif evidence.family:
+        out.append(say("Family: {family}, because {why}.", family=evidence.family, why=str(why)))
+    if evidence.chance.loss is not None:
+        out.append(say("A model that knows nothing would have a loss of {loss:.4g} ({classes} classes, from the {basis}).", loss=evidence.chance.loss,
+                       classes=evidence.chance.classes, basis=evidence.chance.basis))  # fmt: skip
+    out.extend(say("Intent: {intent}, because {why}.", intent=intent, why=why) for intent, why in evidence.intents.items())
+    return tuple(out)
+
+

@@ -14,10 +14,14 @@ from postmortem.sources.registry import readers
 Progress = Callable[[str, float], None]
 
 
-def read_run(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = None, progress: Progress | None = None) -> Run:
+def read_run(
+    paths: Sequence[Path], *, name: str = "", aliases: Mapping[str, str] | None = None, progress: Progress | None = None, refused: Sequence[Source] = ()
+) -> Run:
     """Find and read everything below `paths`. Nothing is raised about what is in the files.
 
+    name : of the run; "" takes the directory's or the file's.
     aliases : logged key → canonical series name, for keys that the vocabulary does not know.
+    refused : sources that were left out before discovery (members of an archive).
     progress : called with what is being read and the share of bytes done, 0 to 1.
     """
     discovery = discover(paths)
@@ -41,7 +45,7 @@ def read_run(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = None,
         consumed.update(one.consumed)
     unclaimed = [s for s in unclaimed if s.path not in consumed]
     found = [f for f in found if f.source.path not in consumed]
-    return assemble(discovery.root, discovery.name, found, (*discovery.skipped, *unclaimed))
+    return assemble(discovery.root, name or discovery.name, found, (*discovery.skipped, *unclaimed, *refused))
 
 
 def _failure(error: Exception) -> Sentence:

@@ -12,6 +12,7 @@ _MODULES = (
     "postmortem.sources.checkpoints.keras_h5",
     "postmortem.sources.checkpoints.npz",
     "postmortem.sources.checkpoints.dcp",
+    "postmortem.sources.checkpoints.sharded_torch",
     "postmortem.sources.checkpoints.torch_zip",
     "postmortem.sources.logs.tfevents",
     "postmortem.sources.logs.wandb",
@@ -29,6 +30,9 @@ def readers() -> tuple[Reader, ...]:
     """Every reader."""
     out: list[Reader] = []
     for path in _MODULES:
-        module = import_module(path)
-        out.extend(getattr(module, "READERS", None) or (module.READER,))
+        try:
+            module = import_module(path)
+        except Exception:
+            continue
+        out.extend(getattr(module, "READERS", None) or ((module.READER,) if hasattr(module, "READER") else ()))
     return tuple(out)

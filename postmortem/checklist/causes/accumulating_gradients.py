@@ -1,0 +1,57 @@
+"""Gradients are never set to zero: each step uses the sum of all gradients so far."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import GRADIENTS, LEARNING_RATE, TWO_CHECKPOINTS, curve
+from postmortem.checklist.signs import rate_decades, to_chance, training_curves
+
+LARGE = -0.7  # log10 of the median gradient RMS; healthy runs lie below −1.5
+FAR = 2.0  # relative change of the weights over the run; healthy runs stay below 0.7
+
+
+@probe(say("gradients in the optimizer's state are ten times what they are in healthy runs"), GRADIENTS, holds=2.0, fails=-1.2)
+def large(e: Evidence, seen: Sighting) -> Reading | None:
+    median = e.weights.gradient_median
+    if median is None or e.weights.gradient_source not in ("adam", "adam-window", "rmsprop"):
+        return None
+    return Reading(median > LARGE, say("the median gradient RMS is {rms:.2g}; healthy runs lie below 0.03", rms=10**median))
+
+
+@probe(say("gradients or momentum grew throughout"), GRADIENTS, holds=1.2, fails=-0.5)
+def grew(e: Evidence, seen: Sighting) -> Reading | None:
+    growth = e.weights.gradient_growth
+    return None if growth is None else Reading(growth > 0.5, say("by {times:.2g} × between the first and the last checkpoint", times=10**growth))
+
+
+@probe(say("the weights moved very far at an ordinary learning rate"), TWO_CHECKPOINTS, LEARNING_RATE, holds=1.6, fails=-1.2)
+def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
+    change, decades = e.weights.change_median, rate_decades(e)
+    if change is None or decades is None:
+        return None
+    return Reading(change > FAR and decades < 1.0, say("they changed by {change:.2g} relative to their size at {times:.2g} × the usual rate", change=change, times=10**decades))
+
+
+@probe(say("the loss first falls and then climbs without a jump"), curve("train/loss", 6), holds=0.9, fails=-0.4)
+def climbs(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = next(iter(training_curves(e)), None)
+    if loss is None or not loss.finite:
+        return None
+    level = to_chance(e, loss.start)
+    ordinary = level is None or level < 2.5
+    return Reading(bool(ordinary and loss.log_growth > 0.15), say("from {start:.3g} over {best:.3g} to {final:.3g}", start=loss.start, best=loss.best, final=loss.final))
+
+
+accumulating_gradients = Cause(
+    id="accumulating-gradients",
+    title=say("Gradients accumulate: zero_grad() is missing"),
+    mechanism=say("backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."),
+    probes=(large, grew, moved_far, climbs),
+    fixes=remedies.only(
+        say("Call optimizer.zero_grad() before each backward()"),
+        say("Gradients and weights grow steadily although the learning rate is ordinary."),
+        {"pytorch": "optimizer.zero_grad(set_to_none=True)\nloss.backward()\noptimizer.step()",
+         "lightning": "# manual optimization: opt.zero_grad() before self.manual_backward(loss)"},
+        removes=("no_zero_grad",),
+    ),
+    by_hand=(say("Print the gradient norm of the first ten steps: it must not grow steadily."),),
+)

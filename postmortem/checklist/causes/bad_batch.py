@@ -1,0 +1,59 @@
+"""One batch holds values that the model cannot take: NaN inputs, an absurd target, a wrong scale."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import BATCH_STATISTICS, FIRST_BAD_BATCH, LEARNING_RATE, curve
+from postmortem.checklist.signs import loss_curve, rate_decades
+
+
+@probe(say("it began within the first epoch of seeing the data"), holds=1.2, fails=-1.2)
+def within_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or loss.non_finite is None:
+        return None
+    epoch = e.epoch_at(loss.non_finite.first_step)
+    if epoch is None:
+        return None
+    return Reading(epoch <= 1.05, say("the first non-finite record is in epoch {epoch:.2g}", epoch=max(epoch, 0.01)))
+
+
+@probe(say("one record stands far out and the loss comes back"), curve("train/loss", 8), holds=2.0, fails=0.0)
+def one_record(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss")
+    if loss is None or not loss.spikes:
+        return None
+    worst = max(loss.spikes, key=lambda s: s.height)
+    return Reading(worst.recovery == "fast" and worst.width <= 3, say("at step {step:g} the loss was {ratio:.3g} × its level, for {width} records", step=worst.step, ratio=worst.ratio, width=worst.width))
+
+
+@probe(say("the learning rate is usual, so no step was too long"), LEARNING_RATE, holds=0.6, fails=-2.5)
+def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
+    decades = rate_decades(e)
+    return None if decades is None else Reading(decades < 1.0, say("it is {times:.2g} × the usual one", times=10**decades))
+
+
+@probe(say("recorded inputs hold NaN or absurd values"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
+def recorded(e: Evidence, seen: Sighting) -> Reading | None:
+    bad = e.curve("data/non_finite")
+    return None if bad is None else Reading(bad.highest > 0, say("{n:g} non-finite inputs in a batch", n=bad.highest))
+
+
+@probe(say("the first non-finite batch is known"), FIRST_BAD_BATCH, holds=2.0, fails=0.0)
+def batch_known(e: Evidence, seen: Sighting) -> Reading | None:
+    return None
+
+
+bad_batch = Cause(
+    id="bad-batch",
+    title=say("One batch holds bad values"),
+    mechanism=say("A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."),
+    probes=(within_first_epoch, one_record, usual_rate, recorded, batch_known),
+    fixes=remedies.only(
+        say("Check every batch for non-finite and extreme inputs before it is used; skip steps with a non-finite loss"),
+        say("Nothing in the curve announced it: it came with one batch."),
+        {"pytorch": "assert torch.isfinite(x).all(), f'batch {i}: {x.isnan().sum()} NaN'\nloss = criterion(model(x), y)\nif not torch.isfinite(loss):\n    print('skipped batch', i); continue",
+         "keras": "model.fit(..., callbacks=[keras.callbacks.TerminateOnNaN()])"},
+        removes=("nan_rows", "bad_batches"),
+    ),
+    by_hand=(say("Go once through the training set without training and print the index of each sample with a NaN or a value above 1,000."),),
+)

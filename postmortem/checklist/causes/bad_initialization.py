@@ -1,0 +1,82 @@
+"""Weights started at a scale or in a pattern from which nothing can be learned."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.signs import file_of, rate_decades, to_chance
+
+LARGE = 0.75  # decades above the default initialisation at the first checkpoint
+SMALL = -1.3  # decades below; transformers' 0.02 at width 48 is −0.6
+FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
+DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
+
+
+@probe(say("the configuration sets an unusual initialisation"), holds=2.5, fails=0.0)
+def configured(e: Evidence, seen: Sighting) -> Reading | None:
+    setting = e.setting("initialization")
+    if setting is None or str(setting.value).lower() in ("", "none", "default", "kaiming", "he", "xavier", "glorot", "xavier_uniform", "kaiming_uniform",
+                                                           "kaiming_normal", "xavier_normal", "glorot_uniform", "he_normal", "orthogonal", "normal_0.02"):
+        return None
+    return Reading(True, say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
+
+
+@probe(say("the weights are exactly zero"), WEIGHTS, holds=4.0, fails=0.0)
+def zero(e: Evidence, seen: Sighting) -> Reading | None:
+    share = e.weights.zero_weight_share
+    if share is None or share < 0.4:
+        return None
+    return Reading(True, say("{share:.0%} of the weight matrices are exactly 0", share=share))
+
+
+@probe(say("the units of a layer are copies of each other"), WEIGHTS, holds=2.5, fails=0.0)
+def symmetric(e: Evidence, seen: Sighting) -> Reading | None:
+    share = e.weights.symmetric_share
+    if share is None or share < 0.5:
+        return None
+    return Reading(True, say("{share:.0%} of the weight matrices have identical rows or columns: symmetry was never broken", share=share))
+
+
+@probe(say("hidden biases start far below zero"), WEIGHTS, holds=3.5, fails=0.0)
+def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
+    low = e.weights.lowest_hidden_bias
+    if low is None or low > DEAD_BIAS:
+        return None
+    return Reading(True, say("the median of a hidden layer's biases is {low:.3g}: its ReLU units never fire", low=low))
+
+
+@probe(say("the weights are already far too large or too small at the first checkpoint"), WEIGHTS, holds=2.0, fails=-0.8)
+def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
+    first, low = e.weights.first_highest_scale, e.weights.first_median_scale
+    if first is None or low is None:
+        return None
+    decades = rate_decades(e)
+    too_large = first >= LARGE and (decades is None or decades < 1.0)
+    too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
+    return Reading(too_large or too_small, say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low))
+
+
+@probe(say("the very first loss, before any update, is already far above chance"), holds=2.2, fails=-1.0)
+def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss")
+    if loss is None or not loss.finite or loss.first_step > 2 or loss.reduction == "epoch":
+        return None
+    level = to_chance(e, loss.first)
+    if level is None:
+        return None
+    return Reading(level > FIRST_LOSS, say("it is {level:.3g} × the chance level", level=level), file_of(e, "train/loss"))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    why = say("Activations and gradients keep their size through the layers only when weights start with a variance of about 2 / fan-in.")
+    return (remedies.default_initialisation(e, why),)
+
+
+bad_initialization = Cause(
+    id="bad-initialization",
+    title=say("The initial weights do not let the signal through"),
+    mechanism=say("Too large, and activations and loss explode in the first step; too small, and they vanish layer by layer; all equal or zero, and all units stay copies of "
+                  "one another; biases far below zero, and no ReLU ever fires."),
+    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss),
+    fixes=fixes,
+    by_hand=(say("Before training, print the standard deviation of each layer's output for one batch: it should stay near 1."),),
+)

@@ -1,0 +1,53 @@
+"""One class fills the training set."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
+from postmortem.checklist.signs import skill
+
+
+@probe(say("validation accuracy is stuck between chance and learning while training is nearly perfect"), curve("val/accuracy"), holds=1.3, fails=-0.8)
+def stuck(e: Evidence, seen: Sighting) -> Reading | None:
+    val, train = skill(e, "val"), skill(e, "train")
+    if val is None:
+        return None
+    return Reading(0.02 < val < 0.5 and (train is None or train > 0.8), say("validation is {val:.0%} of the way from guessing to perfect", val=val))
+
+
+@probe(say("validation was worse from the first evaluation, and hardly rises"), VALIDATION, holds=1.0, fails=-1.0)
+def from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.gap is None:
+        return None
+    return Reading(e.gap.first_gap > 0.03 and e.gap.rise < 0.2, say("ln(validation / train) starts at {first:.2f}; validation rose by {rise:.2f} (ln) since its best", first=e.gap.first_gap, rise=e.gap.rise))
+
+
+@probe(say("there are few training samples"), holds=0.7, fails=-0.3)
+def few(e: Evidence, seen: Sighting) -> Reading | None:
+    train, val = e.number("train_samples"), e.number("val_samples")
+    if train is None or not val:
+        return None
+    return Reading(train < 2.5 * val, say("{train:g} training samples beside {val:g} for validation", train=train, val=val))
+
+
+@probe(say("the label histogram shows it"), BATCH_STATISTICS, holds=4.0, fails=-4.0)
+def histogram(e: Evidence, seen: Sighting) -> Reading | None:
+    largest = e.curve("data/largest_class_share")
+    if largest is None or not e.chance.classes:
+        return None
+    return Reading(largest.final > max(0.5, 2.0 / e.chance.classes), say("the largest class has {share:.0%} of the labels", share=largest.final))
+
+
+class_imbalance = Cause(
+    id="class-imbalance",
+    title=say("Classes are unevenly represented"),
+    mechanism=say("A model that always answers the frequent class scores well on a training set that consists of it, and fails where the classes are balanced."),
+    probes=(stuck, from_the_start, few, histogram),
+    fixes=remedies.only(
+        say("Weight the classes, or sample them evenly; compare the label histograms of both splits"),
+        say("Training does well and validation stays near one class's share."),
+        {"pytorch": "weights = 1.0 / torch.bincount(y_train).float()\nsampler = torch.utils.data.WeightedRandomSampler(weights[y_train], len(y_train))\n"
+                    "loader = DataLoader(train, batch_size=64, sampler=sampler)"},
+        removes=("keep",),
+    ),
+    by_hand=(say("Print torch.bincount of the labels of both splits, and a confusion matrix on validation."),),
+)

@@ -1,0 +1,20 @@
+"""Validation data is in the training set."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import BATCH_STATISTICS
+
+
+@probe(say("samples of the validation set were trained on"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
+def overlap(e: Evidence, seen: Sighting) -> Reading | None:
+    curve = e.curve("data/split_overlap")
+    return None if curve is None else Reading(curve.final > 0.01, say("{share:.0%} of the validation samples", share=curve.final))
+
+
+leakage = Cause(
+    id="leakage",
+    title=say("Validation samples are in the training set"),
+    mechanism=say("What was trained on cannot test: validation looks as good as training whatever the model learned."),
+    probes=(overlap,),
+    fixes=remedies.only(say("Split before augmenting, by group (patient, document, video)"), say("The two splits share samples.")),
+)

@@ -1,0 +1,58 @@
+"""The learning rate is too low: everything works, and nothing gets anywhere."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
+from postmortem.checklist.signs import file_of, loss_curve, rate_decades, used_rate
+
+LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
+CREPT = 0.05  # relative change of the weights over the whole run; healthy runs lie above 0.16
+
+
+@probe(say("the learning rate is far below what this optimizer usually takes"), LEARNING_RATE, holds=3.0, fails=-2.5)
+def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
+    decades, rate = rate_decades(e), used_rate(e)
+    if decades is None or rate is None:
+        return None
+    return Reading(decades <= LOW, say("the rate is {rate:g}, {share:.2g} of the usual {usual:g}", rate=rate, share=10**decades, usual=rate / 10**decades))
+
+
+@probe(say("all layers crept, evenly"), TWO_CHECKPOINTS, holds=1.0, fails=-1.5)
+def crept(e: Evidence, seen: Sighting) -> Reading | None:
+    change = e.weights.change_median
+    if change is None or e.weights.identical_share is None:
+        return None
+    moved = e.weights.identical_share < 0.5
+    return Reading(change < CREPT and moved, say("weights changed by {change:.2g} over the whole run; healthy runs change by 0.16 or more", change=change))
+
+
+@probe(say("the loss goes down slowly and steadily"), curve("train/loss", 4), holds=0.8, fails=-0.5)
+def steady(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    if loss is None or loss.trend is None:
+        return None
+    return Reading(loss.trend.tau < -0.5, say("Kendall's tau of the loss over time is {tau:.2f}", tau=loss.trend.tau), file_of(e, loss.name))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    rate, decades = used_rate(e), rate_decades(e)
+    if rate is None:
+        return ()
+    usual = rate / 10**decades if decades is not None else rate * 10
+    to = remedies.rounded(max(usual, rate * 3))
+    return (
+        remedies.lower_rate(e, rate, to, say("It is {rate:g}; {to:g} is usual for this optimizer and a fresh model.", rate=rate, to=to)),
+        remedies.lower_rate(e, rate, remedies.rounded(to * 3), say("If the loss still only creeps: three times that.")),
+    )
+
+
+learning_rate_too_low = Cause(
+    id="learning-rate-too-low",
+    title=say("The learning rate is too low"),
+    mechanism=say("The gradient points the right way and each step is a thousandth of what it could be: the loss creeps down evenly and the weights hardly leave "
+                  "their initial values."),
+    probes=(far_below_usual, crept, steady),
+    fixes=fixes,
+    by_hand=(say("Raise the learning rate tenfold for 100 steps: the loss should fall visibly faster."),
+             say("Print lr · ‖gradient‖ / ‖weights‖ per layer: below 0.00001 nothing is learned in reasonable time.")),
+)

@@ -1,0 +1,40 @@
+"""The optimizer was given other parameters than the ones that are trained."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
+from postmortem.checklist.signs import all_identical, warned
+
+
+@probe(say("trained tensors stand in none of the optimizer's groups"), OPTIMIZER_STATE, holds=1.8, fails=-1.5)
+def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
+    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    if last is None or last.absent is None:
+        return None
+    if all_identical(e):
+        return None
+    return Reading(len(last.absent) > 0, say("{n} tensors are in no group, among them {name}", n=len(last.absent), name=last.absent[0] if last.absent else "none"))
+
+
+@probe(say("all weights stand still and the optimizer holds no state, without any warning"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.7, fails=-1.0)
+def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
+    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    if last is None or not all_identical(e):
+        return None
+    silent = not last.has_state and not warned(e, "scheduler-before-optimizer")
+    return Reading(silent, say("the optimizer's state is {what}", what="empty, as when it was built on another copy of the model" if not last.has_state else "there"))
+
+
+missing_from_optimizer = Cause(
+    id="missing-from-optimizer",
+    title=say("The optimizer does not hold the parameters that should learn"),
+    mechanism=say("The optimizer was built before the model was rebuilt, moved or extended, or from a part of it: gradients arrive, and step() changes other tensors or none."),
+    probes=(absent_from_groups, stale_instance),
+    fixes=remedies.only(
+        say("Build the optimizer from the final model's parameters, after every change to the model"),
+        say("What the optimizer holds is not what the checkpoints hold."),
+        {"pytorch": "optimizer = torch.optim.Adam(model.parameters(), lr=lr)  # after the last change to model"},
+        removes=("frozen_parameters",),
+    ),
+    by_hand=(say("Compare {{id(p) for g in optimizer.param_groups for p in g['params']}} with {{id(p) for p in model.parameters() if p.requires_grad}}."),),
+)

@@ -1,0 +1,64 @@
+"""Nothing bounds the gradient norm."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import curve
+from postmortem.checklist.signs import clip_norm, loss_curve, rate_decades
+
+SPIKY = 20.0  # largest gradient norm / usual one
+
+
+@probe(say("no gradient clipping is configured"), holds=0.8, fails=-3.5)
+def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
+    if not any(s.name for s in e.settings):
+        return None
+    value = clip_norm(e)
+    return Reading(value is None, say("gradient clip norm: {value}", value="none" if value is None else f"{value:g}"))
+
+
+@probe(say("the model is recurrent, where gradients multiply over time"), holds=2.0, fails=-0.8)
+def recurrent(e: Evidence, seen: Sighting) -> Reading | None:
+    if not e.model.weight_layers:
+        return None
+    return Reading(e.model.recurrent, say("its weights are {what}", what="those of a recurrent layer" if e.model.recurrent else "of no recurrent layer"))
+
+
+@probe(say("it learned, and then broke within one logging interval"), holds=1.0, fails=-0.5)
+def sudden(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or loss.non_finite is None or loss.non_finite.points_before < 2:
+        return None
+    calm = (loss.non_finite.growth_before or 0.0) < 0.3
+    return Reading(calm, say("{n} finite records before, the last at {last:.3g}", n=loss.non_finite.points_before, last=loss.non_finite.last_finite))
+
+
+@probe(say("the gradient norm jumped far above its usual value"), curve("grad_norm", 4), holds=1.0, fails=-0.7)
+def norm_jumped(e: Evidence, seen: Sighting) -> Reading | None:
+    norm = e.curve("grad_norm")
+    if norm is None or norm.start <= 0:
+        return None
+    return Reading(norm.highest > SPIKY * norm.start, say("its maximum is {times:.3g} × its initial value", times=norm.highest / norm.start))
+
+
+@probe(say("the learning rate is usual for this optimizer"), holds=0.6, fails=-0.8)
+def rate_usual(e: Evidence, seen: Sighting) -> Reading | None:
+    decades = rate_decades(e)
+    return None if decades is None else Reading(abs(decades) < 1.0, say("it is {times:.2g} × the usual one", times=10**decades))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    norm = e.curve("grad_norm")
+    at = remedies.rounded(norm.start * 1.5) if norm is not None and norm.finite > 3 and 0 < norm.start < 1e3 else 1.0
+    why = say("Before the trouble the gradient norm was about {norm:.3g}.", norm=norm.start) if norm is not None and norm.finite > 3 else say("1 is the usual clip norm.")
+    return (remedies.clip(e, at, why),)
+
+
+no_gradient_clipping = Cause(
+    id="no-gradient-clipping",
+    title=say("Gradients are not clipped"),
+    mechanism=say("Now and then one batch has a gradient a hundred times the usual one; one step along it undoes the training. In recurrent networks the product over time "
+                  "steps makes this likely."),
+    probes=(none_configured, recurrent, sudden, norm_jumped, rate_usual),
+    fixes=fixes,
+    by_hand=(say("Log what clip_grad_norm_(parameters, inf) returns for 100 steps: look at the largest."),),
+)

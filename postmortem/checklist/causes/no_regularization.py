@@ -1,0 +1,37 @@
+"""Nothing holds the model back: no dropout, no weight decay."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import CONFIG
+
+
+@probe(say("neither dropout nor weight decay is configured"), CONFIG, holds=0.9, fails=-2.0)
+def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
+    if not any(s.name for s in e.settings):
+        return None
+    decay = e.number("weight_decay")
+    if decay is None:
+        decay = next((c.optimizer.settings.get("weight_decay") for c in e.checkpoints if c.optimizer is not None), None)
+    dropout = e.number("dropout")
+    return Reading(not decay and not dropout, say("weight decay {decay}, dropout {dropout}", decay=f"{decay or 0:g}", dropout=f"{dropout or 0:g}"))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    gap = e.gap.gap if e.gap is not None else 1.0
+    dropout = 0.3 if gap > 1.0 else 0.1
+    return (
+        remedies.fix(e, say("Add dropout of {p:g}", p=dropout), say("Training and validation loss part; nothing is configured that would hold the model back."),
+                     (remedies.change(e, "dropout", dropout, e.number("dropout")),), {"pytorch": f"nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Dropout({dropout:g}), ...)"}),
+        remedies.fix(e, say("Add weight decay of 0.01 (AdamW)"), say("It keeps weights small that the data does not need."),
+                     (remedies.change(e, "weight_decay", 0.01, e.number("weight_decay")),), {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)",
+                                                                                             "transformers": "args = TrainingArguments(..., weight_decay=0.01)"}),
+    )
+
+
+no_regularization = Cause(
+    id="no-regularization",
+    title=say("Nothing regularises the model"),
+    mechanism=say("Without dropout, weight decay or augmentation nothing keeps the model from fitting the noise of its training set."),
+    probes=(none_configured,),
+    fixes=fixes,
+)

@@ -1,0 +1,26 @@
+"""The optimizer was built anew at a resume."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import OPTIMIZER_STATE
+
+
+@probe(say("the optimizer's own step count lags behind the checkpoint's"), OPTIMIZER_STATE, holds=3.0, fails=-1.5)
+def lags(e: Evidence, seen: Sighting) -> Reading | None:
+    lags = [(c.optimizer.lag, c.step) for c in e.checkpoints if c.optimizer is not None and c.optimizer.lag is not None and c.step]
+    if not lags:
+        return None
+    lag, step = lags[-1]
+    first = lags[0][0]
+    grew = lag is not None and first is not None and lag > max(2.0, 0.05 * (step or 1.0)) and lag > first + 1
+    return Reading(bool(grew), say("by {lag:g} steps at step {step:g}", lag=lag or 0.0, step=step or 0.0))
+
+
+optimizer_state_lost = Cause(
+    id="optimizer-state-lost",
+    title=say("The optimizer's state was lost at the resume"),
+    mechanism=say("Adam's moments start at zero again, so the first steps after the resume are as large as at the very beginning."),
+    probes=(lags,),
+    fixes=remedies.only(say("Save and restore optimizer.state_dict()"), say("The optimizer counts its steps from the resume on."),
+                        {"pytorch": "optimizer.load_state_dict(checkpoint['optimizer'])", "transformers": "trainer.train(resume_from_checkpoint=True)"}, removes=("fresh_optimizer",)),
+)

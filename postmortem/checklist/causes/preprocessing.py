@@ -1,0 +1,69 @@
+"""Inputs are not what the model needs: not scaled, all zero, constant."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.signs import file_of, rate_decades, to_chance
+
+LARGE_FIRST = 4.0  # times chance, before any update
+DEFAULT_SCALE = 0.75
+
+
+@probe(say("the first loss is far above chance although the weights have the usual size"), holds=2.2, fails=-1.0)
+def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or e.curve("train/loss") if e.curve("train/loss") is None else e.curve("train/loss")
+    scale = e.weights.first_highest_scale
+    if loss is None or not loss.finite:
+        return None
+    level = to_chance(e, max(loss.first, loss.highest if loss.highest_step <= loss.first_step + 1 else loss.first))
+    if level is None:
+        return None
+    decades = rate_decades(e)
+    usual = (scale is None or scale < DEFAULT_SCALE) and (decades is None or decades < 1.3)
+    return Reading(level > LARGE_FIRST and usual, say("it is {level:.3g} × the chance level", level=level), file_of(e, "train/loss"))
+
+
+@probe(say("the first layer's weights never got a gradient while its bias did"), WEIGHTS, holds=4.0, fails=0.0)
+def zero_inputs(e: Evidence, seen: Sighting) -> Reading | None:
+    layers = e.model.weight_layers
+    if not layers or not e.checkpoints:
+        return None
+    first = layers[0]
+    bias = first.replace("weight", "bias").replace("kernel", "bias")
+    still = set(e.weights.identical)
+    known = {t.name for t in e.checkpoints[-1].tensors}
+    dead = first in e.weights.gradient_dead_layers or first in still
+    bias_moves = bias in known and bias not in still
+    if not dead or e.weights.identical_share is None or e.weights.identical_share > 0.9:
+        return None
+    return Reading(dead and bias_moves, say("{first} never changed and {bias} did: the inputs are all zero", first=first, bias=bias))
+
+
+@probe(say("the configuration feeds raw or rescaled inputs"), holds=2.0)
+def configured(e: Evidence, seen: Sighting) -> Reading | None:
+    hit = next((s for s in e.settings if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale", "normalize", "standardize", "rescale"))), None)
+    if hit is None or (hit.value is True and "raw" not in hit.key.lower()) or hit.value in (None, 1, 1.0, ""):
+        return None
+    return Reading(True, say("{key} = {value}", key=hit.key, value=str(hit.value)), hit.file)
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    hit = tuple(remedies.Change("normalization", s.key, s.file, s.value, None) for s in e.settings if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale")))
+    return (
+        remedies.fix(
+            e, say("Standardise the inputs with the training set's mean and standard deviation"), say("What goes into the first layer is far from zero mean and unit variance."), hit,
+            {"pytorch": "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-6)\nx = (x - mean) / std  # the same two numbers for validation",
+             "keras": "norm = keras.layers.Normalization(); norm.adapt(x_train)  # first layer of the model"},
+        ),
+    )
+
+
+preprocessing = Cause(
+    id="preprocessing",
+    title=say("The inputs are not scaled, or carry nothing"),
+    mechanism=say("Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
+                  "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."),
+    probes=(first_loss, zero_inputs, configured),
+    fixes=fixes,
+    by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),
+)

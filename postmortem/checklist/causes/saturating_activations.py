@@ -1,0 +1,64 @@
+"""Sigmoid or tanh units in their flat parts."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import CONFIG, WEIGHTS
+
+DEEP = 6
+
+
+def _activation(e: Evidence) -> str:
+    setting = e.setting("activation")
+    return str(setting.value).lower() if setting is not None and setting.value is not None else ""
+
+
+@probe(say("the configuration uses a saturating activation"), CONFIG, holds=3.5, fails=0.0)
+def configured(e: Evidence, seen: Sighting) -> Reading | None:
+    name = _activation(e)
+    if not name:
+        return None
+    setting = e.setting("activation")
+    return Reading("sigmoid" in name or "tanh" in name or "softsign" in name, say("{key} = {value}", key=setting.key if setting else "", value=name), setting.file if setting else "")
+
+
+@probe(say("a non-saturating activation is configured"), CONFIG, holds=-4.0, fails=0.0)
+def relu(e: Evidence, seen: Sighting) -> Reading | None:
+    name = _activation(e)
+    if not name:
+        return None
+    return Reading(any(word in name for word in ("relu", "elu", "silu", "swish", "mish")), say("the activation is {value}", value=name))
+
+
+@probe(say("the weights have the usual size, so the decay over depth comes from the activations"), WEIGHTS, holds=1.2, fails=-2.0)
+def usual_scale(e: Evidence, seen: Sighting) -> Reading | None:
+    scale = e.weights.first_median_scale if e.weights.first_median_scale is not None else e.weights.median_scale
+    return None if scale is None else Reading(scale > -1.0, say("the median layer is {times:.2g} × the default initial size", times=10**scale))
+
+
+@probe(say("there are many layers"), WEIGHTS, holds=0.4, fails=-0.6)
+def deep(e: Evidence, seen: Sighting) -> Reading | None:
+    n = len(e.model.weight_layers)
+    return Reading(n >= DEEP, say("{n} weight layers", n=n)) if n else None
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    return (
+        remedies.fix(
+            e, say("Use an activation of the ReLU family"), say("A sigmoid's slope is at most 1/4: ten layers of it shrink a gradient a million times."),
+            (remedies.change(e, "activation", "relu"),),
+            {"pytorch": "nn.Sequential(nn.Linear(d, h), nn.ReLU(), ...)  # or nn.GELU(); initialise with nn.init.kaiming_normal_",
+             "keras": "Dense(units, activation='relu', kernel_initializer='he_normal')"},
+        ),
+        remedies.fix(e, say("Add normalisation and residual connections between the layers"), say("They give the gradient a path that no activation shrinks."),
+                     (remedies.change(e, "normalization", "layernorm"),), {"pytorch": "x = x + self.block(self.norm(x))"}),
+    )
+
+
+saturating_activations = Cause(
+    id="saturating-activations",
+    title=say("Saturating activations shrink the gradient layer by layer"),
+    mechanism=say("The slope of a sigmoid is at most 1/4 and nearly 0 in its flat parts, so the gradient shrinks by that factor in each layer on its way to the input."),
+    probes=(configured, relu, usual_scale, deep),
+    fixes=fixes,
+    by_hand=(say("Print the share of each layer's outputs that lie within 0.01 of the activation's limits."),),
+)

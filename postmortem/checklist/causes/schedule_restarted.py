@@ -1,0 +1,36 @@
+"""The schedule began anew in the middle of training."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import curve
+from postmortem.model.run import EventKind
+
+
+@probe(say("the learning rate jumped up after it had decayed"), curve("lr", 4), holds=3.0, fails=-2.5)
+def jumped_up(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.schedule is None:
+        return None
+    at = e.schedule.restarts[0] if e.schedule.restarts else 0.0
+    return Reading(len(e.schedule.restarts) == 1 and not e.schedule.cyclic, say("{n} jumps up, the first at step {at:g}", n=len(e.schedule.restarts), at=at))
+
+
+@probe(say("the log says that training was resumed"), holds=1.0, fails=-0.3)
+def resumed(e: Evidence, seen: Sighting) -> Reading | None:
+    hit = next(iter(e.events_of(EventKind.RESUMED)), None)
+    return Reading(hit is not None, say("{what}", what=hit.text[:100] if hit else "no such line"), hit.source if hit else "")
+
+
+schedule_restarted = Cause(
+    id="schedule-restarted",
+    title=say("The learning-rate schedule started again"),
+    mechanism=say("The scheduler's state was not restored: after the resume the rate is back at its peak, and what was settled is shaken up again."),
+    probes=(jumped_up, resumed),
+    fixes=remedies.only(
+        say("Save and restore the scheduler beside the optimizer"),
+        say("After the resume the learning rate was back where it began."),
+        {"pytorch": "torch.save({'model': model.state_dict(), 'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict(), 'step': step}, path)\n"
+                    "# resume: scheduler.load_state_dict(checkpoint['scheduler'])",
+         "lightning": "trainer.fit(model, ckpt_path='last.ckpt')  # restores loops, optimizer and scheduler", "transformers": "trainer.train(resume_from_checkpoint=True)"},
+        removes=("fresh_scheduler",),
+    ),
+)

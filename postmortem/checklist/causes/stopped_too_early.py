@@ -1,0 +1,47 @@
+"""Training ended while the loss was still falling."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import LEARNING_RATE
+from postmortem.checklist.signs import loss_curve, rate_decades
+
+SHORT = 3  # epochs
+
+
+@probe(say("the loss was still falling when training ended"), holds=1.6, fails=-2.0)
+def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    if loss is None:
+        return None
+    if loss.asymptote is not None:
+        return Reading(loss.asymptote.remaining > 0.2, say("{share:.0%} of the drop was still to come", share=min(1.0, max(0.0, loss.asymptote.remaining))))
+    return Reading(loss.final < 0.97 * loss.start, say("it fell from {start:.3g} to {final:.3g} in {n} records", start=loss.start, final=loss.final, n=loss.points))
+
+
+@probe(say("there were very few epochs"), holds=1.8, fails=-1.2)
+def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
+    epochs = e.last_epoch or e.number("epochs")
+    return None if epochs is None else Reading(epochs <= SHORT, say("{n:.2g} epochs", n=epochs))
+
+
+@probe(say("the learning rate is usual"), LEARNING_RATE, holds=0.4, fails=-2.0)
+def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
+    decades = rate_decades(e)
+    return None if decades is None else Reading(decades > -1.3, say("it is {times:.2g} × the usual one", times=10**decades))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    epochs = e.number("epochs") or e.last_epoch or 1
+    to = int(max(10, round(epochs * 5)))
+    return (remedies.fix(e, say("Train longer: {to} epochs", to=to), say("The loss was still falling at the end."), (remedies.change(e, "epochs", to, epochs),),
+                         {"pytorch": f"epochs = {to}", "transformers": f"args = TrainingArguments(..., num_train_epochs={to})", "keras": f"model.fit(..., epochs={to})",
+                          "lightning": f"Trainer(max_epochs={to})"}),)
+
+
+stopped_too_early = Cause(
+    id="stopped-too-early",
+    title=say("Training stopped while the loss was still falling"),
+    mechanism=say("Nothing is wrong but the length: the run ended on the slope."),
+    probes=(still_falling, few_epochs, usual_rate),
+    fixes=fixes,
+)

@@ -1,0 +1,63 @@
+"""Dropout, weight decay or label smoothing leave too little to learn with."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION
+
+DROPOUT = 0.65
+DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
+
+
+def _decay(e: Evidence) -> float | None:
+    value = e.number("weight_decay")
+    if value is None:
+        value = next((c.optimizer.settings.get("weight_decay") for c in e.checkpoints if c.optimizer is not None), None)
+    return value
+
+
+@probe(say("dropout is extreme"), holds=3.5, fails=-0.5)
+def dropout(e: Evidence, seen: Sighting) -> Reading | None:
+    value = e.number("dropout")
+    setting = e.setting("dropout")
+    return None if value is None else Reading(value > DROPOUT, say("dropout is {value:g}; usual are 0.1 to 0.5", value=value), setting.file if setting else "")
+
+
+@probe(say("weight decay is extreme"), holds=3.5, fails=-0.5)
+def decay(e: Evidence, seen: Sighting) -> Reading | None:
+    value = _decay(e)
+    return None if value is None else Reading(value >= DECAY, say("weight decay is {value:g}; usual are 0 to 0.1", value=value))
+
+
+@probe(say("the weights shrink while training goes on"), TWO_CHECKPOINTS, holds=2.0, fails=-0.7)
+def shrink(e: Evidence, seen: Sighting) -> Reading | None:
+    drift = e.weights.scale_drift
+    return None if drift is None else Reading(drift < -0.5, say("the median layer's size changed {times:.2g}-fold", times=10**drift))
+
+
+@probe(say("training is worse than validation, as with heavy dropout"), VALIDATION, holds=0.9)
+def train_worse(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if e.gap is None else Reading(e.gap.gap < -0.15, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    out = []
+    value, drop = _decay(e), e.number("dropout")
+    if value is not None and value >= DECAY:
+        out.append(remedies.fix(e, say("Lower weight decay from {value:g} to 0.01", value=value), say("It pulls the weights to zero faster than the gradient can push them out."),
+                                (remedies.change(e, "weight_decay", 0.01, value),), {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)"}))
+    if drop is not None and drop > 0.4:
+        out.append(remedies.fix(e, say("Lower dropout from {value:g} to 0.1", value=drop), say("Most of each layer is switched off in every step."),
+                                (remedies.change(e, "dropout", 0.1, drop),), {"pytorch": "nn.Dropout(0.1)"}))
+    if not out:
+        out.append(remedies.fix(e, say("Switch weight decay and dropout off and compare"), say("It is the quickest test of this cause."), (remedies.change(e, "weight_decay", None),)))
+    return tuple(out)
+
+
+too_much_regularization = Cause(
+    id="too-much-regularization",
+    title=say("Regularisation is too strong"),
+    mechanism=say("Decay pulls every weight to zero in each step and dropout removes most of the signal: what is left cannot follow the data."),
+    probes=(dropout, decay, shrink, train_worse),
+    fixes=fixes,
+    by_hand=(say("Train a few epochs with weight decay and dropout at 0: the training loss must fall much further."),),
+)

@@ -1,0 +1,51 @@
+"""Validation data is processed or labelled differently from training data."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
+from postmortem.checklist.signs import skill, validation_level
+
+
+@probe(say("validation accuracy is below guessing: labels are mapped differently"), curve("val/accuracy"), holds=4.0, fails=0.0)
+def below_guessing(e: Evidence, seen: Sighting) -> Reading | None:
+    value = skill(e, "val")
+    if value is None:
+        return None
+    return Reading(value < -0.03, say("it is {value:.0%} of the way from guessing to perfect", value=value))
+
+
+@probe(say("validation is worse than guessing while training is fine"), VALIDATION, holds=1.2, fails=-0.5)
+def worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
+    level = validation_level(e)
+    return None if level is None else Reading(level > 1.2, say("validation loss ends at {level:.2f} × chance", level=level))
+
+
+@probe(say("validation jumps about from one evaluation to the next"), VALIDATION, holds=0.7, fails=-0.2)
+def erratic(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if e.gap is None or e.gap.evaluations < 5 else Reading(e.gap.erratic > 0.4, say("it turned at {share:.0%} of the evaluations", share=e.gap.erratic))
+
+
+@probe(say("inputs of the two splits have different statistics"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
+def statistics_differ(e: Evidence, seen: Sighting) -> Reading | None:
+    train, val = e.curve("data/train_mean"), e.curve("data/val_mean")
+    spread = e.curve("data/train_std")
+    if train is None or val is None or spread is None or not spread.final:
+        return None
+    off = abs(train.final - val.final) / abs(spread.final)
+    return Reading(off > 0.5, say("their means differ by {off:.2g} standard deviations", off=off))
+
+
+train_validation_shift = Cause(
+    id="train-validation-shift",
+    title=say("Validation data is prepared or labelled differently from training data"),
+    mechanism=say("Another normalisation, another label order, another resize: the model is asked about inputs or labels that it was never taught."),
+    probes=(below_guessing, worse_than_guessing, erratic, statistics_differ),
+    fixes=remedies.only(
+        say("Use one preprocessing function and one label mapping for both splits"),
+        say("Training works and validation fails in a way that memorising does not explain."),
+        {"pytorch": "for name, loader in (('train', train_loader), ('val', val_loader)):\n    x, y = next(iter(loader))\n    print(name, x.mean(), x.std(), x.min(), x.max(), torch.bincount(y))\n"
+                    "print(train_set.class_to_idx == val_set.class_to_idx)"},
+        removes=("val_scale", "val_offset", "val_label_shift"),
+    ),
+    by_hand=(say("Evaluate on the training set with the validation pipeline: a good model must score as in training."),),
+)

@@ -1,0 +1,51 @@
+"""Training went on long after validation had turned."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import VALIDATION
+
+LONG = 0.4  # share of the evaluations after the best one
+
+
+@probe(say("most of the run lies after the best validation"), VALIDATION, holds=0.9, fails=-1.5)
+def long_after(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.gap is None:
+        return None
+    share = e.gap.evaluations_after_best / e.gap.evaluations
+    return Reading(share > LONG, say("{share:.0%} of the evaluations came after the best one (step {step:g})", share=share, step=e.gap.best_step))
+
+
+@probe(say("validation was good before it turned"), VALIDATION, holds=0.8, fails=-1.0)
+def good_before(e: Evidence, seen: Sighting) -> Reading | None:
+    val = e.curve("val/loss")
+    if val is None or e.gap is None:
+        return None
+    return Reading(val.relative_gain > 0.4, say("it had fallen by {gain:.0%} at its best", gain=val.relative_gain))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    if e.gap is None:
+        return ()
+    epochs = e.epoch_at(e.gap.best_step)
+    to = max(1, round(epochs)) if epochs else None
+    title = say("Stop at epoch {epoch}, where validation was best", epoch=to) if to else say("Stop at step {step:g}, where validation was best", step=e.gap.best_step)
+    patience = max(2, e.gap.evaluations // 10)
+    return (
+        remedies.fix(
+            e, title, say("Everything after step {step:g} made validation worse.", step=e.gap.best_step),
+            (remedies.change(e, "epochs", to),) if to else (remedies.change(e, "patience", patience),),
+            {"pytorch": f"if val_loss < best: best, waited = val_loss, 0; torch.save(model.state_dict(), 'best.pt')\nelse: waited += 1\nif waited > {patience}: break",
+             "lightning": f"Trainer(callbacks=[EarlyStopping('val_loss', patience={patience}), ModelCheckpoint(monitor='val_loss')])",
+             "transformers": f"Trainer(..., callbacks=[EarlyStoppingCallback({patience})])  # with load_best_model_at_end=True",
+             "keras": f"model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience={patience}, restore_best_weights=True)])"},
+        ),
+    )
+
+
+trained_too_long = Cause(
+    id="trained-too-long",
+    title=say("Training went on after validation had turned"),
+    mechanism=say("Structure is learned first and noise last: past the turn each epoch makes the model better on its training set only."),
+    probes=(long_after, good_before),
+    fixes=fixes,
+)

@@ -1,0 +1,52 @@
+"""A division by zero, a logarithm or root of zero in the model or the loss."""
+
+from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import LEARNING_RATE
+from postmortem.checklist.signs import loss_curve, rate_decades
+
+
+@probe(say("a whole epoch was finite first, so it is not the data"), holds=1.6, fails=-0.8)
+def after_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or loss.non_finite is None:
+        return None
+    epoch = e.epoch_at(loss.non_finite.first_step)
+    if epoch is None:
+        return None
+    return Reading(epoch > 1.05, say("the first non-finite record is in epoch {epoch:.3g}", epoch=epoch))
+
+
+@probe(say("only some records are non-finite and the weights stay finite"), holds=2.0, fails=0.0)
+def weights_finite(e: Evidence, seen: Sighting) -> Reading | None:
+    if not e.weights.checkpoints or e.weights.first_non_finite is not None:
+        return None
+    return Reading(True, say("no checkpoint holds a NaN, so the gradient of the bad term was 0 or the step was skipped"))
+
+
+@probe(say("anomaly detection named a backward function"), holds=4.0)
+def anomaly(e: Evidence, seen: Sighting) -> Reading | None:
+    hit = next((ev for ev in e.events if "returned nan values" in ev.text), None)
+    return Reading(True, say("the log says: {text}", text=hit.text[:120]), hit.source) if hit else None
+
+
+@probe(say("the learning rate is usual"), LEARNING_RATE, holds=0.4, fails=-2.0)
+def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
+    decades = rate_decades(e)
+    return None if decades is None else Reading(decades < 1.0, say("it is {times:.2g} × the usual one", times=10**decades))
+
+
+unsafe_operation = Cause(
+    id="unsafe-operation",
+    title=say("An operation without a guard: log(0), division by 0, sqrt at 0"),
+    mechanism=say("log, division, square root and norm have infinite values or slopes at 0. It takes one sample that lands there: a probability that rounds to 0, a group without members."),
+    probes=(after_first_epoch, weights_finite, anomaly, usual_rate),
+    fixes=remedies.only(
+        say("Guard logarithms, divisions and roots with an epsilon, or use the stable form"),
+        say("Values were finite until the model became sure of something; then they were not."),
+        {"pytorch": "torch.log(p.clamp_min(1e-8)); x / (n + 1e-8); torch.sqrt(v + 1e-12)\n# better: F.cross_entropy(logits, y), F.binary_cross_entropy_with_logits(logits, y)\n"
+                    "torch.autograd.set_detect_anomaly(True)  # names the operation, slowly"},
+        removes=("loss",),
+    ),
+    by_hand=(say("Run until the failure with torch.autograd.set_detect_anomaly(True): the traceback names the operation."),),
+)

@@ -1,0 +1,55 @@
+"""The data comes in order."""
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.checklist import remedies
+from postmortem.checklist.needs import CHANCE, curve
+from postmortem.checklist.signs import to_chance
+
+
+@probe(say("the training loss repeats its course every epoch"), curve("train/loss", 16), holds=2.5, fails=-0.7)
+def repeats(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss")
+    if loss is None or loss.oscillation is None or not loss.oscillation.period_epochs:
+        return None
+    o = loss.oscillation
+    period = o.period_epochs or 0.0
+    whole = abs(period - round(period)) < 0.15 and round(period) in (1, 2)
+    return Reading(bool(whole and o.strength > 0.4), say("its period is {period:.2g} epochs (autocorrelation {strength:.2f})", period=period, strength=o.strength))
+
+
+@probe(say("batches are worse than guessing although validation is not"), CHANCE, curve("val/loss"), holds=1.6, fails=-0.8)
+def batches_worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, val = e.curve("train/loss"), e.curve("val/loss")
+    if loss is None or val is None:
+        return None
+    peak, level = to_chance(e, loss.highest), to_chance(e, loss.final)
+    if peak is None or level is None:
+        return None
+    wild = loss.noise > 0.25 * (e.chance.loss or 1.0)
+    return Reading(peak > 1.3 and wild, say("batch losses reach {peak:.2f} × chance and swing by {noise:.2g}", peak=peak, noise=loss.noise))
+
+
+@probe(say("shuffling is switched off"), holds=3.0, fails=-1.0)
+def switched_off(e: Evidence, seen: Sighting) -> Reading | None:
+    setting = e.setting("shuffle")
+    if setting is None:
+        return None
+    return Reading(setting.value in (False, 0, "false", "no"), say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    changes = (remedies.change(e, "shuffle", True),) if e.setting("shuffle") is not None else ()
+    return (
+        remedies.fix(e, say("Shuffle the training data"), say("Within an epoch the batches differ systematically, so each undoes what the one before taught."), changes,
+                     {"pytorch": "loader = DataLoader(train, batch_size=64, shuffle=True)", "keras": "model.fit(x, y, shuffle=True)  # a tf.data pipeline: ds.shuffle(len(x))"}),
+    )
+
+
+unshuffled_data = Cause(
+    id="unshuffled-data",
+    title=say("The training data is not shuffled"),
+    mechanism=say("Batches of one class (or one source) after another: the model learns to answer the current class and forgets the others, once per epoch."),
+    probes=(repeats, batches_worse_than_guessing, switched_off),
+    fixes=fixes,
+    by_hand=(say("Print the label histogram of ten consecutive batches."),),
+)

@@ -1,0 +1,65 @@
+"""What a good run looks like: the check behind the verdict "healthy". It is no failure mode and stands outside the list."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION, WEIGHTS, curve
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    if loss is None:
+        others = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score")) or n == "reward"]
+        if not others:
+            return Unknown(say("No loss was found, so there is nothing to judge training by."))
+        loss = others[0]
+    if loss.finite < 3:
+        return Unknown(say("There are only {n} finite records of {name}: too few to judge.", n=loss.finite, name=loss.name))
+    return Sighting(Severity.MINOR, say("{name} went from {start:.4g} to {final:.4g} over {n} records, and no check of the list found a fault.", name=loss.name, start=loss.start, final=loss.final, n=loss.points), None)
+
+
+@probe(say("the training loss fell"), LOSS, holds=1.5, fails=-1.0)
+def fell(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    if loss is None or e.family in NOTHING_EXPECTED:
+        return None
+    return Reading(loss.relative_gain > 0.2, say("by {gain:.0%}", gain=loss.relative_gain))
+
+
+@probe(say("the loss is well below chance"), CHANCE, holds=0.8, fails=-0.8)
+def below_chance(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    level = to_chance(e, loss.final) if loss else None
+    return None if level is None else Reading(level < 0.5, say("it ends at {level:.2f} × chance", level=level))
+
+
+@probe(say("validation follows training"), VALIDATION, holds=0.8, fails=-0.4)
+def follows(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.gap is None:
+        return None
+    return Reading(e.gap.rise < 0.15 or (to_chance(e, e.curve("val/loss").final if e.curve("val/loss") else None) or 1.0) < 0.15, say("it rose by {rise:.0%} since its best", rise=e.gap.rise))
+
+
+@probe(say("validation accuracy is good"), curve("val/accuracy"), holds=0.6, fails=-0.6)
+def good(e: Evidence, seen: Sighting) -> Reading | None:
+    value = skill(e, "val")
+    return None if value is None else Reading(value > 0.6, say("{value:.0%} of the way from guessing to perfect", value=value))
+
+
+@probe(say("all weights are finite"), WEIGHTS, holds=0.4, fails=-3.0)
+def finite(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(e.weights.first_non_finite is None, say("{n} checkpoints", n=e.weights.checkpoints))
+
+
+@probe(say("the run ended as planned"), holds=0.4, fails=-0.3)
+def ended(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if e.outcome == "unknown" else Reading(e.outcome in ("finished", "early-stopped", "running"), say("outcome: {outcome}", outcome=e.outcome))
+
+
+HEALTHY = Check(
+    id="healthy",
+    title=say("Healthy"),
+    symptom=say("Nothing of the list was found, and there is enough to say so."),
+    detect=detect,
+    probes=(fell, below_chance, follows, good, finite, ended),
+    prior=0.3,
+)

@@ -1,0 +1,38 @@
+"""A checkpoint is truncated or inconsistent."""
+
+from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.files import shard_missing, truncated_write
+from postmortem.checklist.causes.process import disk_full
+from postmortem.model.run import Status
+
+SAVED = Need("a checkpoint", say("save the weights every few epochs"), lambda e: bool(e.saved) or any(s.status == "failed" for s in e.sources))
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    bad = [c for c in e.saved if c.truncated or c.status == Status.FAILED or (c.status == Status.PARTIAL and c.detail is not None and "shard" in c.detail.template)]
+    if not bad:
+        return Cleared(say("{n} checkpoints, all whole.", n=len(e.saved)))
+    last = bad[-1]
+    good = [c for c in e.saved if c not in bad]
+    severity = Severity.FATAL if last is e.saved[-1] or not good else Severity.MINOR
+    return Sighting(severity, say("{path} is damaged: {detail}", path=last.path, detail=str(last.detail or "it cannot be read")), last.step, None, (), last.path, "truncated" if last.truncated else "")
+
+
+@probe(say("its siblings are whole"), holds=1.0, fails=-0.3)
+def siblings(e: Evidence, seen: Sighting) -> Reading | None:
+    good = [c for c in e.saved if not c.truncated and c.status == Status.READ]
+    return Reading(bool(good), say("{n} others were read in full", n=len(good)))
+
+
+CHECK = Check(
+    id="corrupt-checkpoint",
+    title=say("Damaged checkpoint"),
+    symptom=say("A checkpoint is truncated or inconsistent."),
+    detect=detect,
+    needs=(SAVED,),
+    probes=(siblings,),
+    prior=2.5,
+    causes=((truncated_write, 0.0), (disk_full, -1.0), (shard_missing, -1.5)),
+    by_hand=(say("Compare the file's size with its siblings', and its time with the time of the crash."),),
+    consequences=("crash",),
+)

@@ -1,0 +1,83 @@
+"""The process died."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.process import PROCESS_CAUSES
+from postmortem.model.run import EventKind, LogEvent
+from postmortem.model.sentence import Sentence
+
+WORDS = (
+    EventKind.OUT_OF_MEMORY, EventKind.DEVICE_ASSERT, EventKind.DISK_FULL, EventKind.HARDWARE, EventKind.DATA_LOADER, EventKind.EXCEPTION, EventKind.COLLECTIVE,
+    EventKind.TIME_LIMIT, EventKind.PREEMPTED, EventKind.KILLED, EventKind.SIGNAL, EventKind.INTERRUPTED, EventKind.HANG,
+)
+PRIORS = {"out-of-memory": -0.5, "python-error": -0.8, "killed": -1.0, "stopped-by-user": -0.5}
+SHORT = 0.97  # share of the plan below which a run is unfinished
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    events = e.events_of(*WORDS)
+    guard = next(iter(e.events_of(EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR)), None)
+    numeric = guard is not None and not [ev for ev in events if ev.kind not in (EventKind.EXCEPTION, EventKind.SIGNAL, EventKind.COLLECTIVE)]
+    if numeric and guard is not None:
+        return Cleared(say("The code ended itself because of a numeric fault: {text}", text=guard.text.strip().splitlines()[0][:120]))
+    if events and e.outcome in ("crashed", "cancelled", "unknown", "running"):
+        event = _first_cause(events)
+        return Sighting(Severity.FATAL, _sentence(event), event.step if event.step is not None else e.last_step, None, (), event.source, "words")
+    if e.outcome in ("finished", "early-stopped"):
+        return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome))
+    cut = e.events_of(EventKind.CUT)
+    short = e.planned_steps is not None and e.last_step is not None and e.last_step < SHORT * e.planned_steps - 1
+    if e.outcome == "crashed" or (short and (cut or e.outcome == "unknown")):
+        done = (e.last_step or 0.0) / e.planned_steps if e.planned_steps else 0.0
+        summary = say("The log stops at {done:.0%} of the planned steps, without a word about why.", done=done) if short else say("The log stops in the middle of a line.")
+        return Sighting(Severity.FATAL, summary, e.last_step, None, (), cut[0].source if cut else "", "cut" if cut else "short")
+    if e.planned_steps is None and not events:
+        return Cleared(say("No exception, signal or kill is in the log."))
+    return Cleared(say("The run reached its planned length."))
+
+
+def _first_cause(events: tuple[LogEvent, ...]) -> LogEvent:
+    """The event that explains the others: by kind first (an allocator's words before the traceback around them), then by order."""
+    rank = {kind: n for n, kind in enumerate(WORDS)}
+    return min(enumerate(events), key=lambda hit: (rank[hit[1].kind], hit[0]))[1]
+
+
+def _sentence(event: LogEvent) -> Sentence:
+    name, message, frame = event.data.get("exception"), event.data.get("message"), event.data.get("frame")
+    if name and frame:
+        return say("{name}: {message} (in {frame})", name=str(name), message=str(message or "")[:200], frame=str(frame))
+    if name:
+        return say("{name}: {message}", name=str(name), message=str(message or "")[:200])
+    lines = [line for line in event.text.strip().splitlines() if line.strip()]
+    return say("{text}", text=lines[-1][:220] if lines else str(event.kind))
+
+
+@probe(say("the log holds the words of a crash"), holds=3.0, fails=-0.5)
+def words(e: Evidence, seen: Sighting) -> Reading | None:
+    events = e.events_of(*WORDS)
+    return Reading(bool(events), say("{n} such events", n=len(events)), events[0].source if events else "")
+
+
+@probe(say("fewer steps were made than planned"), holds=1.5, fails=-1.0)
+def unfinished(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.planned_steps is None or e.last_step is None:
+        return None
+    return Reading(e.last_step < SHORT * e.planned_steps - 1, say("{done:g} of {planned:g} steps", done=e.last_step, planned=e.planned_steps))
+
+
+@probe(say("the log ends in the middle of a line"), holds=2.0, fails=0.0)
+def cut_line(e: Evidence, seen: Sighting) -> Reading | None:
+    cut = e.events_of(EventKind.CUT)
+    return Reading(bool(cut), say("the last line of {file} has no end", file=cut[0].source), cut[0].source) if cut else None
+
+
+CHECK = Check(
+    id="crash",
+    title=say("Crash"),
+    symptom=say("The process died before the planned end."),
+    detect=detect,
+    probes=(words, unfinished, cut_line),
+    prior=0.0,
+    causes=tuple((cause, PRIORS.get(cause.id, -1.5)) for cause in PROCESS_CAUSES),
+    by_hand=(say("Read the first traceback of the first rank that failed; later ones are consequences."),),
+    consequences=("stalled",),
+)

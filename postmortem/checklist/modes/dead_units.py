@@ -1,0 +1,61 @@
+"""Many units are never active."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.signs import loss_curve, loss_is_flat
+
+DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
+BIAS = -2.0  # median of a hidden layer's biases
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    w, loss = e.weights, loss_curve(e)
+    if (w.zero_weight_share or 0.0) > 0.4:
+        return Cleared(say("The weights are exactly zero; no unit had a chance to die."))
+    biased = w.lowest_hidden_bias is not None and w.lowest_hidden_bias < BIAS
+    unborn = w.gradient_zero_share is not None and w.gradient_zero_share > DEAD and not _idle(e)
+    at = loss.first_step if loss else None
+    jump = e.schedule is not None and e.schedule.jump > 20 and e.schedule.source == "logged"
+    if jump and e.schedule is not None and loss is not None and loss.lost_ground > 0.5:
+        step = e.schedule.jump_step
+        return Sighting(Severity.FATAL, say("After the learning rate jumped at step {step:g} the loss never came back: the units that made it good are dead.", step=step or 0.0), step, step, ("train/loss", "lr"), "", "jump")
+    if loss is not None and not loss_is_flat(e):
+        return Cleared(say("The loss falls: enough units are alive."))
+    if biased:
+        return Sighting(Severity.FATAL, say("The biases of a hidden layer have a median of {low:.3g}: its units never fire.", low=w.lowest_hidden_bias or 0.0), at, at, ("train/loss",), "", "bias")
+    if unborn:
+        return Sighting(Severity.SERIOUS, say("{share:.0%} of the weights never got a gradient.", share=w.gradient_zero_share or 0.0), at, at, ("train/loss",), "", "gradient")
+    return Cleared(say("Hidden biases and gradients show no dead layer."))
+
+
+def _idle(e: Evidence) -> bool:
+    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    return last is not None and not last.has_state
+
+
+@probe(say("second moments of the weights are exactly zero"), WEIGHTS, holds=1.5, fails=-0.5)
+def zero_moments(e: Evidence, seen: Sighting) -> Reading | None:
+    share = e.weights.gradient_zero_share
+    return None if share is None else Reading(share > DEAD, say("{share:.0%} of them", share=share))
+
+
+@probe(say("hidden biases are far below zero"), WEIGHTS, holds=1.5, fails=-0.3)
+def low_biases(e: Evidence, seen: Sighting) -> Reading | None:
+    low = e.weights.lowest_hidden_bias
+    return None if low is None else Reading(low < BIAS, say("the lowest layer's median is {low:.3g}", low=low))
+
+
+CHECK = Check(
+    id="dead-units",
+    title=say("Dead units"),
+    symptom=say("Many units are never active: zero rows, zero gradients."),
+    detect=detect,
+    needs=(WEIGHTS,),
+    probes=(zero_moments, low_biases),
+    prior=0.8,
+    causes=((bad_initialization, -0.7), (learning_rate_too_high, -0.7)),
+    by_hand=(say("Count, for one batch, the units of each layer whose output is 0 for every sample."),),
+    consequences=("loss-not-decreasing", "underfitting", "frozen-parameters", "loss-spike", "vanishing-gradients", "oscillating-loss", "exploding-gradients", "schedule-fault"),
+)

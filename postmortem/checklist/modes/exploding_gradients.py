@@ -1,0 +1,138 @@
+"""Loss, gradients or weights grow without bound."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
+from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
+from postmortem.checklist.causes.no_warmup import no_warmup
+from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.needs import LOSS, WEIGHTS, curve
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, to_chance
+from postmortem.model.evidence import CurveStats
+
+GREW = 2.0  # times the start
+ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
+GIVEN_BACK = 0.5  # share of the gained ground
+BEFORE_NAN = 0.3  # decades of growth right before the first NaN
+START = 3.5  # times chance at the first record
+HUGE = 1.0  # decades of weight scale above the default initialisation
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    loss = loss_curve(e)
+    if loss is None or not loss.finite:
+        if loss is not None and loss.non_finite is not None:
+            return Cleared(say("There is no finite loss from which growth could be seen."))
+        return Unknown(say("Not measured: this needs train/loss."))
+    for look in (_before_nan, _ran_away, _negative, _norm_grew, _weights_grew):
+        seen = look(e, loss)
+        if seen is not None:
+            return seen
+    return Cleared(say("The loss ends at {final:.4g} after {start:.4g}; nothing grew without bound.", final=loss.final, start=loss.start))
+
+
+def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
+    bad = loss.non_finite
+    if bad is None or bad.last_finite is None or bad.recovered:
+        return None
+    level = to_chance(e, bad.last_finite)
+    first = to_chance(e, loss.first)
+    grew = (bad.growth_before or 0.0) > BEFORE_NAN or (loss.first > 0 and bad.last_finite > 3 * loss.first)
+    if not grew and not (level is not None and level > 20) and not (first is not None and first > 20):
+        return None
+    return Sighting(Severity.FATAL, say("The loss grew to {last:.4g} and then became {kind} at step {step:g}.", last=bad.last_finite, kind=bad.kind, step=bad.first_step),
+                    bad.last_finite_step or bad.first_step, bad.last_finite_step, (loss.name,), e.series[loss.name].source, "non-finite")
+
+
+def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if loss.final <= 0 or e.family in NOTHING_EXPECTED:
+        return None
+    level, first = to_chance(e, loss.final), to_chance(e, loss.start)
+    grown = loss.final > GREW * max(loss.start, 0.0) and loss.lost_ground > GIVEN_BACK
+    turned = loss.best > 0 and loss.final > 3 * loss.best and loss.lost_ground > GIVEN_BACK and loss.finite >= 4
+    high = level is not None and level > ABOVE
+    if level is not None:
+        away = high and (grown or turned or (first is not None and first > START) or level > 5)
+    else:
+        away = grown and loss.finite >= 3
+    if not away:
+        return None
+    step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
+    return Sighting(Severity.FATAL, say("The loss was {best:.4g} at step {step:g} and ends at {final:.4g}, never recovering.", best=loss.best, step=step, final=loss.final), step, step, (loss.name,), e.series[loss.name].source, "loss")
+
+
+def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if loss.final >= 0 or e.family not in ("classifier", "language-model", "regression", "autoencoder"):
+        return None
+    if abs(loss.final) < 3 * max(abs(loss.start), 1e-9):
+        return None
+    return Sighting(Severity.FATAL, say("The loss falls below zero and on to {final:.4g}: it has no lower end.", final=loss.final), loss.first_step, loss.first_step, (loss.name,), e.series[loss.name].source, "negative")
+
+
+def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
+    norm = e.curve("grad_norm")
+    if norm is None or norm.finite < 4:
+        return None
+    if norm.log_growth > 1.5 and norm.final > 10 and loss.lost_ground > 0.3:
+        return Sighting(Severity.SERIOUS, say("The gradient norm grew from {start:.3g} to {final:.3g} while the loss turned.", start=norm.start, final=norm.final), norm.best_step, norm.best_step, ("grad_norm",), e.series["grad_norm"].source, "norm")
+    return None
+
+
+def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
+    w = e.weights
+    level = to_chance(e, loss.final)
+    flat = level is not None and level > 0.5
+    if w.highest_scale is not None and w.highest_scale >= HUGE and flat and not (level is not None and 0.9 < level < 1.2):
+        return Sighting(Severity.SERIOUS, say("The weights of a layer are {times:.3g} × the usual initial size.", times=10**w.highest_scale), loss.first_step, None, (loss.name,), "", "weights")
+    if w.gradient_median is not None and w.gradient_median > -0.7 and (w.highest_scale or 0.0) > 0.35 and (w.change_median or 0.0) > 1.5 and w.gradient_source.startswith("adam"):
+        return Sighting(Severity.SERIOUS, say("Gradients are {rms:.2g} per element and the weights moved {change:.2g} times their size.", rms=10**w.gradient_median, change=w.change_median or 0.0), loss.first_step, None, (loss.name,), "", "weights")
+    return None
+
+
+@probe(say("the growth is large"), LOSS, holds=1.5, fails=-0.5)
+def large(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or not loss.finite:
+        return None
+    level = to_chance(e, max(loss.final, loss.highest if loss.non_finite else loss.final))
+    if level is not None:
+        return Reading(level > 3, say("the loss reached {level:.3g} × chance", level=level))
+    return Reading(loss.peak_log_growth > 0.5, say("the loss grew {times:.3g}-fold", times=10 ** min(loss.peak_log_growth, 300.0)))
+
+
+@probe(say("the weights grew with it"), WEIGHTS, holds=1.0, fails=-0.4)
+def weights(e: Evidence, seen: Sighting) -> Reading | None:
+    scale = e.weights.highest_scale
+    if e.weights.first_non_finite is not None:
+        return Reading(True, say("they are not finite in {path}", path=e.weights.first_non_finite), e.weights.first_non_finite)
+    return None if scale is None else Reading(scale > 0.6, say("the largest layer is {times:.3g} × the default initial size", times=10**scale))
+
+
+@probe(say("the gradient norm grew"), curve("grad_norm", 3), holds=1.2, fails=-0.7)
+def norm(e: Evidence, seen: Sighting) -> Reading | None:
+    found = e.curve("grad_norm")
+    if found is None or not found.finite:
+        return None
+    return Reading(found.highest > 10 * max(found.start, 1e-30), say("its maximum is {times:.3g} × its initial value", times=found.highest / max(found.start, 1e-30)))
+
+
+CHECK = Check(
+    id="exploding-gradients",
+    title=say("Exploding gradients"),
+    symptom=say("Gradient norm, loss or weights grow without bound; it often ends in NaN or Inf."),
+    detect=detect,
+    needs=(LOSS,),
+    probes=(large, weights, norm),
+    prior=1.5,
+    causes=(
+        (learning_rate_too_high, -0.5), (no_warmup, -2.5), (no_gradient_clipping, -2.0), (bad_initialization, -1.5), (preprocessing, -2.0),
+        (accumulating_gradients, -1.8), (wrong_loss, -1.8),
+    ),
+    by_hand=(
+        say("Log the total gradient norm of every step around the onset: does it grow over many steps (rate, accumulation) or jump in one (a batch)?"),
+        say("Print the largest absolute weight and activation per layer at the last good checkpoint."),
+    ),
+    consequences=("non-finite", "loss-not-decreasing", "dead-units", "loss-spike", "oscillating-loss", "underfitting", "validation-fault", "overfitting", "vanishing-gradients"),
+)

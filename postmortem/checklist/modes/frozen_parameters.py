@@ -1,0 +1,55 @@
+"""Tensors that should learn are bit-identical across checkpoints."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.detached_graph import detached_graph
+from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
+from postmortem.checklist.causes.requires_grad_off import requires_grad_off
+from postmortem.checklist.causes.update_below_precision import update_below_precision
+from postmortem.checklist.needs import CHANCE, TWO_CHECKPOINTS
+from postmortem.checklist.signs import all_identical, loss_curve, skill, to_chance
+
+SOME = 0.1  # share of parameter tensors
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    w = e.weights
+    if w.identical_share is None:
+        return Unknown(say("Not measured: this needs two checkpoints."))
+    if e.model.adapters or "lora" in e.intents or "frozen" in e.intents:
+        return Cleared(say("The frozen tensors are meant to be: {why}.", why="adapters are trained" if e.model.adapters else e.intents.get("frozen", e.intents.get("lora", ""))))
+    layers = [n for n in w.identical if n in e.model.weight_layers]
+    if w.identical_share < SOME or not layers:
+        return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=w.identical_share))
+    if all_identical(e):
+        return Sighting(Severity.SERIOUS, say("All {n} parameter tensors are bit-identical in all checkpoints.", n=len(w.identical)), e.first_step, e.first_step, ("train/loss",), "", "all")
+    return Sighting(Severity.SERIOUS, say("{n} parameter tensors never change, among them {name}; the others learn.", n=len(w.identical), name=layers[0]), e.first_step, e.first_step, ("train/loss",), "", "some")
+
+
+@probe(say("the model does badly"), CHANCE, holds=1.0, fails=-2.5)
+def badly(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    level = to_chance(e, loss.final) if loss else None
+    good = skill(e, "val")
+    if good is not None and good > 0.9:
+        return Reading(False, say("accuracy is {good:.0%} of the way to perfect", good=good))
+    return None if level is None else Reading(level > 0.25, say("the loss ends at {level:.2f} × chance", level=level))
+
+
+@probe(say("it is a part of the model, not all of it"), TWO_CHECKPOINTS, holds=0.5, fails=-0.2)
+def a_part(e: Evidence, seen: Sighting) -> Reading | None:
+    share = e.weights.identical_share
+    return None if share is None else Reading(share < 0.95, say("{share:.0%} of the tensors", share=share))
+
+
+CHECK = Check(
+    id="frozen-parameters",
+    title=say("Frozen parameters"),
+    symptom=say("Tensors are bit-identical across checkpoints though they should learn."),
+    detect=detect,
+    needs=(TWO_CHECKPOINTS,),
+    probes=(badly, a_part),
+    prior=1.0,
+    causes=((requires_grad_off, -0.8), (missing_from_optimizer, -1.2), (detached_graph, -1.2), (update_below_precision, -3.0)),
+    by_hand=(say("Print which parameters have requires_grad False, and which have .grad None after a backward()."),),
+    consequences=("underfitting", "loss-not-decreasing", "vanishing-gradients"),
+)

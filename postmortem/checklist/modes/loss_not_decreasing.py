@@ -1,0 +1,101 @@
+"""The loss is flat, at chance level, or no better than at the start."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
+from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
+from postmortem.checklist.causes.model_structure import model_structure
+from postmortem.checklist.causes.optimizer_idle import optimizer_idle
+from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.wrong_labels import wrong_labels
+from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.needs import CHANCE, LOSS, curve
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
+
+LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
+KNOWS_NOTHING = 0.9  # times chance
+FEW = 3  # points
+GOOD_ALREADY = 0.5  # times chance at the start: fine-tuning a model that already works
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    if e.family in NOTHING_EXPECTED:
+        return Cleared(say("The loss of this family ({family}) need not fall.", family=e.family))
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    if loss is None or loss.finite < FEW:
+        return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
+    gained = (loss.start - loss.final) / abs(loss.start) if loss.start else 0.0
+    level, first = to_chance(e, loss.final), to_chance(e, loss.start)
+    at_chance = level is not None and KNOWS_NOTHING < level < 2.0 and not _skilled(e)
+    if first is not None and first < GOOD_ALREADY:
+        return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first))
+    if gained >= LITTLE and not at_chance:
+        return Cleared(say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained))
+    if level is not None and level >= 2.0:
+        return Cleared(say("The loss ended at {level:.3g} × chance: it does not stand still, it ran away.", level=level))
+    if level is None and loss.log_growth > 0.3:
+        return Cleared(say("The loss grew from {start:.4g} to {final:.4g}.", start=loss.start, final=loss.final))
+    if _skilled(e) and gained >= 0.02:
+        return Cleared(say("Accuracy is well above chance."))
+    summary = (
+        say("The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.", level=level, classes=e.chance.classes)
+        if at_chance and e.chance.classes
+        else say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
+    )
+    return Sighting(Severity.SERIOUS, summary, loss.first_step, min(loss.first_step + 0.2 * (loss.last_step - loss.first_step), loss.last_step), (loss.name,), e.series[loss.name].source)
+
+
+def _skilled(e: Evidence) -> bool:
+    return any((skill(e, split) or 0.0) > 0.3 for split in ("train", "val"))
+
+
+@probe(say("the loss is where a model is that knows nothing"), CHANCE, holds=1.5, fails=-0.5)
+def at_chance(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    level = to_chance(e, loss.final) if loss else None
+    return None if level is None else Reading(0.93 < level < 1.2, say("it ends at {level:.2f} × chance", level=level))
+
+
+@probe(say("accuracy is that of guessing"), curve("val/accuracy"), holds=1.5, fails=-2.0)
+def guessing(e: Evidence, seen: Sighting) -> Reading | None:
+    value = skill(e, "val")
+    return None if value is None else Reading(value < 0.15, say("validation accuracy is {value:.0%} of the way from guessing to perfect", value=value))
+
+
+@probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.5)
+def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or loss.trend is None:
+        return None
+    return Reading(loss.trend.p_value > 0.05 or loss.trend.tau > -0.2, say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value))
+
+
+@probe(say("there are few records"), curve("train/loss"), holds=-0.7, fails=0.0)
+def few(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    return None if loss is None else Reading(loss.finite < 6, say("{n} records", n=loss.finite))
+
+
+CHECK = Check(
+    id="loss-not-decreasing",
+    title=say("Loss not decreasing"),
+    symptom=say("The loss is flat, at chance level, or no better than at the start."),
+    detect=detect,
+    needs=(LOSS,),
+    probes=(at_chance, guessing, no_trend, few),
+    prior=1.0,
+    causes=(
+        (learning_rate_too_high, -1.0), (learning_rate_too_low, -1.2), (optimizer_idle, -2.0), (missing_from_optimizer, -2.5), (wrong_labels, -1.2),
+        (wrong_loss, -2.2), (model_structure, -2.2), (bad_initialization, -1.8), (preprocessing, -1.6), (clipping_too_tight, -1.8), (too_much_regularization, -2.2),
+    ),
+    by_hand=(
+        say("Look at one batch as the model gets it: shapes, range, label histogram."),
+        say("Look at the outputs for a few inputs: do they differ?"),
+        say("Look at per-layer gradient norms after one backward()."),
+        say("Overfit one batch of eight samples: the loss must go to nearly zero."),
+    ),
+    consequences=(),
+)

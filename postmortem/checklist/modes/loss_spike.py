@@ -1,0 +1,61 @@
+"""Short jumps of the loss."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.bad_batch import bad_batch
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.stale_second_moment import stale_second_moment
+from postmortem.checklist.needs import curve
+from postmortem.checklist.signs import NOTHING_EXPECTED, to_chance
+from postmortem.model.evidence import CurveStats, Spike
+
+HEIGHT = 12.0  # noise units
+RATIO = 3.0  # × the next highest record that is no spike itself; healthy runs stay at 1.1
+SEVERE = 3.0  # × the level before
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    loss = e.curve("train/loss")
+    if loss is None or loss.finite < 10:
+        return Unknown(say("Not measured: this needs ten records of the training loss."))
+    if e.family in NOTHING_EXPECTED:
+        return Cleared(say("Jumps belong to the losses of this family ({family}).", family=e.family))
+    high = [s for s in loss.spikes if _stands_out(e, loss, s)]
+    if not high:
+        return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)))
+    worst = max(high, key=lambda s: s.height)
+    harmless = worst.recovery == "fast" and loss.final <= 1.1 * max(loss.best, 1e-12) and worst.ratio < 20
+    severity = Severity.MINOR if harmless else Severity.SERIOUS
+    return Sighting(
+        severity,
+        say("At step {step:g} the loss jumped from {level:.3g} to {value:.4g} and recovered: {recovery}.", step=worst.step, level=worst.level, value=worst.value, recovery=worst.recovery),
+        worst.step, worst.step, ("train/loss",), e.series["train/loss"].source,
+    )
+
+
+def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
+    first = max(loss.start, loss.first) if loss.start > 0 else loss.start
+    return spike.height >= HEIGHT and spike.ratio >= SEVERE and spike.value > 1.2 * first
+
+
+@probe(say("it is far above anything else in the run"), curve("train/loss", 10), holds=1.0, fails=-0.8)
+def far_above(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss")
+    if loss is None or not loss.spikes:
+        return None
+    worst = max(loss.spikes, key=lambda s: s.value)
+    level = to_chance(e, worst.value)
+    return Reading((level or 0) > 2 or worst.ratio > 10, say("{ratio:.3g} × the level before", ratio=worst.ratio))
+
+
+CHECK = Check(
+    id="loss-spike",
+    title=say("Loss spike"),
+    symptom=say("The loss jumps for a short while: it recovers fast, slowly or never."),
+    detect=detect,
+    needs=(curve("train/loss", 10),),
+    probes=(far_above,),
+    prior=1.0,
+    causes=((bad_batch, -0.3), (learning_rate_too_high, -1.2), (stale_second_moment, -2.0)),
+    by_hand=(say("Look at the batch of the spike: its inputs' range and its labels."),),
+    consequences=("oscillating-loss",),
+)

@@ -1,0 +1,72 @@
+"""NaN or Inf in loss, gradients or weights."""
+
+from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.bad_batch import bad_batch
+from postmortem.checklist.causes.half_precision_overflow import half_precision_overflow
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.unsafe_operation import unsafe_operation
+from postmortem.checklist.needs import WEIGHTS
+from postmortem.model.run import EventKind
+
+CURVES = ("train/loss", "train/loss.epoch", "val/loss", "grad_norm")
+ANYTHING = Need(
+    "train/loss", say("log the training loss of every step"),
+    lambda e: any(e.curve(n) is not None for n in CURVES) or e.weights.checkpoints > 0 or bool(e.events_of(EventKind.NON_FINITE_GUARD)),
+)
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    hits = [(c.non_finite.first_step, c) for n in CURVES if (c := e.curve(n)) is not None and c.non_finite is not None]
+    guard = next(iter(e.events_of(EventKind.NON_FINITE_GUARD)), None)
+    losses = [(s, c) for s, c in hits if c.name != "grad_norm" and not (c.non_finite and c.non_finite.recovered and c.non_finite.share < 0.2)]
+    norm = next(((s, c) for s, c in hits if c.name == "grad_norm" and c.non_finite and not c.non_finite.recovered), None)
+    if losses:
+        step, curve = min(losses, key=lambda hit: hit[0])
+        bad = curve.non_finite
+        hidden = bool(bad and bad.hidden)
+        summary = (
+            say("From step {step:g} on the loss is printed as 0.0 while the gradient norm is NaN: the logger hides a NaN.", step=step)
+            if hidden
+            else say("{name} is {kind} from step {step:g} on.", name=curve.name.removesuffix(".epoch"), kind=bad.kind if bad else "nan", step=step)
+        )
+        return Sighting(Severity.FATAL, summary, step, step, (curve.name,), e.series[curve.name].source, "hidden" if hidden else "loss")
+    if e.weights.first_non_finite is not None:
+        path = e.weights.first_non_finite
+        at = next((c.step for c in e.checkpoints if c.path == path), None)
+        return Sighting(Severity.FATAL, say("{path} holds NaN or Inf.", path=path), at, at, (), path, "weights")
+    if norm is not None:
+        return Sighting(Severity.FATAL, say("The gradient norm is {kind} from step {step:g} on.", kind=norm[1].non_finite.kind if norm[1].non_finite else "nan", step=norm[0]), norm[0], norm[0], ("grad_norm",), e.series["grad_norm"].source, "norm")
+    if guard is not None:
+        return Sighting(Severity.FATAL, say("The code stopped itself because of a non-finite value: {text}", text=guard.text.strip().splitlines()[0][:160]), guard.step, guard.step, (), guard.source, "guard")
+    if hits:
+        return Cleared(say("A few records were not finite; the values came back."))
+    return Cleared(say("All logged losses are finite{weights}.", weights=", and all weights" if e.weights.checkpoints else ""))
+
+
+@probe(say("weights hold NaN or Inf"), WEIGHTS, holds=1.5, fails=-0.3)
+def weights(e: Evidence, seen: Sighting) -> Reading | None:
+    path = e.weights.first_non_finite
+    return Reading(path is not None, say("first in {path}", path=path or "no checkpoint"), path or "")
+
+
+@probe(say("it stays so"), holds=1.0, fails=-1.0)
+def stays(e: Evidence, seen: Sighting) -> Reading | None:
+    bad = next((c.non_finite for n in CURVES if (c := e.curve(n)) is not None and c.non_finite is not None), None)
+    return None if bad is None else Reading(not bad.recovered, say("{n} records are not finite", n=bad.count))
+
+
+CHECK = Check(
+    id="non-finite",
+    title=say("NaN or Inf"),
+    symptom=say("NaN or Inf in loss, gradients or weights with no growth before it."),
+    detect=detect,
+    needs=(ANYTHING,),
+    probes=(weights, stays),
+    prior=2.5,
+    causes=((bad_batch, -0.6), (unsafe_operation, -0.9), (half_precision_overflow, -1.2), (learning_rate_too_high, -1.0)),
+    by_hand=(
+        say("Find the first batch with a non-finite loss, and look whether its inputs are finite."),
+        say("Run from the last good checkpoint with torch.autograd.set_detect_anomaly(True)."),
+    ),
+    consequences=("loss-not-decreasing", "crash", "underfitting", "dead-units", "validation-fault", "overfitting", "loss-spike", "weight-collapse", "precision-fault", "frozen-parameters", "stalled", "vanishing-gradients"),
+)

@@ -1,0 +1,57 @@
+"""The loss goes up and down in a pattern."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.batch_too_small import batch_too_small
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.unshuffled_data import unshuffled_data
+from postmortem.checklist.needs import curve
+from postmortem.checklist.signs import NOTHING_EXPECTED, skill, to_chance
+
+STRONG = 0.4  # autocorrelation at the period
+WIDE = 0.4  # amplitude / chance level, or / level of the curve
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    loss = e.curve("train/loss")
+    if loss is None or loss.oscillation is None:
+        return Unknown(say("Not measured: this needs at least eight records of the training loss."))
+    if e.family in NOTHING_EXPECTED:
+        return Cleared(say("Swings belong to the losses of this family ({family}).", family=e.family))
+    o = loss.oscillation
+    scale = e.chance.loss or abs(loss.start) or 1.0
+    wide = o.amplitude > WIDE * scale
+    level = to_chance(e, loss.final)
+    good = max((s for s in (skill(e, "val"), skill(e, "train")) if s is not None), default=None)
+    bad = (level is None or level > 0.5) and (good is None or good < 0.75)
+    periodic = o.period is not None and o.strength > STRONG
+    above = (to_chance(e, loss.highest) or 0.0) > 1.3 and loss.noise > 0.25 * scale
+    if not (wide and bad and (periodic or above)):
+        return Cleared(say("It swings by {amplitude:.3g} around its course, with no strong period.", amplitude=o.amplitude))
+    summary = (
+        say("The loss swings by {amplitude:.3g} with a period of {period:.3g} records.", amplitude=o.amplitude, period=o.period)
+        if periodic
+        else say("The loss of single batches swings by {amplitude:.3g}, above and below what guessing gives.", amplitude=o.amplitude)
+    )
+    return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source)
+
+
+@probe(say("the swing has the length of an epoch"), curve("train/loss", 16), holds=1.5, fails=-0.4)
+def epoch_period(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss")
+    if loss is None or loss.oscillation is None or loss.oscillation.period_epochs is None:
+        return None
+    return Reading(abs(loss.oscillation.period_epochs - 1) < 0.2, say("{period:.2g} epochs", period=loss.oscillation.period_epochs))
+
+
+CHECK = Check(
+    id="oscillating-loss",
+    title=say("Oscillating loss"),
+    symptom=say("The loss goes up and down periodically or in alternation."),
+    detect=detect,
+    needs=(curve("train/loss", 8),),
+    probes=(epoch_period,),
+    prior=0.6,
+    causes=((unshuffled_data, -0.5), (learning_rate_too_high, -0.8), (batch_too_small, -1.5)),
+    by_hand=(say("Print the label histogram of ten consecutive batches."),),
+    consequences=("underfitting", "loss-not-decreasing", "dead-units", "validation-fault"),
+)

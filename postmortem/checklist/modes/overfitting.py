@@ -1,0 +1,83 @@
+"""Training loss falls while validation loss turns and rises."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.no_regularization import no_regularization
+from postmortem.checklist.causes.repeated_batch import repeated_batch
+from postmortem.checklist.causes.too_little_data import too_little_data
+from postmortem.checklist.causes.too_much_capacity import too_much_capacity
+from postmortem.checklist.causes.trained_too_long import trained_too_long
+from postmortem.checklist.causes.wrong_labels import wrong_labels
+from postmortem.checklist.needs import CHANCE, VALIDATION, curve
+from postmortem.checklist.signs import file_of, skill, validation_level
+
+RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
+GAP = 0.35  # ln(validation / train) at the end
+LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
+AFTER = 2  # evaluations after the best one
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    gap, val = e.gap, e.curve("val/loss")
+    if gap is None or val is None:
+        return Unknown(say("Not measured: this needs val/loss."))
+    if gap.evaluations < 3:
+        return Unknown(say("Not measured: {n} evaluations are too few to see a turn.", n=gap.evaluations), "val/loss", say("evaluate at least five times during training"))
+    level = validation_level(e)
+    noise = 2.0 * val.noise / abs(val.best) if val.best else 0.0
+    if gap.gap < GAP:
+        return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap))
+    if level is not None and level < LEVEL:
+        return Cleared(say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level))
+    rises = gap.rise > max(RISE, noise) and gap.evaluations_after_best >= AFTER
+    wide = gap.gap > 1.5 and gap.rise > 0.03
+    if not rises and not wide:
+        return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)))
+    severity = Severity.SERIOUS if gap.gap > 0.7 or gap.rise > 0.25 else Severity.MINOR
+    return Sighting(
+        severity,
+        say("Validation loss was best at step {step:g} ({best:.4g}) and rose to {final:.4g}, while training loss fell by a further {fell:.0%}.",
+            step=gap.best_step, best=val.best, final=val.final, fell=gap.train_fell_after_best),
+        gap.best_step, gap.best_step, ("train/loss", "val/loss"), file_of(e, "val/loss"),
+    )
+
+
+@probe(say("training went on improving after validation had turned"), VALIDATION, holds=1.2, fails=-1.5)
+def parted(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if e.gap is None else Reading(e.gap.train_fell_after_best > 0.1, say("train loss fell by {fell:.0%} after the best validation", fell=e.gap.train_fell_after_best))
+
+
+@probe(say("the rise is a trend and no accident"), VALIDATION, holds=1.0, fails=-0.8)
+def trend(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.gap is None or e.gap.validation_trend_after_best is None:
+        return None
+    t = e.gap.validation_trend_after_best
+    return Reading(t.tau > 0.3, say("Kendall's tau of validation after its best is {tau:.2f} (p = {p:.2g})", tau=t.tau, p=t.p_value))
+
+
+@probe(say("validation had learned something before it turned"), CHANCE, VALIDATION, holds=0.8, fails=-0.6)
+def learned_first(e: Evidence, seen: Sighting) -> Reading | None:
+    best = e.curve("val/loss")
+    chance = e.chance.loss
+    if best is None or not chance:
+        return None
+    return Reading(best.best / chance < 0.85, say("its best was {level:.2f} × chance", level=best.best / chance))
+
+
+@probe(say("validation accuracy is above guessing"), curve("val/accuracy"), holds=0.4, fails=-2.5)
+def above_guessing(e: Evidence, seen: Sighting) -> Reading | None:
+    value = skill(e, "val")
+    return None if value is None else Reading(value > -0.03, say("{value:.0%} of the way from guessing to perfect", value=value))
+
+
+CHECK = Check(
+    id="overfitting",
+    title=say("Overfitting"),
+    symptom=say("Training loss falls while validation loss turns and rises."),
+    detect=detect,
+    needs=(VALIDATION,),
+    probes=(parted, trend, learned_first, above_guessing),
+    prior=0.7,
+    causes=((too_little_data, -0.7), (too_much_capacity, -1.8), (no_regularization, -1.2), (trained_too_long, -1.0), (repeated_batch, -2.2), (wrong_labels, -2.2)),
+    by_hand=(say("Look at the validation samples with the highest loss: are they unlike the training set, or labelled otherwise?"),),
+    consequences=(),
+)

@@ -1,0 +1,59 @@
+"""The learning rate itself does the wrong thing."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.decayed_too_early import decayed_too_early
+from postmortem.checklist.causes.no_warmup import no_warmup
+from postmortem.checklist.causes.schedule_restarted import schedule_restarted
+from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
+from postmortem.checklist.needs import CHANCE, LEARNING_RATE
+from postmortem.checklist.signs import file_of, loss_curve, to_chance
+
+ZERO = 0.9  # share of records at exactly 0
+LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
+UNFINISHED = 0.35  # times chance: below it the run had what it needed
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    s = e.schedule
+    loss = loss_curve(e)
+    if s is None:
+        if e.number("learning_rate") == 0:
+            return Sighting(Severity.FATAL, say("The learning rate is configured as 0."), e.first_step, e.first_step, ("train/loss",), "", "zero")
+        return Unknown(say("Not measured: this needs lr."))
+    source = file_of(e, "lr")
+    if s.zero_share > ZERO:
+        return Sighting(Severity.FATAL, say("The learning rate is 0 in {share:.0%} of the records.", share=s.zero_share), e.first_step, e.first_step, ("lr", "train/loss"), source, "zero")
+    level = to_chance(e, loss.final) if loss else None
+    unfinished = level is None or level > UNFINISHED
+    if s.low_share > LOW and s.source == "logged" and unfinished and s.jump < 20:
+        return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.", step=s.low_from_step or 0.0, share=s.low_share),
+                        s.low_from_step, s.low_from_step, ("lr", "train/loss"), source, "low")  # fmt: skip
+    if s.jump > 20 and s.source == "logged" and s.jump_step is not None:
+        return Sighting(Severity.SERIOUS, say("The learning rate jumped {times:.3g}-fold at step {step:g}.", times=s.jump, step=s.jump_step), s.jump_step, s.jump_step, ("lr", "train/loss"), source, "jump")
+    return Cleared(say("The learning rate peaks at {peak:g} and ends at {final:g}.", peak=s.peak, final=s.final))
+
+
+@probe(say("the loss did not get far"), CHANCE, holds=0.8, fails=-1.5)
+def not_far(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    level = to_chance(e, loss.final) if loss else None
+    return None if level is None else Reading(level > UNFINISHED, say("it ends at {level:.2f} × chance", level=level))
+
+
+@probe(say("the rate was logged, not only configured"), LEARNING_RATE, holds=0.5, fails=-0.3)
+def logged(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if e.schedule is None else Reading(e.schedule.source != "configured", say("read off: {source}", source=e.schedule.source))
+
+
+CHECK = Check(
+    id="schedule-fault",
+    title=say("Learning-rate schedule at fault"),
+    symptom=say("The learning rate itself does the wrong thing: zero, used up early, restarted."),
+    detect=detect,
+    needs=(LEARNING_RATE,),
+    probes=(not_far, logged),
+    prior=1.0,
+    causes=((zero_learning_rate, -1.0), (decayed_too_early, -1.0), (schedule_restarted, -1.5), (no_warmup, -3.0)),
+    by_hand=(say("Plot the learning rate of all steps before training: build optimizer and scheduler, and step them without a model."),),
+    consequences=("loss-not-decreasing", "underfitting", "frozen-parameters", "overfitting"),
+)

@@ -1,0 +1,84 @@
+"""Training and validation loss both stay high although training works."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
+from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.class_imbalance import class_imbalance
+from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
+from postmortem.checklist.causes.data_quality import data_quality
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
+from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.stopped_too_early import stopped_too_early
+from postmortem.checklist.causes.too_little_capacity import too_little_capacity
+from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
+
+HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
+LANGUAGE = 0.72  # times ln(vocabulary): the unigram level of text; characters and words cannot be predicted to 0
+TOGETHER = 0.35  # |ln(validation / train)|
+FEW = 2
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    if e.family in NOTHING_EXPECTED:
+        return Cleared(say("The loss of this family ({family}) has no attainable level to compare with.", family=e.family))
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    if loss is None or loss.finite < FEW:
+        return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
+    level = to_chance(e, loss.final)
+    if level is None:
+        return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
+    if e.gap is not None and e.gap.gap > TOGETHER:
+        return Cleared(say("Training is ahead of validation (ln ratio {gap:.2f}): the model is not too weak for the training set.", gap=e.gap.gap))
+    limit = LANGUAGE if e.family == "language-model" else HIGH
+    best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
+    contradiction = best is not None and best > 0.6 and level > HIGH
+    if level < limit and not (e.family == "regression" and level > 0.7):
+        return Cleared(say("The loss ends at {level:.2f} × chance.", level=level))
+    if level > 1.6:
+        return Cleared(say("The loss ends above chance ({level:.2f} ×): that is no lack of learning.", level=level))
+    summary = (
+        say("The loss stays at {level:.2f} × chance although accuracy is good: the two contradict each other.", level=level)
+        if contradiction
+        else say("The loss ends at {level:.2f} × chance, on training data too.", level=level)
+    )
+    return Sighting(Severity.SERIOUS, summary, loss.plateau_step or loss.last_step, loss.plateau_step, (loss.name, "val/loss"), e.series[loss.name].source, "contradiction" if contradiction else "")
+
+
+@probe(say("validation is as bad as training"), VALIDATION, holds=0.6, fails=-0.8)
+def together(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if e.gap is None else Reading(abs(e.gap.gap) < TOGETHER, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
+
+
+@probe(say("the level is far from what healthy runs reach"), CHANCE, holds=1.0, fails=-0.7)
+def far(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    level = to_chance(e, loss.final) if loss else None
+    return None if level is None else Reading(level > 0.58, say("{level:.2f} × chance", level=level))
+
+
+@probe(say("training worked at all"), holds=0.3, fails=-0.5)
+def worked(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    return None if loss is None else Reading(loss.relative_gain > 0.05, say("the loss fell by {gain:.0%}", gain=loss.relative_gain))
+
+
+CHECK = Check(
+    id="underfitting",
+    title=say("Underfitting"),
+    symptom=say("Training and validation loss both stay high although training works."),
+    detect=detect,
+    needs=(LOSS,),
+    probes=(together, far, worked),
+    prior=0.5,
+    causes=(
+        (too_little_capacity, -1.0), (stopped_too_early, -1.2), (learning_rate_too_low, -1.5), (learning_rate_too_high, -1.5), (clipping_too_tight, -2.0),
+        (too_much_regularization, -1.5), (wrong_loss, -1.8), (bad_initialization, -2.0), (preprocessing, -2.2), (class_imbalance, -3.0), (data_quality, -2.5),
+        (accumulating_gradients, -2.5),
+    ),
+    by_hand=(say("Overfit one batch: if even that stays high, the fault is in model or loss, not in size or time."),),
+    consequences=(),
+)

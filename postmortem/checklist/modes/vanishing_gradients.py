@@ -1,0 +1,75 @@
+"""Gradients of early layers are near zero and their weights hardly move."""
+
+from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.missing_normalization_or_residuals import missing_normalization_or_residuals
+from postmortem.checklist.causes.saturating_activations import saturating_activations
+from postmortem.checklist.causes.too_deep import too_deep
+from postmortem.checklist.needs import GRADIENTS, TWO_CHECKPOINTS
+from postmortem.checklist.signs import loss_curve, loss_is_flat, to_chance
+
+STEEP = -4.0  # decades from the last layer to the first; healthy −0.7 and better, near misses −3, failures −8 and worse
+HARDLY = 1e-2  # change of the first layer / of the last
+DEPTH = Need(
+    "per-layer gradients or two checkpoints",
+    say("save the optimizer's state in each checkpoint, or log the gradient norm of each layer"),
+    lambda e: e.weights.gradient_depth_ratio is not None or e.weights.change_first_to_last_layer is not None or _saturating_and_flat(e),
+)
+DEEP = 8
+
+
+def _saturating_and_flat(e: Evidence) -> bool:
+    activation, depth = e.setting("activation"), e.number("model_depth")
+    return activation is not None and "sigmoid" in str(activation.value).lower() and (depth or 0) >= DEEP and loss_curve(e) is not None
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    ratio, change = e.weights.gradient_depth_ratio, e.weights.change_first_to_last_layer
+    loss = loss_curve(e)
+    start = loss.first_step if loss else None
+    level = to_chance(e, loss.final) if loss else None
+    learned = (level is not None and level < 0.4) or (loss is not None and level is None and loss.relative_gain > 0.6)
+    if (e.weights.zero_weight_share or 0.0) > 0.4:
+        return Cleared(say("The weights are exactly zero: there is no signal that could fade."))
+    if learned:
+        return Cleared(say("The model learned: the gradient reached the layers that mattered."))
+    if ratio is not None and ratio <= STEEP:
+        return Sighting(Severity.SERIOUS, say("The gradient of the first layer is 10^{ratio:.1f} of the last layer's ({source}).", ratio=ratio, source=e.weights.gradient_source), start, start, ("train/loss",), "", "gradients")
+    if change is not None and 0 < change <= HARDLY and (ratio is None or ratio < -2.0) and loss_is_flat(e):
+        return Sighting(Severity.SERIOUS, say("The first layer's weights changed {change:.2g} times as much as the last layer's.", change=change), start, start, ("train/loss",), "", "change")
+    if _saturating_and_flat(e) and ratio is None and loss_is_flat(e):
+        return Sighting(Severity.SERIOUS, say("A flat loss in a deep stack of sigmoids."), start, start, ("train/loss",), "", "configuration")
+    if ratio is not None:
+        return Cleared(say("The gradient of the first layer is 10^{ratio:.1f} of the last layer's.", ratio=ratio))
+    return Cleared(say("The first layer moved as the last one did (ratio {change:.2g}).", change=change or 0.0))
+
+
+@probe(say("the gradient shrinks over many decades from output to input"), GRADIENTS, holds=2.0, fails=-2.5)
+def steep(e: Evidence, seen: Sighting) -> Reading | None:
+    ratio = e.weights.gradient_depth_ratio
+    return None if ratio is None else Reading(ratio < STEEP, say("by {decades:.1f} decades", decades=-ratio))
+
+
+@probe(say("early layers hardly move compared with late ones"), TWO_CHECKPOINTS, holds=1.2, fails=-0.6)
+def hardly(e: Evidence, seen: Sighting) -> Reading | None:
+    change = e.weights.change_first_to_last_layer
+    return None if change is None else Reading(change < 0.05, say("the first layer's relative change is {change:.2g} of the last layer's", change=change))
+
+
+@probe(say("nothing is learned"), holds=0.6, fails=-1.5)
+def nothing_learned(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(loss_is_flat(e), say("the loss {what}", what="is flat" if loss_is_flat(e) else "falls"))
+
+
+CHECK = Check(
+    id="vanishing-gradients",
+    title=say("Vanishing gradients"),
+    symptom=say("Gradients of early layers are near zero and their weights hardly move."),
+    detect=detect,
+    needs=(DEPTH,),
+    probes=(steep, hardly, nothing_learned),
+    prior=0.8,
+    causes=((saturating_activations, -1.0), (bad_initialization, -1.0), (missing_normalization_or_residuals, -2.2), (too_deep, -2.5)),
+    by_hand=(say("Print the gradient norm of each layer after one backward(): it should not fall steadily towards the input."),),
+    consequences=("loss-not-decreasing", "underfitting", "frozen-parameters", "dead-units"),
+)

@@ -1,0 +1,50 @@
+"""Norm or rank of the weights collapses."""
+
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.representation_collapse import representation_collapse
+from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.needs import TWO_CHECKPOINTS, WEIGHTS
+from postmortem.checklist.signs import loss_curve, loss_is_flat
+
+TINY = -2.5  # decades below the default initialisation
+SHRANK = -1.0  # decades between the first and the last checkpoint
+
+
+def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    w, loss = e.weights, loss_curve(e)
+    scale, drift = w.median_scale, w.scale_drift
+    if scale is None:
+        return Unknown(say("Not measured: this needs finite weights."))
+    if (w.zero_weight_share or 0.0) > 0.4 and (drift is None or drift == 0 or drift != drift):
+        return Cleared(say("The weights are exactly zero from the first checkpoint on: they never had a size to lose."))
+    at = e.checkpoints[0].step if e.checkpoints else None
+    if scale < TINY and drift is not None and drift < SHRANK and (loss is None or loss_is_flat(e)):
+        return Sighting(Severity.FATAL, say("The weights shrank {times:.2g}-fold between checkpoints and are now 10^{scale:.1f} of their usual size.", times=10**-drift, scale=scale), at, e.first_step, ("train/loss",), "", "shrank")
+    if scale < 2 * TINY:
+        return Sighting(Severity.FATAL, say("The weights are 10^{scale:.1f} of their usual size.", scale=scale), at, e.first_step, ("train/loss",), "", "tiny")
+    return Cleared(say("The median layer is {times:.2g} × the default initial size.", times=10**scale))
+
+
+@probe(say("they shrank while training went on"), TWO_CHECKPOINTS, holds=1.5, fails=-1.5)
+def shrank(e: Evidence, seen: Sighting) -> Reading | None:
+    drift = e.weights.scale_drift
+    return None if drift is None else Reading(drift < SHRANK, say("by {decades:.1f} decades", decades=-drift))
+
+
+@probe(say("strong decay is configured"), WEIGHTS, holds=1.0, fails=-0.3)
+def decay(e: Evidence, seen: Sighting) -> Reading | None:
+    value = e.number("weight_decay")
+    return None if value is None else Reading(value >= 0.3, say("weight decay {value:g}", value=value))
+
+
+CHECK = Check(
+    id="weight-collapse",
+    title=say("Weight collapse"),
+    symptom=say("The norm or the rank of the weights collapses."),
+    detect=detect,
+    needs=(WEIGHTS,),
+    probes=(shrank, decay),
+    prior=1.5,
+    causes=((too_much_regularization, 0.3), (representation_collapse, -2.5)),
+    consequences=("loss-not-decreasing", "underfitting", "vanishing-gradients", "dead-units", "frozen-parameters"),
+)

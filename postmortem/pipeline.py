@@ -1,0 +1,89 @@
+"""The whole chain: read → redact → measure → diagnose → document."""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+
+from postmortem.checklist import checklist
+from postmortem.checklist.healthy import HEALTHY
+from postmortem.diagnose import diagnose, next_time
+from postmortem.document import document
+from postmortem.errors import NothingReadable, UsageError
+from postmortem.measure import Stated, measure
+from postmortem.measure.exhibits import exhibits, marks
+from postmortem.model.diagnosis import Diagnosis, Finding
+from postmortem.model.exhibits import Exhibits
+from postmortem.model.run import Run, Status
+from postmortem.redact import redact as redacted_run
+from postmortem.sources import read_run
+from postmortem.sources.archives import opened
+from postmortem.stated import stated_beside
+from postmortem.verdict import judge
+
+Progress = Callable[[str, float], None]
+PathIn = str | PathLike[str]
+MOST_EARLIER = 8  # attempts before the last one that are judged
+
+
+def analyze(
+    paths: PathIn | Sequence[PathIn], *, stated: Stated | None = None, redact: bool = True, with_exhibits: bool = True, progress: Progress | None = None
+) -> Diagnosis:
+    """Read what a training run left behind and say what failed, when, why, and what to change.
+
+    paths : a directory, a file, an archive of a run, "-" for a log on standard input, or several paths of one run.
+    stated : what the user knows of the run; None looks for `postmortem.toml` in the run.
+    redact : replace secrets, home paths, user and host names before anything is measured.
+    progress : called with a few words and a share, 0 to 1.
+    Raises `UsageError` when a path does not exist and `NothingReadable` when nothing in it could be read.
+    """
+    given = [Path(p) for p in ([paths] if isinstance(paths, str | PathLike) else paths)]
+    for path in given:
+        if str(path) != "-" and not path.exists() and not path.is_symlink():
+            raise UsageError(f"there is no {path}")
+    with ExitStack() as stack:
+        places = [stack.enter_context(opened(path, sys.stdin.buffer if str(path) == "-" else None)) for path in given]
+        stated = stated or stated_beside([p.directory for p in places])
+        name = places[0].name if len(places) == 1 else ""
+        refused = [source for place in places for source in place.skipped]
+        run = read_run([p.directory for p in places], name=name, aliases=stated.aliases, progress=_part(progress, 0.0, 0.5), refused=refused)
+        return diagnose_run(run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0))
+
+
+def diagnose_run(run: Run, stated: Stated, *, redact: bool = True, with_exhibits: bool = True, progress: Progress | None = None) -> Diagnosis:
+    """The chain from a run on. Raises `NothingReadable` when the run holds nothing to go by."""
+    if not run.series and not run.checkpoints and not run.events:
+        raise NothingReadable(_nothing(run))
+    if redact:
+        run = redacted_run(run)
+    findings: list[Finding] = []
+    attempt = len(run.earlier)
+    for n, earlier in list(enumerate(run.earlier))[-MOST_EARLIER:]:
+        evidence, _ = measure(earlier, stated)
+        findings += diagnose(evidence, checklist(), n)
+    evidence, assumed = measure(run, stated, progress)
+    last = diagnose(evidence, checklist(), attempt)
+    verdict = judge(evidence, last, HEALTHY, attempt)
+    findings = [*last, *(f for f in findings if f.status == "present")]
+    shown = Exhibits()
+    if with_exhibits:
+        onset = verdict.onset
+        shown = exhibits(run, evidence, marks(evidence, onset.step if onset else None, onset.visible_from_step if onset else None))
+    return document(run, evidence, verdict, findings, next_time(evidence, checklist(), last), shown, assumed, redacted=redact)
+
+
+def _part(progress: Progress | None, start: float, end: float) -> Progress | None:
+    return None if progress is None else lambda what, share: progress(what, start + (end - start) * share)
+
+
+def _nothing(run: Run) -> str:
+    """Why nothing could be read, in one sentence."""
+    if not run.sources:
+        return "the directory is empty: there is no log and no checkpoint in it"
+    failed = [s for s in run.sources if s.status in (Status.FAILED, Status.PARTIAL)]
+    if failed:
+        first = failed[0]
+        return f"nothing here could be read: {first.path}: {first.detail or 'unreadable'}"
+    shown = ", ".join(repr(s.path) if not s.detail else f"{s.path!r} ({s.detail})" for s in run.sources[:3])
+    return f"nothing here is a log or a checkpoint of training; found {len(run.sources)} other entries: {shown}"

@@ -1,0 +1,118 @@
+"""From findings to one story: the verdict, when it began, what it cost, and where to restart."""
+
+import math
+from collections.abc import Sequence
+
+from postmortem.check import Check
+from postmortem.diagnose import OFFERED, examine, probability, root_finding
+from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Onset, RestartFrom, Severity, Verdict
+from postmortem.model.evidence import CheckpointStats, Evidence
+from postmortem.model.sentence import say
+
+DECIDING = 3  # clues shown in the first screen
+DOUBT = 0.5  # P(healthy) below which the verdict is "inconclusive"
+
+
+def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attempt: int) -> Verdict:
+    """The verdict on one attempt. `healthy` is the check that says what a good run looks like."""
+    root = root_finding(findings, attempt)
+    if root is not None and root.severity is not None and root.severity.rank >= Severity.SERIOUS.rank:
+        return _failed(evidence, root)
+    good = examine(healthy, evidence, attempt)
+    if good.status == FindingStatus.NOT_MEASURED or good.confidence is None:
+        return Verdict("inconclusive", say("Inconclusive"), None, None, None, None, None, good.summary)
+    doubt = sum(math.log1p(-min(f.confidence, 0.99)) for f in findings if f.attempt == attempt and f.status == FindingStatus.ABSENT and f.prior and f.confidence)
+    confidence = good.confidence * math.exp(doubt)
+    if confidence < DOUBT:
+        return Verdict("inconclusive", say("Inconclusive"), None, None, None, None, None, say("Nothing is clearly wrong and nothing shows that it works: {why}", why=str(good.summary)), decided_by=deciding(good.clues))
+    minor = root is not None
+    summary = root.summary if root is not None else good.summary
+    return Verdict("healthy", healthy.title, None, None, Severity.MINOR if minor else None, confidence, None, summary, decided_by=deciding(good.clues))
+
+
+def _failed(evidence: Evidence, root: Finding) -> Verdict:
+    top = next((c for c in root.causes if c.confidence >= OFFERED), None)
+    clues = root.clues + (top.clues if top else ())
+    restart = last_good(evidence, root)
+    return Verdict(
+        mode=root.mode,
+        title=root.title,
+        cause=top.cause if top else None,
+        cause_title=top.title if top else None,
+        severity=root.severity,
+        confidence=root.confidence,
+        onset=with_time(evidence, root.onset),
+        summary=root.summary,
+        last_good_checkpoint=restart.path if restart else None,
+        restart=restart,
+        cost=cost(evidence, root.onset),
+        decided_by=deciding(clues),
+        fixes=root.fixes,
+        cause_confidence=top.confidence if top else None,
+    )
+
+
+def deciding(clues: Sequence[Clue]) -> tuple[Clue, ...]:
+    """The clues that moved the verdict most."""
+    spoke = [c for c in clues if c.holds is not None and abs(c.weight) > 0.2]
+    for_it = sorted((c for c in spoke if c.weight > 0), key=lambda c: -c.weight)
+    return tuple(for_it[:DECIDING])
+
+
+def with_time(evidence: Evidence, onset: Onset | None) -> Onset | None:
+    """The onset with the log's own clock time, when it has one."""
+    if onset is None or onset.step is None:
+        return onset
+    series = evidence.series.get("train/loss")
+    if series is None or series.times is None or not len(series):
+        return onset
+    near = min(range(len(series)), key=lambda n: abs(float(series.steps[n]) - (onset.step or 0.0))) if len(series) < 10_000 else int(series.steps.searchsorted(onset.step).clip(0, len(series) - 1))
+    time = float(series.times[near])
+    return Onset(onset.step, onset.epoch, onset.visible_from_step, time if math.isfinite(time) and time > 1e8 else None)
+
+
+def cost(evidence: Evidence, onset: Onset | None) -> Cost | None:
+    """What was trained after the onset: steps, share of the run, hours when the log has times."""
+    if onset is None or onset.step is None or evidence.last_step is None or evidence.first_step is None:
+        return None
+    after = max(0.0, evidence.last_step - onset.step)
+    whole = evidence.last_step - evidence.first_step
+    share = min(1.0, after / whole) if whole > 0 else None
+    hours = evidence.pace.hours * share if evidence.pace.hours is not None and share is not None else None
+    gpus = evidence.pace.gpus
+    return Cost(after, share, hours, hours * gpus if hours is not None and gpus else None)
+
+
+def last_good(evidence: Evidence, root: Finding) -> RestartFrom | None:
+    """The newest whole, finite checkpoint from before the trouble; None when the trouble was there from the start."""
+    onset = root.onset.visible_from_step if root.onset and root.onset.visible_from_step is not None else root.onset.step if root.onset else None
+    damaged = {c.path for c in evidence.saved if c.truncated or c.status in ("failed", "partial")}
+    whole = [c for c in evidence.checkpoints if not c.non_finite and c.tensors and c.path not in damaged]
+    if not whole:
+        return None
+    if root.mode in ("crash", "corrupt-checkpoint", "stalled"):
+        best = whole[-1]
+        return RestartFrom(best.path, best.step, say("It is the newest checkpoint that is whole and finite."), resume_code(evidence, best))
+    if onset is None or (evidence.first_step is not None and onset <= evidence.first_step):
+        return None
+    if root.mode == "overfitting":
+        near = min((c for c in whole if c.step is not None), key=lambda c: abs((c.step or 0.0) - onset), default=None)
+        return RestartFrom(near.path, near.step, say("It lies nearest to the best validation (step {step:g}).", step=onset), resume_code(evidence, near)) if near else None
+    before = [c for c in whole if c.step is not None and c.step < onset]
+    if not before:
+        return None
+    return RestartFrom(before[-1].path, before[-1].step, say("It is the last one from before step {step:g}, and finite.", step=onset), resume_code(evidence, before[-1]))
+
+
+def resume_code(evidence: Evidence, checkpoint: CheckpointStats) -> str:
+    """How the run's framework goes on from a checkpoint."""
+    path = checkpoint.path.replace("\\", "/").replace("'", "")
+    if evidence.framework == "transformers":
+        return f"trainer.train(resume_from_checkpoint='{path}')"
+    if evidence.framework == "lightning":
+        return f"trainer.fit(model, ckpt_path='{path}')"
+    if evidence.framework == "keras":
+        return f"model = keras.models.load_model('{path}')" if path.endswith(".keras") else f"model.load_weights('{path}')"
+    return f"state = torch.load('{path}', weights_only=True, map_location='cpu')"
+
+
