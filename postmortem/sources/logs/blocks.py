@@ -1,0 +1,80 @@
+"""A text file as blocks of whole lines, in bounded memory: byte-order marks, UTF-16, NULs and every line end are dealt with here."""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK = 1 << 20  # bytes read at a time
+LONGEST_LINE = 8 << 20  # bytes; a longer line is left out
+
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was met on the way; complete once the blocks are used up."""
+
+    too_long: int = 0  # lines left out
+    ends_with_newline: bool = True
+
+
+def blocks(path: Path, met: Reading) -> Iterator[bytes]:
+    """Blocks of whole lines, UTF-8, lines ended by a newline each (the last one of the file too). Raises OSError."""
+    rest = b""
+    skipping = False
+    last = b"\n"
+    for piece in _pieces(path):
+        data = rest + piece
+        end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
+        last = data[-1:] or last
+        if skipping:
+            start = min((i for i in (data.find(b"\n"), data.find(b"\r")) if i >= 0), default=-1) + 1
+            if not start:
+                rest = b""
+                continue
+            skipping, data, end = False, data[start:], end - start
+        if end <= 0:
+            rest = data
+            if len(rest) > LONGEST_LINE:
+                rest, skipping = b"", True
+                met.too_long += 1
+            continue
+        rest = data[end:]
+        yield _plain(data[:end])
+    met.ends_with_newline = last in (b"\n", b"\r")
+    if rest:
+        yield _plain(rest) + b"\n"
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        first = file.read(BLOCK)
+        encoding = _UTF16.get(first[:2])
+        if encoding:
+            decoder = codecs.getincrementaldecoder(encoding)("replace")
+            piece = first[2:]
+            while piece:
+                yield decoder.decode(piece).encode("utf-8", "replace")
+                piece = file.read(BLOCK)
+            return
+        piece = first.removeprefix(codecs.BOM_UTF8)
+        while piece:
+            yield piece
+            piece = file.read(BLOCK)
+
+
+def _plain(data: bytes) -> bytes:
+    if b"\0" in data:
+        data = data.replace(b"\0", b"")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data
+
+
+def head_text(head: bytes) -> str:
+    """The first bytes of a file as text, for deciding who reads it."""
+    encoding = _UTF16.get(head[:2])
+    if encoding:
+        return head[2:].decode(encoding, "ignore")
+    return head.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")

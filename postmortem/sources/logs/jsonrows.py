@@ -1,0 +1,109 @@
+"""JSON objects as rows of a table: numbers, numbers in text, one level of statistics; fast where rows look alike."""
+
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.sources.logs.numbers import number, seconds
+from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
+
+DEEPEST = 4  # levels of nested objects that are flattened
+LONGEST_LIST = 8  # a list of one number (`lr: [0.1]`) is that number; longer ones give their first
+
+
+@dataclass(slots=True)
+class RowTaker:
+    """Takes rows in blocks; rows with the same keys are taken column by column."""
+
+    gathering: Gathering = field(default_factory=Gathering)
+    _keys: dict[str, None] = field(default_factory=dict)
+    _pending: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)  # numbers of one column's cells, by key
+
+    def take(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows in order."""
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for index, keys in enumerate(map(tuple, rows)):
+            at = groups.get(keys)
+            if at is None:
+                groups[keys] = [index]
+            else:
+                at.append(index)
+        start = self.gathering.count
+        for keys, indices in groups.items():
+            if "log_history" in keys:  # a summary of the whole run at the end
+                continue
+            where = np.array(indices, dtype=np.int64) + start
+            same = rows if len(groups) == 1 else [rows[i] for i in indices]
+            for key in keys:
+                if key != "train_loss" or "train_runtime" not in keys:  # the mean over the whole run, in transformers' last record
+                    self._column(key, where, [row[key] for row in same])
+        self.gathering.count += len(rows)
+
+    def table(self) -> Table:
+        """The rows taken so far, columns in the order in which their keys were first met."""
+        return self.gathering.table(self._keys)
+
+    def _column(self, key: str, rows: npt.NDArray[np.int64], cells: list[Any]) -> None:
+        kinds = set(map(type, cells))
+        if NoneType in kinds:
+            said = [n for n, cell in enumerate(cells) if cell is not None]
+            rows, cells = rows[said], [cells[n] for n in said]
+            kinds.discard(NoneType)
+        if kinds <= {float, int, str} and cells:
+            try:
+                values = np.array(cells, dtype=np.float64)  # texts such as "NaN" and "0.1" too
+            except (ValueError, OverflowError):
+                pass
+            else:
+                self._keys.setdefault(key)
+                self.gathering.add(key, rows, values)
+                return
+        for row, cell in zip(rows.tolist(), cells, strict=True):
+            self._cell(key, row, cell, 0)
+        for name, (at, numbers) in self._pending.items():
+            self.gathering.add(name, np.array(at, dtype=np.int64), np.array(numbers))
+        self._pending.clear()
+
+    def _cell(self, key: str, row: int, cell: Any, depth: int) -> None:
+        if cell is None or isinstance(cell, bool):
+            return
+        if isinstance(cell, int | float):
+            self._one(key, row, float(cell))
+        elif isinstance(cell, str):
+            self._text(key, row, cell)
+        elif isinstance(cell, dict):
+            if isinstance(cell.get("mean"), int | float | str) and "num" in cell:  # StyleGAN's collector
+                self._cell(key, row, cell["mean"], depth)
+            elif depth < DEEPEST:
+                for inner, value in cell.items():
+                    self._cell(f"{key}/{inner}" if key != "results" else str(inner), row, value, depth + 1)
+        elif isinstance(cell, list) and 0 < len(cell) <= LONGEST_LIST and depth < DEEPEST and not isinstance(cell[0], list | dict):
+            self._cell(key, row, cell[0], depth + 1)
+
+    def _one(self, key: str, row: int, value: float) -> None:
+        if key not in self._pending and len(self._pending) > MOST_COLUMNS:
+            return
+        at, numbers = self._pending.setdefault(key, ([], []))
+        self._keys.setdefault(key)
+        at.append(row)
+        numbers.append(value)
+
+    def _text(self, key: str, row: int, text: str) -> None:
+        value = number(text) if len(text) < 50 else None
+        if value is not None:
+            self._one(key, row, value)
+            return
+        if "elapsed" in key and len(text) < 60:
+            spent = seconds(text)
+            if spent is not None:
+                self._one(key, row, spent)
+                return
+        done, slash, total = text.partition("/")  # "10/438", "epoch": "12/60"
+        if slash and done.strip().isdecimal() and total.strip().isdecimal() and len(text) < 40:
+            self._one(key, row, float(done))
+            self._one(f"{key}:total", row, float(total))
+            return
+        self.gathering.add_text(key, row, text)

@@ -1,0 +1,86 @@
+"""Printed numbers: what a cell says, and how finely its column was printed."""
+
+import math
+import re
+from decimal import Decimal
+
+import numpy as np
+
+from postmortem.model.run import Floats
+
+# A cell that says nothing. Distinct from NaN, which was logged.
+MISSING_WORDS = frozenset({"", "na", "n/a", "none", "null", "-", "--", "_", "nil", "<na>", "missing", "undefined"})
+_NAN = frozenset({"nan", "nan.0", "-nan", "+nan", "nan(ind)", "-nan(ind)", "1.#qnan", "-1.#ind", "1.#ind", "nan%"})
+_INF = {
+    **dict.fromkeys(("inf", "+inf", "infinity", "+infinity", "inf.0", "1.#inf"), math.inf),
+    **dict.fromkeys(("-inf", "-infinity", "-1.#inf"), -math.inf),
+}
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?%?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_TENSOR = re.compile(r"(?:tensor|array|np\.float\d+|jnp\.float\d+)\(\[?\s*([^,\])]+)[,\])].*")
+_LONGEST_NUMBER = 400  # digits
+
+SAMPLE = 400  # values that decide about the printed precision
+FULL_PRECISION = 8  # significant digits from which on a value counts as printed in full
+
+
+def number(text: str) -> float | None:
+    """The number that a cell says, `nan` where it says so, None when it says nothing or something else."""
+    cell = text.strip().strip("\"'").strip().lower()
+    if cell in MISSING_WORDS or len(cell) > _LONGEST_NUMBER:
+        return None
+    if cell in _NAN:
+        return math.nan
+    if cell in _INF:
+        return _INF[cell]
+    if _NUMBER.fullmatch(cell):
+        return float(cell.rstrip("%"))
+    if _THOUSANDS.fullmatch(cell):
+        return float(cell.replace(",", ""))
+    inside = _TENSOR.fullmatch(cell)
+    return number(inside[1]) if inside else None
+
+
+def seconds(text: str) -> float | None:
+    """A duration such as "0:02:12", "1 day, 0:08:23", "46m 13s" in seconds, None when it is none."""
+    cell = text.strip().lower()
+    days, comma, clock = cell.partition(",")
+    total = 0.0
+    if comma:
+        count = re.fullmatch(r"(\d{1,6}) days?", days)
+        if count is None:
+            return None
+        total, cell = 86400.0 * int(count[1]), clock.strip()
+    hms = re.fullmatch(r"(\d{1,6}):(\d{1,2}):(\d{1,2}(?:\.\d+)?)", cell)
+    if hms:
+        return total + 3600.0 * int(hms[1]) + 60.0 * int(hms[2]) + float(hms[3])
+    parts = cell.split()
+    units = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+    if not parts or comma:
+        return None
+    for part in parts:
+        if part[-1] not in units or not part[:-1].isdecimal() or len(part) > 10:
+            return None
+        total += units[part[-1]] * int(part[:-1])
+    return total
+
+
+def digits(value: float) -> tuple[int, int]:
+    """Significant digits and decimal places of a finite value's shortest spelling; 0.0314 has (3, 4), 2.5e-05 has (2, 6)."""
+    _, figures, exponent = Decimal(repr(value)).normalize().as_tuple()
+    return len(figures), max(-int(exponent), 0)
+
+
+def quantum(values: Floats) -> float | None:
+    """The smallest difference that the printed digits can show, None for full precision (or when nothing tells).
+
+    From a sample of the values: the largest number of decimals among them, as long as none has 8 significant digits.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    sample = finite[:: max(1, len(finite) // SAMPLE)][:SAMPLE]
+    figures, places = zip(*(digits(float(v)) for v in sample), strict=True)
+    if max(figures) >= FULL_PRECISION or max(places) == 0:
+        return None
+    return float(f"1e-{max(places)}")
