@@ -17,7 +17,7 @@ _MODULES = _listed(
     webbrowser antigravity importlib _frozen_importlib _frozen_importlib_external _imp imp pkgutil zipimport sys code codeop pdb bdb
     cProfile profile timeit trace pip ensurepip pydoc urllib urllib2 http httplib ftplib smtplib telnetlib poplib imaplib xmlrpc requests
     httpx aiohttp pickle _pickle cPickle marshal shelve joblib linecache fileinput doctest idlelib distutils setuptools venv sqlite3
-    asyncio mmap fcntl winreg msvcrt faulthandler gc inspect
+    copyreg.extension asyncio mmap fcntl winreg msvcrt faulthandler gc inspect
     numpy.f2py numpy.distutils numpy.testing torch.hub torch.utils.cpp_extension torch.utils.collect_env torch.distributed.rpc
     """
 )

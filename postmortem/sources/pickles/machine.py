@@ -498,7 +498,7 @@ class _Machine:
             self.getattr_called = True
             if len(args) < 2 or dangerous_attribute(args[1]) or (isinstance(args[0], Named) and dangerous(args[0].module, args[0].name)):
                 self.dangerous[_GETATTR] = None
-        elif full == "_codecs.encode":
+        elif full in ("_codecs.encode", "builtins.bytearray", "builtins.bytes"):
             return self._encoded(callable_, args)
         rebuild = REBUILD.get(full)
         if rebuild is not None and not kwargs:
@@ -531,7 +531,11 @@ class _Machine:
         return record
 
     def _encoded(self, callable_: Named, args: tuple[object, ...]) -> object:
-        """`_codecs.encode(text, "latin1")`: bytes in protocols below 3."""
+        """`_codecs.encode(text, "latin1")`, `bytearray(text, "latin-1")`, `bytes()`: bytes in protocols below 3."""
+        if not args:
+            return b""
+        if isinstance(args[0], bytes) and len(args) == 1:
+            return args[0]
         if not isinstance(args[0], str) or len(args) < 2 or args[1] not in ("latin1", "latin-1"):
             return Record(callable_, args)
         self._charge(0, len(args[0]))

@@ -1,0 +1,278 @@
+"""Pickles made to do harm: nothing happens, in bounded time and memory, and a report gets their names."""
+
+import functools
+import io
+import os
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+import zipfile
+
+import pytest
+import torch
+
+from postmortem.model.run import Status
+from postmortem.sources.checkpoints import torch_zip
+from postmortem.sources.checkpoints.joining import join
+from postmortem.sources.pickles import read_pickle
+from postmortem.sources.reader import Candidate
+
+
+class Calls:
+    """Pickles as a call of `function` with `args`."""
+
+    def __init__(self, function, *args):
+        self.call = (function, args)
+
+    def __reduce__(self):
+        return self.call
+
+
+def short(text):
+    return b"\x8c" + bytes([len(text)]) + text
+
+
+HOSTILE = {
+    "os.system by GLOBAL": (b"cos\nsystem\n(S'touch pwned'\ntR.", "os.system"),
+    "posix.system by REDUCE": (pickle.dumps(Calls(os.system, "touch pwned"), 2), "posix.system"),
+    "eval": (pickle.dumps(Calls(eval, "open('pwned','w')")), "builtins.eval"),
+    "exec by Python 2's name": (b"c__builtin__\nexec\n(S'1'\ntR.", "builtins.exec"),
+    "INST": (b"(S'touch pwned'\nios\nsystem\n.", "os.system"),
+    "OBJ": (b"(cos\nsystem\nS'touch pwned'\no.", "os.system"),
+    "NEWOBJ": (b"\x80\x02csubprocess\nPopen\nU\x05touch\x85\x81.", "subprocess.Popen"),
+    "NEWOBJ_EX": (b"\x80\x04csubprocess\nPopen\n)}\x92.", "subprocess.Popen"),
+    "STACK_GLOBAL": (b"\x80\x04" + short(b"os") + short(b"system") + b"\x93" + short(b"touch pwned") + b"\x85R.", "os.system"),
+    "a dotted name": (b"\x80\x04" + short(b"random") + short(b"_os.system") + b"\x93" + short(b"x") + b"\x85R.", "random._os.system"),
+    "getattr chain": (
+        b"\x80\x04cbuiltins\ngetattr\ncbuiltins\n__import__\n" + short(b"os") + b"\x85R" + short(b"system") + b"\x86R" + short(b"x") + b"\x85R.",
+        "builtins.__import__",
+    ),
+    "getattr alone": (b"\x80\x04cbuiltins\ngetattr\n" + short(b"x") + short(b"__class__") + b"\x86R.", "builtins.getattr"),
+    "getattr handed over": (b"\x80\x04cfunctools\npartial\ncbuiltins\ngetattr\n\x85R.", "builtins.getattr"),
+    "copyreg extension": (b"\x80\x02\x82\x01.", "copyreg.extension.1"),
+    "copyreg.add_extension": (b"ccopy_reg\nadd_extension\n(S'os'\nS'system'\nI1\ntR.", "copyreg.add_extension"),
+    "pickle in pickle": (pickle.dumps(Calls(pickle.loads, pickle.dumps(Calls(os.system, "touch pwned")))), "_pickle.loads"),
+    "torch.load": (b"ctorch.serialization\nload\n(S'other.pt'\ntR.", "torch.serialization.load"),
+    "BUILD with a hostile state": (b"c__main__\nNet\n)\x81}S'__setstate__'\ncos\nsystem\nsb.", "os.system"),
+    "a partial of it": (pickle.dumps(functools.partial(os.system, "touch pwned")), "posix.system"),
+    "a key": (b"}cos\nsystem\nI1\ns.", "os.system"),
+    "behind a memo": (b"cos\nsystem\np7\n0g7\n(S'x'\ntR.", "os.system"),
+    "in a rebuild's argument": (b"ctorch._utils\n_rebuild_tensor_v2\n(cos\nsystem\nI0\n((tR.", "os.system"),
+    "as a persistent id": (b"cos\nsystem\nQ.", "os.system"),
+    "cut off after it": (b"cos\nsystem\n(S'x", "os.system"),
+    "an unknown instruction after it": (b"cos\nsystem\n\xff", "os.system"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_dangerous_global_is_reported_by_name_and_nothing_happens(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, expected = HOSTILE[name]
+    found = read_pickle(data)
+    assert expected in found.dangerous
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_honest_files_raise_no_alarm(tmp_path):
+    import argparse
+
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2), torch.nn.LSTM(2, 2))
+    model.norm = functools.partial(torch.nn.LayerNorm, eps=1e-6)
+    file = tmp_path / "model.pt"
+    optimizer = torch.optim.AdamW(model.parameters())
+    torch.save({"model": model, "args": argparse.Namespace(lr=0.1), "optimizer": optimizer, "bound": torch.nn.Linear(1, 1).forward}, file)
+    found = torch_zip.read(candidate(file))
+    assert found.checkpoints[0].refused == ()
+    assert not found.source.refused
+
+
+def candidate(file):
+    with file.open("rb") as f:
+        head = f.read(4096)
+    return Candidate(file.parent, file.name, file.stat().st_size, head, frozenset(p.name for p in file.parent.iterdir()))
+
+
+def test_a_hostile_checkpoint_is_refused_by_name_and_its_tensors_are_read(tmp_path):
+    file = tmp_path / "model.pt"
+    torch.save({"model": torch.nn.Linear(3, 2).state_dict(), "surprise": Calls(os.system, f"touch {tmp_path}/pwned")}, file)
+    found = torch_zip.read(candidate(file))
+    assert found.source.refused
+    assert found.checkpoints[0].refused == ("posix.system",)
+    assert "posix.system" in str(found.source.detail)
+    assert [t.name for t in found.checkpoints[0].tensors] == ["weight", "bias"]
+    assert not (tmp_path / "pwned").exists()
+
+
+BOMBS = {
+    "memo index of four billion": b"Nr\xff\xff\xff\xff.",
+    "a billion memo indices away": b"Np999999999999999\n.",
+    "million-deep list": b"]" * 1_000_000 + b"a" * 999_999 + b".",
+    "million-deep tuple": b")" + b"\x85" * 1_000_000 + b".",
+    "million-deep tuple as a key": b"})" + b"\x85" * 1_000_000 + b"Ns.",
+    "million-deep frozenset key": b"}" + b"(" * 300_000 + b"\x91" * 300_000 + b"Ns.",
+    "million marks": b"(" * 1_000_000 + b".",
+    "million-deep records": b"cm\nN\n" + b")R" * 500_000 + b".",
+    "million-deep states": b"cm\nN\n)R" + b"cm\nN\n)R" * 100_000 + b"b" * 100_000 + b".",
+    "ten doublings a hundred times": b"]" + b"2\x86" * 100_000 + b".",
+    "list that holds itself": b"]q\x00h\x00a.",
+    "dict that holds itself": b"}q\x00U\x01ah\x00s.",
+    "bytes of 2**63": b"\x8e" + struct.pack("<Q", 1 << 63) + b"x.",
+    "text of 4 GB": b"X\xff\xff\xff\xffx.",
+    "text of minus one": b"T\xff\xff\xff\xffx.",
+    "integer of 2 GB": b"\x8b\xff\xff\xff\x7fx.",
+    "integer of minus one": b"\x8b\xff\xff\xff\xffx.",
+    "bytearray of 2**64": b"\x96" + b"\xff" * 8 + b"x.",
+    "frame of 2**64": b"\x80\x04\x95" + b"\xff" * 8 + b"N.",
+    "decimal of a million digits": b"I" + b"9" * 1_000_000 + b"\n.",
+    "out-of-band buffer": b"\x97.",
+    "buffer made read-only": b"\x98.",
+    "stack underflow": b"R.",
+    "pop of nothing": b"0.",
+    "unknown memo": b"h\x07.",
+    "setitems on a number": b"K\x01(K\x01K\x02u.",
+    "build of a number": b"K\x01K\x02b.",
+    "call of a list": b"])R.",
+    "one list in a million dictionaries": b"](" + b"\x8c\x01aK\x01\x86" * 30_000 + b"eq\x000ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R0" * 30_000 + b".",
+    "one text encoded a million times": b"X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"q\x000c_codecs\nencode\nq\x01U\x06latin1q\x02(" + b"h\x01h\x00h\x02\x86R" * 30_000 + b"l.",
+    "a hundred thousand colliding keys": b"}(" + b"".join(b"\x8a\x0a" + (i * ((1 << 61) - 1)).to_bytes(10, "little", signed=True) + b"N" for i in range(100_000)) + b"u.",
+    "object as its own state": b"cm\nN\n)Rq\x00h\x00b.",
+    "reconstructors of each other": b"ccopy_reg\n__newobj__\nq\x00" + b"(h\x00" * 1000 + b"tR" * 1000 + b".",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_cost_bounded_time_and_memory(name):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.process_time()
+    found = read_pickle(BOMBS[name])
+    del found
+    assert time.process_time() - start < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_500_000  # kB
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_in_a_checkpoint_do_not_stop_its_reader(name, tmp_path):
+    file = tmp_path / "model.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model/data.pkl", BOMBS[name])
+        archive.writestr("model/data/0", b"\0" * 64)
+    start = time.process_time()
+    found = torch_zip.read(candidate(file))
+    join(found.checkpoints)
+    assert time.process_time() - start < 25
+    assert found.source.status in set(Status)
+
+
+def saved(pickled, members=()):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("m/data.pkl", pickled)
+        for name, data in members:
+            archive.writestr(f"m/{name}", data)
+    return out.getvalue()
+
+
+def tensor_pickle(count, offset, shape, strides):
+    """A state dict of one tensor "w" whose storage "0" claims `count` floats."""
+
+    def numbers(values):
+        return b"(" + b"".join(b"\x8a\x08" + struct.pack("<q", v) for v in values) + b"t"
+
+    pid = b"(\x8c\x07storagectorch\nFloatStorage\n\x8c\x010\x8c\x03cpu\x8a\x08" + struct.pack("<q", count) + b"tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + pid + b"\x8a\x08" + struct.pack("<q", offset) + numbers(shape) + numbers(strides) + b"\x89}tR"
+    return b"\x80\x02}\x8c\x01w" + tensor + b"s."
+
+
+@pytest.mark.parametrize(
+    ("count", "offset", "shape", "strides"),
+    [
+        (4, 0, (10**6, 10**6), (0, 0)),
+        (4, 0, (10**12,), (0,)),
+        (4, 0, (5,), (1,)),
+        (10**15, 0, (10**15,), (1,)),
+        (4, 2, (4,), (1,)),
+        (4, -1, (4,), (1,)),
+        (4, 0, (4,), (-1,)),
+        (4, 0, (-4,), (1,)),
+        (4, 0, (2, 2), (1,)),
+        (4, 0, (2**61, 2**61), (1, 1)),
+        (4, 0, (2,), (2**61,)),
+        (2**61, 2**61, (1,), (1,)),
+    ],
+)
+def test_a_tensor_never_claims_more_than_its_storage_holds(count, offset, shape, strides, tmp_path):
+    file = tmp_path / "m.pt"
+    file.write_bytes(saved(tensor_pickle(count, offset, shape, strides), [("data/0", b"\0" * 16)]))
+    found = torch_zip.read(candidate(file))
+    assert all(not c.tensors for c in found.checkpoints)
+    assert found.source.status is not Status.READ
+    assert found.source.detail is not None
+
+
+def test_the_same_tensor_within_its_storage_is_read(tmp_path):
+    file = tmp_path / "m.pt"
+    file.write_bytes(saved(tensor_pickle(4, 0, (2, 2), (2, 1)), [("data/0", b"\0" * 16)]))
+    found = torch_zip.read(candidate(file))
+    assert [t.shape for t in found.checkpoints[0].tensors] == [(2, 2)]
+    assert found.source.status is Status.READ
+
+
+AUDIT = """
+    import sys
+    import postmortem.sources.checkpoints.torch_zip as torch_zip
+    from pathlib import Path
+    from postmortem.sources.reader import Candidate
+    import numpy, tempfile
+    from postmortem.sources.checkpoints.joining import join
+
+    folder = Path(sys.argv[1])
+    candidates = []
+    for file in sorted(folder.iterdir()):
+        head = file.read_bytes()[:4096]
+        candidates.append(Candidate(folder, file.name, file.stat().st_size, head, frozenset()))
+    torch_zip.read(candidates[-1])  # warm: what the reader itself imports late
+    seen = []
+    def hook(event, args):
+        if event in ("exec", "compile", "import", "os.system", "subprocess.Popen", "os.exec", "os.fork", "os.spawn", "os.posix_spawn",
+                     "socket.__new__", "socket.connect", "ctypes.dlopen", "marshal.loads", "pickle.find_class", "code.__new__", "shutil.rmtree",
+                     "os.remove", "os.rename", "os.mkdir", "builtins.input", "os.putenv"):
+            seen.append((event, str(args)[:200]))
+        if event == "open" and (not str(args[0]).startswith(str(folder)) or (args[1] and set(str(args[1])) & set("wax+"))):
+            seen.append((event, str(args)[:200]))
+    sys.addaudithook(hook)
+    if len(sys.argv) > 2:
+        exec("1 + 1")
+    for candidate in candidates:
+        for one in torch_zip.read(candidate).checkpoints:
+            str(one.detail)
+    print(len(candidates), seen)
+    assert not seen, seen
+    assert "torch" not in sys.modules
+"""
+
+
+def _audit(folder, *more):
+    code = textwrap.dedent(AUDIT)
+    return subprocess.run([sys.executable, "-c", code, str(folder), *more], capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_reading_hostile_files_runs_opens_and_imports_nothing(tmp_path):
+    for i, (data, _) in enumerate(HOSTILE.values()):
+        (tmp_path / f"raw{i:02}.pt").write_bytes(data if data[:1] == b"\x80" else b"\x80\x02" + data)
+        (tmp_path / f"zip{i:02}.pt").write_bytes(saved(data))
+        whole = saved(data, [("data/0", b"\0" * 64)])
+        (tmp_path / f"zut{i:02}.pt").write_bytes(whole[: len(whole) * 2 // 3])
+    done = _audit(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(str(3 * len(HOSTILE)))
+
+
+def test_the_audit_would_see_it(tmp_path):
+    (tmp_path / "a.pt").write_bytes(saved(b"N."))
+    done = _audit(tmp_path, "with a canary")
+    assert done.returncode != 0
+    assert "exec" in done.stdout
