@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,13 @@ from postmortem.model.run import Checkpoint, Run, TensorRef
 
 Progress = Callable[[str, float], None]
 
+_WORD = re.compile(r"[a-z]+")
+_AVERAGED = frozenset({"ema", "swa", "averaged", "average", "shadow", "teacher"})
+_FINAL = frozenset({"final", "last", "latest", "end", "finished"})
+
 COMPILED_FROM = 128 << 20  # bytes from which numba's start-up (0.6 s) is worth it
 THREADED_FROM = 512 << 20  # bytes from which a second thread is
+LEAST_BLOCK = 1 << 12  # elements
 BUFFERS = 64 << 20  # bytes of buffers at most, however many checkpoints are read side by side
 
 
@@ -35,18 +41,20 @@ def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tup
     if not saved:
         return (), WeightSummary(checkpoints=0), ModelFacts()
     total = sum(_bytes(c) for c in saved)
+    line = time_line(saved)
     kernels = kernels_for(total)
     workers = min(2, os.cpu_count() or 1) if total >= THREADED_FROM else 1
     with np.errstate(all="ignore"):  # NaN and Inf are what is measured here
         outlines = [Outline.of(c) for c in saved]
         model = model_facts(saved, [o.places for o in outlines], [o.order for o in outlines])
-        tracks = _follow_all(run.root, saved, outlines, kernels=kernels, workers=workers, progress=progress)
+        tracks = _follow_all(run.root, saved, outlines, kernels=kernels, workers=workers, line=frozenset(line), progress=progress)
         with TensorFiles(run.root) as files:
             optimizers = [_optimizer(files, c, o, kernels) for c, o in zip(saved, outlines, strict=True)]
     stats = tuple(_stats(i, saved, outlines, tracks, optimizers) for i in range(len(saved)))
-    alike = frozenset(n for n, t in tracks.items() if (rows := t.rows.get(len(saved) - 1)) is not None and rows.all_alike)
+    last = line[-1] if line else -1
+    alike = frozenset(n for n, t in tracks.items() if (rows := t.rows.get(last)) is not None and rows.all_alike)
     change = {n: c for n in model.weight_layers if n in tracks and (c := tracks[n].change) is not None}
-    return stats, summarise(stats, change, _still(saved, tracks), alike, model), model
+    return stats, summarise([stats[i] for i in line], change, _still(saved, tracks), alike, model), model
 
 
 def kernels_for(total: int) -> Kernels:
@@ -81,28 +89,41 @@ def _bytes(checkpoint: Checkpoint) -> int:
 
 
 def time_line(saved: Sequence[Checkpoint]) -> list[int]:
-    """The checkpoints that can be compared with one another: without second copies of a step ("best", "last"), and without
-    those of unknown step where two or more are known."""
-    known = [i for i, c in enumerate(saved) if c.tensors and c.step is not None]
-    if len(known) < 2:
-        return [i for i, c in enumerate(saved) if c.tensors]
+    """The checkpoints that follow one another in time: without averaged copies, and without second copies of a step ("best").
+
+    Where two or more steps (or else epochs) are known, one without is left out unless its name says that it is the last.
+    """
+    own = [i for i, c in enumerate(saved) if c.tensors and not _AVERAGED & set(_WORD.findall(c.path.rpartition("/")[2].lower()))]
+    own = own or [i for i, c in enumerate(saved) if c.tensors]
+    steps = {i: saved[i].step for i in own}
+    if sum(s is not None for s in steps.values()) < 2:
+        steps = {i: saved[i].epoch for i in own}
+    if sum(s is not None for s in steps.values()) < 2:
+        return own
     seen: set[float] = set()
-    out = []
-    for i in known:
-        step = saved[i].step
-        if step is not None and step not in seen:
+    out, final = [], []
+    for i, step in steps.items():
+        if step is None:
+            final += [i] if _FINAL & set(_WORD.findall(saved[i].path.lower())) else []
+        elif step not in seen:
             seen.add(step)
             out.append(i)
-    return out
+    return out + final
 
 
 def _follow_all(
-    root: Path, saved: Sequence[Checkpoint], outlines: Sequence[Outline], *, kernels: Kernels, workers: int, progress: Progress | None
+    root: Path,
+    saved: Sequence[Checkpoint],
+    outlines: Sequence[Outline],
+    *,
+    kernels: Kernels,
+    workers: int,
+    line: frozenset[int],
+    progress: Progress | None,
 ) -> dict[str, Trajectory]:
     """Go through all tensors, each over all checkpoints. What comes out does not depend on the number of workers."""
-    line = frozenset(time_line(saved))
     names = list(dict.fromkeys(n for o in outlines for n in o.order))
-    block = max(1 << 12, min(BLOCK, BUFFERS // (8 * len(saved))))
+    block = max(LEAST_BLOCK, min(BLOCK, BUFFERS // (8 * len(saved))))
     done = 0
     lock = threading.Lock()
 

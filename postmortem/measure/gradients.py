@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from postmortem.measure.numbers import as_real
+from postmortem.measure.numbers import as_real, dot
 from postmortem.measure.optimizers import Key, number
 from postmortem.measure.reading import NotWholeError, TensorFiles
 from postmortem.measure.tally import Kernels, Tally
@@ -154,7 +154,7 @@ def _small(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -
     good = np.isfinite(values) & (values >= 0) if positive else np.isfinite(values)
     kept = values if good.all() else values[good]
     under = None if below is None else int(np.count_nonzero(kept < below))
-    return Moment(len(values), len(values) - len(kept), float(kept.sum()), float(np.dot(kept, kept)), len(kept) - int(np.count_nonzero(kept)), under)
+    return Moment(len(values), len(values) - len(kept), float(kept.sum()), dot(kept, kept), len(kept) - int(np.count_nonzero(kept)), under)
 
 
 def _large(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -> Moment:  # noqa: FBT001

@@ -59,6 +59,11 @@ def single(values: Real) -> npt.NDArray[np.float32]:
     return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
 
 
+def dot(a: npt.NDArray[np.float64] | npt.NDArray[np.int64], b: npt.NDArray[np.float64]) -> float:
+    """Σ ab in a fixed order. `np.dot` would start BLAS threads: slow beside other work, and another sum with every number of cores."""
+    return float(np.einsum("i,i->", a, b))
+
+
 @cache
 def float8_values(dtype: str) -> npt.NDArray[np.float32]:
     """The 256 values of an 8-bit float type (OCP 8-bit floating point specification; the fnuz kinds have one zero and one NaN)."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.measure.numbers import Real, as_real, single, smallest_normal
+from postmortem.measure.numbers import Real, as_real, dot, single, smallest_normal
 from postmortem.measure.quantiles import display, ranks, signed_keys
 from postmortem.measure.reading import Raw
 from postmortem.measure.tensors import Figures, Moments
@@ -49,7 +49,7 @@ class Plain:
         kept = (values if finite.all() else values[finite]).astype(np.float64)
         if not len(kept):
             return 0.0, 0.0, math.inf, -math.inf
-        return float(kept.sum()), float(np.dot(kept, kept)), float(kept.min()), float(kept.max())
+        return float(kept.sum()), dot(kept, kept), float(kept.min()), float(kept.max())
 
     @staticmethod
     def count_keys(keys: npt.NDArray[np.uint16], counts: Counters, /) -> None:
@@ -61,11 +61,11 @@ class Plain:
         """Σa², Σb², Σ(b−a)², Σ(a−z)², Σ(b−a)(a−z) in float64."""
         a, b = before.astype(np.float64), after.astype(np.float64)
         step = b - a
-        sums = float(np.dot(a, a)), float(np.dot(b, b)), float(np.dot(step, step))
+        sums = dot(a, a), dot(b, b), dot(step, step)
         if earlier is None:
             return *sums, 0.0, 0.0
         step_before = a - earlier.astype(np.float64)
-        return *sums, float(np.dot(step_before, step_before)), float(np.dot(step, step_before))
+        return *sums, dot(step_before, step_before), dot(step, step_before)
 
     @staticmethod
     def decode(keys: npt.NDArray[np.uint16], table: Singles, /) -> Singles:
@@ -151,7 +151,7 @@ class Tally:
         self.subnormal += int(np.count_nonzero((magnitude > 0) & (magnitude < smallest_normal(self.dtype))))
         if len(kept):
             exact = kept.astype(np.float64)
-            self._sums(float(exact.sum()), float(np.dot(exact, exact)), float(exact.min()), float(exact.max()))
+            self._sums(float(exact.sum()), dot(exact, exact), float(exact.min()), float(exact.max()))
 
     def _sums(self, total: float, squares: float, low: float, high: float) -> None:
         self.total += total
@@ -204,13 +204,13 @@ class Tally:
         values, order, _ = _table(self.dtype if sixteen else "float32")
         counts = self.counts[order]
         finite = int(counts.sum())
-        total, squares = (float(np.dot(counts, values)), float(np.dot(counts, values * values))) if sixteen else (self.total, self.squares)
+        total, squares = (dot(counts, values), dot(counts, values * values)) if sixteen else (self.total, self.squares)
         zero = int(self.counts[0] + self.counts[0x8000]) if sixteen else self.zero
         below = None if threshold is None else int(counts[values < threshold].sum())
         return Sums(total, squares, zero, int(counts[values < 0].sum()), below, self.count - finite)
 
     def _moments(self, values: Doubles, counts: Counters, finite: int, again: Callable[[float, float], Moments], *, exact: bool) -> Moments:
-        total, squares = (float(np.dot(counts, values)), float(np.dot(counts, values * values))) if exact else (self.total, self.squares)
+        total, squares = (dot(counts, values), dot(counts, values * values)) if exact else (self.total, self.squares)
         low, high = (float(values[0]), float(values[-1])) if exact else (self.low, self.high)
         if low == high:
             return Moments(low, 0.0, abs(low), math.nan)
@@ -221,9 +221,9 @@ class Tally:
             return again(math.nan, peak)
         if not exact and (peak < _BINS_FROM or variance <= mean * mean / SPREAD**2):
             return again(mean, peak)
-        about = mean if exact else float(np.dot(counts, values)) / finite
+        about = mean if exact else dot(counts, values) / finite
         centred = (values - about) ** 2
-        second, fourth = float(np.dot(counts, centred)) / finite, float(np.dot(counts, centred * centred)) / finite
+        second, fourth = dot(counts, centred) / finite, dot(counts, centred * centred) / finite
         if exact:
             variance = second
         kurtosis = fourth / second**2 - 3.0 if second > 0 else math.nan

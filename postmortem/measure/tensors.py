@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.measure.numbers import Real, single, smallest_normal
+from postmortem.measure.numbers import Real, dot, single, smallest_normal
 from postmortem.measure.quantiles import QUANTILES, display, ranks, signed_keys
 from postmortem.model.evidence import Histogram
 
@@ -116,11 +116,11 @@ def centred_moments(blocks: Iterable[Real], mean: float, peak: float) -> Moments
         power = centred * centred
         count += len(values)
         total += float(values.sum())
-        squares += float(np.dot(values, values))
+        squares += dot(values, values)
         offset += float(centred.sum())
         second += float(power.sum())
-        third += float(np.dot(power, centred))
-        fourth += float(np.dot(power, power))
+        third += dot(power, centred)
+        fourth += dot(power, power)
     shift = offset / count  # what `about` still misses to the mean
     variance = max(second / count - shift * shift, 0.0)
     central = fourth / count - 4 * shift * third / count + 6 * shift * shift * second / count - 3 * shift**4
