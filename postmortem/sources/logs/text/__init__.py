@@ -1,0 +1,5 @@
+"""Plain-text logs. `lines` cleans bytes, `tokens` finds numbers, `grammar` understands a line's shape, `rows` keeps what it says."""
+
+from postmortem.sources.logs.text.reader import READER
+
+__all__ = ["READER"]

@@ -1,0 +1,39 @@
+"""Habits that name nothing: their shapes are known by heart. Tried before the grammar."""
+
+import re
+
+from postmortem.sources.logs.text.grammar import Plan, Slot
+from postmortem.sources.logs.text.tokens import NUMBER
+
+_N = NUMBER
+# ` 100: 1200.1, 1300.2 avg loss, 0.0001 rate, 2.1 seconds, 6400 images`; newer forks print the epoch after the step.
+_DARKNET = re.compile(rf"^\(?(?:next mAP [^)]*\)\s*)?{_N}(,{_N})?:{_N},{_N} avg(?: loss)?,{_N} rate\b")
+# `0/299 11.8G 0.069 0.031 0 0.10 30 640 P R mAP50 mAP val_box val_obj val_cls`: results.txt of YOLOv5 to v7, no header.
+_YOLO_LINE = re.compile(rf"^{_N}/{_N}\s*{_N}G{_N}{{6,16}}$")
+# `Iteration 20 (1.02 iter/s, 19.4s/20 iters), loss = 6.9`
+_CAFFE_NET = re.compile(rf"(Train|Test) net output #\d+: (\w+) ={_N}")
+
+
+def special(shape: str) -> Plan | None:
+    """The plan of a shape known by heart, None for any other."""
+    match = _DARKNET.match(shape)
+    if match:
+        k = 1 if match[1] else 0
+        values = (Slot(k + 1, "train/loss", "loss"), Slot(k + 2, "other/avg loss", "avg loss"), Slot(k + 3, "lr", "rate"))
+        return Plan(values=values, step=0)
+    if _YOLO_LINE.match(shape) and shape.count(_N) == 16:
+        names = (
+            (3, "other/train/box_loss", "train/box_loss"), (4, "other/train/obj_loss", "train/obj_loss"), (5, "other/train/cls_loss", "train/cls_loss"),
+            (6, "train/loss", "train/total_loss"), (9, "other/metrics/precision", "metrics/precision"), (10, "other/metrics/recall", "metrics/recall"),
+            (11, "val/score", "metrics/mAP_0.5"), (12, "other/metrics/mAP_0.5:0.95", "metrics/mAP_0.5:0.95"),
+            (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
+        )  # fmt: skip
+        return Plan(values=tuple(Slot(*n) for n in names), epoch=0, epoch_total=1)
+    net = _CAFFE_NET.search(shape)
+    if net:
+        index = shape[: net.end() - 1].count(_N)
+        split = "train" if net[1] == "Train" else "test"
+        known = {"loss": "loss", "accuracy": "accuracy"}.get(net[2].lower())
+        name = f"{split}/{known}" if known else f"other/{net[1]} net {net[2]}"
+        return Plan(values=(Slot(index, name, f"{net[1]} net {net[2]}"),), split="test" if split == "test" else "")
+    return None

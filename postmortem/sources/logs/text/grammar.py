@@ -1,0 +1,327 @@
+"""What the numbers of a line mean, told from its shape alone: step, epoch, counter and total, or the value of a key.
+
+A shape is cut at its numbers. The text before a number, cut at separators, ends in the number's key; earlier pieces and
+words of the key may name a split ("train", "val") that governs what follows. What comes out is a `Plan`, made once a shape.
+"""
+
+import re
+from dataclasses import dataclass
+
+from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
+from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
+from postmortem.sources.names import plainness, series_name, words
+
+MAX_KEY = 60  # characters
+NO = -1  # no such slot
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One number that is a value: which number of the line, of which series. `total` is the slot it is divided by."""
+
+    index: int
+    name: str
+    logged_as: str
+    total: int = NO
+    percent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with a line of one shape. Slots are indices of the line's numbers, -1 for none."""
+
+    values: tuple[Slot, ...] = ()
+    step: int = NO
+    step_total: int = NO
+    epoch: int = NO
+    epoch_total: int = NO
+    batch: int = NO  # counter within an epoch, or a lone progress counter
+    batch_total: int = NO
+    rank: int = NO
+    split: str = ""  # what the line as a whole is about
+    bar: bool = False  # a Keras progress bar: only its last state counts
+    samples: bool = False  # the counter counts samples, not batches
+    mapping: bool = False  # a dict or JSON line
+    brackets: bool = False  # "Epoch: [8]": counted from 0 by custom
+    weak: bool = False  # nothing known, no counter: counts only within a block that has a counter
+    progress: bool = False  # a tqdm bar
+    keyless: bool = False  # the counter has no name
+
+    @property
+    def counts(self) -> bool:
+        """The line says where training is."""
+        return self.step >= 0 or self.epoch >= 0 or self.batch >= 0
+
+
+EMPTY = Plan()
+# Lines that count something and are not about where training is.
+_ASIDE = re.compile(
+    r"\b(?:improved from|did not improve|reducing learning rate|adjusting learning rate|saving|saved|sav(?:e|ing) (?:model|checkpoint|state)|"
+    r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|patience|checkpoint|downloading|frame #|OVERFLOW|Gradient overflow|"
+    r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error)\b",
+    re.IGNORECASE,
+)
+_DUMP = re.compile(rf"^\++ |^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
+_QUOTES = str.maketrans(
+    {"'": None, '"': None, "`": None, "‘": None, "’": None, "“": None, "”": None, "：": ":", "，": ",", "（": "(", "）": ")", "［": "[", "］": "]",
+     "；": ";", "│": "|", "┃": "|", "║": "|", "\xa0": " "}
+)  # fmt: skip
+_WRAPPER = re.compile(r"\b(?:tensor|array|Array|Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
+_MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
+_SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
+_STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
+_KEY_END = re.compile(r"(?:\s*(?:[:=~≈]|->|\bis|\bwas|\bequals))+\s*$|\s+$")
+_MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
+_OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
+_CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
+_KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
+_EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epochs?\b", re.IGNORECASE)
+_UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
+_RATE = re.compile(r"^\s?[A-Za-z]+/s")
+_COUNTER_KEY = re.compile(r"(?:^|[\s:])(epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
+_PER = re.compile(
+    r"\b(?:per|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
+    re.IGNORECASE,
+)
+_FILLER = re.compile(
+    r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|original|running|moving|smoothed|and|with|then|info|per)$",
+    re.IGNORECASE,
+)
+_RATIOS = ("accuracy", "error", "f1", "score")
+_LOOSE = re.compile(r"^[A-Za-z_][\w./@%-]*$")
+_SMOOTH = re.compile(r"\b(?:moving|smoothed|ema|run(?:ning)?[ _]?(?:avg|mean|loss|average))\b|\bavg[ _]loss$", re.IGNORECASE)
+
+
+_PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER},\s*{NUMBER}\]")
+
+
+def plan_of(shape: str) -> Plan:
+    """Understand a shape. `EMPTY` when none of its numbers has a role."""
+    if NUMBER not in shape or _ASIDE.search(shape) or _DUMP.match(shape):
+        return EMPTY
+    text = cjk_to_english(shape).translate(_QUOTES)
+    keras = _KERAS.match(text)
+    mapping = text.lstrip().startswith("{") or "{" in text
+    text = _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))
+    return _Reading(text, mapping=mapping, bar=keras is not None).plan()
+
+
+class _Reading:
+    """One pass over a shape, number by number."""
+
+    def __init__(self, text: str, *, mapping: bool, bar: bool) -> None:
+        self.parts_text = text
+        self.parts = text.split(NUMBER)
+        self.mapping = mapping
+        self.bar = bar and not mapping
+        self.slots: dict[str, int] = {}
+        self.line_split = ""
+        self.piece_split = ""
+        self.pending: list[tuple[int, str, str, bool, bool]] = []  # index, key, split, marked, percent
+        self.totals: dict[int, int] = {}
+        self.brackets = False
+        self.samples = False
+        self.last: tuple[str, int] = ("", NO)  # what the previous number was, and where
+        self.tqdm = "%||" in text
+        self.weak = False
+        self.keyless = False
+        self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
+
+    def plan(self) -> Plan:
+        for index in range(len(self.parts) - 1):
+            self._number(index, self.parts[index], self.parts[index + 1])
+        slot = self.slots
+        if self.epoch_bar and "epoch" not in slot and "batch" in slot:
+            slot["epoch"], slot["epoch_total"] = slot.pop("batch"), slot.pop("batch_total", NO)
+        if _PAIRS.match(self.parts_text) and not {"epoch", "step", "iteration"} & slot.keys():
+            slot["epoch"], slot["batch"] = 0, 1
+            if self.parts_text[2] == "/":
+                slot.update(epoch_total=1, batch=2, batch_total=3)
+        self._promote()
+        values = self._values()
+        split = self.line_split or split_in(self.parts[-1].split("|")[0]) if self.mapping else self.line_split
+        if not values and not slot:
+            return EMPTY
+        return Plan(
+            values=values,
+            step=slot.get("step", NO), step_total=slot.get("step_total", NO), epoch=slot.get("epoch", NO), epoch_total=slot.get("epoch_total", NO),
+            batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
+            bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm, weak=self.weak,
+        )  # fmt: skip
+
+    def _promote(self) -> None:
+        """Two counters that both want to be the step: the one with a total counts within the epoch when the other has none."""
+        slot = self.slots
+        if "lead" in slot and "step" not in slot and "batch" not in slot and not self.bar:
+            slot["step"] = slot["lead"]
+        slot.pop("lead", None)
+        if "step" in slot and "iteration" in slot:
+            slot["batch"], slot["batch_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
+        elif "iteration" in slot:
+            slot["step"], slot["step_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
+        if "global" in slot:
+            if "step" in slot and "batch" not in slot:
+                slot["batch"], slot["batch_total"] = slot["step"], slot.pop("step_total", NO)
+            slot["step"], slot["step_total"] = slot.pop("global"), slot.pop("global_total", NO)
+        if "epoch" in slot and "batch" not in slot and slot.get("step_total", NO) >= 0:
+            slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total")
+
+    def _govern(self, piece: str) -> None:
+        split = split_in(piece)
+        if split:
+            self.line_split = split
+            self.piece_split = ""
+
+    def _number(self, index: int, lead: str, trail: str) -> None:
+        percent = trail.startswith("%")
+        if index and _UNIT.match(lead):
+            lead = _UNIT.sub("", lead, count=1)
+            if _OF.match(lead):
+                self.last = ("", index)
+                return
+        if _OF.match(lead) and self.last[1] == index - 1 and index:
+            self._total(index)
+            return
+        pieces = _SEPARATOR.split(lead)
+        if any(s in _STRONG for s in pieces[1::2]):
+            self.piece_split = ""
+        for piece in pieces[:-1:2]:
+            self._govern(piece)
+        key = pieces[-1]
+        bracketed = False
+        if not key.strip(" :=") and len(pieces) > 2 and pieces[-2] in "([":
+            bracketed = True
+            key = pieces[-3]
+            if index and len(pieces) == 3 and not key.strip():
+                key = ""
+        marked = bool(_MARKED.search(lead)) or bracketed
+        if len(pieces) == 3 and pieces[1] == "|" and not key.strip() and pieces[0].strip():
+            key = pieces[0]
+        if not index and len(pieces) >= 3 and pieces[-2] == "|" and not key.strip():  # "| loss | 8.8 |"
+            key, marked = pieces[-3], True
+        key, before = self._key(key)
+        if before:
+            self._govern(before)
+        self._assign(index, key, lead, trail, marked=marked, percent=percent, bracketed=bracketed)
+
+    @staticmethod
+    def _key(piece: str) -> tuple[str, str]:
+        """A piece's key, and what stands before it and a colon: "Test set: Average loss: " → ("Average loss", "Test set")."""
+        key = _KEY_END.sub("", piece).strip(" \t*>#~-<:=")
+        cut = max(key.rfind("="), key.rfind(":"))
+        before = ""
+        if cut >= 0:
+            before, key = key[:cut], key[cut + 1 :]
+        return key.strip(" .\t*>#~-<:="), before
+
+    def _assign(self, index: int, key: str, lead: str, trail: str, *, marked: bool, percent: bool, bracketed: bool) -> None:
+        if not key:
+            first = index == 0 and not lead.strip(f" {MOMENT}[]-|,")
+            if _EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
+                self._take("epoch", index)
+            elif first and re.match(r"^\s?[:|]\s*\D", trail) and not percent and "|" + trail[:1] != "||":
+                self._take("lead", index)
+            else:
+                self.last = ("free" if not percent else "", index)
+            return
+        role = role_of(key)
+        if len(key) > MAX_KEY or _CODE.search(key) or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:]):
+            self.last = ("", index)
+            return
+        if role is None and not _PER.search(key) and len(key.split()) <= 5:
+            counter = _COUNTER_KEY.search(key)
+            role = role_of(counter[1]) if counter else None
+        if role is None and split_in(key) and all(split_in(w) for w in words(key)):  # "Test: [ 48/48]", "Train: 12 [ 100/1251]"
+            self._govern(key)
+            following = re.match(r"^\s?\[", trail)
+            self._take("epoch" if following and not bracketed else "free", index)
+            return
+        if role is None and _EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
+            role = Role.EPOCH
+        if role is not None:
+            if percent:
+                self.last = ("", index)
+                return
+            if role == Role.EPOCH and bracketed and "/" not in trail[:2] and re.search(r"(?::\s?|\w)\[$", lead):
+                self.brackets = True
+            self._govern(key)
+            self._take(role.value, index)
+            return
+        split = split_in(key)
+        if split and len(words(key)) > 1 and " " in key:
+            self.piece_split = split
+        if is_noise(key):
+            self.last = ("", index)
+            return
+        self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
+        self.last = ("value", index)
+
+    def _take(self, role: str, index: int) -> None:
+        if role == "free":
+            self.last = ("free", index)
+        elif role not in self.slots:
+            self.slots[role] = index
+            self.last = (role, index)
+        else:
+            self.last = ("", index)
+
+    def _total(self, index: int) -> None:
+        what, where = self.last
+        if what in ("step", "epoch", "batch", "iteration", "global"):
+            self.slots[f"{what}_total"] = index
+        elif what == "value":
+            self.totals[where] = index
+        elif (
+            what in ("free", "lead")
+            and not _RATE.match(self.parts[index + 1])
+            and not {"batch", "step_total", "iteration_total", "global_total"} & self.slots.keys()
+        ):
+            self.slots["batch"], self.slots["batch_total"] = where, index
+            self.keyless = True
+            self.slots.pop("lead", None)
+            after = self.parts[index + 1]
+            self.samples = "epoch" in self.slots and bool(re.match(r"^ \($", after)) and self.parts[index + 2 : index + 3] != [] and (
+                self.parts[index + 2].startswith("%)") and "train epoch" in self.parts[0].lower()
+            )  # fmt: skip
+        self.last = ("", index)
+
+    def _values(self) -> tuple[Slot, ...]:
+        style = any(marked for *_, marked, _ in self.pending)
+        best: dict[str, tuple[int, int]] = {}  # name → how plain its key is, index
+        named: list[tuple[Slot, bool]] = []
+        for index, key, split, marked, percent in self.pending:
+            name, used = self._name(key, split or self.line_split * (not split_in(key)))
+            total = self.totals.get(index, NO)
+            if not name.startswith("other/"):
+                rank: int = plainness(key) + 1000 * bool(_SMOOTH.search(key))
+                if name not in best or rank < best[name][0]:
+                    best[name] = (rank, self._average(index, name))
+                if not name.endswith(_RATIOS):
+                    total = NO
+                index = self._average(index, name)
+                named.append((Slot(index, name, used, total, percent and name.endswith(("/accuracy", "/error"))), True))
+            elif marked or (not style and _LOOSE.match(key)):
+                named.append((Slot(index, name, used), False))
+        self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping
+        return tuple(
+            slot if not known or best[slot.name][1] == slot.index else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
+            for slot, known in named
+        )
+
+    def _average(self, index: int, name: str) -> int:
+        """`Acc@1 70.1 (71.2)` in a pass over an evaluation set: the mean in parentheses is the result, not the last batch."""
+        after = self.parts[index + 1 : index + 3]
+        if name.startswith(("val", "test")) and "batch" in self.slots and len(after) == 2 and after[0].strip() == "(" and after[1].startswith(")"):
+            return index + 1
+        return index
+
+    @staticmethod
+    def _name(key: str, split: str) -> tuple[str, str]:
+        """The canonical name of a key, words that say nothing taken from its front where that helps."""
+        name = series_name(key, split)
+        parts = key.split()
+        start = 0
+        while name.startswith("other/") and start < len(parts) - 1 and (_FILLER.match(parts[start]) or split_in(parts[start])):
+            start += 1
+            name = series_name(" ".join(parts[start:]), split or next((split_in(p) for p in parts[:start] if split_in(p)), ""))
+        return (f"other/{key}", key) if name.startswith("other/") else (name, key)

@@ -1,0 +1,110 @@
+"""Words that count, words that name a split, words that are never a metric."""
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+
+
+class Role(StrEnum):
+    """A key that says where training is. Values are slot names of the grammar."""
+
+    EPOCH = "epoch"
+    STEP = "step"
+    GLOBAL = "global"
+    ITERATION = "iteration"
+    BATCH = "batch"
+    RANK = "rank"
+
+
+_ROLES: dict[str, Role] = {
+    **dict.fromkeys(("epoch", "epochs", "ep", "epoch id", "train epoch", "training epoch", "current epoch", "epoch num", "epoch number", "epoch no",
+                     "epoch idx", "cur epoch", "val epoch", "valid epoch", "test epoch", "eval epoch", "validation epoch", "end of epoch",
+                     "e", "at epoch", "finish", "eval epoch", "round"), Role.EPOCH),
+    **dict.fromkeys(("global step", "globalstep", "num updates", "total timesteps", "total steps", "time total timesteps", "kimg",
+                     "trainer global step", "completed step", "total iterations", "total iter"), Role.GLOBAL),
+    **dict.fromkeys(("step", "steps", "training step", "train step", "current step", "s", "up", "upd", "update", "updates", "timestep", "timesteps",
+                     "total step", "at step", "val step", "eval step", "num timesteps", "n step", "learning iteration", "cur step", "current steps",
+                     "trained steps", "optimizer step", "step num", "step no"), Role.STEP),
+    **dict.fromkeys(("iter", "iters", "iteration", "iterations", "it", "itr", "train iter", "training iteration", "train iteration", "at iteration",
+                     "loss at iteration", "loss at step", "val iter", "i", "iter num", "cur iter", "validation loss at iteration"), Role.ITERATION),
+    **dict.fromkeys(("batch", "batches", "minibatch", "mini batch", "batch step", "batch idx", "batch id", "batch index", "batch num", "train batch",
+                     "training batch", "batch no", "mb", "b", "cur batch"), Role.BATCH),
+    **dict.fromkeys(("rank", "local rank", "gpu", "worker", "device", "cuda", "local rank id", "global rank", "process"), Role.RANK),
+}  # fmt: skip
+_SPLITS: dict[str, str] = {
+    "train": "train", "training": "train", "trn": "train", "val": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
+    "eval": "val", "dev": "val", "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+_WORD = re.compile(r"[A-Za-z]+")
+_CV = re.compile(r"\bCV\b")
+# Never a metric: places, identities, clocks.
+_NOISE = re.compile(
+    r"^(?:eta|v[ _]?num|pid|job|seed|port|line|version|stalled|last best|best|best loss|user|node|host|shape|size|dim|thread|threads|ver|"
+    r"net output|train net output|test net output|channel|coll|nranks|busid|opid|frame|id|index|num|no|table|region|remaining|"
+    r"median|std|min|max|avg|mean|sd|elapsed|eta seconds|wall time|date|jobid|image|images|total count|conv|layer|to|from|by|in|cudadev|nvmldev|via)$",
+    re.IGNORECASE,
+)
+_CJK = re.compile("[\u4e00-\u9fff]")
+_TERMS = (
+    ("验证", " val "), ("测试", " test "), ("评估", " eval "), ("训练", " train "), ("损失", " loss "), ("准确率", " accuracy "), ("精度", " accuracy "),
+    ("正确率", " accuracy "), ("学习率", " lr "), ("步数", " step "), ("迭代次数", " iter "), ("迭代", " iter "), ("轮次", " epoch "), ("轮数", " epoch "), ("平均", ""),
+    ("第", " epoch "), ("批次", " batch "), ("梯度范数", " grad_norm "), ("当前", ""),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=8192)
+def role_of(key: str) -> Role | None:
+    """What a key counts, None when it counts nothing."""
+    parts = re.split(r"[\s_\-./:#]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).lower().strip(" ._-:#"))
+    plain = " ".join(p for p in parts if p)
+    role = _ROLES.get(plain)
+    if role is None and parts and parts[-1] in ("epoch", "step", "iteration", "iter") and len(parts) <= 3 and all(_skippable(p) for p in parts[:-1]):
+        role = _ROLES.get(parts[-1])
+    return role
+
+
+def _skippable(word: str) -> bool:
+    return word in _SPLITS or word in (
+        "the",
+        "at",
+        "after",
+        "in",
+        "for",
+        "info",
+        "current",
+        "cur",
+        "end",
+        "of",
+        "starting",
+        "begin",
+        "finished",
+        "start",
+        "results",
+    )
+
+
+@lru_cache(maxsize=8192)
+def split_in(text: str) -> str:
+    """The split that a text names as a word of its own, the last one if several; "" when none."""
+    if len(text) > 200:
+        text = text[-200:]
+    found = ""
+    for word in _WORD.findall(text):
+        split = _SPLITS.get(word.lower())
+        if split:
+            found = split
+    return found or ("val" if _CV.search(text) else "")
+
+
+def is_noise(key: str) -> bool:
+    """A key that is never worth a series."""
+    return bool(_NOISE.match(key)) or not any(c.isalpha() for c in key)
+
+
+def cjk_to_english(text: str) -> str:
+    """Chinese words of training logs, put into English."""
+    if not _CJK.search(text):
+        return text
+    for term, english in _TERMS:
+        text = text.replace(term, english)
+    return re.sub(r"(?<=\x00)\s?[轮个]", "", text)

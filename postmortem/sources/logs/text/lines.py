@@ -1,0 +1,112 @@
+"""A file's bytes as clean lines: one encoding, one line end, no control sequences. Bounded memory: one chunk at a time."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+CHUNK = 16 << 20  # bytes
+MOST = 4 << 30  # bytes of a file that are read
+_ANSI = re.compile(rb"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|\][^\x07\x1b]{0,256}\x07|[()][A-Z0-9]|[=>78])")
+_SCRIPT = re.compile(rb"^(?:import|from) \w", re.MULTILINE)
+_RULER = re.compile(rb"^={40,}[ \t]*\r?\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of whole lines. `first_line` is the number of its first line in the file (1-based)."""
+
+    data: bytes  # lines end in \n; a carriage return within a line became \n too
+    first_line: int
+    returns: "np.ndarray[tuple[int], np.dtype[np.int64]] | None"  # places of the \n that were lone carriage returns
+    last: bool
+    cut: bool  # the file does not end in a line end
+
+    def line_at(self, offset: int) -> int:
+        """The file's line number of an offset in `data`."""
+        ends = self.data.count(b"\n", 0, offset)
+        if self.returns is not None:
+            ends -= int(np.searchsorted(self.returns, offset))
+        return self.first_line + ends
+
+
+def chunks(path: Path, size: int) -> Iterator[Chunk]:
+    """The file in chunks of whole lines."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+        file.seek(0)
+        decoder = _decoder(head)
+        rest = b""
+        line = 1
+        read = 0
+        started = False
+        while True:
+            raw = file.read(min(CHUNK, MOST - read))
+            read += len(raw)
+            last = not raw or read >= min(size, MOST) and not file.peek(1)  # noqa: RUF021
+            data = rest + (decoder.decode(raw, final=last).encode("utf-8", "replace") if decoder else raw)
+            rest = b""
+            if not last:
+                end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
+                if end:
+                    data, rest = data[:end], data[end:]
+            if not started:
+                started = True
+                data = data.removeprefix(b"\xef\xbb\xbf")
+                skipped = _script_before(data)
+                line += data.count(b"\n", 0, skipped)
+                data = data[skipped:]
+            cut = last and bool(data) and not data.endswith((b"\n", b"\r"))
+            chunk = _clean(data, line, last=last, cut=cut)
+            yield chunk
+            line = chunk.line_at(len(chunk.data)) if chunk.data.endswith(b"\n") else line
+            if last:
+                return
+
+
+def _decoder(head: bytes) -> codecs.IncrementalDecoder | None:
+    """A decoder for UTF-16 and UTF-32; None for what ASCII is a part of (UTF-8, Latin-1)."""
+    encoding = utf16(head)
+    return codecs.getincrementaldecoder(encoding)("replace") if encoding else None
+
+
+def utf16(head: bytes) -> str:
+    """The two-byte encoding of a text, "" when it has none. PowerShell's `>` writes UTF-16."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    even, odd = head[0:512:2], head[1:512:2]
+    if len(odd) >= 8:
+        if odd.count(0) > 0.8 * len(odd) and even.count(0) < 0.1 * len(even):
+            return "utf-16-le"
+        if even.count(0) > 0.8 * len(even) and odd.count(0) < 0.1 * len(odd):
+            return "utf-16-be"
+    return ""
+
+
+def _script_before(data: bytes) -> int:
+    """Where a log begins that starts with a copy of its own program: after the first long line of `=`. 0 for any other log."""
+    if len(_SCRIPT.findall(data[:8192])) < 3:
+        return 0
+    ruler = _RULER.search(data[: 1 << 20])
+    return ruler.end() if ruler else 0
+
+
+def _clean(data: bytes, first_line: int, *, last: bool, cut: bool) -> Chunk:
+    if b"\x1b" in data:
+        data = _ANSI.sub(b"", data)
+    if b"\x00" in data:
+        data = data.replace(b"\x00", b"")
+    if b"\x02" in data:
+        data = data.replace(b"\x02", b"")
+    if b"\x08" in data:
+        data = re.sub(rb"\x08+", b"\r", data)
+    returns = None
+    if b"\r" in data:
+        data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
+        if b"\r" in data:
+            returns = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 13).astype(np.int64)
+            data = data.replace(b"\r", b"\n")
+    return Chunk(data, first_line, returns, last, cut)

@@ -1,0 +1,114 @@
+"""The reader of plain-text logs: what a training job printed, in whatever habit."""
+
+import math
+from types import MappingProxyType
+
+from postmortem.model.run import EventKind, LogEvent, Source, Status
+from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
+from postmortem.sources.logs.text.rows import settle, to_series
+from postmortem.sources.logs.text.scan import Scan
+from postmortem.sources.reader import Candidate, Found, Reader
+
+NAME = "text-log"
+_ENDINGS = (".log", ".txt", ".out", ".err", ".stderr", ".stdout", ".console", ".output")
+_OTHERS = (
+    ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".md", ".rst", ".html", ".xml", ".py", ".sh", ".ipynb", ".cfg", ".ini", ".js", ".css", ".c",
+    ".cu", ".cpp", ".h", ".lock", ".diff", ".patch", ".npy", ".npz", ".pt", ".pth", ".bin", ".ckpt", ".png", ".jpg", ".svg",
+)  # fmt: skip
+_NOT_LOGS = {
+    "requirements.txt",
+    "vocab.txt",
+    "merges.txt",
+    "license.txt",
+    "readme.txt",
+    "license",
+    "readme",
+    "makefile",
+    "dockerfile",
+    "latest",
+    "cmakelists.txt",
+}
+_CONTROL = frozenset(range(32)) - {0, 8, 9, 10, 12, 13, 27}
+
+
+def claims(candidate: Candidate) -> bool:
+    """Any file that looks like text and has a name that logs have."""
+    name = candidate.name.lower()
+    if name in _NOT_LOGS or name.endswith(_OTHERS) or not candidate.size:
+        return False
+    stem, dot, ending = name.rpartition(".")
+    named = name.endswith(_ENDINGS) or not dot or not stem
+    rotated = ending.isdigit() or (ending[:1] in ("o", "e") and ending[1:].isdigit())
+    if not named and not rotated and not any(f"{e}." in name or f"{e}-" in name or f"{e}_" in name for e in _ENDINGS) and "log" not in name:
+        return False
+    return looks_like_text(candidate.head)
+
+
+def looks_like_text(head: bytes) -> bool:
+    """UTF-8, UTF-16 or Latin-1 text; a few control bytes and runs of NUL (a disk that was full) are forgiven."""
+    if utf16(head):
+        return True
+    body = head.replace(b"\x00", b"")
+    if not body or len(body) * 2 < len(head):
+        return False
+    odd = sum(1 for b in body if b in _CONTROL)
+    if odd > 0.02 * len(body):
+        return False
+    try:
+        body[: len(body) - 3].decode()
+    except UnicodeDecodeError as error:
+        if error.start >= len(body) - 8:
+            return True
+        high = sum(1 for b in body if b >= 0x7F)
+        return high < 0.2 * len(body) and odd * 200 <= len(body)
+    return True
+
+
+def read(candidate: Candidate) -> Found:
+    """Everything that a log tells. Never raises; what could not be read is in the source's detail."""
+    scan = Scan()
+    cut: LogEvent | None = None
+    problem: Sentence | None = None
+    try:
+        for chunk in chunks(candidate.file, candidate.size):
+            _lines(scan, chunk)
+            if chunk.cut:
+                cut = _cut(chunk, candidate.path)
+    except OSError as error:
+        problem = say("the file could not be read to its end: {why}", why=error.strerror or "an input error")
+    scan.end()
+    where = settle(scan.rows)
+    series = to_series(scan.rows, where, candidate.path)
+    facts = _facts(scan, where.per_epoch, where.planned)
+    status, detail = (Status.PARTIAL, problem) if problem else (Status.READ, None)
+    if not problem and not series:
+        status, detail = Status.SKIPPED, say("no metric, event or setting was recognised in it")
+    source = Source(path=candidate.path, reader=NAME, status=status, detail=detail, size=candidate.size)
+    return Found(source=source, series=series, events=(cut,) if cut else (), facts=MappingProxyType(facts))
+
+
+def _lines(scan: Scan, chunk: Chunk) -> None:
+    for raw in chunk.data.split(b"\n"):
+        scan.line(raw)
+
+
+def _cut(chunk: Chunk, path: str) -> LogEvent:
+    start = chunk.data.rfind(b"\n") + 1
+    text = chunk.data[start : start + 400].decode("utf-8", "replace")
+    return LogEvent(EventKind.CUT, text, path, chunk.line_at(start))
+
+
+def _facts(scan: Scan, per_epoch: float | None, planned: float | None) -> dict[str, Value]:
+    found = {
+        "planned_steps": scan.planned_steps if not math.isnan(scan.planned_steps) else planned,
+        "planned_epochs": scan.planned_epochs,
+        "steps_per_epoch": per_epoch,
+        "started_at": scan.first_time,
+        "ended_at": scan.last_time,
+    }
+    facts: dict[str, Value] = {k: v for k, v in found.items() if v is not None and math.isfinite(v)}
+    return facts
+
+
+READER = Reader(NAME, claims, read)

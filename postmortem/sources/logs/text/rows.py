@@ -1,0 +1,270 @@
+"""Rows of a log as they are read, and the series that they become.
+
+A row is one place in training: step, epoch, counter. A series is a column of values with the index of each one's row. The
+meaning of the counters (does "epoch" start at 0? does the counter start again in each epoch?) is settled at the end, when
+all rows are known.
+"""
+
+from array import array
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.model.run import Floats, Reduction, Series
+from postmortem.sources.names import reduction_of, series_names
+
+NAN = float("nan")
+MAX_ROWS = 20_000_000
+MAX_SERIES = 500
+
+
+class Kind(IntEnum):
+    """What a row's epoch says."""
+
+    BARE = 0  # no epoch
+    WITHIN = 1  # inside epoch `epoch`
+    SUMMARY = 2  # about epoch `epoch` as a whole, at its end
+    EXACT = 3  # a fractional epoch: so many are done
+    MAPPED = 4  # an integer in a dict: exact when the others are fractional
+
+
+@dataclass(slots=True)
+class Column:
+    """The values of one series so far."""
+
+    name: str
+    logged_as: str
+    split: str
+    summary: bool
+    rows: "array[int]" = field(default_factory=lambda: array("q"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+    quantum: float | None = None
+    full: int = 0  # values printed to full precision
+    sampled: int = 0
+    reduction: Reduction = Reduction.UNKNOWN
+
+
+@dataclass(slots=True)
+class Rows:
+    """All rows and columns of one log."""
+
+    step: "array[float]" = field(default_factory=lambda: array("d"))
+    epoch: "array[float]" = field(default_factory=lambda: array("d"))
+    batch: "array[float]" = field(default_factory=lambda: array("d"))
+    total: "array[float]" = field(default_factory=lambda: array("d"))
+    time: "array[float]" = field(default_factory=lambda: array("d"))
+    rank: "array[float]" = field(default_factory=lambda: array("d"))
+    kind: "array[int]" = field(default_factory=lambda: array("b"))
+    samples: bool = False
+    from_zero: bool = False  # a habit that counts epochs from 0 was seen
+    lowest_epoch: float = NAN
+    columns: dict[tuple[str, str, bool], Column] = field(default_factory=dict)
+    dropped_series: int = 0
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    def add(self, step: float, epoch: float, batch: float, total: float, time: float, kind: int, rank: float = NAN) -> int:
+        """One more row; returns its index, -1 when there are too many."""
+        if len(self.step) >= MAX_ROWS:
+            return -1
+        self.step.append(step)
+        self.epoch.append(epoch)
+        self.batch.append(batch)
+        self.total.append(total)
+        self.time.append(time)
+        self.kind.append(kind)
+        self.rank.append(rank)
+        return len(self.step) - 1
+
+    def extend(self, n: int, step: Floats, epoch: Floats, batch: Floats, total: Floats, time: Floats, kind: "npt.NDArray[np.int8]") -> int:
+        """n more rows at once; returns the index of the first, -1 when there are too many."""
+        first = len(self.step)
+        if first + n > MAX_ROWS:
+            return -1
+        for column, values in ((self.step, step), (self.epoch, epoch), (self.batch, batch), (self.total, total), (self.time, time)):
+            column.frombytes(np.ascontiguousarray(values, dtype=np.float64).tobytes())
+        self.rank.frombytes(np.full(n, np.nan).tobytes())
+        self.kind.frombytes(np.ascontiguousarray(kind, dtype=np.int8).tobytes())
+        return first
+
+    def column(self, name: str, logged_as: str, split: str, *, summary: bool) -> Column | None:
+        """The column of a series, made when it is new; None when there are too many."""
+        key = (name, logged_as, summary)
+        found = self.columns.get(key)
+        if found is None:
+            if len(self.columns) >= MAX_SERIES:
+                self.dropped_series += 1
+                return None
+            found = self.columns[key] = Column(name, logged_as, split, summary)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Where the rows are, once the habits of the log are known."""
+
+    steps: Floats
+    epochs: Floats
+    per_epoch: float | None
+    planned: float | None  # steps, where a lone counter has a total
+
+
+def settle(rows: Rows) -> Settled:
+    """Steps and epochs done of every row."""
+    step, epoch, batch, total = (
+        np.frombuffer(a, dtype=np.float64) if len(a) else np.zeros(0) for a in (rows.step, rows.epoch, rows.batch, rows.total)
+    )
+    kind = np.frombuffer(rows.kind, dtype=np.int8) if len(rows.kind) else np.zeros(0, np.int8)
+    steps, epochs = step.copy(), np.full(len(step), np.nan)
+    whole = (kind == Kind.WITHIN) | (kind == Kind.SUMMARY)
+    fractional = bool(np.any((kind == Kind.EXACT) & (epoch != np.floor(epoch))))
+    mapped = kind == Kind.MAPPED
+    kind = np.where(mapped, Kind.EXACT if fractional else np.where(np.isfinite(step) | np.isfinite(batch), Kind.WITHIN, Kind.SUMMARY), kind)
+    whole |= mapped & (not fractional)
+    lowest = np.nanmin(np.append(epoch[whole], rows.lowest_epoch)) if whole.any() or np.isfinite(rows.lowest_epoch) else np.nan
+    zero = bool(lowest == 0) or rows.from_zero
+    before = epoch - (0.0 if zero else 1.0)  # epochs done before this one
+    exact, summary, within = kind == Kind.EXACT, kind == Kind.SUMMARY, kind == Kind.WITHIN
+    epochs[exact] = epoch[exact]
+    epochs[summary] = before[summary] + 1
+    counted = np.isfinite(batch) & np.isfinite(total) & (total > 0)
+    share = np.clip(np.divide(batch, total, out=np.full(len(batch), np.nan), where=counted), 0.0, 1.0)
+    inside = within & counted
+    epochs[inside] = before[inside] + share[inside]
+    per_epoch: float | None = None
+    planned: float | None = None
+    if inside.any() and not rows.samples:
+        lengths, counts = np.unique(total[inside], return_counts=True)
+        per_epoch = float(lengths[np.argmax(counts)])
+        unknown = inside & ~np.isfinite(step) & (total == per_epoch)
+        steps[unknown] = before[unknown] * per_epoch + batch[unknown]
+    lone = (kind == Kind.BARE) & np.isfinite(batch) & ~np.isfinite(step)
+    if lone.any():
+        steps[lone], planned = _lone(batch[lone], total[lone])
+        nowhere = (kind == Kind.BARE) & ~np.isfinite(steps)
+        last = np.maximum.accumulate(np.where(np.isfinite(steps), np.arange(len(steps)), -1))
+        nowhere &= last >= 0
+        steps[nowhere] = steps[last[nowhere]]
+    uncounted = within & ~np.isfinite(epochs)
+    per_epoch = _interpolate(steps, epochs, batch, before, uncounted, per_epoch)
+    return Settled(steps, epochs, per_epoch, planned)
+
+
+def _lone(batch: Floats, total: Floats) -> tuple[Floats, float | None]:
+    """Counters without an epoch. One that starts again goes on from where it was."""
+    falls = np.diff(batch, prepend=batch[0]) < 0
+    known = total[np.isfinite(total)]
+    if not falls.any():
+        return batch, float(known[-1]) if len(known) else None
+    if not len(known) or np.any(known != known[0]):
+        return batch, None
+    return np.cumsum(falls) * known[0] + batch, None
+
+
+def _interpolate(
+    steps: Floats, epochs: Floats, batch: Floats, before: Floats, rows: "npt.NDArray[np.bool_]", per_epoch: float | None
+) -> float | None:
+    """Rows with an integer epoch and a step: the share of the epoch follows from where the epochs begin. Changes `steps` and `epochs`."""
+    if not rows.any():
+        return per_epoch
+    only_batch = rows & ~np.isfinite(steps) & np.isfinite(batch)
+    steps[only_batch] = batch[only_batch]
+    at, start = steps[rows], before[rows]
+    ups = np.flatnonzero(np.diff(start) > 0)
+    finite = np.isfinite(at)
+    if not finite.any():
+        epochs[rows] = start
+        return per_epoch
+    if len(ups) and np.any(np.diff(at)[ups] < 0):  # starts again in each epoch: unrolled when all series are known
+        epochs[rows] = start + 1
+        return per_epoch
+    if per_epoch is None:
+        marks, firsts = np.unique(start[finite], return_index=True)
+        begins = at[finite][firsts]
+        if len(marks) >= 2 and np.all(np.diff(begins) > 0):
+            per_epoch = float(np.median(np.diff(begins) / np.diff(marks)))
+    if per_epoch:
+        epochs[rows] = np.clip(at / per_epoch, start, start + 1)
+    else:
+        epochs[rows] = start
+    return per_epoch
+
+
+def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
+    """All columns as series, repeats of one row by several ranks merged."""
+    out: list[Series] = []
+    times = np.frombuffer(rows.time, dtype=np.float64) if len(rows) else np.zeros(0)
+    ranks = np.frombuffer(rows.rank, dtype=np.float64) if len(rows) else np.zeros(0)
+    several = len(np.unique(ranks[np.isfinite(ranks)])) > 1
+    names = _lifted(rows)
+    placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
+    begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
+    any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
+    for key, column in rows.columns.items():
+        index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
+        later = index >= begin
+        index = index[later]
+        if not len(index) or (len(index) == 1 and any_known and column.name.startswith("other/")):
+            continue
+        values = np.frombuffer(column.values, dtype=np.float64)[later].copy()
+        steps, epochs, time = where.steps[index], where.epochs[index], times[index]
+        keep = _distinct(steps, epochs, values)
+        steps, epochs, time, values, who = steps[keep], epochs[keep], time[keep], values[keep], ranks[index][keep]
+        if several:
+            steps, epochs, time, values = _over_ranks(steps, epochs, time, values, who)
+        name = names.get(key, column.name)
+        out.append(
+            Series(
+                name=name, logged_as=column.logged_as, source=source, steps=steps, values=values,
+                epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
+                reduction=_reduction(column), quantum=column.quantum if column.full * 2 <= column.sampled else None,
+            )
+        )  # fmt: skip
+    return tuple(out)
+
+
+def _reduction(column: Column) -> Reduction:
+    said = reduction_of(column.logged_as)
+    if column.name.startswith(("val", "test")) or column.summary:
+        return Reduction.EPOCH
+    return said if said != Reduction.UNKNOWN else column.reduction
+
+
+def _lifted(rows: Rows) -> dict[tuple[str, str, bool], str]:
+    """A split whose only loss has an unknown name (`l_pix`) takes that for its loss."""
+    out: dict[tuple[str, str, bool], str] = {}
+    present = {c.name for c in rows.columns.values() if len(c.values)}
+    for split in sorted({c.split for c in rows.columns.values()}):
+        columns = {k: c for k, c in rows.columns.items() if c.split == split}
+        found = series_names([c.logged_as for c in columns.values()], split)
+        for key, column in columns.items():
+            name = found.get(column.logged_as, column.name)
+            if column.name.startswith("other/") and not name.startswith("other/") and name not in present:
+                out[key] = name
+    return out
+
+
+def _distinct(steps: Floats, epochs: Floats, values: Floats) -> "npt.NDArray[np.bool_]":
+    """False for a record that repeats the one before it: same place, same value."""
+    if len(values) < 2:
+        return np.ones(len(values), dtype=bool)
+    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    known = np.isfinite(steps[1:])
+    for axis in (steps, epochs):
+        same &= (axis[1:] == axis[:-1]) | (np.isnan(axis[1:]) & np.isnan(axis[:-1]))
+    return np.concatenate([[True], ~(same & known)])
+
+
+def _over_ranks(steps: Floats, epochs: Floats, times: Floats, values: Floats, ranks: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """The mean over ranks that report the same step one after the other; NaN when one of them is NaN."""
+    if len(values) < 2:
+        return steps, epochs, times, values
+    same = (ranks[1:] != ranks[:-1]) & np.isfinite(ranks[1:]) & np.isfinite(steps[1:]) & (steps[1:] == steps[:-1])
+    starts = np.flatnonzero(np.concatenate([[True], ~same]))
+    if len(starts) == len(values):
+        return steps, epochs, times, values
+    counts = np.diff(np.append(starts, len(values)))
+    return steps[starts], epochs[starts], times[starts], np.add.reduceat(values, starts) / counts

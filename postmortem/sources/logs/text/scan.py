@@ -1,0 +1,435 @@
+"""From lines to rows: what each line's plan says, and what the lines before it said about where training is."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from postmortem.model.run import Reduction
+from postmortem.sources.logs.text.dialects import special
+from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot, plan_of
+from postmortem.sources.logs.text.keys import Role, role_of, split_in
+from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
+from postmortem.sources.logs.text.tables import Header, cells_of, header_of, is_rule, pair_of, section_of
+from postmortem.sources.logs.text.tokens import NUMBER, mask, moment, number, quantum, shape_of
+from postmortem.sources.names import series_name
+
+MAX_SHAPES = 50_000
+MAX_LINE = 8_192  # bytes of a line that are looked at
+NEAR = 3  # lines after a row or a counter that still belong to it
+_HEADING = re.compile(r"^[\s>#*=\-\[({|!+.]*([A-Za-z][A-Za-z ]{2,40}?)[\s>#*=\-\])}|!+.:…]*$")
+_SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
+_GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
+_FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
+_DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
+_SAMPLED = 200  # values per series whose printed digits are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a shape."""
+
+    plan: Plan
+    shape: str
+    header: Header | None = None
+    heading: str = ""  # split that a heading announces
+    rule: bool = False
+    pair: bool = False  # may be a row of a two-column block
+    final: bool = False  # a closing summary, no row
+
+
+@dataclass(slots=True)
+class Place:
+    """Where training is, as the last lines said."""
+
+    step: float = NAN
+    epoch: float = NAN
+    batch: float = NAN
+    total: float = NAN
+    kind: Kind = Kind.BARE
+
+
+class Scan:
+    """The state of one reading. `line` is fed every line that no run of equal shapes took."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.shapes: dict[bytes, Entry] = {}
+        self.place = Place()  # of the last row or counter
+        self.near = 0  # lines that still belong to it
+        self.epoch = NAN  # the epoch that is running
+        self.step = NAN  # the last global step seen
+        self.time = NAN
+        self.split = ""  # what a heading announced
+        self.bar = (NAN, 0.0)  # the main progress bar: count, total
+        self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
+        self.waiting_epoch = NAN
+        self.main_total = 0.0
+        self.table: Header | None = None
+        self.block: dict[str, float] = {}
+        self.section = ""
+        self.closing = 0  # lines of a closing summary still to skip
+        self.stale: dict[str, float] = {}
+        self.planned_steps = NAN
+        self.planned_epochs = NAN
+        self.first_time = NAN
+        self.last_time = NAN
+
+    # -- shapes
+
+    def entry(self, masked: bytes) -> Entry:
+        """What is known of a masked line; understood when it is new."""
+        found = self.shapes.get(masked)
+        if found is None:
+            if len(self.shapes) >= MAX_SHAPES:
+                self.shapes.clear()
+            found = self.shapes[masked] = self._understand(masked)
+        return found
+
+    @staticmethod
+    def _understand(masked: bytes) -> Entry:
+        shape = shape_of(masked)
+        pair = shape.startswith(("|", "│", "┃", '"', "{", "}", "]"))
+        if NUMBER in shape:
+            plan = special(shape) or plan_of(shape)
+            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)))
+        text = shape_of(masked)
+        header = header_of(text) if any(c in text for c in "eE") and len(text) < 500 else None
+        heading = _HEADING.match(text)
+        split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""
+        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)))
+
+    # -- one line
+
+    def line(self, raw: bytes) -> None:
+        """Take in one line. What a progress bar has glued to its end counts as a line of its own."""
+        if b"it]" in raw or b"/s]" in raw:
+            glued = _GLUED.search(raw)
+            if glued:
+                self._line(raw[: glued.end()])
+                raw = raw[glued.end() :]
+        self._line(raw)
+
+    def _line(self, raw: bytes) -> Entry | None:
+        """Returns what is known of the line's shape, None for a blank line."""
+        if len(raw) > MAX_LINE:
+            raw = raw[:MAX_LINE]
+        if not raw.strip():
+            self._blank()
+            return None
+        masked, tokens = mask(raw)
+        entry = self.entry(masked)
+        self.near -= 1
+        time = moment(raw)
+        if time is not None:
+            self.time = time
+            if time > _DATED:
+                self.first_time = time if math.isnan(self.first_time) else self.first_time
+                self.last_time = time
+        self._take(entry, raw, tokens)
+        return entry
+
+    def _take(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> None:
+        if entry.final:
+            self.closing = 0 if tokens and "{" in entry.shape else 24
+            return
+        if self.closing:
+            self.closing -= 1
+            return
+        if entry.header is not None:
+            self.table = entry.header
+            return
+        if entry.rule:
+            self._flush_block()
+            return
+        if self.table is not None and tokens and self._table_row(raw):
+            return
+        if entry.pair and self._block_line(entry, raw):
+            return
+        if entry.heading:
+            self.split = "" if entry.heading == "train" else entry.heading
+            return
+        if entry.plan is not EMPTY:
+            self._plan(entry.plan, tokens)
+
+    def _blank(self) -> None:
+        self.near -= 1
+        self.closing = 0
+        self._flush_block()
+
+    def end(self) -> None:
+        """The log is over: what was waiting counts."""
+        self._flush_block()
+        self._flush_waiting()
+
+    # -- plans
+
+    def _plan(self, plan: Plan, tokens: list[bytes]) -> None:
+        numbers = [number(t) for t in tokens]
+        self._totals(plan, numbers)
+        if plan.bar:
+            if self.waiting is not None and not self._same_bar(plan, numbers):
+                self._flush_waiting()
+            self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
+            return
+        plan = self._second_bar(plan, numbers)
+        evaluation = plan.split in ("val", "test") and plan.batch != NO and bool(plan.values)
+        if self.waiting is not None and not (evaluation and self._same_bar(plan, numbers)):
+            self._flush_waiting()
+        if evaluation:
+            self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
+            return
+        if not plan.values:
+            self._counter(plan, numbers)
+            return
+        if plan.weak and self.near <= 0:
+            return
+        self._row(plan, numbers, tokens)
+
+    def _second_bar(self, plan: Plan, numbers: list[float]) -> Plan:
+        """A shorter progress bar after the main one, with the same quantities and nothing said: the pass over the evaluation set."""
+        if not plan.progress or not plan.values or plan.split or plan.epoch != NO or plan.batch_total == NO:
+            return plan
+        total = numbers[plan.batch_total]
+        self.main_total = self.main_total or total
+        if total >= 0.9 * self.main_total:
+            return plan
+        values = tuple(Slot(s.index, series_name(s.logged_as, "val"), s.logged_as, s.total, s.percent) for s in plan.values)
+        return replace(plan, split="val", values=values)
+
+    def _same_bar(self, plan: Plan, numbers: list[float]) -> bool:
+        """The bar that waits has only moved on."""
+        if self.waiting is None:
+            return False
+        before, values, _ = self.waiting
+        if before.split != plan.split or before.bar != plan.bar or NO in {plan.batch, before.batch}:
+            return False
+        return numbers[plan.batch] >= values[before.batch]
+
+    def _flush_waiting(self) -> None:
+        if self.waiting is None:
+            return
+        (plan, numbers, tokens), self.waiting = self.waiting, None
+        epoch = numbers[plan.epoch] if plan.epoch != NO else self.waiting_epoch
+        kind = Kind.SUMMARY if not math.isnan(epoch) else Kind.BARE
+        batch = total = NAN
+        step = numbers[plan.step] if plan.step != NO else NAN
+        if plan.bar and plan.batch_total != NO and numbers[plan.batch] < numbers[plan.batch_total]:
+            batch, total = numbers[plan.batch], numbers[plan.batch_total]
+            kind = Kind.WITHIN if kind == Kind.SUMMARY else Kind.BARE
+        elif kind == Kind.BARE and math.isnan(step):
+            step = self.step
+        row = self.rows.add(step, epoch, batch, total, self.time, kind)
+        self._values(plan, numbers, tokens, row, summary=True)
+        if plan.split:
+            self.split = plan.split  # " * Acc@1 71.2" after the pass
+
+    def _totals(self, plan: Plan, numbers: list[float]) -> None:
+        if plan.epoch != NO and plan.brackets and not plan.mapping:
+            self.rows.from_zero = True
+        if plan.samples:
+            self.rows.samples = True
+        if plan.step_total != NO:
+            self.planned_steps = numbers[plan.step_total]
+        if plan.epoch_total != NO:
+            self.planned_epochs = numbers[plan.epoch_total]
+
+    def _counter(self, plan: Plan, numbers: list[float]) -> None:
+        """A line that only says where training is."""
+        if (plan.progress or plan.keyless) and plan.epoch == NO and plan.step == NO:
+            if plan.progress and plan.batch_total != NO and numbers[plan.batch_total] >= self.bar[1]:
+                self.bar = (numbers[plan.batch], numbers[plan.batch_total])
+            return
+        if self.split and plan.epoch == NO:
+            return
+        step = numbers[plan.step] if plan.step != NO else NAN
+        if plan.epoch != NO:
+            self._new_epoch(numbers[plan.epoch])
+        batch = numbers[plan.batch] if plan.batch != NO else NAN
+        total = numbers[plan.batch_total] if plan.batch_total != NO else NAN
+        known = not math.isnan(self.epoch)
+        counted = not math.isnan(batch) or not math.isnan(step)
+        kind = Kind.BARE if not known else Kind.WITHIN if counted else Kind.SUMMARY
+        if not math.isnan(step):
+            self.step = step
+        self.place = Place(step, self.epoch, batch, total, kind)
+        self.near = NEAR
+        self.table = None
+
+    def _new_epoch(self, epoch: float) -> None:
+        self._flush_waiting()
+        self.split = ""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            if epoch == math.floor(epoch) and not epoch >= self.rows.lowest_epoch:
+                self.rows.lowest_epoch = epoch
+
+    def _row(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> None:
+        if plan.counts:
+            place = self._own_place(plan, numbers, tokens)
+            if place.kind != Kind.BARE or not math.isnan(place.step):
+                self.split = ""
+        elif self.near > 0:
+            place = self.place
+        elif plan.mapping and math.isnan(self.step) and self.bar[1]:
+            place = Place(step=self.bar[0])
+        elif not math.isnan(self.step):
+            place = Place(step=self.step, epoch=self.place.epoch, batch=NAN, total=NAN, kind=self.place.kind)
+        elif not math.isnan(self.epoch):
+            place = Place(epoch=self.epoch, kind=Kind.SUMMARY)
+        else:
+            place = Place()
+        self.place, self.near = place, NEAR
+        rank = numbers[plan.rank] if plan.rank != NO else NAN
+        row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
+        whole = place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
+        self._values(plan, numbers, tokens, row, summary=whole)
+
+    def _own_place(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> Place:
+        step = numbers[plan.step] if plan.step != NO else NAN
+        batch = numbers[plan.batch] if plan.batch != NO else NAN
+        total = numbers[plan.batch_total] if plan.batch_total != NO else NAN
+        kind = Kind.BARE
+        epoch = NAN
+        if plan.epoch != NO:
+            epoch = numbers[plan.epoch]
+            token = tokens[plan.epoch]
+            if b"." in token.rstrip(b".") or epoch != math.floor(epoch):
+                kind = Kind.EXACT
+            else:
+                self._new_epoch(epoch)
+                kind = Kind.MAPPED if plan.mapping else Kind.SUMMARY if math.isnan(step) and math.isnan(batch) else Kind.WITHIN
+        elif not math.isnan(self.epoch) and (not math.isnan(batch) or (not math.isnan(step) and plan.step_total == NO)):
+            epoch, kind = self.epoch, Kind.WITHIN
+        if kind == Kind.EXACT and math.isnan(step) and self.bar[1]:
+            step = self.bar[0]
+        if kind == Kind.WITHIN and plan.split in ("val", "test") and math.isnan(step):
+            kind, batch, total = Kind.SUMMARY, NAN, NAN
+        if not math.isnan(step):
+            self.step = step
+        return Place(step, epoch, batch, total, kind)
+
+    def _values(self, plan: Plan, numbers: list[float], tokens: list[bytes], row: int, *, summary: bool) -> None:
+        if row < 0:
+            return
+        for slot in plan.values:
+            value = numbers[slot.index]
+            if slot.total != NO:
+                total = numbers[slot.total]
+                value = value / total if total else NAN
+            elif slot.percent:
+                value /= 100.0
+            column = self._column(slot, plan, summary=summary)
+            if column is None:
+                continue
+            if plan.progress and not plan.bar and _carried(slot):
+                key = column.logged_as
+                if self.stale.get(key) == value:
+                    continue
+                self.stale[key] = value
+            column.rows.append(row)
+            column.values.append(value)
+            if column.sampled < _SAMPLED and slot.index < len(tokens):
+                sample(column, tokens[slot.index], slot, numbers)
+
+    def _column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
+        name, split = slot.name, plan.split
+        if self.split and not plan.split and not plan.counts and not split_in(slot.logged_as):
+            split = self.split
+            name = series_name(slot.logged_as, split)
+        column = self.rows.column(name, slot.logged_as, split, summary=summary)
+        if column is not None and plan.mapping and "loss" in name and column.reduction == Reduction.UNKNOWN and plan.epoch != NO:
+            column.reduction = Reduction.WINDOW
+        return column
+
+    # -- tables and blocks
+
+    def _table_row(self, raw: bytes) -> bool:
+        header = self.table
+        if header is None:
+            return False
+        cells = cells_of(header, raw.decode("utf-8", "replace"))
+        if cells is None:
+            return False
+        found = {role: value for role, value in zip(header.roles, cells, strict=False) if role is not None and value is not None}
+        pairs = [(k, n, v) for k, n, r, v in zip(header.keys, header.names, header.roles, cells, strict=False) if r is None and v is not None and n]
+        self._keyed_row(found, pairs)
+        return True
+
+    def _block_line(self, entry: Entry, raw: bytes) -> bool:
+        text = raw.decode("utf-8", "replace")
+        section = section_of(text)
+        if section:
+            self.section = section
+            return True
+        pair = pair_of(text)
+        if pair is None:
+            if entry.shape in ("{", "}", "},", "{,", "]", "}]"):
+                self._flush_block()
+                return True
+            return False
+        key, value = pair
+        if self.section and text.translate({0x2502: "|", 0x2503: "|"}).lstrip().startswith("|  "):
+            key = f"{self.section}/{key}"
+        if key in self.block:
+            self._flush_block()
+        self.block[key] = value
+        return True
+
+    def _flush_block(self) -> None:
+        block, self.block, self.section = self.block, {}, ""
+        if not block:
+            return
+        found: dict[Role, float] = {}
+        pairs: list[tuple[str, str, float]] = []
+        for key, value in block.items():
+            role = role_of(key) or role_of(key.rpartition("/")[2])
+            if role is not None:
+                found.setdefault(role, value)
+            else:
+                pairs.append((key, series_name(key, split_in(key)), value))
+        if not found and not any(not name.startswith("other/") for _, name, _ in pairs):
+            return
+        self._keyed_row(found, pairs)
+
+    def _keyed_row(self, found: Mapping[Role, float], pairs: list[tuple[str, str, float]]) -> None:
+        """A row whose counters and values are known by key."""
+        step = next((found[r] for r in (Role.GLOBAL, Role.STEP, Role.ITERATION) if r in found), NAN)
+        epoch = found.get(Role.EPOCH, NAN)
+        kind = Kind.BARE
+        if not math.isnan(epoch):
+            if epoch != math.floor(epoch):
+                kind = Kind.EXACT
+            else:
+                self._new_epoch(epoch)
+                kind = Kind.SUMMARY if math.isnan(step) else Kind.WITHIN
+        if not math.isnan(step):
+            self.step = step
+        row = self.rows.add(step, epoch, NAN, NAN, self.time, kind)
+        if row < 0:
+            return
+        for key, name, value in pairs:
+            column = self.rows.column(name, key, split_in(key), summary=kind == Kind.SUMMARY)
+            if column is not None:
+                column.rows.append(row)
+                column.values.append(value)
+
+
+def _carried(slot: Slot) -> bool:
+    """A progress bar shows such values again and again until they are measured anew."""
+    return slot.name.startswith(("val", "test")) or "epoch" in slot.logged_as.lower() or bool(split_in(slot.logged_as) in ("val", "test"))
+
+
+def sample(column: Column, token: bytes, slot: Slot, numbers: list[float]) -> None:
+    """Look at the printed digits of one value."""
+    column.sampled += 1
+    unit = quantum(token)
+    if slot.total != NO:
+        unit = 1.0 / numbers[slot.total] if numbers[slot.total] else None
+    elif unit is None:
+        column.full += 1
+        return
+    if unit is not None:
+        if slot.percent:
+            unit /= 100.0
+        column.quantum = unit if column.quantum is None else min(column.quantum, unit)

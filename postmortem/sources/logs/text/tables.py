@@ -1,0 +1,127 @@
+"""Tables in a log: a header row and rows of numbers under it, or blocks of key and value in two columns."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from postmortem.sources.logs.text.keys import Role, is_noise, role_of, split_in
+from postmortem.sources.logs.text.tokens import NUMBERS, number
+from postmortem.sources.names import series_name
+
+MAX_COLUMNS = 64
+_RULE = re.compile(r"^[\s|+:=\-─━═┃│┼╋┿╂├┤┏┓┗┛┡┩└┘┌┐┬┴╇╈]+$")
+_EDGE = str.maketrans({"│": "|", "┃": "|", "║": "|"})
+_WIDE = re.compile(r"\s{2,}|\t")
+_PAIR = re.compile(r"^\s*\|\s{0,8}([A-Za-z][\w /@.%()-]{0,60}?)\s*\|\s*(\S{1,32})\s*\|\s*$")
+_SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
+_JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
+_MISSING = {"", "-", "none", "na", "n/a", "null", "_", "no log"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Columns of a table: what separates the cells, and of each column its key, role and series name."""
+
+    style: str  # "|", ",", "\t" or " "
+    keys: tuple[str, ...]
+    roles: tuple[Role | None, ...]
+    names: tuple[str, ...]
+
+
+def is_rule(text: str) -> bool:
+    """A line that only draws."""
+    return bool(_RULE.match(text))
+
+
+@lru_cache(maxsize=512)
+def header_of(text: str) -> Header | None:
+    """The header that a line without numbers is; None when it is none: it needs a counter and a known quantity."""
+    text = text.translate(_EDGE).strip()
+    if not text or len(text) > 2000 or text.endswith((":", ".")):
+        return None
+    for style, cells in _splits(text):
+        keys = tuple(c.strip().strip("\"'") for c in cells)
+        if not 2 <= len(keys) <= MAX_COLUMNS or not all(0 < len(k) <= 40 for k in keys):
+            continue
+        roles = tuple(role_of(k) for k in keys)
+        if roles[0] is None and not any(r in (Role.EPOCH, Role.STEP, Role.GLOBAL) for r in roles):
+            continue
+        names = tuple("" if r else series_name(k, split_in(k)) for k, r in zip(keys, roles, strict=True))
+        if not any(n and not n.startswith("other/") for n in names) and not _losses(keys):
+            continue
+        if any(len(k.split()) > 4 for k in keys):
+            continue
+        return Header(style, keys, roles, names)
+    return None
+
+
+def _losses(keys: tuple[str, ...]) -> bool:
+    return any("loss" in k.lower() for k in keys)
+
+
+def _splits(text: str) -> list[tuple[str, list[str]]]:
+    out: list[tuple[str, list[str]]] = []
+    if "|" in text:
+        out.append(("|", text.strip("|").split("|")))
+    if "," in text:
+        out.append((",", text.split(",")))
+    if "\t" in text:
+        out.append(("\t", text.split("\t")))
+    wide = _WIDE.split(text)
+    if len(wide) >= 2 and all(len(w.split()) == 1 for w in wide):
+        out.append((" ", wide))
+    elif len(wide) >= 2:
+        out.append(("  ", wide))
+    out.append((" ", text.split()))
+    return out
+
+
+def cells_of(header: Header, text: str) -> list[float | None] | None:
+    """The numbers of a row under a header, None for an empty cell; None when the line is no row of the table."""
+    text = text.translate(_EDGE).strip()
+    if header.style == "|":
+        cells = [c.strip() for c in text.strip("|").split("|")]
+    elif header.style in (",", "\t"):
+        cells = [c.strip() for c in text.split(header.style)]
+    else:
+        cells = text.split()
+    wanted = len(header.keys)
+    if len(cells) < max(2, wanted - (2 if header.style.startswith(" ") else 1)) or (len(cells) > wanted and not header.style.startswith(" ")):
+        return None
+    values: list[float | None] = []
+    numbers = 0
+    for cell in cells[:wanted]:
+        token = cell.strip("\"'%")
+        if token.lower() in _MISSING:
+            values.append(None)
+            continue
+        first, slash, _ = token.partition("/")
+        raw = first.encode("utf-8", "replace")
+        match = NUMBERS.match(raw)
+        if match is None or (match.end() != len(raw) and not (slash or re.match(rb"^(?:[a-zA-Z%]{1,3}|:)", raw[match.end() :]))):
+            return None
+        if match.end() != len(raw) or ":" in token:
+            values.append(None)
+            numbers += 1
+            continue
+        values.append(number(match[0]))
+        numbers += 1
+    if values[0] is None and header.roles[0] is not None:
+        return None
+    return values if numbers * 2 >= len(cells[:wanted]) else None
+
+
+def pair_of(text: str) -> tuple[str, float] | None:
+    """Key and value of a row of a two-column block: `|    loss | 8.8 |`, or `"main/loss": 1.2,` of a JSON block."""
+    match = _PAIR.match(text.translate(_EDGE)) or _JSON_PAIR.match(text)
+    if match is None:
+        return None
+    raw = match[2].encode("utf-8", "replace")
+    found = NUMBERS.fullmatch(raw)
+    return (match[1].strip(), number(raw)) if found and not is_noise(match[1].strip()) else None
+
+
+def section_of(text: str) -> str:
+    """The section that a row of a block opens: `| train/ | |` → "train"; "" for none."""
+    match = _SECTION.match(text.translate(_EDGE))
+    return match[1] if match else ""

@@ -1,0 +1,124 @@
+"""What a number and a moment look like in a log, and the shape of a line once they are taken out.
+
+A line's *shape* is its text with every number replaced by `NUMBER` and every moment (a date, a clock, a dotted version)
+by `MOMENT`. Lines of one habit share one shape, so that a shape is understood once and then only its numbers are read.
+All patterns are linear: quantifiers are possessive or bounded and never nested over the same characters.
+"""
+
+import calendar
+import math
+import re
+
+NUMBER = "\x00"
+MOMENT = "\x02"
+WORDS_OF_SHAPE = 2_000  # bytes of a line that are looked at for its shape
+
+_DIGITS = rb"[0-9]++(?:\.[0-9]*+)?+(?:[eE][-+]?+[0-9]++)?+"
+_NON_FINITE = rb"(?i:nan|inf(?:inity)?+)(?:\.0|\(ind\))?+(?![A-Za-z_0-9])"
+PLAIN = rb"[-+]?+(?:" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"
+
+NUMBERS = re.compile(
+    rb"(?<=[Ee]poch)[0-9]++(?![\w.])|(?<=batch)[0-9]++(?![\w.])|(?<=step)[0-9]++(?![\w.])|"  # epoch0; batch12;
+    rb"(?:(?<![\w)\].])[-+])?+(?<![\w.@#])(?:"
+    rb"[0-9]{1,3}(?:,[0-9]{3})++(?![0-9]|,[0-9])|"  # 121,400
+    rb"[0-9]\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"  # what MSVC prints
+)
+_CLOCK = rb"(?:[0-9]++\ days?,\ )?+[0-9]{1,3}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]++)?+)?+(?![0-9:])"
+_DATE = rb"(?:[0-9]{4}|[0-9]{2})[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{2}/[0-9]{2}(?=\ [0-9]{2}:)"
+MOMENTS = re.compile(
+    rb"(?<![\w.:/])(?:(?:"
+    + _DATE
+    + rb")(?:[T ]\ ?[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]++)?+)?+(?:Z|[-+][0-9]{2}:?[0-9]{2})?+(?![\w])|"
+    + _CLOCK
+    + rb"|[0-9]++(?:\.[0-9]++){2,}+(?:\.?[a-z]++[0-9]*+)?+)"
+)
+_BAR = re.compile("[=>#.━╸╺─█▏▎▍▌▋▊▉░▒-]{4,}")
+_BLANKS = re.compile("[ \t]{3,}")
+_BEFORE = re.compile(f"[ \t]+(?={NUMBER})")
+_INF = {"inf", "infinity"}
+
+
+_TQDM = re.compile(rb"%\|[^|]*+\|")
+
+
+def mask(line: bytes) -> tuple[bytes, list[bytes]]:
+    """A line's shape (as bytes, blanks untouched) and its numbers, as printed."""
+    if b"%|" in line:
+        line = _TQDM.sub(b"%||", line)
+    if b":" in line or b"." in line or b"/" in line or b"-" in line:
+        line = MOMENTS.sub(b"\x02", line)
+    numbers = NUMBERS.findall(line)
+    return NUMBERS.sub(b"\x00", line) if numbers else line, numbers
+
+
+def shape_of(masked: bytes) -> str:
+    """The text of a masked line with blanks and bars made alike. Bytes that are not UTF-8 are read as Latin-1."""
+    try:
+        text = masked.decode()
+    except UnicodeDecodeError:
+        text = masked.decode("latin-1")
+    return _BLANKS.sub("  ", _BEFORE.sub("", _BAR.sub("====", text))).strip()
+
+
+def number(token: bytes) -> float:
+    """The value of a printed number. `nan`, `-nan(ind)`, `nan.0` are NaN, `1.#INF` is infinite."""
+    try:
+        return float(token)
+    except ValueError:
+        text = token.decode("ascii", "replace").lower()
+    sign = -1.0 if text.startswith("-") else 1.0
+    bare = text.lstrip("+-")
+    if bare.removesuffix(".0") in _INF or "#inf" in bare:
+        return sign * math.inf
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        return math.nan
+
+
+def quantum(token: bytes) -> float | None:
+    """The unit of the last printed digit; None for a number that is not finite or printed to full precision (12 digits)."""
+    mantissa, _, exponent = token.lower().lstrip(b"+-").partition(b"e")
+    whole, _, decimals = mantissa.partition(b".")
+    if not mantissa[:1].isdigit() or b"#" in mantissa:
+        return None
+    if len((whole + decimals).lstrip(b"0")) >= 12:
+        return None
+    try:
+        return float(10.0 ** (int(exponent or b"0") - len(decimals)))
+    except (ValueError, OverflowError):
+        return None
+
+
+_LEADING = re.compile(
+    rb"^[\[(<]?(?:(?P<year>[0-9]{4}|[0-9]{2})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]\ ?)"
+    rb"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?"
+)
+_GLOG = re.compile(rb"^[IWEF](?P<month>[0-9]{2})(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})\.(?P<part>[0-9]{6})")
+_CLOCK_ONLY = re.compile(rb"^\[?(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?")
+_SHORT = re.compile(rb"^\[(?P<month>[0-9]{2})/(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?P<part>)")
+
+
+def moment(line: bytes) -> float | None:
+    """Seconds since 1970 of the date at the start of a line, read as UTC. Differences are what is used.
+
+    glog and detectron2 print no year: the year 2000 stands in. A bare clock counts from midnight.
+    """
+    match = _LEADING.match(line) or _GLOG.match(line) or _SHORT.match(line)
+    if match is None:
+        match = _CLOCK_ONLY.match(line)
+        if match is None:
+            return None
+        part = match["part"] or b""
+        clock = int(match["hour"]) * 3600 + int(match["minute"]) * 60 + int(match["second"])
+        return clock + (int(part) / 10 ** len(part) if part else 0.0)
+    parts = match.groupdict()
+    year = int(parts.get("year") or 2000)
+    if year < 100:
+        year += 2000
+    month, day = int(parts["month"]), int(parts["day"])
+    if not (1 <= month <= 12 and 1 <= day <= 31 and 1970 <= year <= 2200):
+        return None
+    seconds = calendar.timegm((year, month, day, int(parts["hour"]), int(parts["minute"]), int(parts["second"]), 0, 0, 0))
+    part = parts.get("part") or b""
+    return seconds + (int(part) / 10 ** len(part) if part else 0.0)
