@@ -12,12 +12,17 @@ from postmortem.model.run import Checkpoint, LogEvent, Run, Setting, Source
 from postmortem.model.sentence import Sentence, Value
 
 # Words of a key whose value is a secret. Matched as whole words, so that `tokenizer` and `max_tokens` are none.
-_SECRET_KEYS = re.compile(r"(?:^|[._\- ])(?:api[_\-]?key|secret|secret[_\-]?key|password|passwd|access[_\-]?token|auth[_\-]?token|hf[_\-]?token|token|credentials?)(?:$|[._\- ])", re.IGNORECASE)
+_SECRET_KEYS = re.compile(
+    r"(?:^|[._\- ])(?:api[_\-]?key|secret|secret[_\-]?key|password|passwd|access[_\-]?token|auth[_\-]?token|hf[_\-]?token|token|credentials?)(?:$|[._\- ])",
+    re.IGNORECASE,
+)
 _SECRETS = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|sk-[A-Za-z0-9_\-]{20,}|AKIA[0-9A-Z]{16}|xox[baprs]-[A-Za-z0-9\-]{10,}"
     r"|eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{5,}|glpat-[A-Za-z0-9_\-]{20})"
 )
-_ASSIGNED = re.compile(r"(?i)\b((?:wandb_|hf_|aws_|openai_|[a-z]{1,20}_)?(?:api_?key|secret(?:_?(?:access)?_?key)?|password|passwd|(?:access_|auth_|hf_)?token))(\s{0,3}[=:]\s{0,3})([^\s,;'\"]{6,200})")
+_ASSIGNED = re.compile(
+    r"(?i)\b((?:wandb_|hf_|aws_|openai_|[a-z]{1,20}_)?(?:api_?key|secret(?:_?(?:access)?_?key)?|password|passwd|(?:access_|auth_|hf_)?token))(\s{0,3}[=:]\s{0,3})([^\s,;'\"]{6,200})"
+)
 _URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.\-]{1,20}://)[^/\s:@]{1,100}:[^/\s@]{1,200}@")
 _HOME = re.compile(r"(/(?:home|Users|data/home|export/home|scratch|gpfs/home|nfs/home)/)([A-Za-z0-9][A-Za-z0-9._\-]{0,63})(?=/|\b)")
 _WINDOWS_HOME = re.compile(r"([A-Za-z]:\\{1,2}Users\\{1,2})([^\\\s:*?\"<>|]{1,64})")
@@ -59,7 +64,10 @@ def redact(run: Run) -> Run:
         events=tuple(_event(e, text) for e in run.events),
         settings=tuple(setting(s) for s in run.settings),
         checkpoints=tuple(_checkpoint(c, text, setting) for c in run.checkpoints),
-        earlier=tuple(replace(r, series=tuple(replace(s, source=text(s.source)) for s in r.series), settings=tuple(setting(s) for s in r.settings)) for r in run.earlier),
+        earlier=tuple(
+            replace(r, series=tuple(replace(s, source=text(s.source)) for s in r.series), settings=tuple(setting(s) for s in r.settings))
+            for r in run.earlier
+        ),
     )
 
 
@@ -80,7 +88,11 @@ def clean(raw: str, names: Pseudonyms) -> str:
 
 def _value(key: str, value: Value, names: Pseudonyms) -> Value:
     if not isinstance(value, str):
-        return "***" if value is not None and not isinstance(value, bool | float) and _SECRET_KEYS.search(key) and isinstance(value, int) and value > 10**6 else value
+        return (
+            "***"
+            if value is not None and not isinstance(value, bool | float) and _SECRET_KEYS.search(key) and isinstance(value, int) and value > 10**6
+            else value
+        )
     leaf = key.rpartition(".")[2].lower()
     if _SECRET_KEYS.search(key) and value:
         return "***"

@@ -1,10 +1,10 @@
 """`postmortem.toml`: what the user states about a run.
 
-    family = "gan"
-    frozen = ["backbone.*"]
-    ignore = ["overfitting"]
-    [aliases]
-    mynll = "val/loss"
+family = "gan"
+frozen = ["backbone.*"]
+ignore = ["overfitting"]
+[aliases]
+mynll = "val/loss"
 """
 
 import tomllib

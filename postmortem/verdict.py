@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from postmortem.check import Check
-from postmortem.diagnose import OFFERED, examine, probability, root_finding
+from postmortem.diagnose import OFFERED, examine, root_finding
 from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Onset, RestartFrom, Severity, Verdict
 from postmortem.model.evidence import CheckpointStats, Evidence
 from postmortem.model.sentence import say
@@ -21,13 +21,29 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
     good = examine(healthy, evidence, attempt)
     if good.status == FindingStatus.NOT_MEASURED or good.confidence is None:
         return Verdict("inconclusive", say("Inconclusive"), None, None, None, None, None, good.summary)
-    doubt = sum(math.log1p(-min(f.confidence, 0.99)) for f in findings if f.attempt == attempt and f.status == FindingStatus.ABSENT and f.prior and f.confidence)
+    doubt = sum(
+        math.log1p(-min(f.confidence, 0.99))
+        for f in findings
+        if f.attempt == attempt and f.status == FindingStatus.ABSENT and f.prior and f.confidence
+    )
     confidence = good.confidence * math.exp(doubt)
     if confidence < DOUBT:
-        return Verdict("inconclusive", say("Inconclusive"), None, None, None, None, None, say("Nothing is clearly wrong and nothing shows that it works: {why}", why=str(good.summary)), decided_by=deciding(good.clues))
+        return Verdict(
+            "inconclusive",
+            say("Inconclusive"),
+            None,
+            None,
+            None,
+            None,
+            None,
+            say("Nothing is clearly wrong and nothing shows that it works: {why}", why=str(good.summary)),
+            decided_by=deciding(good.clues),
+        )
     minor = root is not None
     summary = root.summary if root is not None else good.summary
-    return Verdict("healthy", healthy.title, None, None, Severity.MINOR if minor else None, confidence, None, summary, decided_by=deciding(good.clues))
+    return Verdict(
+        "healthy", healthy.title, None, None, Severity.MINOR if minor else None, confidence, None, summary, decided_by=deciding(good.clues)
+    )
 
 
 def _failed(evidence: Evidence, root: Finding) -> Verdict:
@@ -66,7 +82,11 @@ def with_time(evidence: Evidence, onset: Onset | None) -> Onset | None:
     series = evidence.series.get("train/loss")
     if series is None or series.times is None or not len(series):
         return onset
-    near = min(range(len(series)), key=lambda n: abs(float(series.steps[n]) - (onset.step or 0.0))) if len(series) < 10_000 else int(series.steps.searchsorted(onset.step).clip(0, len(series) - 1))
+    near = (
+        min(range(len(series)), key=lambda n: abs(float(series.steps[n]) - (onset.step or 0.0)))
+        if len(series) < 10_000
+        else int(series.steps.searchsorted(onset.step).clip(0, len(series) - 1))
+    )
     time = float(series.times[near])
     return Onset(onset.step, onset.epoch, onset.visible_from_step, time if math.isfinite(time) and time > 1e8 else None)
 
@@ -97,11 +117,20 @@ def last_good(evidence: Evidence, root: Finding) -> RestartFrom | None:
         return None
     if root.mode == "overfitting":
         near = min((c for c in whole if c.step is not None), key=lambda c: abs((c.step or 0.0) - onset), default=None)
-        return RestartFrom(near.path, near.step, say("It lies nearest to the best validation (step {step:g}).", step=onset), resume_code(evidence, near)) if near else None
+        return (
+            RestartFrom(near.path, near.step, say("It lies nearest to the best validation (step {step:g}).", step=onset), resume_code(evidence, near))
+            if near
+            else None
+        )
     before = [c for c in whole if c.step is not None and c.step < onset]
     if not before:
         return None
-    return RestartFrom(before[-1].path, before[-1].step, say("It is the last one from before step {step:g}, and finite.", step=onset), resume_code(evidence, before[-1]))
+    return RestartFrom(
+        before[-1].path,
+        before[-1].step,
+        say("It is the last one from before step {step:g}, and finite.", step=onset),
+        resume_code(evidence, before[-1]),
+    )
 
 
 def resume_code(evidence: Evidence, checkpoint: CheckpointStats) -> str:
@@ -114,5 +143,3 @@ def resume_code(evidence: Evidence, checkpoint: CheckpointStats) -> str:
     if evidence.framework == "keras":
         return f"model = keras.models.load_model('{path}')" if path.endswith(".keras") else f"model.load_weights('{path}')"
     return f"state = torch.load('{path}', weights_only=True, map_location='cpu')"
-
-

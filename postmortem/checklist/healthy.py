@@ -14,7 +14,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         loss = others[0]
     if loss.finite < 3:
         return Unknown(say("There are only {n} finite records of {name}: too few to judge.", n=loss.finite, name=loss.name))
-    return Sighting(Severity.MINOR, say("{name} went from {start:.4g} to {final:.4g} over {n} records, and no check of the list found a fault.", name=loss.name, start=loss.start, final=loss.final, n=loss.points), None)
+    return Sighting(
+        Severity.MINOR,
+        say(
+            "{name} went from {start:.4g} to {final:.4g} over {n} records, and no check of the list found a fault.",
+            name=loss.name,
+            start=loss.start,
+            final=loss.final,
+            n=loss.points,
+        ),
+        None,
+    )
 
 
 @probe(say("the training loss fell"), LOSS, holds=1.5, fails=-1.0)
@@ -36,7 +46,8 @@ def below_chance(e: Evidence, seen: Sighting) -> Reading | None:
 def follows(e: Evidence, seen: Sighting) -> Reading | None:
     if e.gap is None:
         return None
-    return Reading(e.gap.rise < 0.15 or (to_chance(e, e.curve("val/loss").final if e.curve("val/loss") else None) or 1.0) < 0.15, say("it rose by {rise:.0%} since its best", rise=e.gap.rise))
+    level = validation_level(e)
+    return Reading(e.gap.rise < 0.15 or (level is not None and level < 0.15), say("it rose by {rise:.0%} since its best", rise=e.gap.rise))
 
 
 @probe(say("validation accuracy is good"), curve("val/accuracy"), holds=0.6, fails=-0.6)
@@ -52,7 +63,11 @@ def finite(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the run ended as planned"), holds=0.4, fails=-0.3)
 def ended(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.outcome == "unknown" else Reading(e.outcome in ("finished", "early-stopped", "running"), say("outcome: {outcome}", outcome=e.outcome))
+    return (
+        None
+        if e.outcome == "unknown"
+        else Reading(e.outcome in ("finished", "early-stopped", "running"), say("outcome: {outcome}", outcome=e.outcome))
+    )
 
 
 HEALTHY = Check(

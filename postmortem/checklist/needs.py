@@ -47,10 +47,14 @@ GRADIENTS = Need(
     say("save the optimizer's state in each checkpoint, or log the gradient norm of each layer"),
     lambda e: any(c.gradients for c in e.checkpoints),
 )
-CHANCE = Need("the number of classes", say("log the loss of step 0, before any update, and the number of classes"), lambda e: e.chance.loss is not None)
+CHANCE = Need(
+    "the number of classes", say("log the loss of step 0, before any update, and the number of classes"), lambda e: e.chance.loss is not None
+)
 CONFIG = Need("the configuration", say("save the hyper-parameters beside the log, for example as config.json"), lambda e: len(e.settings) > 0)
 LEARNING_RATE = Need(
-    "lr", say("log the learning rate that the optimizer really used, at every logged step"), lambda e: e.schedule is not None or e.number("learning_rate") is not None
+    "lr",
+    say("log the learning rate that the optimizer really used, at every logged step"),
+    lambda e: e.schedule is not None or e.number("learning_rate") is not None,
 )
 BATCH_STATISTICS = Need(
     "input statistics",

@@ -7,8 +7,13 @@ from postmortem.model.sentence import Sentence, Value
 
 # parameter → the key that people write, when the run's own configuration does not have it
 _KEYS = {
-    "learning_rate": "lr", "gradient_clip_norm": "grad_clip", "warmup": "warmup_steps", "model_width": "hidden", "model_depth": "depth",
-    "frozen_parameters": "freeze", "loss_scale": "loss_scale",
+    "learning_rate": "lr",
+    "gradient_clip_norm": "grad_clip",
+    "warmup": "warmup_steps",
+    "model_width": "hidden",
+    "model_depth": "depth",
+    "frozen_parameters": "freeze",
+    "loss_scale": "loss_scale",
 }
 
 
@@ -46,7 +51,10 @@ def fix(e: Evidence, title: Sentence, why: Sentence, changes: tuple[Change, ...]
 def lower_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix:
     """Set the learning rate to `to`."""
     return fix(
-        e, say("Set the learning rate to {to:g}", to=to), why, (change(e, "learning_rate", to, rate),),
+        e,
+        say("Set the learning rate to {to:g}", to=to),
+        why,
+        (change(e, "learning_rate", to, rate),),
         {
             "pytorch": f"for group in optimizer.param_groups:\n    group['lr'] = {to:g}\n# or: optimizer = type(optimizer)(model.parameters(), lr={to:g})",
             "lightning": f"def configure_optimizers(self):\n    return torch.optim.Adam(self.parameters(), lr={to:g})",
@@ -59,7 +67,10 @@ def lower_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix
 def clip(e: Evidence, norm: float, why: Sentence) -> Fix:
     """Clip the total gradient norm at `norm`."""
     return fix(
-        e, say("Clip the gradient norm at {norm:g}", norm=norm), why, (change(e, "gradient_clip_norm", norm),),
+        e,
+        say("Clip the gradient norm at {norm:g}", norm=norm),
+        why,
+        (change(e, "gradient_clip_norm", norm),),
         {
             "pytorch": f"loss.backward()\ntorch.nn.utils.clip_grad_norm_(model.parameters(), max_norm={norm:g})\noptimizer.step()",
             "lightning": f"trainer = Trainer(..., gradient_clip_val={norm:g})",
@@ -72,7 +83,10 @@ def clip(e: Evidence, norm: float, why: Sentence) -> Fix:
 def default_initialisation(e: Evidence, why: Sentence) -> Fix:
     """Kaiming for ReLU and its kin, Xavier for tanh, the framework's default otherwise."""
     return fix(
-        e, say("Go back to the usual initialisation (Kaiming for ReLU, Xavier for tanh)"), why, (change(e, "initialization", None),),
+        e,
+        say("Go back to the usual initialisation (Kaiming for ReLU, Xavier for tanh)"),
+        why,
+        (change(e, "initialization", None),),
         {
             "pytorch": (
                 "def init(module):\n    if isinstance(module, (nn.Linear, nn.Conv2d)):\n        nn.init.kaiming_normal_(module.weight, nonlinearity='relu')"
@@ -83,15 +97,17 @@ def default_initialisation(e: Evidence, why: Sentence) -> Fix:
     )
 
 
-def none(e: Evidence, seen: object) -> tuple[Fix, ...]:  # noqa: ARG001
+def none(e: Evidence, seen: object) -> tuple[Fix, ...]:
     """No fix to offer."""
     return ()
 
 
-def only(title: Sentence, why: Sentence, snippets: Snippets | None = None, removes: tuple[str, ...] = ()) -> Callable[[Evidence, object], tuple[Fix, ...]]:
+def only(
+    title: Sentence, why: Sentence, snippets: Snippets | None = None, removes: tuple[str, ...] = ()
+) -> Callable[[Evidence, object], tuple[Fix, ...]]:
     """A cause's fix that depends on the run only through its framework, and through which settings of it are removed."""
 
-    def fixes(e: Evidence, seen: object) -> tuple[Fix, ...]:  # noqa: ARG001
+    def fixes(e: Evidence, seen: object) -> tuple[Fix, ...]:
         changes = tuple(change(e, name, None) for name in removes if e.setting(name) is not None)
         return (fix(e, title, why, changes, snippets),)
 

@@ -47,7 +47,7 @@ def skill(e: Evidence, split: str, *, best: bool = False) -> float | None:
 
 
 def optimizer_name(e: Evidence) -> str:
-    """"adam" (with its kin), "sgd", another name, or ""."""
+    """ "adam" (with its kin), "sgd", another name, or ""."""
     saved = next((c.optimizer.kind for c in reversed(e.checkpoints) if c.optimizer is not None and c.optimizer.kind), "")
     setting = e.setting("optimizer")
     name = (saved or (str(setting.value) if setting else "")).lower()

@@ -2,10 +2,9 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -24,15 +23,18 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     chosen = choose([s for f in found for s in f.series if len(s)])
     facts = {k: v for f in found for k, v in f.facts.items() if v is not None}
     settings = _settings([s for f in found for s in f.settings] + [s for f in found for c in f.checkpoints for s in c.settings])
-    known = _number(facts.get("steps_per_epoch")) or _steps_per_epoch_from(settings)
+    joined = join([c for f in found for c in f.checkpoints])
+    known = _number(facts.get("steps_per_epoch")) or _steps_per_epoch_of(joined) or _steps_per_epoch_from(settings)
     series, axis, per_epoch = on_one_axis(chosen, known)
     attempts = into_attempts(series)
     events = tuple(e for f in found for e in f.events)
-    checkpoints = _place_checkpoints(join([c for f in found for c in f.checkpoints]), per_epoch, axis, series)
+    checkpoints = _place_checkpoints(joined, per_epoch, axis, series)
     planned_epochs = _number(facts.get("planned_epochs")) or _setting_number(settings, "epochs")
     planned_steps = _number(facts.get("planned_steps")) or _setting_number(settings, "max_steps")
     if planned_steps is not None and planned_steps <= 0:
         planned_steps = None
+    if axis == "epoch":
+        planned_steps = planned_epochs
     if planned_steps is None and planned_epochs and per_epoch:
         planned_steps = planned_epochs * per_epoch
     last_step = max((float(s.steps[-1]) for s in attempts[-1] if len(s)), default=None)
@@ -53,7 +55,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         planned_steps=planned_steps,
         planned_epochs=planned_epochs,
     )
-    earlier = tuple(replace(run, series=tuple(part), events=(), checkpoints=(), outcome=cast(Outcome, "unknown")) for part in attempts[:-1])
+    earlier = tuple(replace(run, series=tuple(part), events=(), checkpoints=(), outcome="unknown") for part in attempts[:-1])
     return replace(run, earlier=earlier)
 
 
@@ -72,6 +74,15 @@ def _steps_per_epoch_from(settings: Sequence[Setting]) -> float | None:
     if not samples or not batch or samples < batch:
         return None
     return float(np.ceil(samples / (batch * (_setting_number(settings, "accumulation") or 1.0))))
+
+
+def _steps_per_epoch_of(checkpoints: Sequence[Checkpoint]) -> float | None:
+    """From checkpoints that know both their step and their epoch, when they agree."""
+    both = [(c.step, c.epoch) for c in checkpoints if c.step and c.epoch and c.epoch >= 1]
+    ratios = [step / epoch for step, epoch in both]
+    if len(ratios) < 2 or max(ratios) > 1.01 * min(ratios) or min(ratios) <= 1.0:
+        return None
+    return ratios[-1]
 
 
 def _settings(settings: Sequence[Setting]) -> tuple[Setting, ...]:
@@ -215,7 +226,7 @@ _FATAL = frozenset({
 })  # fmt: skip
 
 
-def outcome(events: Sequence[LogEvent], facts: dict[str, object], last_step: float | None, planned_steps: float | None) -> Outcome:
+def outcome(events: Sequence[LogEvent], facts: Mapping[str, object], last_step: float | None, planned_steps: float | None) -> Outcome:
     """How the run ended, as far as its own words and counters tell."""
     status = str(facts.get("status") or "")
     code = _number(facts.get("exit_code"))

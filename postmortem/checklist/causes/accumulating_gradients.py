@@ -28,7 +28,10 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
     change, decades = e.weights.change_median, rate_decades(e)
     if change is None or decades is None:
         return None
-    return Reading(change > FAR and decades < 1.0, say("they changed by {change:.2g} relative to their size at {times:.2g} × the usual rate", change=change, times=10**decades))
+    return Reading(
+        change > FAR and decades < 1.0,
+        say("they changed by {change:.2g} relative to their size at {times:.2g} × the usual rate", change=change, times=10**decades),
+    )
 
 
 @probe(say("the loss first falls and then climbs without a jump"), curve("train/loss", 6), holds=0.9, fails=-0.4)
@@ -38,19 +41,26 @@ def climbs(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     level = to_chance(e, loss.start)
     ordinary = level is None or level < 2.5
-    return Reading(bool(ordinary and loss.log_growth > 0.15), say("from {start:.3g} over {best:.3g} to {final:.3g}", start=loss.start, best=loss.best, final=loss.final))
+    return Reading(
+        bool(ordinary and loss.log_growth > 0.15),
+        say("from {start:.3g} over {best:.3g} to {final:.3g}", start=loss.start, best=loss.best, final=loss.final),
+    )
 
 
 accumulating_gradients = Cause(
     id="accumulating-gradients",
     title=say("Gradients accumulate: zero_grad() is missing"),
-    mechanism=say("backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."),
+    mechanism=say(
+        "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
+    ),
     probes=(large, grew, moved_far, climbs),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),
-        {"pytorch": "optimizer.zero_grad(set_to_none=True)\nloss.backward()\noptimizer.step()",
-         "lightning": "# manual optimization: opt.zero_grad() before self.manual_backward(loss)"},
+        {
+            "pytorch": "optimizer.zero_grad(set_to_none=True)\nloss.backward()\noptimizer.step()",
+            "lightning": "# manual optimization: opt.zero_grad() before self.manual_backward(loss)",
+        },
         removes=("no_zero_grad",),
     ),
     by_hand=(say("Print the gradient norm of the first ten steps: it must not grow steadily."),),

@@ -23,7 +23,10 @@ def one_record(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None or not loss.spikes:
         return None
     worst = max(loss.spikes, key=lambda s: s.height)
-    return Reading(worst.recovery == "fast" and worst.width <= 3, say("at step {step:g} the loss was {ratio:.3g} × its level, for {width} records", step=worst.step, ratio=worst.ratio, width=worst.width))
+    return Reading(
+        worst.recovery == "fast" and worst.width <= 3,
+        say("at step {step:g} the loss was {ratio:.3g} × its level, for {width} records", step=worst.step, ratio=worst.ratio, width=worst.width),
+    )
 
 
 @probe(say("the learning rate is usual, so no step was too long"), LEARNING_RATE, holds=0.6, fails=-2.5)
@@ -46,13 +49,17 @@ def batch_known(e: Evidence, seen: Sighting) -> Reading | None:
 bad_batch = Cause(
     id="bad-batch",
     title=say("One batch holds bad values"),
-    mechanism=say("A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."),
+    mechanism=say(
+        "A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."
+    ),
     probes=(within_first_epoch, one_record, usual_rate, recorded, batch_known),
     fixes=remedies.only(
         say("Check every batch for non-finite and extreme inputs before it is used; skip steps with a non-finite loss"),
         say("Nothing in the curve announced it: it came with one batch."),
-        {"pytorch": "assert torch.isfinite(x).all(), f'batch {i}: {x.isnan().sum()} NaN'\nloss = criterion(model(x), y)\nif not torch.isfinite(loss):\n    print('skipped batch', i); continue",
-         "keras": "model.fit(..., callbacks=[keras.callbacks.TerminateOnNaN()])"},
+        {
+            "pytorch": "assert torch.isfinite(x).all(), f'batch {i}: {x.isnan().sum()} NaN'\nloss = criterion(model(x), y)\nif not torch.isfinite(loss):\n    print('skipped batch', i); continue",
+            "keras": "model.fit(..., callbacks=[keras.callbacks.TerminateOnNaN()])",
+        },
         removes=("nan_rows", "bad_batches"),
     ),
     by_hand=(say("Go once through the training set without training and print the index of each sample with a NaN or a value above 1,000."),),

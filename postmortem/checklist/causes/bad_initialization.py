@@ -14,8 +14,23 @@ DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
 @probe(say("the configuration sets an unusual initialisation"), holds=2.5, fails=0.0)
 def configured(e: Evidence, seen: Sighting) -> Reading | None:
     setting = e.setting("initialization")
-    if setting is None or str(setting.value).lower() in ("", "none", "default", "kaiming", "he", "xavier", "glorot", "xavier_uniform", "kaiming_uniform",
-                                                           "kaiming_normal", "xavier_normal", "glorot_uniform", "he_normal", "orthogonal", "normal_0.02"):
+    if setting is None or str(setting.value).lower() in (
+        "",
+        "none",
+        "default",
+        "kaiming",
+        "he",
+        "xavier",
+        "glorot",
+        "xavier_uniform",
+        "kaiming_uniform",
+        "kaiming_normal",
+        "xavier_normal",
+        "glorot_uniform",
+        "he_normal",
+        "orthogonal",
+        "normal_0.02",
+    ):
         return None
     return Reading(True, say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
 
@@ -52,7 +67,10 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     decades = rate_decades(e)
     too_large = first >= LARGE and (decades is None or decades < 1.0)
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
-    return Reading(too_large or too_small, say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low))
+    return Reading(
+        too_large or too_small,
+        say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low),
+    )
 
 
 @probe(say("the very first loss, before any update, is already far above chance"), holds=2.2, fails=-1.0)
@@ -74,8 +92,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 bad_initialization = Cause(
     id="bad-initialization",
     title=say("The initial weights do not let the signal through"),
-    mechanism=say("Too large, and activations and loss explode in the first step; too small, and they vanish layer by layer; all equal or zero, and all units stay copies of "
-                  "one another; biases far below zero, and no ReLU ever fires."),
+    mechanism=say(
+        "Too large, and activations and loss explode in the first step; too small, and they vanish layer by layer; all equal or zero, and all units stay copies of "
+        "one another; biases far below zero, and no ReLU ever fires."
+    ),
     probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss),
     fixes=fixes,
     by_hand=(say("Before training, print the standard deviation of each layer's output for one batch: it should stay near 1."),),

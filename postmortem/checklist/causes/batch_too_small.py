@@ -14,7 +14,14 @@ def small(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     size = e.number("batch_size")
-    return (remedies.fix(e, say("Use batches of 32, or accumulate gradients"), say("A few samples give a direction that is mostly noise."), (remedies.change(e, "batch_size", 32, size),)),)
+    return (
+        remedies.fix(
+            e,
+            say("Use batches of 32, or accumulate gradients"),
+            say("A few samples give a direction that is mostly noise."),
+            (remedies.change(e, "batch_size", 32, size),),
+        ),
+    )
 
 
 batch_too_small = Cause(

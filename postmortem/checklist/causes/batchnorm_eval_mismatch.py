@@ -1,6 +1,6 @@
 """Batch normalisation uses other statistics in evaluation than in training."""
 
-from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION, WEIGHTS
 
@@ -14,7 +14,9 @@ def has_batch_norm(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("its momentum keeps running statistics behind"), holds=3.0, fails=-0.5)
 def slow(e: Evidence, seen: Sighting) -> Reading | None:
-    hit = next((s for s in e.settings if ("bn" in s.key.lower() or "batchnorm" in s.key.lower().replace("_", "")) and "momentum" in s.key.lower()), None)
+    hit = next(
+        (s for s in e.settings if ("bn" in s.key.lower() or "batchnorm" in s.key.lower().replace("_", "")) and "momentum" in s.key.lower()), None
+    )
     if hit is None or not isinstance(hit.value, int | float):
         return None
     value = float(hit.value)
@@ -30,22 +32,42 @@ def running_behind(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("validation is worse from the start and does not rise"), VALIDATION, holds=1.0, fails=-1.0)
 def worse_from_start(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None else Reading(e.gap.first_gap > 0.1 and e.gap.rise < 0.1, say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
+    return (
+        None
+        if e.gap is None
+        else Reading(e.gap.first_gap > 0.1 and e.gap.rise < 0.1, say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
+    )
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    hit = tuple(remedies.Change("normalization", s.key, s.file, s.value, None) for s in e.settings if "momentum" in s.key.lower() and s.name != "momentum")
+    hit = tuple(Change("normalization", s.key, s.file, s.value, None) for s in e.settings if "momentum" in s.key.lower() and s.name != "momentum")
     return (
-        remedies.fix(e, say("Give batch normalisation its usual momentum"), say("Training uses the batch's statistics and evaluation the running ones, which lag behind."), hit,
-                     {"pytorch": "nn.BatchNorm2d(channels, momentum=0.1)  # torch's momentum is the share of the new batch", "keras": "keras.layers.BatchNormalization(momentum=0.99)"}),
-        remedies.fix(e, say("Or use layer or group normalisation"), say("They behave the same in training and in evaluation."), (), {"pytorch": "nn.GroupNorm(8, channels)"}),
+        remedies.fix(
+            e,
+            say("Give batch normalisation its usual momentum"),
+            say("Training uses the batch's statistics and evaluation the running ones, which lag behind."),
+            hit,
+            {
+                "pytorch": "nn.BatchNorm2d(channels, momentum=0.1)  # torch's momentum is the share of the new batch",
+                "keras": "keras.layers.BatchNormalization(momentum=0.99)",
+            },
+        ),
+        remedies.fix(
+            e,
+            say("Or use layer or group normalisation"),
+            say("They behave the same in training and in evaluation."),
+            (),
+            {"pytorch": "nn.GroupNorm(8, channels)"},
+        ),
     )
 
 
 batchnorm_eval_mismatch = Cause(
     id="batchnorm-eval-mismatch",
     title=say("Batch normalisation differs between training and evaluation"),
-    mechanism=say("In evaluation it uses running statistics. With a momentum that is too slow, tiny batches, or frozen statistics these are not those that training sees."),
+    mechanism=say(
+        "In evaluation it uses running statistics. With a momentum that is too slow, tiny batches, or frozen statistics these are not those that training sees."
+    ),
     probes=(has_batch_norm, slow, running_behind, worse_from_start),
     fixes=fixes,
     by_hand=(say("Evaluate once in train mode: if the loss is good then, the running statistics are the fault."),),

@@ -15,8 +15,13 @@ def constant(e: Evidence, seen: Sighting) -> Reading | None:
 broken_evaluation = Cause(
     id="broken-evaluation",
     title=say("The evaluation itself is broken"),
-    mechanism=say("Another model instance is evaluated, dropout is left on, the metric gets logits where it wants classes: the numbers do not belong to the model."),
+    mechanism=say(
+        "Another model instance is evaluated, dropout is left on, the metric gets logits where it wants classes: the numbers do not belong to the model."
+    ),
     probes=(constant,),
-    fixes=remedies.only(say("Evaluate the training set with the same function: it must agree with the training loss"), say("The evaluation contradicts training."),
-                        {"pytorch": "model.eval()\nwith torch.no_grad():\n    print(evaluate(model, train_loader), evaluate(model, val_loader))"}),
+    fixes=remedies.only(
+        say("Evaluate the training set with the same function: it must agree with the training loss"),
+        say("The evaluation contradicts training."),
+        {"pytorch": "model.eval()\nwith torch.no_grad():\n    print(evaluate(model, train_loader), evaluate(model, val_loader))"},
+    ),
 )

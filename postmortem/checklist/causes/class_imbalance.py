@@ -18,7 +18,12 @@ def stuck(e: Evidence, seen: Sighting) -> Reading | None:
 def from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
     if e.gap is None:
         return None
-    return Reading(e.gap.first_gap > 0.03 and e.gap.rise < 0.2, say("ln(validation / train) starts at {first:.2f}; validation rose by {rise:.2f} (ln) since its best", first=e.gap.first_gap, rise=e.gap.rise))
+    return Reading(
+        e.gap.first_gap > 0.03 and e.gap.rise < 0.2,
+        say(
+            "ln(validation / train) starts at {first:.2f}; validation rose by {rise:.2f} (ln) since its best", first=e.gap.first_gap, rise=e.gap.rise
+        ),
+    )
 
 
 @probe(say("there are few training samples"), holds=0.7, fails=-0.3)
@@ -40,13 +45,17 @@ def histogram(e: Evidence, seen: Sighting) -> Reading | None:
 class_imbalance = Cause(
     id="class-imbalance",
     title=say("Classes are unevenly represented"),
-    mechanism=say("A model that always answers the frequent class scores well on a training set that consists of it, and fails where the classes are balanced."),
+    mechanism=say(
+        "A model that always answers the frequent class scores well on a training set that consists of it, and fails where the classes are balanced."
+    ),
     probes=(stuck, from_the_start, few, histogram),
     fixes=remedies.only(
         say("Weight the classes, or sample them evenly; compare the label histograms of both splits"),
         say("Training does well and validation stays near one class's share."),
-        {"pytorch": "weights = 1.0 / torch.bincount(y_train).float()\nsampler = torch.utils.data.WeightedRandomSampler(weights[y_train], len(y_train))\n"
-                    "loader = DataLoader(train, batch_size=64, sampler=sampler)"},
+        {
+            "pytorch": "weights = 1.0 / torch.bincount(y_train).float()\nsampler = torch.utils.data.WeightedRandomSampler(weights[y_train], len(y_train))\n"
+            "loader = DataLoader(train, batch_size=64, sampler=sampler)"
+        },
         removes=("keep",),
     ),
     by_hand=(say("Print torch.bincount of the labels of both splits, and a confusion matrix on validation."),),

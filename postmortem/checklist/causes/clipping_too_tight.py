@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import clip_norm, file_of, optimizer_name, rate_decades
+from postmortem.checklist.signs import clip_norm, file_of, rate_decades
 
 TIGHT = 0.01  # a clip norm below this is out of the usual 0.1 to 10
 ABOVE = 50.0  # gradient norm / clip norm; healthy runs lie between 0.2 and 1.2
@@ -48,8 +48,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 clipping_too_tight = Cause(
     id="clipping-too-tight",
     title=say("Gradients are clipped to almost nothing"),
-    mechanism=say("Clipping scales the whole gradient down to the clip norm. Far below the usual norms it acts as a tiny learning rate (with plain SGD) or pushes "
-                  "gradients under the optimizer's epsilon (with Adam)."),
+    mechanism=say(
+        "Clipping scales the whole gradient down to the clip norm. Far below the usual norms it acts as a tiny learning rate (with plain SGD) or pushes "
+        "gradients under the optimizer's epsilon (with Adam)."
+    ),
     probes=(tiny, norm_far_above, crept),
     fixes=fixes,
     by_hand=(say("Print what clip_grad_norm_ returns: it is the norm before clipping; the clip norm should be near its usual value."),),

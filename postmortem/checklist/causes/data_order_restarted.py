@@ -16,6 +16,9 @@ data_order_restarted = Cause(
     title=say("The data started from the beginning after the resume"),
     mechanism=say("Without the sampler's state the first part of the epoch is seen twice and its rest never."),
     probes=(seen_again,),
-    fixes=remedies.only(say("Save the sampler's state, or skip the batches that were used"), say("Part of the data was seen twice."),
-                        {"pytorch": "loader = accelerate.skip_first_batches(loader, step % len(loader))"}),
+    fixes=remedies.only(
+        say("Save the sampler's state, or skip the batches that were used"),
+        say("Part of the data was seen twice."),
+        {"pytorch": "loader = accelerate.skip_first_batches(loader, step % len(loader))"},
+    ),
 )

@@ -19,6 +19,9 @@ data_quality = Cause(
     title=say("Noise in inputs or labels limits what can be learned"),
     mechanism=say("A share of wrong labels or unreadable inputs puts a floor under the loss that no model gets below."),
     probes=(settled_together,),
-    fixes=remedies.only(say("Look at the samples with the highest loss"), say("Wrong labels and broken inputs gather there."),
-                        {"pytorch": "losses = F.cross_entropy(model(x), y, reduction='none')\nprint(losses.topk(20))"}),
+    fixes=remedies.only(
+        say("Look at the samples with the highest loss"),
+        say("Wrong labels and broken inputs gather there."),
+        {"pytorch": "losses = F.cross_entropy(model(x), y, reduction='none')\nprint(losses.topk(20))"},
+    ),
 )

@@ -10,8 +10,14 @@ def held_without_state(e: Evidence, seen: Sighting) -> Reading | None:
     last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
     if last is None or not last.has_state:
         return None
-    return Reading(len(last.stateless) > 0, say("{n} parameters of its groups have no state, among them {name}", n=len(last.stateless),
-                                                name=last.stateless[0] if last.stateless else "none"))
+    return Reading(
+        len(last.stateless) > 0,
+        say(
+            "{n} parameters of its groups have no state, among them {name}",
+            n=len(last.stateless),
+            name=last.stateless[0] if last.stateless else "none",
+        ),
+    )
 
 
 @probe(say("everything before one layer stands still, everything after it learns"), holds=0.6, fails=-0.5)
@@ -27,7 +33,9 @@ def cut_by_depth(e: Evidence, seen: Sighting) -> Reading | None:
 detached_graph = Cause(
     id="detached-graph",
     title=say("The graph is cut: a detach() or no_grad() in the forward pass"),
-    mechanism=say("The loss does not reach the layers below the cut, so they get no gradient, while those above it learn as well as they can on fixed features."),
+    mechanism=say(
+        "The loss does not reach the layers below the cut, so they get no gradient, while those above it learn as well as they can on fixed features."
+    ),
     probes=(held_without_state, cut_by_depth),
     fixes=remedies.only(
         say("Remove the detach(), .data, .item(), numpy() or no_grad() between these layers and the loss"),

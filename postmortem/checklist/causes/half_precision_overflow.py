@@ -35,11 +35,16 @@ def overflows(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     return (
         remedies.fix(
-            e, say("Train in bfloat16, or in float16 with a loss scaler and float32 weights"), say("float16 ends at 65,504 and rounds gradients below 6e-8 to zero; bfloat16 has float32's range."),
+            e,
+            say("Train in bfloat16, or in float16 with a loss scaler and float32 weights"),
+            say("float16 ends at 65,504 and rounds gradients below 6e-8 to zero; bfloat16 has float32's range."),
             (remedies.change(e, "precision", None),),
-            {"pytorch": "with torch.autocast(device.type, dtype=torch.bfloat16):\n    loss = criterion(model(x), y)\nloss.backward()",
-             "transformers": "args = TrainingArguments(..., bf16=True, fp16=False)", "lightning": "Trainer(precision='bf16-mixed')",
-             "keras": "keras.mixed_precision.set_global_policy('mixed_bfloat16')"},
+            {
+                "pytorch": "with torch.autocast(device.type, dtype=torch.bfloat16):\n    loss = criterion(model(x), y)\nloss.backward()",
+                "transformers": "args = TrainingArguments(..., bf16=True, fp16=False)",
+                "lightning": "Trainer(precision='bf16-mixed')",
+                "keras": "keras.mixed_precision.set_global_policy('mixed_bfloat16')",
+            },
         ),
     )
 
@@ -47,7 +52,9 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 half_precision_overflow = Cause(
     id="half-precision-overflow",
     title=say("float16 overflows"),
-    mechanism=say("The largest float16 is 65,504: a sum over a batch, a squared norm or an attention logit passes it easily, becomes Inf, and Inf − Inf is NaN."),
+    mechanism=say(
+        "The largest float16 is 65,504: a sum over a batch, a squared norm or an attention logit passes it easily, becomes Inf, and Inf − Inf is NaN."
+    ),
     probes=(configured, stored, overflows),
     fixes=fixes,
     by_hand=(say("Run the same steps in float32: if the loss stays finite, precision was the cause."),),

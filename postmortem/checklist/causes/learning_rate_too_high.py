@@ -1,9 +1,18 @@
 """The learning rate is too high: steps overshoot, the loss grows or the weights are thrown away."""
 
-from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
-from postmortem.checklist.signs import USUAL_RATES, clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, to_chance, used_rate
+from postmortem.checklist.signs import (
+    clip_norm,
+    file_of,
+    learning_rate,
+    loss_is_flat,
+    optimizer_name,
+    rate_decades,
+    to_chance,
+    used_rate,
+)
 
 HIGH = 1.0  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
@@ -27,8 +36,14 @@ def weights_thrown(e: Evidence, seen: Sighting) -> Reading | None:
     if scale is None:
         return None
     grown = scale >= THROWN
-    return Reading(grown, say("the largest layer's weights are {times:.3g} times the usual initial size ({first:.3g} at the first checkpoint)",
-                              times=10**scale, first=10 ** (first or 0.0)))
+    return Reading(
+        grown,
+        say(
+            "the largest layer's weights are {times:.3g} times the usual initial size ({first:.3g} at the first checkpoint)",
+            times=10**scale,
+            first=10 ** (first or 0.0),
+        ),
+    )
 
 
 @probe(say("nothing moves any more after the damage"), TWO_CHECKPOINTS, holds=0.7)
@@ -44,7 +59,11 @@ def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
     schedule = e.schedule
     if schedule is None or schedule.jump_step is None:
         return None
-    return Reading(schedule.jump >= JUMP, say("the learning rate jumped {times:.3g}-fold at step {step:g}", times=schedule.jump, step=schedule.jump_step), file_of(e, "lr"))
+    return Reading(
+        schedule.jump >= JUMP,
+        say("the learning rate jumped {times:.3g}-fold at step {step:g}", times=schedule.jump, step=schedule.jump_step),
+        file_of(e, "lr"),
+    )
 
 
 @probe(say("the loss was fine before the first update"), holds=0.7, fails=-1.2)
@@ -69,15 +88,23 @@ def swings(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     rate, decades, name = learning_rate(e), rate_decades(e), optimizer_name(e)
     if e.schedule is not None and e.schedule.jump >= JUMP and e.schedule.source == "logged":
-        why = say("The learning rate jumped to {highest:g}; without that jump it stays at {peak:g}.", highest=e.schedule.highest, peak=e.schedule.peak)
+        why = say(
+            "The learning rate jumped to {highest:g}; without that jump it stays at {peak:g}.", highest=e.schedule.highest, peak=e.schedule.peak
+        )
         spike = remedies.change(e, "learning_rate", remedies.rounded(min(e.schedule.first, e.schedule.peak)), rate)
-        jump = tuple(remedies.Change("schedule", s.key, s.file, s.value, None) for s in e.settings if "spike" in s.key.lower())
+        jump = tuple(Change("schedule", s.key, s.file, s.value, None) for s in e.settings if "spike" in s.key.lower())
         return (remedies.fix(e, say("Remove the jump from the schedule"), why, jump or (spike,)),)
     if rate is None:
-        return (remedies.fix(e, say("Lower the learning rate tenfold and look again"), say("A rate ten times lower tells at once whether the rate was the cause.")),)
+        return (
+            remedies.fix(
+                e, say("Lower the learning rate tenfold and look again"), say("A rate ten times lower tells at once whether the rate was the cause.")
+            ),
+        )
     usual = rate / 10**decades if decades is not None else rate / 10
     to = remedies.rounded(min(usual, rate / 3))
-    first = remedies.lower_rate(e, rate, to, say("It is {rate:g}; {to:g} is what {name} usually takes for a fresh model.", rate=rate, to=to, name=name or "this optimizer"))
+    first = remedies.lower_rate(
+        e, rate, to, say("It is {rate:g}; {to:g} is what {name} usually takes for a fresh model.", rate=rate, to=to, name=name or "this optimizer")
+    )
     out = [first]
     if clip_norm(e) is None:
         out.append(remedies.clip(e, 1.0, say("No clipping is configured: a norm of 1 keeps a single bad step from throwing the weights away.")))
@@ -88,10 +115,14 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 learning_rate_too_high = Cause(
     id="learning-rate-too-high",
     title=say("The learning rate is too high"),
-    mechanism=say("Each step overshoots the valley it should descend into. Beyond a limit set by the curvature, every step makes the loss larger; with Adam one such "
-                  "phase throws the weights so far that no gradient brings them back, and the loss stays at what guessing gives."),
+    mechanism=say(
+        "Each step overshoots the valley it should descend into. Beyond a limit set by the curvature, every step makes the loss larger; with Adam one such "
+        "phase throws the weights so far that no gradient brings them back, and the loss stays at what guessing gives."
+    ),
     probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, swings),
     fixes=fixes,
-    by_hand=(say("Train 100 steps with a tenth of the learning rate and compare the first 100 losses."),
-             say("Print lr · ‖gradient‖ / ‖weights‖ per layer: about 0.001 is healthy, above 0.1 is too much.")),
+    by_hand=(
+        say("Train 100 steps with a tenth of the learning rate and compare the first 100 losses."),
+        say("Print lr · ‖gradient‖ / ‖weights‖ per layer: about 0.001 is healthy, above 0.1 is too much."),
+    ),
 )

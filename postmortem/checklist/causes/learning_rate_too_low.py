@@ -14,7 +14,9 @@ def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
     decades, rate = rate_decades(e), used_rate(e)
     if decades is None or rate is None:
         return None
-    return Reading(decades <= LOW, say("the rate is {rate:g}, {share:.2g} of the usual {usual:g}", rate=rate, share=10**decades, usual=rate / 10**decades))
+    return Reading(
+        decades <= LOW, say("the rate is {rate:g}, {share:.2g} of the usual {usual:g}", rate=rate, share=10**decades, usual=rate / 10**decades)
+    )
 
 
 @probe(say("all layers crept, evenly"), TWO_CHECKPOINTS, holds=1.0, fails=-1.5)
@@ -23,7 +25,9 @@ def crept(e: Evidence, seen: Sighting) -> Reading | None:
     if change is None or e.weights.identical_share is None:
         return None
     moved = e.weights.identical_share < 0.5
-    return Reading(change < CREPT and moved, say("weights changed by {change:.2g} over the whole run; healthy runs change by 0.16 or more", change=change))
+    return Reading(
+        change < CREPT and moved, say("weights changed by {change:.2g} over the whole run; healthy runs change by 0.16 or more", change=change)
+    )
 
 
 @probe(say("the loss goes down slowly and steadily"), curve("train/loss", 4), holds=0.8, fails=-0.5)
@@ -49,10 +53,14 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 learning_rate_too_low = Cause(
     id="learning-rate-too-low",
     title=say("The learning rate is too low"),
-    mechanism=say("The gradient points the right way and each step is a thousandth of what it could be: the loss creeps down evenly and the weights hardly leave "
-                  "their initial values."),
+    mechanism=say(
+        "The gradient points the right way and each step is a thousandth of what it could be: the loss creeps down evenly and the weights hardly leave "
+        "their initial values."
+    ),
     probes=(far_below_usual, crept, steady),
     fixes=fixes,
-    by_hand=(say("Raise the learning rate tenfold for 100 steps: the loss should fall visibly faster."),
-             say("Print lr · ‖gradient‖ / ‖weights‖ per layer: below 0.00001 nothing is learned in reasonable time.")),
+    by_hand=(
+        say("Raise the learning rate tenfold for 100 steps: the loss should fall visibly faster."),
+        say("Print lr · ‖gradient‖ / ‖weights‖ per layer: below 0.00001 nothing is learned in reasonable time."),
+    ),
 )

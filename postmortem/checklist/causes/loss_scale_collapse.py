@@ -19,8 +19,17 @@ def fell(e: Evidence, seen: Sighting) -> Reading | None:
 loss_scale_collapse = Cause(
     id="loss-scale-collapse",
     title=say("The loss scale collapsed"),
-    mechanism=say("Each overflow halves the scale and skips the step. When every step overflows, gradients are NaN whatever the scale, and nothing is learned any more."),
+    mechanism=say(
+        "Each overflow halves the scale and skips the step. When every step overflows, gradients are NaN whatever the scale, and nothing is learned any more."
+    ),
     probes=(fell,),
-    fixes=remedies.only(say("Find the first non-finite activation; use bfloat16 or a lower learning rate"), say("The scale only reports that gradients are not finite."),
-                        {"pytorch": "torch.autocast('cuda', dtype=torch.bfloat16)  # no scaler needed", "transformers": "args = TrainingArguments(..., bf16=True, fp16=False)"}, removes=("precision",)),
+    fixes=remedies.only(
+        say("Find the first non-finite activation; use bfloat16 or a lower learning rate"),
+        say("The scale only reports that gradients are not finite."),
+        {
+            "pytorch": "torch.autocast('cuda', dtype=torch.bfloat16)  # no scaler needed",
+            "transformers": "args = TrainingArguments(..., bf16=True, fp16=False)",
+        },
+        removes=("precision",),
+    ),
 )

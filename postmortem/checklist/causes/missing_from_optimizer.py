@@ -13,7 +13,10 @@ def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     if all_identical(e):
         return None
-    return Reading(len(last.absent) > 0, say("{n} tensors are in no group, among them {name}", n=len(last.absent), name=last.absent[0] if last.absent else "none"))
+    return Reading(
+        len(last.absent) > 0,
+        say("{n} tensors are in no group, among them {name}", n=len(last.absent), name=last.absent[0] if last.absent else "none"),
+    )
 
 
 @probe(say("all weights stand still and the optimizer holds no state, without any warning"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.7, fails=-1.0)
@@ -22,13 +25,18 @@ def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
     if last is None or not all_identical(e):
         return None
     silent = not last.has_state and not warned(e, "scheduler-before-optimizer")
-    return Reading(silent, say("the optimizer's state is {what}", what="empty, as when it was built on another copy of the model" if not last.has_state else "there"))
+    return Reading(
+        silent,
+        say("the optimizer's state is {what}", what="empty, as when it was built on another copy of the model" if not last.has_state else "there"),
+    )
 
 
 missing_from_optimizer = Cause(
     id="missing-from-optimizer",
     title=say("The optimizer does not hold the parameters that should learn"),
-    mechanism=say("The optimizer was built before the model was rebuilt, moved or extended, or from a part of it: gradients arrive, and step() changes other tensors or none."),
+    mechanism=say(
+        "The optimizer was built before the model was rebuilt, moved or extended, or from a part of it: gradients arrive, and step() changes other tensors or none."
+    ),
     probes=(absent_from_groups, stale_instance),
     fixes=remedies.only(
         say("Build the optimizer from the final model's parameters, after every change to the model"),
@@ -36,5 +44,7 @@ missing_from_optimizer = Cause(
         {"pytorch": "optimizer = torch.optim.Adam(model.parameters(), lr=lr)  # after the last change to model"},
         removes=("frozen_parameters",),
     ),
-    by_hand=(say("Compare {{id(p) for g in optimizer.param_groups for p in g['params']}} with {{id(p) for p in model.parameters() if p.requires_grad}}."),),
+    by_hand=(
+        say("Compare {{id(p) for g in optimizer.param_groups for p in g['params']}} with {{id(p) for p in model.parameters() if p.requires_grad}}."),
+    ),
 )

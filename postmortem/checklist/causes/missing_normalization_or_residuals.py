@@ -18,15 +18,22 @@ def plain_stack(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     return (
-        remedies.fix(e, say("Add normalisation and residual connections"), say("They keep activations and gradients at one size through the layers."),
-                     (remedies.change(e, "normalization", "layernorm"),), {"pytorch": "x = x + self.block(self.norm(x))", "keras": "x = x + block(keras.layers.LayerNormalization()(x))"}),
+        remedies.fix(
+            e,
+            say("Add normalisation and residual connections"),
+            say("They keep activations and gradients at one size through the layers."),
+            (remedies.change(e, "normalization", "layernorm"),),
+            {"pytorch": "x = x + self.block(self.norm(x))", "keras": "x = x + block(keras.layers.LayerNormalization()(x))"},
+        ),
     )
 
 
 missing_normalization_or_residuals = Cause(
     id="missing-normalization-or-residuals",
     title=say("A deep stack without normalisation or residual connections"),
-    mechanism=say("Each layer multiplies the gradient by its own factor; without a path around the layers and without normalisation these factors compound with depth."),
+    mechanism=say(
+        "Each layer multiplies the gradient by its own factor; without a path around the layers and without normalisation these factors compound with depth."
+    ),
     probes=(plain_stack,),
     fixes=fixes,
 )

@@ -25,14 +25,20 @@ def constant(e: Evidence, seen: Sighting) -> Reading | None:
 model_structure = Cause(
     id="model-structure",
     title=say("The model cannot express or propagate the answer"),
-    mechanism=say("An activation after the last layer, a ReLU before a softmax, a layer of width one, a reshape that mixes the batch with the features: the signal is lost "
-                  "on the way."),
+    mechanism=say(
+        "An activation after the last layer, a ReLU before a softmax, a layer of width one, a reshape that mixes the batch with the features: the signal is lost "
+        "on the way."
+    ),
     probes=(copies, constant),
     fixes=remedies.only(
         say("Overfit one batch, then add parts of the model back one by one"),
         say("A model that cannot drive the loss of a single batch to nearly zero has a fault in its structure or its loss."),
-        {"pytorch": "x, y = next(iter(train_loader))\nfor i in range(200):\n    optimizer.zero_grad(); loss = criterion(model(x), y); loss.backward(); optimizer.step()\nprint(loss)"},
+        {
+            "pytorch": "x, y = next(iter(train_loader))\nfor i in range(200):\n    optimizer.zero_grad(); loss = criterion(model(x), y); loss.backward(); optimizer.step()\nprint(loss)"
+        },
     ),
-    by_hand=(say("Overfit a single batch: the loss must go to nearly zero within 200 steps."),
-             say("Look at the outputs for two different inputs: they must differ.")),
+    by_hand=(
+        say("Overfit a single batch: the loss must go to nearly zero within 200 steps."),
+        say("Look at the outputs for two different inputs: they must differ."),
+    ),
 )

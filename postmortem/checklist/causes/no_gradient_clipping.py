@@ -20,7 +20,9 @@ def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
 def recurrent(e: Evidence, seen: Sighting) -> Reading | None:
     if not e.model.weight_layers:
         return None
-    return Reading(e.model.recurrent, say("its weights are {what}", what="those of a recurrent layer" if e.model.recurrent else "of no recurrent layer"))
+    return Reading(
+        e.model.recurrent, say("its weights are {what}", what="those of a recurrent layer" if e.model.recurrent else "of no recurrent layer")
+    )
 
 
 @probe(say("it learned, and then broke within one logging interval"), holds=1.0, fails=-0.5)
@@ -49,15 +51,21 @@ def rate_usual(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     norm = e.curve("grad_norm")
     at = remedies.rounded(norm.start * 1.5) if norm is not None and norm.finite > 3 and 0 < norm.start < 1e3 else 1.0
-    why = say("Before the trouble the gradient norm was about {norm:.3g}.", norm=norm.start) if norm is not None and norm.finite > 3 else say("1 is the usual clip norm.")
+    why = (
+        say("Before the trouble the gradient norm was about {norm:.3g}.", norm=norm.start)
+        if norm is not None and norm.finite > 3
+        else say("1 is the usual clip norm.")
+    )
     return (remedies.clip(e, at, why),)
 
 
 no_gradient_clipping = Cause(
     id="no-gradient-clipping",
     title=say("Gradients are not clipped"),
-    mechanism=say("Now and then one batch has a gradient a hundred times the usual one; one step along it undoes the training. In recurrent networks the product over time "
-                  "steps makes this likely."),
+    mechanism=say(
+        "Now and then one batch has a gradient a hundred times the usual one; one step along it undoes the training. In recurrent networks the product over time "
+        "steps makes this likely."
+    ),
     probes=(none_configured, recurrent, sudden, norm_jumped, rate_usual),
     fixes=fixes,
     by_hand=(say("Log what clip_grad_norm_(parameters, inf) returns for 100 steps: look at the largest."),),

@@ -20,11 +20,23 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     gap = e.gap.gap if e.gap is not None else 1.0
     dropout = 0.3 if gap > 1.0 else 0.1
     return (
-        remedies.fix(e, say("Add dropout of {p:g}", p=dropout), say("Training and validation loss part; nothing is configured that would hold the model back."),
-                     (remedies.change(e, "dropout", dropout, e.number("dropout")),), {"pytorch": f"nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Dropout({dropout:g}), ...)"}),
-        remedies.fix(e, say("Add weight decay of 0.01 (AdamW)"), say("It keeps weights small that the data does not need."),
-                     (remedies.change(e, "weight_decay", 0.01, e.number("weight_decay")),), {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)",
-                                                                                             "transformers": "args = TrainingArguments(..., weight_decay=0.01)"}),
+        remedies.fix(
+            e,
+            say("Add dropout of {p:g}", p=dropout),
+            say("Training and validation loss part; nothing is configured that would hold the model back."),
+            (remedies.change(e, "dropout", dropout, e.number("dropout")),),
+            {"pytorch": f"nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Dropout({dropout:g}), ...)"},
+        ),
+        remedies.fix(
+            e,
+            say("Add weight decay of 0.01 (AdamW)"),
+            say("It keeps weights small that the data does not need."),
+            (remedies.change(e, "weight_decay", 0.01, e.number("weight_decay")),),
+            {
+                "pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)",
+                "transformers": "args = TrainingArguments(..., weight_decay=0.01)",
+            },
+        ),
     )
 
 

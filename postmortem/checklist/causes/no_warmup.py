@@ -3,7 +3,6 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import learning_rate
 
 EARLY = 0.1  # share of the run in which a missing warm-up shows
 DEEP = 8  # weight layers from which training without warm-up is fragile
@@ -28,7 +27,10 @@ def early(e: Evidence, seen: Sighting) -> Reading | None:
 def fragile(e: Evidence, seen: Sighting) -> Reading | None:
     if not e.model.architecture:
         return None
-    return Reading(e.model.architecture == "transformer" or len(e.model.weight_layers) >= DEEP, say("it is a {kind} with {n} weight layers", kind=e.model.architecture, n=len(e.model.weight_layers)))
+    return Reading(
+        e.model.architecture == "transformer" or len(e.model.weight_layers) >= DEEP,
+        say("it is a {kind} with {n} weight layers", kind=e.model.architecture, n=len(e.model.weight_layers)),
+    )
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
@@ -36,10 +38,14 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     steps = int(max(10, min(2000, 0.05 * total)))
     return (
         remedies.fix(
-            e, say("Warm the learning rate up over {steps} steps", steps=steps), say("The first steps are the ones that throw a fresh model off: Adam's second moments are not settled yet."),
+            e,
+            say("Warm the learning rate up over {steps} steps", steps=steps),
+            say("The first steps are the ones that throw a fresh model off: Adam's second moments are not settled yet."),
             (remedies.change(e, "warmup", steps),),
-            {"pytorch": f"warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters={steps})\n# each step: optimizer.step(); warmup.step()",
-             "transformers": f"args = TrainingArguments(..., warmup_steps={steps})"},
+            {
+                "pytorch": f"warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters={steps})\n# each step: optimizer.step(); warmup.step()",
+                "transformers": f"args = TrainingArguments(..., warmup_steps={steps})",
+            },
         ),
     )
 
@@ -47,8 +53,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 no_warmup = Cause(
     id="no-warmup",
     title=say("The learning rate starts at its peak, without a warm-up"),
-    mechanism=say("In the first steps Adam's second moments rest on a handful of gradients, so its steps are far too large in some directions; attention layers and deep "
-                  "networks do not recover from them."),
+    mechanism=say(
+        "In the first steps Adam's second moments rest on a handful of gradients, so its steps are far too large in some directions; attention layers and deep "
+        "networks do not recover from them."
+    ),
     probes=(starts_at_peak, early, fragile),
     fixes=fixes,
     by_hand=(say("Train 200 steps with a linear warm-up and compare the gradient norm."),),

@@ -17,9 +17,11 @@ def nothing_moved(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the saved optimizer has no state"), OPTIMIZER_STATE, holds=1.5, fails=-2.0)
 def no_state(e: Evidence, seen: Sighting) -> Reading | None:
     last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
-    if last is None or last.kind == "sgd" and not last.settings.get("momentum"):
+    if last is None or (last.kind == "sgd" and not last.settings.get("momentum")):
         return None
-    return Reading(not last.has_state, say("its state has {what}", what="no entry: step() was never called with a gradient" if not last.has_state else "entries"))
+    return Reading(
+        not last.has_state, say("its state has {what}", what="no entry: step() was never called with a gradient" if not last.has_state else "entries")
+    )
 
 
 @probe(say("PyTorch warned that the scheduler stepped before the optimizer"), holds=2.0, fails=0.0)
@@ -32,12 +34,17 @@ def scheduler_first(e: Evidence, seen: Sighting) -> Reading | None:
 optimizer_idle = Cause(
     id="optimizer-idle",
     title=say("The optimizer never steps"),
-    mechanism=say("Loss and gradients are computed and nobody applies them: optimizer.step() is missing, skipped by a condition, or called on nothing."),
+    mechanism=say(
+        "Loss and gradients are computed and nobody applies them: optimizer.step() is missing, skipped by a condition, or called on nothing."
+    ),
     probes=(nothing_moved, no_state, scheduler_first),
     fixes=remedies.only(
         say("Call optimizer.step() after loss.backward()"),
         say("The weights are the same in every checkpoint: no step was ever applied."),
-        {"pytorch": "optimizer.zero_grad()\nloss.backward()\noptimizer.step()", "transformers": "# with a custom training loop: optimizer.step() after backward()"},
+        {
+            "pytorch": "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+            "transformers": "# with a custom training loop: optimizer.step() after backward()",
+        },
         removes=("skip_step",),
     ),
     by_hand=(say("Compare a weight before and after one optimizer.step(): next(model.parameters()).clone()."),),

@@ -21,6 +21,10 @@ optimizer_state_lost = Cause(
     title=say("The optimizer's state was lost at the resume"),
     mechanism=say("Adam's moments start at zero again, so the first steps after the resume are as large as at the very beginning."),
     probes=(lags,),
-    fixes=remedies.only(say("Save and restore optimizer.state_dict()"), say("The optimizer counts its steps from the resume on."),
-                        {"pytorch": "optimizer.load_state_dict(checkpoint['optimizer'])", "transformers": "trainer.train(resume_from_checkpoint=True)"}, removes=("fresh_optimizer",)),
+    fixes=remedies.only(
+        say("Save and restore optimizer.state_dict()"),
+        say("The optimizer counts its steps from the resume on."),
+        {"pytorch": "optimizer.load_state_dict(checkpoint['optimizer'])", "transformers": "trainer.train(resume_from_checkpoint=True)"},
+        removes=("fresh_optimizer",),
+    ),
 )

@@ -1,6 +1,6 @@
 """Inputs are not what the model needs: not scaled, all zero, constant."""
 
-from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS
 from postmortem.checklist.signs import file_of, rate_decades, to_chance
@@ -41,19 +41,35 @@ def zero_inputs(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the configuration feeds raw or rescaled inputs"), holds=2.0)
 def configured(e: Evidence, seen: Sighting) -> Reading | None:
-    hit = next((s for s in e.settings if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale", "normalize", "standardize", "rescale"))), None)
+    hit = next(
+        (
+            s
+            for s in e.settings
+            if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale", "normalize", "standardize", "rescale"))
+        ),
+        None,
+    )
     if hit is None or (hit.value is True and "raw" not in hit.key.lower()) or hit.value in (None, 1, 1.0, ""):
         return None
     return Reading(True, say("{key} = {value}", key=hit.key, value=str(hit.value)), hit.file)
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    hit = tuple(remedies.Change("normalization", s.key, s.file, s.value, None) for s in e.settings if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale")))
+    hit = tuple(
+        Change("normalization", s.key, s.file, s.value, None)
+        for s in e.settings
+        if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale"))
+    )
     return (
         remedies.fix(
-            e, say("Standardise the inputs with the training set's mean and standard deviation"), say("What goes into the first layer is far from zero mean and unit variance."), hit,
-            {"pytorch": "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-6)\nx = (x - mean) / std  # the same two numbers for validation",
-             "keras": "norm = keras.layers.Normalization(); norm.adapt(x_train)  # first layer of the model"},
+            e,
+            say("Standardise the inputs with the training set's mean and standard deviation"),
+            say("What goes into the first layer is far from zero mean and unit variance."),
+            hit,
+            {
+                "pytorch": "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-6)\nx = (x - mean) / std  # the same two numbers for validation",
+                "keras": "norm = keras.layers.Normalization(); norm.adapt(x_train)  # first layer of the model",
+            },
         ),
     )
 
@@ -61,8 +77,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 preprocessing = Cause(
     id="preprocessing",
     title=say("The inputs are not scaled, or carry nothing"),
-    mechanism=say("Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
-                  "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."),
+    mechanism=say(
+        "Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
+        "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."
+    ),
     probes=(first_loss, zero_inputs, configured),
     fixes=fixes,
     by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),

@@ -15,7 +15,9 @@ def _words(kinds: tuple[EventKind, ...], about: Callable[[str], bool] | None = N
         hit = next((ev for ev in reversed(e.events_of(*kinds)) if about is None or about(ev.text)), None)
         if hit is None:
             return Reading(False, say("no such words in the log"))
-        return Reading(True, say("line {line}: {text}", line=hit.line, text=hit.text.strip().splitlines()[-1][:160] if hit.text.strip() else ""), hit.source)
+        return Reading(
+            True, say("line {line}: {text}", line=hit.line, text=hit.text.strip().splitlines()[-1][:160] if hit.text.strip() else ""), hit.source
+        )
 
     return Probe(say("the log says so"), ask, 4.0, fails)
 
@@ -23,68 +25,165 @@ def _words(kinds: tuple[EventKind, ...], about: Callable[[str], bool] | None = N
 def _silence(e: Evidence, seen: Sighting) -> Reading:
     """No word about the end, and the log or the plan is cut."""
     spoke = e.events_of(
-        EventKind.EXCEPTION, EventKind.OUT_OF_MEMORY, EventKind.COLLECTIVE, EventKind.DEVICE_ASSERT, EventKind.TIME_LIMIT, EventKind.PREEMPTED,
-        EventKind.INTERRUPTED, EventKind.DISK_FULL, EventKind.DATA_LOADER, EventKind.HARDWARE,
+        EventKind.EXCEPTION,
+        EventKind.OUT_OF_MEMORY,
+        EventKind.COLLECTIVE,
+        EventKind.DEVICE_ASSERT,
+        EventKind.TIME_LIMIT,
+        EventKind.PREEMPTED,
+        EventKind.INTERRUPTED,
+        EventKind.DISK_FULL,
+        EventKind.DATA_LOADER,
+        EventKind.HARDWARE,
     )
     return Reading(not spoke, say("the log stops without a word about why") if not spoke else say("the log gives another reason"))
 
 
-def _cause(name: str, title: Sentence, mechanism: Sentence, probes: tuple[Probe, ...], fix: tuple[Sentence, Sentence, dict[str, str] | None], by_hand: tuple[Sentence, ...] = ()) -> Cause:
+def _cause(
+    name: str,
+    title: Sentence,
+    mechanism: Sentence,
+    probes: tuple[Probe, ...],
+    fix: tuple[Sentence, Sentence, dict[str, str] | None],
+    by_hand: tuple[Sentence, ...] = (),
+) -> Cause:
     return Cause(name, title, mechanism, probes, remedies.only(*fix), by_hand)
 
 
 out_of_memory = _cause(
-    "out-of-memory", say("Out of memory"), say("An allocation did not fit. On the device: batch, activations or optimizer state; on the host: workers, caches, a leak."),
+    "out-of-memory",
+    say("Out of memory"),
+    say("An allocation did not fit. On the device: batch, activations or optimizer state; on the host: workers, caches, a leak."),
     (_words((EventKind.OUT_OF_MEMORY,)),),
-    (say("Halve the batch and accumulate twice, or use gradient checkpointing and bf16"), say("The allocator's own words are in the log."),
-     {"pytorch": "loss = criterion(model(x), y) / accumulate\nloss.backward()\nif (i + 1) % accumulate == 0:\n    optimizer.step(); optimizer.zero_grad(set_to_none=True)",
-      "transformers": "args = TrainingArguments(..., per_device_train_batch_size=half, gradient_accumulation_steps=2, gradient_checkpointing=True, bf16=True)"}),
+    (
+        say("Halve the batch and accumulate twice, or use gradient checkpointing and bf16"),
+        say("The allocator's own words are in the log."),
+        {
+            "pytorch": "loss = criterion(model(x), y) / accumulate\nloss.backward()\nif (i + 1) % accumulate == 0:\n    optimizer.step(); optimizer.zero_grad(set_to_none=True)",
+            "transformers": "args = TrainingArguments(..., per_device_train_batch_size=half, gradient_accumulation_steps=2, gradient_checkpointing=True, bf16=True)",
+        },
+    ),
     (say("Print torch.cuda.max_memory_allocated() after the first step, and after an evaluation."),),
 )
 collective_failure = _cause(
-    "collective-failure", say("A collective operation failed or timed out"), say("One rank stopped, hung or took another path; the others waited for it until the watchdog ended them."),
-    (_words((EventKind.COLLECTIVE,)),), (say("Find the rank that differs: its log has the first traceback"), say("A timeout in the others is a consequence."), {"pytorch": "# TORCH_DISTRIBUTED_DEBUG=DETAIL NCCL_DEBUG=INFO torchrun ..."}),
+    "collective-failure",
+    say("A collective operation failed or timed out"),
+    say("One rank stopped, hung or took another path; the others waited for it until the watchdog ended them."),
+    (_words((EventKind.COLLECTIVE,)),),
+    (
+        say("Find the rank that differs: its log has the first traceback"),
+        say("A timeout in the others is a consequence."),
+        {"pytorch": "# TORCH_DISTRIBUTED_DEBUG=DETAIL NCCL_DEBUG=INFO torchrun ..."},
+    ),
 )
 python_error = _cause(
-    "python-error", say("The code raised an exception"), say("An exception that nobody caught ended the process."), (_words((EventKind.EXCEPTION,)),),
+    "python-error",
+    say("The code raised an exception"),
+    say("An exception that nobody caught ended the process."),
+    (_words((EventKind.EXCEPTION,)),),
     (say("Mend the line that the traceback names"), say("The exception and its innermost own frame are in the log."), None),
     (say("Run the failing batch alone, on the CPU, under a debugger."),),
 )
 device_assert = _cause(
-    "device-assert", say("A device-side assertion: an index out of range"), say("A label beyond the number of classes or a token beyond the vocabulary indexes outside a table; the GPU reports it later, at an unrelated line."),
-    (_words((EventKind.DEVICE_ASSERT,)),), (say("Check labels and token ids against the sizes of head and embedding"), say("The assertion compares an index with a size."), {"pytorch": "assert y.min() >= 0 and y.max() < num_classes\nassert ids.max() < model.get_input_embeddings().num_embeddings\n# CUDA_LAUNCH_BLOCKING=1 shows the true line"}),
+    "device-assert",
+    say("A device-side assertion: an index out of range"),
+    say(
+        "A label beyond the number of classes or a token beyond the vocabulary indexes outside a table; the GPU reports it later, at an unrelated line."
+    ),
+    (_words((EventKind.DEVICE_ASSERT,)),),
+    (
+        say("Check labels and token ids against the sizes of head and embedding"),
+        say("The assertion compares an index with a size."),
+        {
+            "pytorch": "assert y.min() >= 0 and y.max() < num_classes\nassert ids.max() < model.get_input_embeddings().num_embeddings\n# CUDA_LAUNCH_BLOCKING=1 shows the true line"
+        },
+    ),
 )
 killed = Cause(
-    "killed", say("The process was killed from outside"), say("A signal ended it: the kernel's out-of-memory killer, the scheduler, a person. The process had no chance to say why."),
+    "killed",
+    say("The process was killed from outside"),
+    say("A signal ended it: the kernel's out-of-memory killer, the scheduler, a person. The process had no chance to say why."),
     (_words((EventKind.KILLED, EventKind.SIGNAL), fails=0.0), Probe(say("nothing in the log explains the end"), _silence, 2.2, -3.0)),
-    remedies.only(say("Ask the kernel and the scheduler: dmesg, sacct, kubectl describe"), say("The log itself stops in the middle."), {"pytorch": "# dmesg -T | grep -i -E 'killed process|oom'\n# sacct -j JOB --format=State,ExitCode,MaxRSS"}),
+    remedies.only(
+        say("Ask the kernel and the scheduler: dmesg, sacct, kubectl describe"),
+        say("The log itself stops in the middle."),
+        {"pytorch": "# dmesg -T | grep -i -E 'killed process|oom'\n# sacct -j JOB --format=State,ExitCode,MaxRSS"},
+    ),
     (say("Compare the time of the last line with the scheduler's record of the job."),),
 )
 preempted = _cause(
-    "preempted", say("The job was preempted"), say("The scheduler took the machine back."), (_words((EventKind.PREEMPTED,)),),
-    (say("Save on SIGTERM and requeue"), say("The scheduler's message is in the log."), {"pytorch": "signal.signal(signal.SIGTERM, lambda *_: save_checkpoint())  # sbatch --requeue --signal=TERM@120"}),
+    "preempted",
+    say("The job was preempted"),
+    say("The scheduler took the machine back."),
+    (_words((EventKind.PREEMPTED,)),),
+    (
+        say("Save on SIGTERM and requeue"),
+        say("The scheduler's message is in the log."),
+        {"pytorch": "signal.signal(signal.SIGTERM, lambda *_: save_checkpoint())  # sbatch --requeue --signal=TERM@120"},
+    ),
 )
 time_limit = _cause(
-    "time-limit", say("The job reached its time limit"), say("The scheduler ends a job when its time is up."), (_words((EventKind.TIME_LIMIT,)),),
-    (say("Save before the limit and chain jobs"), say("The scheduler's message is in the log."), {"lightning": "Trainer(max_time='00:11:50:00')", "pytorch": "# sbatch --signal=USR1@600, and save in the handler"}),
+    "time-limit",
+    say("The job reached its time limit"),
+    say("The scheduler ends a job when its time is up."),
+    (_words((EventKind.TIME_LIMIT,)),),
+    (
+        say("Save before the limit and chain jobs"),
+        say("The scheduler's message is in the log."),
+        {"lightning": "Trainer(max_time='00:11:50:00')", "pytorch": "# sbatch --signal=USR1@600, and save in the handler"},
+    ),
 )
 stopped_by_user = _cause(
-    "stopped-by-user", say("Somebody stopped it"), say("Ctrl-C, or scancel."), (_words((EventKind.INTERRUPTED,)),),
+    "stopped-by-user",
+    say("Somebody stopped it"),
+    say("Ctrl-C, or scancel."),
+    (_words((EventKind.INTERRUPTED,)),),
     (say("Resume from the last checkpoint if it was not meant"), say("The log ends with a keyboard interrupt."), None),
 )
 disk_full = _cause(
-    "disk-full", say("The disk is full, or a quota is"), say("A write failed; the file that was being written is cut."), (_words((EventKind.DISK_FULL,)),),
-    (say("Free space, keep fewer checkpoints, write to a temporary name first"), say("The system's own message is in the log."), {"pytorch": "torch.save(state, tmp); os.replace(tmp, path)", "transformers": "args = TrainingArguments(..., save_total_limit=2)"}),
+    "disk-full",
+    say("The disk is full, or a quota is"),
+    say("A write failed; the file that was being written is cut."),
+    (_words((EventKind.DISK_FULL,)),),
+    (
+        say("Free space, keep fewer checkpoints, write to a temporary name first"),
+        say("The system's own message is in the log."),
+        {"pytorch": "torch.save(state, tmp); os.replace(tmp, path)", "transformers": "args = TrainingArguments(..., save_total_limit=2)"},
+    ),
 )
 data_loader_died = _cause(
-    "data-loader-died", say("A data-loader worker died"), say("A worker process was killed (often by host memory or shared memory) or raised on a sample."), (_words((EventKind.DATA_LOADER,)),),
-    (say("Use fewer workers, more shared memory, or num_workers=0 to see the exception"), say("The loader's message is in the log."), {"pytorch": "DataLoader(train, num_workers=0)  # shows the true exception; in containers: --shm-size=8g"}),
+    "data-loader-died",
+    say("A data-loader worker died"),
+    say("A worker process was killed (often by host memory or shared memory) or raised on a sample."),
+    (_words((EventKind.DATA_LOADER,)),),
+    (
+        say("Use fewer workers, more shared memory, or num_workers=0 to see the exception"),
+        say("The loader's message is in the log."),
+        {"pytorch": "DataLoader(train, num_workers=0)  # shows the true exception; in containers: --shm-size=8g"},
+    ),
 )
 hardware_fault = _cause(
-    "hardware-fault", say("The hardware failed"), say("ECC errors, a GPU that fell off the bus, a link that broke: no code causes these."), (_words((EventKind.HARDWARE,)),),
-    (say("Exclude the node and resume from the last checkpoint"), say("The driver's message is in the log."), {"pytorch": "# sbatch --exclude=NODE; nvidia-smi -q -d ECC,PAGE_RETIREMENT"}),
+    "hardware-fault",
+    say("The hardware failed"),
+    say("ECC errors, a GPU that fell off the bus, a link that broke: no code causes these."),
+    (_words((EventKind.HARDWARE,)),),
+    (
+        say("Exclude the node and resume from the last checkpoint"),
+        say("The driver's message is in the log."),
+        {"pytorch": "# sbatch --exclude=NODE; nvidia-smi -q -d ECC,PAGE_RETIREMENT"},
+    ),
 )
 
 PROCESS_CAUSES: tuple[Cause, ...] = (
-    out_of_memory, collective_failure, python_error, device_assert, killed, preempted, time_limit, stopped_by_user, disk_full, data_loader_died, hardware_fault,
+    out_of_memory,
+    collective_failure,
+    python_error,
+    device_assert,
+    killed,
+    preempted,
+    time_limit,
+    stopped_by_user,
+    disk_full,
+    data_loader_died,
+    hardware_fault,
 )

@@ -18,7 +18,9 @@ def zero_early(e: Evidence, seen: Sighting) -> Reading | None:
     if level is None or not loss.last_step:
         return None
     share = (loss.plateau_step - loss.first_step) / max(1.0, loss.last_step - loss.first_step)
-    return Reading(level < NOTHING and share < EARLY, say("train loss is {level:.2g} × chance, settled after {share:.0%} of the run", level=level, share=share))
+    return Reading(
+        level < NOTHING and share < EARLY, say("train loss is {level:.2g} × chance, settled after {share:.0%} of the run", level=level, share=share)
+    )
 
 
 @probe(say("there is plenty of data according to the log"), holds=1.0, fails=-1.5)
@@ -30,18 +32,25 @@ def plenty(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the recorded batches are the same samples"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
 def same_samples(e: Evidence, seen: Sighting) -> Reading | None:
     curve = e.curve("data/duplicate_share")
-    return None if curve is None else Reading(curve.final > 0.5, say("{share:.0%} of the samples were seen before in the same epoch", share=curve.final))
+    return (
+        None if curve is None else Reading(curve.final > 0.5, say("{share:.0%} of the samples were seen before in the same epoch", share=curve.final))
+    )
 
 
 repeated_batch = Cause(
     id="repeated-batch",
     title=say("The same batch is trained on again and again"),
-    mechanism=say("A loader that is not advanced, a forgotten debug line, a sampler with one seed: the model learns one batch by heart in a few epochs and nothing else."),
+    mechanism=say(
+        "A loader that is not advanced, a forgotten debug line, a sampler with one seed: the model learns one batch by heart in a few epochs and nothing else."
+    ),
     probes=(zero_early, plenty, same_samples),
     fixes=remedies.only(
         say("Iterate over the loader; remove a leftover 'overfit one batch'"),
         say("The training loss reached nothing within a few epochs, while validation never improved with it."),
-        {"pytorch": "for x, y in train_loader:  # not: x, y = next(iter(train_loader)) inside the loop\n    ...", "lightning": "Trainer(overfit_batches=0)"},
+        {
+            "pytorch": "for x, y in train_loader:  # not: x, y = next(iter(train_loader)) inside the loop\n    ...",
+            "lightning": "Trainer(overfit_batches=0)",
+        },
         removes=("overfit_batches", "same_batch"),
     ),
     by_hand=(say("Print a hash of the inputs of the first ten batches of two epochs."),),

@@ -14,7 +14,9 @@ def copies(e: Evidence, seen: Sighting) -> Reading | None:
 representation_collapse = Cause(
     id="representation-collapse",
     title=say("The representation collapsed to a point"),
-    mechanism=say("A loss that is smallest when everything is the same (a contrastive loss without negatives, a GAN that lost) pulls all outputs together."),
+    mechanism=say(
+        "A loss that is smallest when everything is the same (a contrastive loss without negatives, a GAN that lost) pulls all outputs together."
+    ),
     probes=(copies,),
     fixes=remedies.only(say("Add what keeps outputs apart: negatives, a variance term, a stop-gradient"), say("The weights lost their rank.")),
 )

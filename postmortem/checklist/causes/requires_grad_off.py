@@ -38,9 +38,14 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     names = ", ".join(e.weights.identical[:3])
     return (
         remedies.fix(
-            e, say("Let the frozen parameters learn"), say("These never changed: {names}.", names=names), changes,
-            {"pytorch": "for p in model.parameters():\n    p.requires_grad_(True)\noptimizer = torch.optim.Adam(model.parameters(), lr=lr)  # build it afterwards",
-             "keras": "model.trainable = True\nmodel.compile(optimizer=optimizer, loss=loss)  # compile again afterwards"},
+            e,
+            say("Let the frozen parameters learn"),
+            say("These never changed: {names}.", names=names),
+            changes,
+            {
+                "pytorch": "for p in model.parameters():\n    p.requires_grad_(True)\noptimizer = torch.optim.Adam(model.parameters(), lr=lr)  # build it afterwards",
+                "keras": "model.trainable = True\nmodel.compile(optimizer=optimizer, loss=loss)  # compile again afterwards",
+            },
         ),
     )
 
@@ -48,7 +53,9 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 requires_grad_off = Cause(
     id="requires-grad-off",
     title=say("The parameters are frozen: requires_grad is False"),
-    mechanism=say("A backbone was frozen for a first phase and never released, or a loop froze more than it should. No gradient is computed for these tensors."),
+    mechanism=say(
+        "A backbone was frozen for a first phase and never released, or a loop froze more than it should. No gradient is computed for these tensors."
+    ),
     probes=(said_so, configured, filtered),
     fixes=fixes,
     by_hand=(say("Print [n for n, p in model.named_parameters() if not p.requires_grad]."),),

@@ -18,7 +18,11 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
     if not name:
         return None
     setting = e.setting("activation")
-    return Reading("sigmoid" in name or "tanh" in name or "softsign" in name, say("{key} = {value}", key=setting.key if setting else "", value=name), setting.file if setting else "")
+    return Reading(
+        "sigmoid" in name or "tanh" in name or "softsign" in name,
+        say("{key} = {value}", key=setting.key if setting else "", value=name),
+        setting.file if setting else "",
+    )
 
 
 @probe(say("a non-saturating activation is configured"), CONFIG, holds=-4.0, fails=0.0)
@@ -44,20 +48,31 @@ def deep(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     return (
         remedies.fix(
-            e, say("Use an activation of the ReLU family"), say("A sigmoid's slope is at most 1/4: ten layers of it shrink a gradient a million times."),
+            e,
+            say("Use an activation of the ReLU family"),
+            say("A sigmoid's slope is at most 1/4: ten layers of it shrink a gradient a million times."),
             (remedies.change(e, "activation", "relu"),),
-            {"pytorch": "nn.Sequential(nn.Linear(d, h), nn.ReLU(), ...)  # or nn.GELU(); initialise with nn.init.kaiming_normal_",
-             "keras": "Dense(units, activation='relu', kernel_initializer='he_normal')"},
+            {
+                "pytorch": "nn.Sequential(nn.Linear(d, h), nn.ReLU(), ...)  # or nn.GELU(); initialise with nn.init.kaiming_normal_",
+                "keras": "Dense(units, activation='relu', kernel_initializer='he_normal')",
+            },
         ),
-        remedies.fix(e, say("Add normalisation and residual connections between the layers"), say("They give the gradient a path that no activation shrinks."),
-                     (remedies.change(e, "normalization", "layernorm"),), {"pytorch": "x = x + self.block(self.norm(x))"}),
+        remedies.fix(
+            e,
+            say("Add normalisation and residual connections between the layers"),
+            say("They give the gradient a path that no activation shrinks."),
+            (remedies.change(e, "normalization", "layernorm"),),
+            {"pytorch": "x = x + self.block(self.norm(x))"},
+        ),
     )
 
 
 saturating_activations = Cause(
     id="saturating-activations",
     title=say("Saturating activations shrink the gradient layer by layer"),
-    mechanism=say("The slope of a sigmoid is at most 1/4 and nearly 0 in its flat parts, so the gradient shrinks by that factor in each layer on its way to the input."),
+    mechanism=say(
+        "The slope of a sigmoid is at most 1/4 and nearly 0 in its flat parts, so the gradient shrinks by that factor in each layer on its way to the input."
+    ),
     probes=(configured, relu, usual_scale, deep),
     fixes=fixes,
     by_hand=(say("Print the share of each layer's outputs that lie within 0.01 of the activation's limits."),),

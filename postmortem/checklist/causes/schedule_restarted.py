@@ -11,7 +11,9 @@ def jumped_up(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is None:
         return None
     at = e.schedule.restarts[0] if e.schedule.restarts else 0.0
-    return Reading(len(e.schedule.restarts) == 1 and not e.schedule.cyclic, say("{n} jumps up, the first at step {at:g}", n=len(e.schedule.restarts), at=at))
+    return Reading(
+        len(e.schedule.restarts) == 1 and not e.schedule.cyclic, say("{n} jumps up, the first at step {at:g}", n=len(e.schedule.restarts), at=at)
+    )
 
 
 @probe(say("the log says that training was resumed"), holds=1.0, fails=-0.3)
@@ -28,9 +30,12 @@ schedule_restarted = Cause(
     fixes=remedies.only(
         say("Save and restore the scheduler beside the optimizer"),
         say("After the resume the learning rate was back where it began."),
-        {"pytorch": "torch.save({'model': model.state_dict(), 'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict(), 'step': step}, path)\n"
-                    "# resume: scheduler.load_state_dict(checkpoint['scheduler'])",
-         "lightning": "trainer.fit(model, ckpt_path='last.ckpt')  # restores loops, optimizer and scheduler", "transformers": "trainer.train(resume_from_checkpoint=True)"},
+        {
+            "pytorch": "torch.save({'model': model.state_dict(), 'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict(), 'step': step}, path)\n"
+            "# resume: scheduler.load_state_dict(checkpoint['scheduler'])",
+            "lightning": "trainer.fit(model, ckpt_path='last.ckpt')  # restores loops, optimizer and scheduler",
+            "transformers": "trainer.train(resume_from_checkpoint=True)",
+        },
         removes=("fresh_scheduler",),
     ),
 )

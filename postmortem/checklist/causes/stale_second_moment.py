@@ -25,8 +25,15 @@ def late(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    return (remedies.fix(e, say("Use β₂ = 0.95 and clip the gradient norm at 1"), say("A shorter memory notices larger gradients sooner."), (remedies.change(e, "beta2", 0.95, 0.999),),
-                         {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95))"}),)
+    return (
+        remedies.fix(
+            e,
+            say("Use β₂ = 0.95 and clip the gradient norm at 1"),
+            say("A shorter memory notices larger gradients sooner."),
+            (remedies.change(e, "beta2", 0.95, 0.999),),
+            {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95))"},
+        ),
+    )
 
 
 stale_second_moment = Cause(

@@ -7,17 +7,43 @@ from postmortem.model.run import EventKind
 
 @probe(say("the log itself speaks of a hang or a time-out"), holds=2.5, fails=-0.5)
 def said_hang(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(bool(e.events_of(EventKind.HANG, EventKind.COLLECTIVE)), say("messages of that kind: {n}", n=len(e.events_of(EventKind.HANG, EventKind.COLLECTIVE))))
+    return Reading(
+        bool(e.events_of(EventKind.HANG, EventKind.COLLECTIVE)),
+        say("messages of that kind: {n}", n=len(e.events_of(EventKind.HANG, EventKind.COLLECTIVE))),
+    )
 
 
 @probe(say("steps became slower and slower"), holds=1.5, fails=-0.5)
 def slower(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.pace.slowdown is None else Reading(e.pace.slowdown > 2.0, say("a step takes {times:.2g} × as long at the end", times=e.pace.slowdown))
+    return (
+        None
+        if e.pace.slowdown is None
+        else Reading(e.pace.slowdown > 2.0, say("a step takes {times:.2g} × as long at the end", times=e.pace.slowdown))
+    )
 
 
-data_starvation = Cause("data-starvation", say("The data loader does not keep up"), say("The device waits for batches."), (slower,),
-                        remedies.only(say("More workers, pinned memory, prefetching"), say("Steps became slower while nothing else changed."), {"pytorch": "DataLoader(train, num_workers=8, pin_memory=True, persistent_workers=True)"}))
-hang = Cause("hang", say("The process hung"), say("A rank waits for something that never comes."), (said_hang,),
-             remedies.only(say("Dump the stacks of all ranks: py-spy dump --pid PID"), say("Time passed and no step was logged.")))
-slow_node = Cause("slow-node", say("One node is slower than the others"), say("In synchronous training all wait for the slowest."), (slower,),
-                  remedies.only(say("Log the step time per rank and exclude the slow node"), say("The pace of all is the pace of the slowest.")))
+data_starvation = Cause(
+    "data-starvation",
+    say("The data loader does not keep up"),
+    say("The device waits for batches."),
+    (slower,),
+    remedies.only(
+        say("More workers, pinned memory, prefetching"),
+        say("Steps became slower while nothing else changed."),
+        {"pytorch": "DataLoader(train, num_workers=8, pin_memory=True, persistent_workers=True)"},
+    ),
+)
+hang = Cause(
+    "hang",
+    say("The process hung"),
+    say("A rank waits for something that never comes."),
+    (said_hang,),
+    remedies.only(say("Dump the stacks of all ranks: py-spy dump --pid PID"), say("Time passed and no step was logged.")),
+)
+slow_node = Cause(
+    "slow-node",
+    say("One node is slower than the others"),
+    say("In synchronous training all wait for the slowest."),
+    (slower,),
+    remedies.only(say("Log the step time per rank and exclude the slow node"), say("The pace of all is the pace of the slowest.")),
+)

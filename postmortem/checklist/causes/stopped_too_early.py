@@ -14,8 +14,13 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None:
         return None
     if loss.asymptote is not None:
-        return Reading(loss.asymptote.remaining > 0.2, say("{share:.0%} of the drop was still to come", share=min(1.0, max(0.0, loss.asymptote.remaining))))
-    return Reading(loss.final < 0.97 * loss.start, say("it fell from {start:.3g} to {final:.3g} in {n} records", start=loss.start, final=loss.final, n=loss.points))
+        return Reading(
+            loss.asymptote.remaining > 0.2, say("{share:.0%} of the drop was still to come", share=min(1.0, max(0.0, loss.asymptote.remaining)))
+        )
+    return Reading(
+        loss.final < 0.97 * loss.start,
+        say("it fell from {start:.3g} to {final:.3g} in {n} records", start=loss.start, final=loss.final, n=loss.points),
+    )
 
 
 @probe(say("there were very few epochs"), holds=1.8, fails=-1.2)
@@ -33,9 +38,20 @@ def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     epochs = e.number("epochs") or e.last_epoch or 1
     to = int(max(10, round(epochs * 5)))
-    return (remedies.fix(e, say("Train longer: {to} epochs", to=to), say("The loss was still falling at the end."), (remedies.change(e, "epochs", to, epochs),),
-                         {"pytorch": f"epochs = {to}", "transformers": f"args = TrainingArguments(..., num_train_epochs={to})", "keras": f"model.fit(..., epochs={to})",
-                          "lightning": f"Trainer(max_epochs={to})"}),)
+    return (
+        remedies.fix(
+            e,
+            say("Train longer: {to} epochs", to=to),
+            say("The loss was still falling at the end."),
+            (remedies.change(e, "epochs", to, epochs),),
+            {
+                "pytorch": f"epochs = {to}",
+                "transformers": f"args = TrainingArguments(..., num_train_epochs={to})",
+                "keras": f"model.fit(..., epochs={to})",
+                "lightning": f"Trainer(max_epochs={to})",
+            },
+        ),
+    )
 
 
 stopped_too_early = Cause(

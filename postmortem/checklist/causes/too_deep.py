@@ -16,7 +16,14 @@ def many(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     depth = e.number("model_depth")
     to = max(2, int(depth // 3)) if depth else 2
-    return (remedies.fix(e, say("Use fewer layers ({to}), or residual connections", to=to), say("The gradient does not reach the first layers."), (remedies.change(e, "model_depth", to, depth),)),)
+    return (
+        remedies.fix(
+            e,
+            say("Use fewer layers ({to}), or residual connections", to=to),
+            say("The gradient does not reach the first layers."),
+            (remedies.change(e, "model_depth", to, depth),),
+        ),
+    )
 
 
 too_deep = Cause(

@@ -33,7 +33,14 @@ def agree(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     width = e.number("model_width")
     to = int(max(64, (width or 8) * 8))
-    return (remedies.fix(e, say("Use a wider model ({to} hidden units)", to=to), say("Training and validation loss settled together, far from what is attainable."), (remedies.change(e, "model_width", to, width),)),)
+    return (
+        remedies.fix(
+            e,
+            say("Use a wider model ({to} hidden units)", to=to),
+            say("Training and validation loss settled together, far from what is attainable."),
+            (remedies.change(e, "model_width", to, width),),
+        ),
+    )
 
 
 too_little_capacity = Cause(

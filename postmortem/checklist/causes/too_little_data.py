@@ -1,6 +1,6 @@
 """Too few samples for what the model can memorise."""
 
-from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.signs import to_chance, training_curves
@@ -38,17 +38,28 @@ def by_heart(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     setting = e.setting("train_samples")
-    more = (remedies.Change("train_samples", setting.key, setting.file, setting.value, None),) if setting is not None and setting.file.endswith((".json", ".yaml", ".yml")) else ()
+    more = (
+        (Change("train_samples", setting.key, setting.file, setting.value, None),)
+        if setting is not None and setting.file.endswith((".json", ".yaml", ".yml"))
+        else ()
+    )
     return (
-        remedies.fix(e, say("Train on more data, or augment what there is"), say("The model knows its training set by heart and fails on new data."), more,
-                     {"pytorch": "train = datasets.X(..., transform=v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.ToTensor()]))"}),
+        remedies.fix(
+            e,
+            say("Train on more data, or augment what there is"),
+            say("The model knows its training set by heart and fails on new data."),
+            more,
+            {"pytorch": "train = datasets.X(..., transform=v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.ToTensor()]))"},
+        ),
     )
 
 
 too_little_data = Cause(
     id="too-little-data",
     title=say("Too little training data"),
-    mechanism=say("A model with more freedom than there are samples can fit each of them separately; what it learns then no longer holds for new ones."),
+    mechanism=say(
+        "A model with more freedom than there are samples can fit each of them separately; what it learns then no longer holds for new ones."
+    ),
     probes=(few, outnumbered, by_heart),
     fixes=fixes,
     by_hand=(say("Train on half of the data: if validation gets clearly worse, more data will make it better."),),

@@ -18,8 +18,17 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     width = e.number("model_width")
     to = max(8, int(width // 4)) if width else None
     if to is None:
-        return (remedies.fix(e, say("Use a smaller model"), say("A smaller one cannot memorise as much."), (remedies.change(e, "model_width", None),)),)
-    return (remedies.fix(e, say("Use a narrower model (width {to})", to=to), say("A smaller one cannot memorise as much."), (remedies.change(e, "model_width", to, width),)),)
+        return (
+            remedies.fix(e, say("Use a smaller model"), say("A smaller one cannot memorise as much."), (remedies.change(e, "model_width", None),)),
+        )
+    return (
+        remedies.fix(
+            e,
+            say("Use a narrower model (width {to})", to=to),
+            say("A smaller one cannot memorise as much."),
+            (remedies.change(e, "model_width", to, width),),
+        ),
+    )
 
 
 too_much_capacity = Cause(

@@ -19,7 +19,11 @@ def _decay(e: Evidence) -> float | None:
 def dropout(e: Evidence, seen: Sighting) -> Reading | None:
     value = e.number("dropout")
     setting = e.setting("dropout")
-    return None if value is None else Reading(value > DROPOUT, say("dropout is {value:g}; usual are 0.1 to 0.5", value=value), setting.file if setting else "")
+    return (
+        None
+        if value is None
+        else Reading(value > DROPOUT, say("dropout is {value:g}; usual are 0.1 to 0.5", value=value), setting.file if setting else "")
+    )
 
 
 @probe(say("weight decay is extreme"), holds=3.5, fails=-0.5)
@@ -43,13 +47,34 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     out = []
     value, drop = _decay(e), e.number("dropout")
     if value is not None and value >= DECAY:
-        out.append(remedies.fix(e, say("Lower weight decay from {value:g} to 0.01", value=value), say("It pulls the weights to zero faster than the gradient can push them out."),
-                                (remedies.change(e, "weight_decay", 0.01, value),), {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)"}))
+        out.append(
+            remedies.fix(
+                e,
+                say("Lower weight decay from {value:g} to 0.01", value=value),
+                say("It pulls the weights to zero faster than the gradient can push them out."),
+                (remedies.change(e, "weight_decay", 0.01, value),),
+                {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)"},
+            )
+        )
     if drop is not None and drop > 0.4:
-        out.append(remedies.fix(e, say("Lower dropout from {value:g} to 0.1", value=drop), say("Most of each layer is switched off in every step."),
-                                (remedies.change(e, "dropout", 0.1, drop),), {"pytorch": "nn.Dropout(0.1)"}))
+        out.append(
+            remedies.fix(
+                e,
+                say("Lower dropout from {value:g} to 0.1", value=drop),
+                say("Most of each layer is switched off in every step."),
+                (remedies.change(e, "dropout", 0.1, drop),),
+                {"pytorch": "nn.Dropout(0.1)"},
+            )
+        )
     if not out:
-        out.append(remedies.fix(e, say("Switch weight decay and dropout off and compare"), say("It is the quickest test of this cause."), (remedies.change(e, "weight_decay", None),)))
+        out.append(
+            remedies.fix(
+                e,
+                say("Switch weight decay and dropout off and compare"),
+                say("It is the quickest test of this cause."),
+                (remedies.change(e, "weight_decay", None),),
+            )
+        )
     return tuple(out)
 
 

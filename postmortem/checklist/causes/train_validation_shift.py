@@ -22,7 +22,11 @@ def worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("validation jumps about from one evaluation to the next"), VALIDATION, holds=0.7, fails=-0.2)
 def erratic(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None or e.gap.evaluations < 5 else Reading(e.gap.erratic > 0.4, say("it turned at {share:.0%} of the evaluations", share=e.gap.erratic))
+    return (
+        None
+        if e.gap is None or e.gap.evaluations < 5
+        else Reading(e.gap.erratic > 0.4, say("it turned at {share:.0%} of the evaluations", share=e.gap.erratic))
+    )
 
 
 @probe(say("inputs of the two splits have different statistics"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
@@ -43,8 +47,10 @@ train_validation_shift = Cause(
     fixes=remedies.only(
         say("Use one preprocessing function and one label mapping for both splits"),
         say("Training works and validation fails in a way that memorising does not explain."),
-        {"pytorch": "for name, loader in (('train', train_loader), ('val', val_loader)):\n    x, y = next(iter(loader))\n    print(name, x.mean(), x.std(), x.min(), x.max(), torch.bincount(y))\n"
-                    "print(train_set.class_to_idx == val_set.class_to_idx)"},
+        {
+            "pytorch": "for name, loader in (('train', train_loader), ('val', val_loader)):\n    x, y = next(iter(loader))\n    print(name, x.mean(), x.std(), x.min(), x.max(), torch.bincount(y))\n"
+            "print(train_set.class_to_idx == val_set.class_to_idx)"
+        },
         removes=("val_scale", "val_offset", "val_label_shift"),
     ),
     by_hand=(say("Evaluate on the training set with the validation pipeline: a good model must score as in training."),),

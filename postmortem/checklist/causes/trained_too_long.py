@@ -28,16 +28,24 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         return ()
     epochs = e.epoch_at(e.gap.best_step)
     to = max(1, round(epochs)) if epochs else None
-    title = say("Stop at epoch {epoch}, where validation was best", epoch=to) if to else say("Stop at step {step:g}, where validation was best", step=e.gap.best_step)
+    title = (
+        say("Stop at epoch {epoch}, where validation was best", epoch=to)
+        if to
+        else say("Stop at step {step:g}, where validation was best", step=e.gap.best_step)
+    )
     patience = max(2, e.gap.evaluations // 10)
     return (
         remedies.fix(
-            e, title, say("Everything after step {step:g} made validation worse.", step=e.gap.best_step),
+            e,
+            title,
+            say("Everything after step {step:g} made validation worse.", step=e.gap.best_step),
             (remedies.change(e, "epochs", to),) if to else (remedies.change(e, "patience", patience),),
-            {"pytorch": f"if val_loss < best: best, waited = val_loss, 0; torch.save(model.state_dict(), 'best.pt')\nelse: waited += 1\nif waited > {patience}: break",
-             "lightning": f"Trainer(callbacks=[EarlyStopping('val_loss', patience={patience}), ModelCheckpoint(monitor='val_loss')])",
-             "transformers": f"Trainer(..., callbacks=[EarlyStoppingCallback({patience})])  # with load_best_model_at_end=True",
-             "keras": f"model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience={patience}, restore_best_weights=True)])"},
+            {
+                "pytorch": f"if val_loss < best: best, waited = val_loss, 0; torch.save(model.state_dict(), 'best.pt')\nelse: waited += 1\nif waited > {patience}: break",
+                "lightning": f"Trainer(callbacks=[EarlyStopping('val_loss', patience={patience}), ModelCheckpoint(monitor='val_loss')])",
+                "transformers": f"Trainer(..., callbacks=[EarlyStoppingCallback({patience})])  # with load_best_model_at_end=True",
+                "keras": f"model.fit(..., callbacks=[keras.callbacks.EarlyStopping(patience={patience}, restore_best_weights=True)])",
+            },
         ),
     )
 

@@ -39,13 +39,17 @@ def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
 unsafe_operation = Cause(
     id="unsafe-operation",
     title=say("An operation without a guard: log(0), division by 0, sqrt at 0"),
-    mechanism=say("log, division, square root and norm have infinite values or slopes at 0. It takes one sample that lands there: a probability that rounds to 0, a group without members."),
+    mechanism=say(
+        "log, division, square root and norm have infinite values or slopes at 0. It takes one sample that lands there: a probability that rounds to 0, a group without members."
+    ),
     probes=(after_first_epoch, weights_finite, anomaly, usual_rate),
     fixes=remedies.only(
         say("Guard logarithms, divisions and roots with an epsilon, or use the stable form"),
         say("Values were finite until the model became sure of something; then they were not."),
-        {"pytorch": "torch.log(p.clamp_min(1e-8)); x / (n + 1e-8); torch.sqrt(v + 1e-12)\n# better: F.cross_entropy(logits, y), F.binary_cross_entropy_with_logits(logits, y)\n"
-                    "torch.autograd.set_detect_anomaly(True)  # names the operation, slowly"},
+        {
+            "pytorch": "torch.log(p.clamp_min(1e-8)); x / (n + 1e-8); torch.sqrt(v + 1e-12)\n# better: F.cross_entropy(logits, y), F.binary_cross_entropy_with_logits(logits, y)\n"
+            "torch.autograd.set_detect_anomaly(True)  # names the operation, slowly"
+        },
         removes=("loss",),
     ),
     by_hand=(say("Run until the failure with torch.autograd.set_detect_anomaly(True): the traceback names the operation."),),

@@ -14,7 +14,10 @@ def repeats(e: Evidence, seen: Sighting) -> Reading | None:
     o = loss.oscillation
     period = o.period_epochs or 0.0
     whole = abs(period - round(period)) < 0.15 and round(period) in (1, 2)
-    return Reading(bool(whole and o.strength > 0.4), say("its period is {period:.2g} epochs (autocorrelation {strength:.2f})", period=period, strength=o.strength))
+    return Reading(
+        bool(whole and o.strength > 0.4),
+        say("its period is {period:.2g} epochs (autocorrelation {strength:.2f})", period=period, strength=o.strength),
+    )
 
 
 @probe(say("batches are worse than guessing although validation is not"), CHANCE, curve("val/loss"), holds=1.6, fails=-0.8)
@@ -40,15 +43,25 @@ def switched_off(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     changes = (remedies.change(e, "shuffle", True),) if e.setting("shuffle") is not None else ()
     return (
-        remedies.fix(e, say("Shuffle the training data"), say("Within an epoch the batches differ systematically, so each undoes what the one before taught."), changes,
-                     {"pytorch": "loader = DataLoader(train, batch_size=64, shuffle=True)", "keras": "model.fit(x, y, shuffle=True)  # a tf.data pipeline: ds.shuffle(len(x))"}),
+        remedies.fix(
+            e,
+            say("Shuffle the training data"),
+            say("Within an epoch the batches differ systematically, so each undoes what the one before taught."),
+            changes,
+            {
+                "pytorch": "loader = DataLoader(train, batch_size=64, shuffle=True)",
+                "keras": "model.fit(x, y, shuffle=True)  # a tf.data pipeline: ds.shuffle(len(x))",
+            },
+        ),
     )
 
 
 unshuffled_data = Cause(
     id="unshuffled-data",
     title=say("The training data is not shuffled"),
-    mechanism=say("Batches of one class (or one source) after another: the model learns to answer the current class and forgets the others, once per epoch."),
+    mechanism=say(
+        "Batches of one class (or one source) after another: the model learns to answer the current class and forgets the others, once per epoch."
+    ),
     probes=(repeats, batches_worse_than_guessing, switched_off),
     fixes=fixes,
     by_hand=(say("Print the label histogram of ten consecutive batches."),),

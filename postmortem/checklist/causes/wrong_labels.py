@@ -27,8 +27,15 @@ def memorises(e: Evidence, seen: Sighting) -> Reading | None:
     if level is None or best is None:
         return None
     falls = train.net_change < -0.05
-    return Reading(falls and level > 1.05 and best > 0.9, say("train loss changed by {net:+.0%}; validation is at {level:.2f} × chance and was never below {best:.2f} ×",
-                                                             net=train.net_change, level=level, best=best))
+    return Reading(
+        falls and level > 1.05 and best > 0.9,
+        say(
+            "train loss changed by {net:+.0%}; validation is at {level:.2f} × chance and was never below {best:.2f} ×",
+            net=train.net_change,
+            level=level,
+            best=best,
+        ),
+    )
 
 
 @probe(say("the weights moved a long way all the same"), TWO_CHECKPOINTS, holds=0.9, fails=-1.0)
@@ -42,8 +49,10 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
 wrong_labels = Cause(
     id="wrong-labels",
     title=say("The labels do not belong to the inputs"),
-    mechanism=say("With shuffled or shifted labels there is nothing to learn that holds for new data: the network memorises what it saw, and validation stays at "
-                  "chance or gets worse."),
+    mechanism=say(
+        "With shuffled or shifted labels there is nothing to learn that holds for new data: the network memorises what it saw, and validation stays at "
+        "chance or gets worse."
+    ),
     probes=(validation_at_chance, memorises, moved_far),
     fixes=remedies.only(
         say("Check that each input meets its own label, after shuffling, batching and augmentation"),
@@ -51,6 +60,8 @@ wrong_labels = Cause(
         {"pytorch": "x, y = next(iter(train_loader))\nprint(x.shape, x.min(), x.max(), torch.bincount(y))\n# show x[:20] with y[:20]"},
         removes=("label_noise",),
     ),
-    by_hand=(say("Show twenty inputs of a batch with their labels, as the model gets them."),
-             say("Shuffle the labels on purpose: if the result is the same, they were wrong before.")),
+    by_hand=(
+        say("Show twenty inputs of a batch with their labels, as the model gets them."),
+        say("Shuffle the labels on purpose: if the result is the same, they were wrong before."),
+    ),
 )

@@ -23,7 +23,10 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     worst = skill(e, "val")
     worst = skill(e, "train") if worst is None else worst
     grows = loss.log_growth > 0.3 and (loss.trend is None or loss.trend.tau > 0.7)
-    return Reading(bool(grows and worst is not None and worst < 0.05), say("it grows from {start:.3g} to {final:.3g}, steadily", start=loss.start, final=loss.final))
+    return Reading(
+        bool(grows and worst is not None and worst < 0.05),
+        say("it grows from {start:.3g} to {final:.3g}, steadily", start=loss.start, final=loss.final),
+    )
 
 
 @probe(say("accuracy is good and the loss is not: the floor of a softmax applied twice"), CHANCE, holds=3.0, fails=-1.0)
@@ -38,8 +41,16 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     floor = log(1 + (classes - 1) / exp(1))
     level = loss.final / floor
     holds = good > 0.6 and 0.97 < level < 1.3 and (to_chance(e, loss.final) or 0) > 0.5
-    return Reading(holds, say("the loss is {loss:.3g}, {level:.2f} × the floor {floor:.3g} of a softmax fed with probabilities, at {good:.0%} of perfect accuracy",
-                              loss=loss.final, level=level, floor=floor, good=good))
+    return Reading(
+        holds,
+        say(
+            "the loss is {loss:.3g}, {level:.2f} × the floor {floor:.3g} of a softmax fed with probabilities, at {good:.0%} of perfect accuracy",
+            loss=loss.final,
+            level=level,
+            floor=floor,
+            good=good,
+        ),
+    )
 
 
 @probe(say("loss and accuracy disagree"), CHANCE, holds=2.0, fails=-0.5)
@@ -52,7 +63,9 @@ def disagree(e: Evidence, seen: Sighting) -> Reading | None:
     good = skill(e, "val")
     starts = to_chance(e, loss.start)
     odd = (falls and drops) or (starts is not None and starts > 3 and good is not None and good < 0.2 and falls)
-    return Reading(bool(odd), say("the loss changed by {loss:+.0%} and accuracy by {accuracy:+.0%}", loss=loss.net_change, accuracy=accuracy.net_change))
+    return Reading(
+        bool(odd), say("the loss changed by {loss:+.0%} and accuracy by {accuracy:+.0%}", loss=loss.net_change, accuracy=accuracy.net_change)
+    )
 
 
 @probe(say("the first loss is exactly the chance level and the gradient norm tiny"), curve("grad_norm"), CHANCE, holds=0.8)
@@ -67,17 +80,23 @@ def tiny_norm(e: Evidence, seen: Sighting) -> Reading | None:
 wrong_loss = Cause(
     id="wrong-loss",
     title=say("The loss function does not fit the output or the target"),
-    mechanism=say("A softmax before a loss that applies its own, a missing minus sign, a mean over shapes that broadcast: the number goes down (or cannot), and what it "
-                  "measures is not the task."),
+    mechanism=say(
+        "A softmax before a loss that applies its own, a missing minus sign, a mean over shapes that broadcast: the number goes down (or cannot), and what it "
+        "measures is not the task."
+    ),
     probes=(shapes_differ, runs_the_wrong_way, softmax_twice, disagree, tiny_norm),
     fixes=remedies.only(
         say("Give the loss what it expects: raw logits for cross-entropy, equal shapes for a squared error, a minus sign for a likelihood"),
         say("The loss that was logged contradicts the accuracy, or cannot have this value for this task."),
-        {"pytorch": "# logits, no softmax: nn.CrossEntropyLoss applies log_softmax itself\nloss = F.cross_entropy(model(x), y)\n# regression: equal shapes\n"
-                    "loss = F.mse_loss(model(x).squeeze(-1), y)",
-         "keras": "model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # when the last layer has no softmax"},
+        {
+            "pytorch": "# logits, no softmax: nn.CrossEntropyLoss applies log_softmax itself\nloss = F.cross_entropy(model(x), y)\n# regression: equal shapes\n"
+            "loss = F.mse_loss(model(x).squeeze(-1), y)",
+            "keras": "model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # when the last layer has no softmax",
+        },
         removes=("loss",),
     ),
-    by_hand=(say("Compute the loss by hand for a batch of two and compare."),
-             say("Print the shapes and ranges of output and target that go into the loss.")),
+    by_hand=(
+        say("Compute the loss by hand for a batch of two and compare."),
+        say("Print the shapes and ranges of output and target that go into the loss."),
+    ),
 )

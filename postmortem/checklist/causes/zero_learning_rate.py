@@ -22,7 +22,9 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
 zero_learning_rate = Cause(
     id="zero-learning-rate",
     title=say("The learning rate is zero"),
-    mechanism=say("A schedule that ends before training starts, a warm-up that never leaves 0, a default of 0: every update is multiplied by nothing."),
+    mechanism=say(
+        "A schedule that ends before training starts, a warm-up that never leaves 0, a default of 0: every update is multiplied by nothing."
+    ),
     probes=(zero_everywhere,),
     fixes=fixes,
     by_hand=(say("Print optimizer.param_groups[0]['lr'] in the first and the hundredth step."),),

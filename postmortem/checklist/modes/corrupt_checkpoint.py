@@ -9,13 +9,25 @@ SAVED = Need("a checkpoint", say("save the weights every few epochs"), lambda e:
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    bad = [c for c in e.saved if c.truncated or c.status == Status.FAILED or (c.status == Status.PARTIAL and c.detail is not None and "shard" in c.detail.template)]
+    bad = [
+        c
+        for c in e.saved
+        if c.truncated or c.status == Status.FAILED or (c.status == Status.PARTIAL and c.detail is not None and "shard" in c.detail.template)
+    ]
     if not bad:
         return Cleared(say("{n} checkpoints, all whole.", n=len(e.saved)))
     last = bad[-1]
     good = [c for c in e.saved if c not in bad]
     severity = Severity.FATAL if last is e.saved[-1] or not good else Severity.MINOR
-    return Sighting(severity, say("{path} is damaged: {detail}", path=last.path, detail=str(last.detail or "it cannot be read")), last.step, None, (), last.path, "truncated" if last.truncated else "")
+    return Sighting(
+        severity,
+        say("{path} is damaged: {detail}", path=last.path, detail=str(last.detail or "it cannot be read")),
+        last.step,
+        None,
+        (),
+        last.path,
+        "truncated" if last.truncated else "",
+    )
 
 
 @probe(say("its siblings are whole"), holds=1.0, fails=-0.3)

@@ -6,8 +6,19 @@ from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
 
 WORDS = (
-    EventKind.OUT_OF_MEMORY, EventKind.DEVICE_ASSERT, EventKind.DISK_FULL, EventKind.HARDWARE, EventKind.DATA_LOADER, EventKind.EXCEPTION, EventKind.COLLECTIVE,
-    EventKind.TIME_LIMIT, EventKind.PREEMPTED, EventKind.KILLED, EventKind.SIGNAL, EventKind.INTERRUPTED, EventKind.HANG,
+    EventKind.OUT_OF_MEMORY,
+    EventKind.DEVICE_ASSERT,
+    EventKind.DISK_FULL,
+    EventKind.HARDWARE,
+    EventKind.DATA_LOADER,
+    EventKind.EXCEPTION,
+    EventKind.COLLECTIVE,
+    EventKind.TIME_LIMIT,
+    EventKind.PREEMPTED,
+    EventKind.KILLED,
+    EventKind.SIGNAL,
+    EventKind.INTERRUPTED,
+    EventKind.HANG,
 )
 PRIORS = {"out-of-memory": -0.5, "python-error": -0.8, "killed": -1.0, "stopped-by-user": -0.5}
 SHORT = 0.97  # share of the plan below which a run is unfinished
@@ -28,7 +39,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     short = e.planned_steps is not None and e.last_step is not None and e.last_step < SHORT * e.planned_steps - 1
     if e.outcome == "crashed" or (short and (cut or e.outcome == "unknown")):
         done = (e.last_step or 0.0) / e.planned_steps if e.planned_steps else 0.0
-        summary = say("The log stops at {done:.0%} of the planned steps, without a word about why.", done=done) if short else say("The log stops in the middle of a line.")
+        summary = (
+            say("The log stops at {done:.0%} of the planned steps, without a word about why.", done=done)
+            if short
+            else say("The log stops in the middle of a line.")
+        )
         return Sighting(Severity.FATAL, summary, e.last_step, None, (), cut[0].source if cut else "", "cut" if cut else "short")
     if e.planned_steps is None and not events:
         return Cleared(say("No exception, signal or kill is in the log."))

@@ -10,9 +10,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     bad, spread = e.curve("data/non_finite"), e.curve("data/train_std")
     outside = e.curve("data/labels_out_of_range")
     if bad is not None and bad.highest > 0:
-        return Sighting(Severity.FATAL, say("Recorded batches hold {n:g} non-finite inputs.", n=bad.highest), bad.first_step, bad.first_step, ("data/non_finite",))
+        return Sighting(
+            Severity.FATAL, say("Recorded batches hold {n:g} non-finite inputs.", n=bad.highest), bad.first_step, bad.first_step, ("data/non_finite",)
+        )
     if outside is not None and outside.highest > 0:
-        return Sighting(Severity.FATAL, say("Recorded batches hold {n:g} labels outside the head's classes.", n=outside.highest), outside.first_step, outside.first_step, ("data/labels_out_of_range",))
+        return Sighting(
+            Severity.FATAL,
+            say("Recorded batches hold {n:g} labels outside the head's classes.", n=outside.highest),
+            outside.first_step,
+            outside.first_step,
+            ("data/labels_out_of_range",),
+        )
     if spread is not None and spread.highest == 0:
         return Sighting(Severity.FATAL, say("All recorded inputs are constant."), spread.first_step, spread.first_step, ("data/train_std",))
     return Cleared(say("The recorded batches are finite and vary."))

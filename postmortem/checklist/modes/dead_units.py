@@ -20,13 +20,37 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     jump = e.schedule is not None and e.schedule.jump > 20 and e.schedule.source == "logged"
     if jump and e.schedule is not None and loss is not None and loss.lost_ground > 0.5:
         step = e.schedule.jump_step
-        return Sighting(Severity.FATAL, say("After the learning rate jumped at step {step:g} the loss never came back: the units that made it good are dead.", step=step or 0.0), step, step, ("train/loss", "lr"), "", "jump")
+        return Sighting(
+            Severity.FATAL,
+            say("After the learning rate jumped at step {step:g} the loss never came back: the units that made it good are dead.", step=step or 0.0),
+            step,
+            step,
+            ("train/loss", "lr"),
+            "",
+            "jump",
+        )
     if loss is not None and not loss_is_flat(e):
         return Cleared(say("The loss falls: enough units are alive."))
     if biased:
-        return Sighting(Severity.FATAL, say("The biases of a hidden layer have a median of {low:.3g}: its units never fire.", low=w.lowest_hidden_bias or 0.0), at, at, ("train/loss",), "", "bias")
+        return Sighting(
+            Severity.FATAL,
+            say("The biases of a hidden layer have a median of {low:.3g}: its units never fire.", low=w.lowest_hidden_bias or 0.0),
+            at,
+            at,
+            ("train/loss",),
+            "",
+            "bias",
+        )
     if unborn:
-        return Sighting(Severity.SERIOUS, say("{share:.0%} of the weights never got a gradient.", share=w.gradient_zero_share or 0.0), at, at, ("train/loss",), "", "gradient")
+        return Sighting(
+            Severity.SERIOUS,
+            say("{share:.0%} of the weights never got a gradient.", share=w.gradient_zero_share or 0.0),
+            at,
+            at,
+            ("train/loss",),
+            "",
+            "gradient",
+        )
     return Cleared(say("Hidden biases and gradients show no dead layer."))
 
 
@@ -57,5 +81,14 @@ CHECK = Check(
     prior=0.8,
     causes=((bad_initialization, -0.7), (learning_rate_too_high, -0.7)),
     by_hand=(say("Count, for one batch, the units of each layer whose output is 0 for every sample."),),
-    consequences=("loss-not-decreasing", "underfitting", "frozen-parameters", "loss-spike", "vanishing-gradients", "oscillating-loss", "exploding-gradients", "schedule-fault"),
+    consequences=(
+        "loss-not-decreasing",
+        "underfitting",
+        "frozen-parameters",
+        "loss-spike",
+        "vanishing-gradients",
+        "oscillating-loss",
+        "exploding-gradients",
+        "schedule-fault",
+    ),
 )

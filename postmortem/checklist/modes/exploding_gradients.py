@@ -42,8 +42,15 @@ def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
     grew = (bad.growth_before or 0.0) > BEFORE_NAN or (loss.first > 0 and bad.last_finite > 3 * loss.first)
     if not grew and not (level is not None and level > 20) and not (first is not None and first > 20):
         return None
-    return Sighting(Severity.FATAL, say("The loss grew to {last:.4g} and then became {kind} at step {step:g}.", last=bad.last_finite, kind=bad.kind, step=bad.first_step),
-                    bad.last_finite_step or bad.first_step, bad.last_finite_step, (loss.name,), e.series[loss.name].source, "non-finite")
+    return Sighting(
+        Severity.FATAL,
+        say("The loss grew to {last:.4g} and then became {kind} at step {step:g}.", last=bad.last_finite, kind=bad.kind, step=bad.first_step),
+        bad.last_finite_step or bad.first_step,
+        bad.last_finite_step,
+        (loss.name,),
+        e.series[loss.name].source,
+        "non-finite",
+    )
 
 
 def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -60,7 +67,15 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     if not away:
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
-    return Sighting(Severity.FATAL, say("The loss was {best:.4g} at step {step:g} and ends at {final:.4g}, never recovering.", best=loss.best, step=step, final=loss.final), step, step, (loss.name,), e.series[loss.name].source, "loss")
+    return Sighting(
+        Severity.FATAL,
+        say("The loss was {best:.4g} at step {step:g} and ends at {final:.4g}, never recovering.", best=loss.best, step=step, final=loss.final),
+        step,
+        step,
+        (loss.name,),
+        e.series[loss.name].source,
+        "loss",
+    )
 
 
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -68,7 +83,15 @@ def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     if abs(loss.final) < 3 * max(abs(loss.start), 1e-9):
         return None
-    return Sighting(Severity.FATAL, say("The loss falls below zero and on to {final:.4g}: it has no lower end.", final=loss.final), loss.first_step, loss.first_step, (loss.name,), e.series[loss.name].source, "negative")
+    return Sighting(
+        Severity.FATAL,
+        say("The loss falls below zero and on to {final:.4g}: it has no lower end.", final=loss.final),
+        loss.first_step,
+        loss.first_step,
+        (loss.name,),
+        e.series[loss.name].source,
+        "negative",
+    )
 
 
 def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -76,7 +99,15 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     if norm is None or norm.finite < 4:
         return None
     if norm.log_growth > 1.5 and norm.final > 10 and loss.lost_ground > 0.3:
-        return Sighting(Severity.SERIOUS, say("The gradient norm grew from {start:.3g} to {final:.3g} while the loss turned.", start=norm.start, final=norm.final), norm.best_step, norm.best_step, ("grad_norm",), e.series["grad_norm"].source, "norm")
+        return Sighting(
+            Severity.SERIOUS,
+            say("The gradient norm grew from {start:.3g} to {final:.3g} while the loss turned.", start=norm.start, final=norm.final),
+            norm.best_step,
+            norm.best_step,
+            ("grad_norm",),
+            e.series["grad_norm"].source,
+            "norm",
+        )
     return None
 
 
@@ -85,9 +116,35 @@ def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     level = to_chance(e, loss.final)
     flat = level is not None and level > 0.5
     if w.highest_scale is not None and w.highest_scale >= HUGE and flat and not (level is not None and 0.9 < level < 1.2):
-        return Sighting(Severity.SERIOUS, say("The weights of a layer are {times:.3g} × the usual initial size.", times=10**w.highest_scale), loss.first_step, None, (loss.name,), "", "weights")
-    if w.gradient_median is not None and w.gradient_median > -0.7 and (w.highest_scale or 0.0) > 0.35 and (w.change_median or 0.0) > 1.5 and w.gradient_source.startswith("adam"):
-        return Sighting(Severity.SERIOUS, say("Gradients are {rms:.2g} per element and the weights moved {change:.2g} times their size.", rms=10**w.gradient_median, change=w.change_median or 0.0), loss.first_step, None, (loss.name,), "", "weights")
+        return Sighting(
+            Severity.SERIOUS,
+            say("The weights of a layer are {times:.3g} × the usual initial size.", times=10**w.highest_scale),
+            loss.first_step,
+            None,
+            (loss.name,),
+            "",
+            "weights",
+        )
+    if (
+        w.gradient_median is not None
+        and w.gradient_median > -0.7
+        and (w.highest_scale or 0.0) > 0.35
+        and (w.change_median or 0.0) > 1.5
+        and w.gradient_source.startswith("adam")
+    ):
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Gradients are {rms:.2g} per element and the weights moved {change:.2g} times their size.",
+                rms=10**w.gradient_median,
+                change=w.change_median or 0.0,
+            ),
+            loss.first_step,
+            None,
+            (loss.name,),
+            "",
+            "weights",
+        )
     return None
 
 
@@ -115,7 +172,10 @@ def norm(e: Evidence, seen: Sighting) -> Reading | None:
     found = e.curve("grad_norm")
     if found is None or not found.finite:
         return None
-    return Reading(found.highest > 10 * max(found.start, 1e-30), say("its maximum is {times:.3g} × its initial value", times=found.highest / max(found.start, 1e-30)))
+    return Reading(
+        found.highest > 10 * max(found.start, 1e-30),
+        say("its maximum is {times:.3g} × its initial value", times=found.highest / max(found.start, 1e-30)),
+    )
 
 
 CHECK = Check(
@@ -127,12 +187,29 @@ CHECK = Check(
     probes=(large, weights, norm),
     prior=1.5,
     causes=(
-        (learning_rate_too_high, -0.5), (no_warmup, -2.5), (no_gradient_clipping, -2.0), (bad_initialization, -1.5), (preprocessing, -2.0),
-        (accumulating_gradients, -1.8), (wrong_loss, -1.8),
+        (learning_rate_too_high, -0.5),
+        (no_warmup, -2.5),
+        (no_gradient_clipping, -2.0),
+        (bad_initialization, -1.5),
+        (preprocessing, -2.0),
+        (accumulating_gradients, -1.8),
+        (wrong_loss, -1.8),
     ),
     by_hand=(
-        say("Log the total gradient norm of every step around the onset: does it grow over many steps (rate, accumulation) or jump in one (a batch)?"),
+        say(
+            "Log the total gradient norm of every step around the onset: does it grow over many steps (rate, accumulation) or jump in one (a batch)?"
+        ),
         say("Print the largest absolute weight and activation per layer at the last good checkpoint."),
     ),
-    consequences=("non-finite", "loss-not-decreasing", "dead-units", "loss-spike", "oscillating-loss", "underfitting", "validation-fault", "overfitting", "vanishing-gradients"),
+    consequences=(
+        "non-finite",
+        "loss-not-decreasing",
+        "dead-units",
+        "loss-spike",
+        "oscillating-loss",
+        "underfitting",
+        "validation-fault",
+        "overfitting",
+        "vanishing-gradients",
+    ),
 )

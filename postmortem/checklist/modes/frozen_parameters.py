@@ -16,13 +16,34 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if w.identical_share is None:
         return Unknown(say("Not measured: this needs two checkpoints."))
     if e.model.adapters or "lora" in e.intents or "frozen" in e.intents:
-        return Cleared(say("The frozen tensors are meant to be: {why}.", why="adapters are trained" if e.model.adapters else e.intents.get("frozen", e.intents.get("lora", ""))))
+        return Cleared(
+            say(
+                "The frozen tensors are meant to be: {why}.",
+                why="adapters are trained" if e.model.adapters else e.intents.get("frozen", e.intents.get("lora", "")),
+            )
+        )
     layers = [n for n in w.identical if n in e.model.weight_layers]
     if w.identical_share < SOME or not layers:
         return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=w.identical_share))
     if all_identical(e):
-        return Sighting(Severity.SERIOUS, say("All {n} parameter tensors are bit-identical in all checkpoints.", n=len(w.identical)), e.first_step, e.first_step, ("train/loss",), "", "all")
-    return Sighting(Severity.SERIOUS, say("{n} parameter tensors never change, among them {name}; the others learn.", n=len(w.identical), name=layers[0]), e.first_step, e.first_step, ("train/loss",), "", "some")
+        return Sighting(
+            Severity.SERIOUS,
+            say("All {n} parameter tensors are bit-identical in all checkpoints.", n=len(w.identical)),
+            e.first_step,
+            e.first_step,
+            ("train/loss",),
+            "",
+            "all",
+        )
+    return Sighting(
+        Severity.SERIOUS,
+        say("{n} parameter tensors never change, among them {name}; the others learn.", n=len(w.identical), name=layers[0]),
+        e.first_step,
+        e.first_step,
+        ("train/loss",),
+        "",
+        "some",
+    )
 
 
 @probe(say("the model does badly"), CHANCE, holds=1.0, fails=-2.5)

@@ -41,11 +41,22 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if _skilled(e) and gained >= 0.02:
         return Cleared(say("Accuracy is well above chance."))
     summary = (
-        say("The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.", level=level, classes=e.chance.classes)
+        say(
+            "The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.",
+            level=level,
+            classes=e.chance.classes,
+        )
         if at_chance and e.chance.classes
         else say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
     )
-    return Sighting(Severity.SERIOUS, summary, loss.first_step, min(loss.first_step + 0.2 * (loss.last_step - loss.first_step), loss.last_step), (loss.name,), e.series[loss.name].source)
+    return Sighting(
+        Severity.SERIOUS,
+        summary,
+        loss.first_step,
+        min(loss.first_step + 0.2 * (loss.last_step - loss.first_step), loss.last_step),
+        (loss.name,),
+        e.series[loss.name].source,
+    )
 
 
 def _skilled(e: Evidence) -> bool:
@@ -62,7 +73,9 @@ def at_chance(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("accuracy is that of guessing"), curve("val/accuracy"), holds=1.5, fails=-2.0)
 def guessing(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
-    return None if value is None else Reading(value < 0.15, say("validation accuracy is {value:.0%} of the way from guessing to perfect", value=value))
+    return (
+        None if value is None else Reading(value < 0.15, say("validation accuracy is {value:.0%} of the way from guessing to perfect", value=value))
+    )
 
 
 @probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.5)
@@ -70,7 +83,9 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or loss.trend is None:
         return None
-    return Reading(loss.trend.p_value > 0.05 or loss.trend.tau > -0.2, say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value))
+    return Reading(
+        loss.trend.p_value > 0.05 or loss.trend.tau > -0.2, say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value)
+    )
 
 
 @probe(say("there are few records"), curve("train/loss"), holds=-0.7, fails=0.0)
@@ -88,8 +103,17 @@ CHECK = Check(
     probes=(at_chance, guessing, no_trend, few),
     prior=1.0,
     causes=(
-        (learning_rate_too_high, -1.0), (learning_rate_too_low, -1.2), (optimizer_idle, -2.0), (missing_from_optimizer, -2.5), (wrong_labels, -1.2),
-        (wrong_loss, -2.2), (model_structure, -2.2), (bad_initialization, -1.8), (preprocessing, -1.6), (clipping_too_tight, -1.8), (too_much_regularization, -2.2),
+        (learning_rate_too_high, -1.0),
+        (learning_rate_too_low, -1.2),
+        (optimizer_idle, -2.0),
+        (missing_from_optimizer, -2.5),
+        (wrong_labels, -1.2),
+        (wrong_loss, -2.2),
+        (model_structure, -2.2),
+        (bad_initialization, -1.8),
+        (preprocessing, -1.6),
+        (clipping_too_tight, -1.8),
+        (too_much_regularization, -2.2),
     ),
     by_hand=(
         say("Look at one batch as the model gets it: shapes, range, label histogram."),

@@ -27,8 +27,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     severity = Severity.MINOR if harmless else Severity.SERIOUS
     return Sighting(
         severity,
-        say("At step {step:g} the loss jumped from {level:.3g} to {value:.4g} and recovered: {recovery}.", step=worst.step, level=worst.level, value=worst.value, recovery=worst.recovery),
-        worst.step, worst.step, ("train/loss",), e.series["train/loss"].source,
+        say(
+            "At step {step:g} the loss jumped from {level:.3g} to {value:.4g} and recovered: {recovery}.",
+            step=worst.step,
+            level=worst.level,
+            value=worst.value,
+            recovery=worst.recovery,
+        ),
+        worst.step,
+        worst.step,
+        ("train/loss",),
+        e.series["train/loss"].source,
     )
 
 

@@ -10,7 +10,8 @@ from postmortem.model.run import EventKind
 
 CURVES = ("train/loss", "train/loss.epoch", "val/loss", "grad_norm")
 ANYTHING = Need(
-    "train/loss", say("log the training loss of every step"),
+    "train/loss",
+    say("log the training loss of every step"),
     lambda e: any(e.curve(n) is not None for n in CURVES) or e.weights.checkpoints > 0 or bool(e.events_of(EventKind.NON_FINITE_GUARD)),
 )
 
@@ -35,9 +36,25 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         at = next((c.step for c in e.checkpoints if c.path == path), None)
         return Sighting(Severity.FATAL, say("{path} holds NaN or Inf.", path=path), at, at, (), path, "weights")
     if norm is not None:
-        return Sighting(Severity.FATAL, say("The gradient norm is {kind} from step {step:g} on.", kind=norm[1].non_finite.kind if norm[1].non_finite else "nan", step=norm[0]), norm[0], norm[0], ("grad_norm",), e.series["grad_norm"].source, "norm")
+        return Sighting(
+            Severity.FATAL,
+            say("The gradient norm is {kind} from step {step:g} on.", kind=norm[1].non_finite.kind if norm[1].non_finite else "nan", step=norm[0]),
+            norm[0],
+            norm[0],
+            ("grad_norm",),
+            e.series["grad_norm"].source,
+            "norm",
+        )
     if guard is not None:
-        return Sighting(Severity.FATAL, say("The code stopped itself because of a non-finite value: {text}", text=guard.text.strip().splitlines()[0][:160]), guard.step, guard.step, (), guard.source, "guard")
+        return Sighting(
+            Severity.FATAL,
+            say("The code stopped itself because of a non-finite value: {text}", text=guard.text.strip().splitlines()[0][:160]),
+            guard.step,
+            guard.step,
+            (),
+            guard.source,
+            "guard",
+        )
     if hits:
         return Cleared(say("A few records were not finite; the values came back."))
     return Cleared(say("All logged losses are finite{weights}.", weights=", and all weights" if e.weights.checkpoints else ""))
@@ -68,5 +85,18 @@ CHECK = Check(
         say("Find the first batch with a non-finite loss, and look whether its inputs are finite."),
         say("Run from the last good checkpoint with torch.autograd.set_detect_anomaly(True)."),
     ),
-    consequences=("loss-not-decreasing", "crash", "underfitting", "dead-units", "validation-fault", "overfitting", "loss-spike", "weight-collapse", "precision-fault", "frozen-parameters", "stalled", "vanishing-gradients"),
+    consequences=(
+        "loss-not-decreasing",
+        "crash",
+        "underfitting",
+        "dead-units",
+        "validation-fault",
+        "overfitting",
+        "loss-spike",
+        "weight-collapse",
+        "precision-fault",
+        "frozen-parameters",
+        "stalled",
+        "vanishing-gradients",
+    ),
 )

@@ -21,7 +21,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if gap is None or val is None:
         return Unknown(say("Not measured: this needs val/loss."))
     if gap.evaluations < 3:
-        return Unknown(say("Not measured: {n} evaluations are too few to see a turn.", n=gap.evaluations), "val/loss", say("evaluate at least five times during training"))
+        return Unknown(
+            say("Not measured: {n} evaluations are too few to see a turn.", n=gap.evaluations),
+            "val/loss",
+            say("evaluate at least five times during training"),
+        )
     level = validation_level(e)
     noise = 2.0 * val.noise / abs(val.best) if val.best else 0.0
     if gap.gap < GAP:
@@ -35,15 +39,29 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     severity = Severity.SERIOUS if gap.gap > 0.7 or gap.rise > 0.25 else Severity.MINOR
     return Sighting(
         severity,
-        say("Validation loss was best at step {step:g} ({best:.4g}) and rose to {final:.4g}, while training loss fell by a further {fell:.0%}.",
-            step=gap.best_step, best=val.best, final=val.final, fell=gap.train_fell_after_best),
-        gap.best_step, gap.best_step, ("train/loss", "val/loss"), file_of(e, "val/loss"),
+        say(
+            "Validation loss was best at step {step:g} ({best:.4g}) and rose to {final:.4g}, while training loss fell by a further {fell:.0%}.",
+            step=gap.best_step,
+            best=val.best,
+            final=val.final,
+            fell=gap.train_fell_after_best,
+        ),
+        gap.best_step,
+        gap.best_step,
+        ("train/loss", "val/loss"),
+        file_of(e, "val/loss"),
     )
 
 
 @probe(say("training went on improving after validation had turned"), VALIDATION, holds=1.2, fails=-1.5)
 def parted(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None else Reading(e.gap.train_fell_after_best > 0.1, say("train loss fell by {fell:.0%} after the best validation", fell=e.gap.train_fell_after_best))
+    return (
+        None
+        if e.gap is None
+        else Reading(
+            e.gap.train_fell_after_best > 0.1, say("train loss fell by {fell:.0%} after the best validation", fell=e.gap.train_fell_after_best)
+        )
+    )
 
 
 @probe(say("the rise is a trend and no accident"), VALIDATION, holds=1.0, fails=-0.8)
@@ -77,7 +95,14 @@ CHECK = Check(
     needs=(VALIDATION,),
     probes=(parted, trend, learned_first, above_guessing),
     prior=0.7,
-    causes=((too_little_data, -0.7), (too_much_capacity, -1.8), (no_regularization, -1.2), (trained_too_long, -1.0), (repeated_batch, -2.2), (wrong_labels, -2.2)),
+    causes=(
+        (too_little_data, -0.7),
+        (too_much_capacity, -1.8),
+        (no_regularization, -1.2),
+        (trained_too_long, -1.0),
+        (repeated_batch, -2.2),
+        (wrong_labels, -2.2),
+    ),
     by_hand=(say("Look at the validation samples with the highest loss: are they unlike the training set, or labelled otherwise?"),),
     consequences=(),
 )

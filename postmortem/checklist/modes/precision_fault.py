@@ -8,26 +8,70 @@ from postmortem.model.run import EventKind
 
 MANY = 8  # overflow messages in a row: the first sixteen of a scaler that starts at 2^16 are normal, when it settles
 SCALED = Need(
-    "loss_scale", say("log GradScaler.get_scale() at every logged step"),
-    lambda e: e.curve("loss_scale") is not None or bool(e.events_of(EventKind.OVERFLOW, EventKind.LOSS_SCALE_FLOOR)) or e.weights.low_precision is not None,
+    "loss_scale",
+    say("log GradScaler.get_scale() at every logged step"),
+    lambda e: (
+        e.curve("loss_scale") is not None or bool(e.events_of(EventKind.OVERFLOW, EventKind.LOSS_SCALE_FLOOR)) or e.weights.low_precision is not None
+    ),
 )
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     floor = next(iter(e.events_of(EventKind.LOSS_SCALE_FLOOR)), None)
     if floor is not None:
-        return Sighting(Severity.FATAL, say("The loss scale reached its minimum: {text}", text=floor.text.strip().splitlines()[0][:160]), floor.step, floor.step, ("loss_scale",), floor.source, "floor")
+        return Sighting(
+            Severity.FATAL,
+            say("The loss scale reached its minimum: {text}", text=floor.text.strip().splitlines()[0][:160]),
+            floor.step,
+            floor.step,
+            ("loss_scale",),
+            floor.source,
+            "floor",
+        )
     scale = e.curve("loss_scale")
     if scale is not None and scale.finite >= 2 and 0 < scale.final <= 1.0 and scale.highest > 64 and scale.lowest > 0:
-        return Sighting(Severity.SERIOUS, say("The loss scale fell from {high:g} to {low:g}.", high=scale.highest, low=scale.final), scale.best_step, scale.best_step, ("loss_scale",), "", "scale")
+        return Sighting(
+            Severity.SERIOUS,
+            say("The loss scale fell from {high:g} to {low:g}.", high=scale.highest, low=scale.final),
+            scale.best_step,
+            scale.best_step,
+            ("loss_scale",),
+            "",
+            "scale",
+        )
     overflows = e.events_of(EventKind.OVERFLOW)
+    loss = e.curve("train/loss")
     scales = [float(s) for ev in overflows if isinstance(s := ev.data.get("scale"), int | float)]
     if overflows and scales and min(scales) <= 1.0:
-        return Sighting(Severity.FATAL, say("Overflow after overflow: the loss scale is down to {low:g}.", low=min(scales)), overflows[0].step, overflows[0].step, (), overflows[0].source, "overflow")
-    if len(overflows) >= 3 and e.curve("train/loss") is None:
-        return Sighting(Severity.SERIOUS, say("{n} steps were skipped because of overflow, and no loss was logged between them.", n=len(overflows)), overflows[0].step, overflows[0].step, (), overflows[0].source, "overflow")
-    if len(overflows) > 2 * MANY and e.curve("train/loss") is not None and len(overflows) > 0.3 * (e.curve("train/loss").points if e.curve("train/loss") else 1):  # type: ignore[union-attr]
-        return Sighting(Severity.SERIOUS, say("{n} steps were skipped because of overflow.", n=len(overflows)), overflows[0].step, overflows[0].step, (), overflows[0].source, "overflow")
+        return Sighting(
+            Severity.FATAL,
+            say("Overflow after overflow: the loss scale is down to {low:g}.", low=min(scales)),
+            overflows[0].step,
+            overflows[0].step,
+            (),
+            overflows[0].source,
+            "overflow",
+        )
+    if len(overflows) >= 3 and loss is None:
+        return Sighting(
+            Severity.SERIOUS,
+            say("{n} steps were skipped because of overflow, and no loss was logged between them.", n=len(overflows)),
+            overflows[0].step,
+            overflows[0].step,
+            (),
+            overflows[0].source,
+            "overflow",
+        )
+    if loss is not None and len(overflows) > max(2 * MANY, 0.3 * loss.points):
+        return Sighting(
+            Severity.SERIOUS,
+            say("{n} steps were skipped because of overflow.", n=len(overflows)),
+            overflows[0].step,
+            overflows[0].step,
+            (),
+            overflows[0].source,
+            "overflow",
+        )
     return Cleared(say("{n} overflow messages, no collapse.", n=len(overflows)))
 
 

@@ -7,30 +7,51 @@ from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.model.run import EventKind
 
 RESUMED = Need(
-    "a resume", say("print a line when training resumes, with the step and what was restored"),
-    lambda e: bool(e.events_of(EventKind.RESUMED)) or len(e.attempts) > 1 or (e.schedule is not None and len(e.schedule.restarts) > 0) or _lag(e) is not None,
+    "a resume",
+    say("print a line when training resumes, with the step and what was restored"),
+    lambda e: (
+        bool(e.events_of(EventKind.RESUMED))
+        or len(e.attempts) > 1
+        or (e.schedule is not None and len(e.schedule.restarts) > 0)
+        or _lag(e) is not None
+    ),
 )
 
 
 def _lag(e: Evidence) -> tuple[float, float] | None:
     """(lag, step) of the last checkpoint whose optimizer lags behind more than the first one's did."""
-    lags = [(c.optimizer.lag, c.step) for c in e.checkpoints if c.optimizer is not None and c.optimizer.lag is not None and c.step]
+    lags = [(lag, c.step) for c in e.checkpoints if c.optimizer is not None and (lag := c.optimizer.lag) is not None and c.step]
     if len(lags) < 2:
         return None
     lag, step = lags[-1]
     first = lags[0][0]
-    if lag is None or first is None or step is None:
-        return None
-    return (lag, step) if lag > first + 1 and lag > 0.05 * step else None
+    behind = lag > first + 1 and lag > 0.05 * step
+    return (lag, step) if behind else None
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     event = next(iter(e.events_of(EventKind.RESUMED)), None)
     s, lag = e.schedule, _lag(e)
     if s is not None and len(s.restarts) == 1 and not s.cyclic and s.jump < 100:
-        return Sighting(Severity.SERIOUS, say("At step {step:g} the learning rate jumped back up {times:.3g}-fold after it had decayed.", step=s.restarts[0], times=s.jump), s.restarts[0], s.restarts[0], ("lr", "train/loss"), "", "schedule")
+        return Sighting(
+            Severity.SERIOUS,
+            say("At step {step:g} the learning rate jumped back up {times:.3g}-fold after it had decayed.", step=s.restarts[0], times=s.jump),
+            s.restarts[0],
+            s.restarts[0],
+            ("lr", "train/loss"),
+            "",
+            "schedule",
+        )
     if lag is not None:
-        return Sighting(Severity.SERIOUS, say("The optimizer counts {lag:g} steps fewer than the checkpoint at step {step:g}.", lag=lag[0], step=lag[1]), lag[0], lag[0], ("train/loss",), "", "optimizer")
+        return Sighting(
+            Severity.SERIOUS,
+            say("The optimizer counts {lag:g} steps fewer than the checkpoint at step {step:g}.", lag=lag[0], step=lag[1]),
+            lag[0],
+            lag[0],
+            ("train/loss",),
+            "",
+            "optimizer",
+        )
     if event is not None or len(e.attempts) > 1:
         return Cleared(say("Training was resumed; learning rate and optimizer went on where they were."))
     return Cleared(say("Nothing points to a resume."))
@@ -39,7 +60,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 @probe(say("the log says that training was resumed"), holds=1.5, fails=-1.0)
 def said(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next(iter(e.events_of(EventKind.RESUMED)), None)
-    return Reading(hit is not None or len(e.attempts) > 1, say("{text}", text=hit.text.strip()[:120] if hit else "no line about it"), hit.source if hit else "")
+    return Reading(
+        hit is not None or len(e.attempts) > 1, say("{text}", text=hit.text.strip()[:120] if hit else "no line about it"), hit.source if hit else ""
+    )
 
 
 @probe(say("a cyclic or stepped schedule is configured, which explains jumps"), holds=-3.0, fails=0.0)
@@ -48,7 +71,11 @@ def cyclic(e: Evidence, seen: Sighting) -> Reading | None:
     if setting is None:
         return None
     text = str(setting.value).lower()
-    return Reading(any(w in text for w in ("restart", "cycl", "warmrestart", "sgdr", "multistep")), say("{key} = {value}", key=setting.key, value=text), setting.file)
+    return Reading(
+        any(w in text for w in ("restart", "cycl", "warmrestart", "sgdr", "multistep")),
+        say("{key} = {value}", key=setting.key, value=text),
+        setting.file,
+    )
 
 
 CHECK = Check(

@@ -22,14 +22,30 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Unknown(say("Not measured: this needs lr."))
     source = file_of(e, "lr")
     if s.zero_share > ZERO:
-        return Sighting(Severity.FATAL, say("The learning rate is 0 in {share:.0%} of the records.", share=s.zero_share), e.first_step, e.first_step, ("lr", "train/loss"), source, "zero")
+        return Sighting(
+            Severity.FATAL,
+            say("The learning rate is 0 in {share:.0%} of the records.", share=s.zero_share),
+            e.first_step,
+            e.first_step,
+            ("lr", "train/loss"),
+            source,
+            "zero",
+        )
     level = to_chance(e, loss.final) if loss else None
     unfinished = level is None or level > UNFINISHED
     if s.low_share > LOW and s.source == "logged" and unfinished and s.jump < 20:
         return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.", step=s.low_from_step or 0.0, share=s.low_share),
                         s.low_from_step, s.low_from_step, ("lr", "train/loss"), source, "low")  # fmt: skip
     if s.jump > 20 and s.source == "logged" and s.jump_step is not None:
-        return Sighting(Severity.SERIOUS, say("The learning rate jumped {times:.3g}-fold at step {step:g}.", times=s.jump, step=s.jump_step), s.jump_step, s.jump_step, ("lr", "train/loss"), source, "jump")
+        return Sighting(
+            Severity.SERIOUS,
+            say("The learning rate jumped {times:.3g}-fold at step {step:g}.", times=s.jump, step=s.jump_step),
+            s.jump_step,
+            s.jump_step,
+            ("lr", "train/loss"),
+            source,
+            "jump",
+        )
     return Cleared(say("The learning rate peaks at {peak:g} and ends at {final:g}.", peak=s.peak, final=s.final))
 
 

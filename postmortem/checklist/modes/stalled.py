@@ -11,9 +11,27 @@ GAP = 1800.0  # seconds without a record
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     p = e.pace
     if p.slowdown is not None and p.slowdown > SLOWER and (p.hours or 0.0) > 0.2:
-        return Sighting(Severity.SERIOUS, say("A step takes {times:.2g} × as long at the end as in the first half.", times=p.slowdown), e.last_step, None, ("step_time",))
-    if p.longest_gap is not None and p.longest_gap > GAP and p.seconds_per_step and p.longest_gap > 50 * p.seconds_per_step and e.outcome not in ("finished", "early-stopped"):
-        return Sighting(Severity.SERIOUS, say("For {minutes:.0f} minutes no step was logged, at step {step:g}.", minutes=p.longest_gap / 60, step=p.longest_gap_step or 0.0), p.longest_gap_step, None, ())
+        return Sighting(
+            Severity.SERIOUS,
+            say("A step takes {times:.2g} × as long at the end as in the first half.", times=p.slowdown),
+            e.last_step,
+            None,
+            ("step_time",),
+        )
+    if (
+        p.longest_gap is not None
+        and p.longest_gap > GAP
+        and p.seconds_per_step
+        and p.longest_gap > 50 * p.seconds_per_step
+        and e.outcome not in ("finished", "early-stopped")
+    ):
+        return Sighting(
+            Severity.SERIOUS,
+            say("For {minutes:.0f} minutes no step was logged, at step {step:g}.", minutes=p.longest_gap / 60, step=p.longest_gap_step or 0.0),
+            p.longest_gap_step,
+            None,
+            (),
+        )
     return Cleared(say("Steps kept their pace."))
 
 

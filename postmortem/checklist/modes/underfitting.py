@@ -45,7 +45,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         if contradiction
         else say("The loss ends at {level:.2f} × chance, on training data too.", level=level)
     )
-    return Sighting(Severity.SERIOUS, summary, loss.plateau_step or loss.last_step, loss.plateau_step, (loss.name, "val/loss"), e.series[loss.name].source, "contradiction" if contradiction else "")
+    return Sighting(
+        Severity.SERIOUS,
+        summary,
+        loss.plateau_step or loss.last_step,
+        loss.plateau_step,
+        (loss.name, "val/loss"),
+        e.series[loss.name].source,
+        "contradiction" if contradiction else "",
+    )
 
 
 @probe(say("validation is as bad as training"), VALIDATION, holds=0.6, fails=-0.8)
@@ -75,8 +83,17 @@ CHECK = Check(
     probes=(together, far, worked),
     prior=0.5,
     causes=(
-        (too_little_capacity, -1.0), (stopped_too_early, -1.2), (learning_rate_too_low, -1.5), (learning_rate_too_high, -1.5), (clipping_too_tight, -2.0),
-        (too_much_regularization, -1.5), (wrong_loss, -1.8), (bad_initialization, -2.0), (preprocessing, -2.2), (class_imbalance, -3.0), (data_quality, -2.5),
+        (too_little_capacity, -1.0),
+        (stopped_too_early, -1.2),
+        (learning_rate_too_low, -1.5),
+        (learning_rate_too_high, -1.5),
+        (clipping_too_tight, -2.0),
+        (too_much_regularization, -1.5),
+        (wrong_loss, -1.8),
+        (bad_initialization, -2.0),
+        (preprocessing, -2.2),
+        (class_imbalance, -3.0),
+        (data_quality, -2.5),
         (accumulating_gradients, -2.5),
     ),
     by_hand=(say("Overfit one batch: if even that stays high, the fault is in model or loss, not in size or time."),),

@@ -8,7 +8,7 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.needs import VALIDATION, curve
-from postmortem.checklist.signs import file_of, skill, training_curves, to_chance, validation_level
+from postmortem.checklist.signs import file_of, skill, to_chance, training_curves, validation_level
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
@@ -26,16 +26,59 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     source = file_of(e, "val/loss")
     works = train is not None and (train.net_change < -0.3 or (train_level or 1.0) < 0.6)
     if accuracy is not None and accuracy < BELOW and works and level is not None and level > 1.0:
-        return Sighting(Severity.SERIOUS, say("Validation accuracy is below guessing while training works: labels or inputs are prepared differently."), val.first_step, val.first_step, ("train/loss", "val/loss", "val/accuracy"), source, "below-chance")
+        return Sighting(
+            Severity.SERIOUS,
+            say("Validation accuracy is below guessing while training works: labels or inputs are prepared differently."),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss", "val/accuracy"),
+            source,
+            "below-chance",
+        )
     if val.constant and works and val.finite >= 3:
-        return Sighting(Severity.SERIOUS, say("Validation gives the same loss {n} times while training goes on.", n=val.finite), val.first_step, val.first_step, ("val/loss",), source, "constant")
+        return Sighting(
+            Severity.SERIOUS,
+            say("Validation gives the same loss {n} times while training goes on.", n=val.finite),
+            val.first_step,
+            val.first_step,
+            ("val/loss",),
+            source,
+            "constant",
+        )
     best = to_chance(e, val.best)
     if works and best is not None and level is not None and best > 0.75 and level > 1.15 and gap.gap > WIDE and (train_level or 1.0) < 0.4:
-        return Sighting(Severity.SERIOUS, say("Validation was never better than {best:.2f} × chance while training reached {train:.2f} ×.", best=best, train=train_level or 0.0), val.first_step, val.first_step, ("train/loss", "val/loss"), source, "never-good")
+        return Sighting(
+            Severity.SERIOUS,
+            say("Validation was never better than {best:.2f} × chance while training reached {train:.2f} ×.", best=best, train=train_level or 0.0),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "never-good",
+        )
     if works and gap.gap > WIDE and gap.rise < 0.15 and (level is None or level > BAD) and gap.first_gap > FIRST:
-        return Sighting(Severity.SERIOUS, say("Validation is {times:.3g} × training from the first evaluations on, and does not rise: that is not overfitting.", times=2.718281828**gap.gap), val.first_step, val.first_step, ("train/loss", "val/loss"), source, "from-start")
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Validation is {times:.3g} × training from the first evaluations on, and does not rise: that is not overfitting.",
+                times=2.718281828**gap.gap,
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "from-start",
+        )
     if works and gap.evaluations >= 5 and gap.erratic > 0.5 and gap.gap > WIDE and (level or 0.0) > 0.5:
-        return Sighting(Severity.SERIOUS, say("Validation jumps from evaluation to evaluation while training falls smoothly."), val.first_step, val.first_step, ("train/loss", "val/loss"), source, "erratic")
+        return Sighting(
+            Severity.SERIOUS,
+            say("Validation jumps from evaluation to evaluation while training falls smoothly."),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "erratic",
+        )
     return Cleared(say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=gap.gap, step=gap.best_step))
 
 
@@ -52,8 +95,11 @@ def from_first(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("it did not turn after a good start, as overfitting does"), VALIDATION, holds=0.6, fails=-1.0)
 def no_turn(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None else Reading(e.gap.rise < 0.15 or (to_chance(e, (e.curve("val/loss").best if e.curve("val/loss") else None)) or 0.0) > 0.75,
-                                              say("it rose by {rise:.2f} (ln) since its best", rise=e.gap.rise))
+    val = e.curve("val/loss")
+    if e.gap is None or val is None:
+        return None
+    never_good = (to_chance(e, val.best) or 0.0) > 0.75
+    return Reading(e.gap.rise < 0.15 or never_good, say("it rose by {rise:.2f} (ln) since its best", rise=e.gap.rise))
 
 
 CHECK = Check(
@@ -64,7 +110,14 @@ CHECK = Check(
     needs=(VALIDATION,),
     probes=(below, from_first, no_turn),
     prior=0.5,
-    causes=((batchnorm_eval_mismatch, -1.2), (train_validation_shift, -0.5), (wrong_labels, -1.8), (class_imbalance, -1.2), (leakage, -3.0), (broken_evaluation, -2.0)),
+    causes=(
+        (batchnorm_eval_mismatch, -1.2),
+        (train_validation_shift, -0.5),
+        (wrong_labels, -1.8),
+        (class_imbalance, -1.2),
+        (leakage, -3.0),
+        (broken_evaluation, -2.0),
+    ),
     by_hand=(say("Evaluate the training set with the validation code, in eval mode: it must agree with the training loss."),),
     consequences=("overfitting",),
 )

@@ -34,9 +34,25 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if learned:
         return Cleared(say("The model learned: the gradient reached the layers that mattered."))
     if ratio is not None and ratio <= STEEP:
-        return Sighting(Severity.SERIOUS, say("The gradient of the first layer is 10^{ratio:.1f} of the last layer's ({source}).", ratio=ratio, source=e.weights.gradient_source), start, start, ("train/loss",), "", "gradients")
+        return Sighting(
+            Severity.SERIOUS,
+            say("The gradient of the first layer is 10^{ratio:.1f} of the last layer's ({source}).", ratio=ratio, source=e.weights.gradient_source),
+            start,
+            start,
+            ("train/loss",),
+            "",
+            "gradients",
+        )
     if change is not None and 0 < change <= HARDLY and (ratio is None or ratio < -2.0) and loss_is_flat(e):
-        return Sighting(Severity.SERIOUS, say("The first layer's weights changed {change:.2g} times as much as the last layer's.", change=change), start, start, ("train/loss",), "", "change")
+        return Sighting(
+            Severity.SERIOUS,
+            say("The first layer's weights changed {change:.2g} times as much as the last layer's.", change=change),
+            start,
+            start,
+            ("train/loss",),
+            "",
+            "change",
+        )
     if _saturating_and_flat(e) and ratio is None and loss_is_flat(e):
         return Sighting(Severity.SERIOUS, say("A flat loss in a deep stack of sigmoids."), start, start, ("train/loss",), "", "configuration")
     if ratio is not None:
@@ -53,7 +69,11 @@ def steep(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("early layers hardly move compared with late ones"), TWO_CHECKPOINTS, holds=1.2, fails=-0.6)
 def hardly(e: Evidence, seen: Sighting) -> Reading | None:
     change = e.weights.change_first_to_last_layer
-    return None if change is None else Reading(change < 0.05, say("the first layer's relative change is {change:.2g} of the last layer's", change=change))
+    return (
+        None
+        if change is None
+        else Reading(change < 0.05, say("the first layer's relative change is {change:.2g} of the last layer's", change=change))
+    )
 
 
 @probe(say("nothing is learned"), holds=0.6, fails=-1.5)

@@ -15,13 +15,27 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     scale, drift = w.median_scale, w.scale_drift
     if scale is None:
         return Unknown(say("Not measured: this needs finite weights."))
-    if (w.zero_weight_share or 0.0) > 0.4 and (drift is None or drift == 0 or drift != drift):
+    if (w.zero_weight_share or 0.0) > 0.4 and not (drift is not None and drift < 0):
         return Cleared(say("The weights are exactly zero from the first checkpoint on: they never had a size to lose."))
     at = e.checkpoints[0].step if e.checkpoints else None
     if scale < TINY and drift is not None and drift < SHRANK and (loss is None or loss_is_flat(e)):
-        return Sighting(Severity.FATAL, say("The weights shrank {times:.2g}-fold between checkpoints and are now 10^{scale:.1f} of their usual size.", times=10**-drift, scale=scale), at, e.first_step, ("train/loss",), "", "shrank")
+        return Sighting(
+            Severity.FATAL,
+            say(
+                "The weights shrank {times:.2g}-fold between checkpoints and are now 10^{scale:.1f} of their usual size.",
+                times=10**-drift,
+                scale=scale,
+            ),
+            at,
+            e.first_step,
+            ("train/loss",),
+            "",
+            "shrank",
+        )
     if scale < 2 * TINY:
-        return Sighting(Severity.FATAL, say("The weights are 10^{scale:.1f} of their usual size.", scale=scale), at, e.first_step, ("train/loss",), "", "tiny")
+        return Sighting(
+            Severity.FATAL, say("The weights are 10^{scale:.1f} of their usual size.", scale=scale), at, e.first_step, ("train/loss",), "", "tiny"
+        )
     return Cleared(say("The median layer is {times:.2g} × the default initial size.", times=10**scale))
 
 

@@ -1,0 +1,163 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` is instant.
+
+Exit status: 0 done · 1 `--fail-on` and a finding that severe · 2 usage · 3 nothing readable · 4 internal error · 5 cannot write ·
+130 interrupted. Results go to standard output, progress and complaints to standard error.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from postmortem import __version__
+from postmortem.errors import PostmortemError
+
+app = typer.Typer(
+    name="postmortem",
+    help="What failed in a training run, when, why, and what to change.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class FailOn(StrEnum):
+    """Severities for `--fail-on`."""
+
+    fatal = "fatal"
+    serious = "serious"
+    minor = "minor"
+
+
+def _version(value: bool) -> None:  # noqa: FBT001
+    if value:
+        typer.echo(f"postmortem {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:  # noqa: FBT002
+    """What failed in a training run, when, why, and what to change."""
+
+
+Run = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...", help="A directory, log file, checkpoint, archive (.tar.gz, .zip) or - for a log on standard input.", show_default=False
+    ),
+]
+Alias = Annotated[
+    list[str],
+    typer.Option("--alias", metavar="KEY=NAME", help="Read a logged key as a canonical series, such as mynll=val/loss.", show_default=False),
+]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the document as JSON; - for standard output.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def analyze(
+    run: Run,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the HTML report here.", show_default=False)] = None,
+    json: Json = None,
+    markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown for an issue; - for standard output.", show_default=False)
+    ] = None,
+    family: Annotated[str, typer.Option(help="Kind of training: classifier, language-model, gan, …", show_default=False)] = "",
+    frozen: Annotated[
+        list[str], typer.Option(metavar="PATTERN", help="Tensors that are meant to stand still, such as 'backbone.*'.", show_default=False)
+    ] = [],  # noqa: B006
+    ignore: Annotated[list[str], typer.Option(metavar="MODE", help="A failure mode not to look for.", show_default=False)] = [],  # noqa: B006
+    alias: Alias = [],  # noqa: B006
+    fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when a finding is at least that severe.", show_default=False)] = None,
+    no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
+    no_exhibits: Annotated[bool, typer.Option("--no-exhibits", help="Leave curves and histograms out of the JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Say what failed in a run, and write a self-contained HTML report to attach to an issue.
+
+    Without -o, --json or --markdown the report is written to postmortem-RUN.html in the current directory.
+    """
+    from postmortem.cli.analyze import Outputs, analyze_run
+
+    outputs = Outputs(output, json, markdown, exhibits=not no_exhibits)
+    raise typer.Exit(analyze_run(run, outputs, family=family, frozen=frozen, ignore=ignore, alias=alias, fail_on=fail_on, redact=not no_redact))
+
+
+@app.command()
+def checklist(
+    item: Annotated[str | None, typer.Argument(metavar="[ID]", help="A failure mode or a cause.", show_default=False)] = None,
+    json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """List the failure modes, or explain one mode or cause as a colleague would."""
+    from postmortem.cli.checklist import show_checklist
+
+    show_checklist(item, as_json=json)
+
+
+@app.command()
+def inspect(
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file or directory.", show_default=False)],
+    json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Measure the tensors of a checkpoint: shapes, moments, zeros, NaN, gradients from optimizer state. Nothing in it is executed."""
+    from postmortem.cli.inspect import inspect_checkpoint
+
+    inspect_checkpoint(checkpoint, as_json=json)
+
+
+@app.command()
+def sources(run: Run, alias: Alias = [], json: AsJson = False) -> None:  # noqa: B006, FBT002
+    """Show which files were read, how each series was understood, what was left out and why."""
+    from postmortem.cli.sources import show_sources
+
+    show_sources(run, alias, as_json=json)
+
+
+@app.command()
+def render(
+    file: Annotated[str, typer.Argument(metavar="FILE.json", help="A document written by analyze --json; - for standard input.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the HTML report here.", show_default=False)] = None,
+    markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; - for standard output.", show_default=False)
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Make a report from a JSON document, on any machine, without the run."""
+    from postmortem.cli.render import render_file
+
+    render_file(file, output, markdown, json)
+
+
+def main() -> None:
+    """The entry point: errors become one sentence and an exit status."""
+    try:
+        app(standalone_mode=False)
+    except PostmortemError as error:
+        sys.exit(_complain(str(error), error.exit_status))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(_complain("interrupted", 130))
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of the option parser
+            sys.exit(_complain(error.format_message(), 2))
+        if os.environ.get("POSTMORTEM_TRACEBACK"):
+            raise
+        text = (
+            f"internal error: {type(error).__name__}: {error}. Please report it with the output of POSTMORTEM_TRACEBACK=1 {' '.join(sys.argv[:2])} …"
+        )
+        sys.exit(_complain(text, 4))
+
+
+def _complain(text: str, status: int) -> int:
+    from postmortem.cli.text import plain
+
+    sys.stderr.write(f"postmortem: {plain(text)}\n")
+    return status
