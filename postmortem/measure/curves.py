@@ -23,7 +23,7 @@ PRINT_SIGMA = 1 / math.sqrt(12)  # standard deviation of a rounding error, in pr
 
 _HIGHER = frozenset(
     words_of(
-        "accuracy acc f1 auc auroc score reward rewards return returns map ap bleu rouge iou miou dice precision recall psnr ssim "
+        "accuracy acc top f1 auc auroc score reward rewards return returns map ap bleu rouge iou miou dice precision recall psnr ssim "
         "r2 margin margins throughput"
     )
 )
@@ -33,9 +33,10 @@ _LOWER = frozenset(words_of("loss error err perplexity ppl mae mse rmse wer cer 
 def goal_of(name: str) -> Literal["lower", "higher"]:
     """Which way is better, from the last word of a series' name that tells; lower when none does."""
     for word in reversed(words_of(name)):
-        if word in _LOWER:
+        told = {word, word.rstrip("0123456789")}
+        if told & _LOWER:
             return "lower"
-        if word in _HIGHER:
+        if told & _HIGHER:
             return "higher"
     return "lower"
 
@@ -60,8 +61,9 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
         logged = raw.copy()
         logged[hidden:] = np.nan
     keep = np.isfinite(logged)
-    scale = unit(logged[keep])
-    x, y = every_step[keep], logged[keep] / scale
+    exact = logged[keep]
+    scale = unit(exact)
+    x, y = every_step[keep], exact / scale
     n = len(y)
     broken = non_finite(every_step, logged, hidden=hidden is not None)
     first_step, last_step = (float(every_step[0]), float(every_step[-1])) if len(raw) else (math.nan, math.nan)
@@ -79,7 +81,7 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
     best = float(level[at_best])
     gain = max(0.0, worse * (start - best))
     lost = max(0.0, worse * (final - best))
-    at_high = int(np.argmax(y))
+    at_high = int(np.argmax(exact))
     turn = turn_index(worse * y, worse * level, sigma, quantum)
     plateau = plateau_index(level, sigma, final, quantum)
     span = float(x[-1] - x[0])
@@ -93,20 +95,20 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
         finite=n,
         first_step=first_step,
         last_step=last_step,
-        first=float(y[0]) * scale,
-        last=float(y[-1]) * scale,
-        start=start * scale,
-        final=final * scale,
+        first=float(exact[0]),
+        last=float(exact[-1]),
+        start=float(np.clip(start * scale, np.min(exact), np.max(exact))),
+        final=float(np.clip(final * scale, np.min(exact), np.max(exact))),
         best=best * scale,
         best_step=float(x[at_best]),
         worst=float(level[at_worst]) * scale,
         worst_step=float(x[at_worst]),
-        lowest=float(np.min(y)) * scale,
-        highest=float(y[at_high]) * scale,
+        lowest=float(np.min(exact)),
+        highest=float(exact[at_high]),
         highest_step=float(x[at_high]),
         noise=sigma * scale,
         quantum=series.quantum,
-        distinct=len(np.unique(y)),
+        distinct=len(np.unique(exact)),
         gain=gain * scale,
         relative_gain=_share(gain, abs(start)),
         lost_ground=_share(lost, gain),
@@ -120,7 +122,7 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
         plateau_step=None if plateau is None else float(x[plateau]),
         plateau_share=0.0 if plateau is None else _share(float(x[-1] - x[plateau]), span) if span > 0 else 1.0,
         zeros=int(np.sum(raw == 0)),
-        spikes=() if running else tuple(_rescaled(s, scale) for s in find_spikes(x, y, sigma, worse=worse)),
+        spikes=() if running else tuple(_rescaled(s, scale) for s in find_spikes(x, y, sigma, worse=worse, quantum=quantum)),
         oscillation=None if running else _oscillation(x, y, scale, quantum, steps_per_epoch),
         asymptote=_asymptote(x, y, scale, sinking=goal == "lower", start=start, final=final),
         non_finite=broken,

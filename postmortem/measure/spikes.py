@@ -9,13 +9,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.measure.smooth import MAD_TO_SIGMA, median5, roughness
+from postmortem.measure.smooth import MAD_TO_SIGMA, SHORT, median5, noise, roughness
 from postmortem.model.evidence import Spike
 from postmortem.model.run import Floats
 
-BEFORE = 20  # points that the level is the median of
+BEFORE = 20  # points that noise is told from, and in a long curve the level
+FEWEST_LEVEL = 5  # points that the level is the median of in a short curve, where twenty would reach back into the descent
 FEWEST_BEFORE = 3
-HEIGHT = 6.0  # noise units
+HEIGHT = 8.0  # noise units
+LEAST_SPREAD = 0.75  # of the curve's noise: so little may the noise just before a spike be
+DIGITS = 3.0  # printed digits that a jump must be worth
 SHARE = 0.05  # of the level: a jump smaller than this is none, however quiet the curve
 ENTRY = 0.5  # share of the height that the entry gains over the highest of the three points before it
 LEAP = 3.0  # times the median step before: a drift goes on as it went
@@ -26,7 +29,7 @@ MOST = 50  # spikes that are kept, the highest ones
 CANDIDATES = 40_000
 
 
-def find_spikes(steps: Floats, values: Floats, sigma: float, *, worse: int = 1) -> tuple[Spike, ...]:
+def find_spikes(steps: Floats, values: Floats, sigma: float, *, worse: int = 1, quantum: float = 0.0) -> tuple[Spike, ...]:
     """Spikes of finite `values` (n,), in order of steps. `sigma` is the curve's noise, `worse` +1 when higher is worse, −1 when lower is."""
     if len(values) <= FEWEST_BEFORE:
         return ()
@@ -34,10 +37,10 @@ def find_spikes(steps: Floats, values: Floats, sigma: float, *, worse: int = 1) 
     index = _candidates(y, sigma)
     if not len(index):
         return ()
-    level, spread = _before(y, index, sigma)
+    level, spread = _before(y, index, _floor(y, index, sigma))
     excess = y[index] - level
     entry = y[index] - np.max(y[index[:, None] - np.arange(1, 4)], axis=1)
-    keep = (excess > HEIGHT * spread) & (excess > SHARE * np.abs(level)) & (entry > ENTRY * excess) & (excess > 0)
+    keep = (excess > HEIGHT * spread) & (excess > SHARE * np.abs(level)) & (entry > ENTRY * excess) & (excess > DIGITS * quantum)
     index, level, spread, excess, entry = (a[keep] for a in (index, level, spread, excess, entry))
     keep = entry > _stride(y, index)
     index, level, spread, excess = index[keep], level[keep], spread[keep], excess[keep]
@@ -60,17 +63,24 @@ def _candidates(y: Floats, sigma: float) -> npt.NDArray[np.intp]:
     trailing = np.concatenate((np.full(3, np.median(y[:3])), median5(y)[1:-2])) if len(y) > 3 else y
     excess = y - trailing
     excess[:FEWEST_BEFORE] = 0
-    index = np.flatnonzero(excess > 2 * sigma)
+    index = np.flatnonzero(excess > (2 * sigma if len(y) > SHORT else 0.0))
     if len(index) > CANDIDATES:
         index = np.sort(index[np.argpartition(-excess[index], CANDIDATES)[:CANDIDATES]])
     return index
 
 
-def _before(y: Floats, index: npt.NDArray[np.intp], sigma: float) -> tuple[Floats, Floats]:
-    """Median of the points before each index, and their noise (not below half of the curve's)."""
+def _floor(y: Floats, index: npt.NDArray[np.intp], sigma: float) -> Floats:
+    """The least noise to measure each candidate by. In a short curve the spike itself would be half of the noise, so it is left out."""
+    if len(y) > SHORT:
+        return np.full(len(index), LEAST_SPREAD * sigma)
+    return LEAST_SPREAD * np.array([min(sigma, noise(np.delete(y, i))) for i in index.tolist()])
+
+
+def _before(y: Floats, index: npt.NDArray[np.intp], floor: Floats) -> tuple[Floats, Floats]:
+    """Median of the points before each index, and their noise (not below `floor`)."""
     back = index[:, None] - np.arange(1, BEFORE + 1)  # (k, BEFORE)
     window = np.where(back >= 0, y[np.maximum(back, 0)], np.nan)
-    level = np.nanmedian(window, axis=1)
+    level = np.nanmedian(window[:, : min(BEFORE, max(FEWEST_LEVEL, len(y) // 10))], axis=1)
     rough = np.concatenate(([np.nan], np.abs(roughness(y)), [np.nan]))
     # The point just before has a roughness that already feels the jump.
     beside = np.where(back[:, 1:] >= 1, rough[np.maximum(back[:, 1:], 1)], 0.0)
@@ -80,7 +90,7 @@ def _before(y: Floats, index: npt.NDArray[np.intp], sigma: float) -> tuple[Float
     if bool(np.any(enough)):
         beside = np.where(back[:, 1:] >= 1, beside, np.nan)
         local[enough] = MAD_TO_SIGMA * np.nanmedian(beside[enough], axis=1)
-    spread = np.maximum(local, 0.5 * sigma)
+    spread = np.maximum(local, floor)
     # Without noise of its own (four points, a constant) the level's last digits are all there is to measure by.
     return level, np.maximum(spread, 1e-9 * np.abs(level))
 

@@ -14,6 +14,8 @@ MEDIAN_SIGMA = 1.2533  # of a median over that of a mean, normal noise
 LEAST_RISE = 0.02  # share of what was gained before the turn
 P_VALUE = 0.05
 CERTAIN = 1e-3  # p-value of a rise that makes a small fall before it credible
+WITHIN = 2.5  # noise units of the running median: as far as its lowest point lies below a flat bottom
+GRADUAL = 12.0  # times that: what a valley may rise over the width of its bottom
 FEWEST_AFTER = 3  # points from the turn on
 MOSTLY = 0.9  # share of the points after the turn that a jump to another level leaves above it
 MOST = 400
@@ -27,8 +29,7 @@ def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) ->
 
     raw (n,) : finite, lower is better. values (n,) : the same without single outliers. sigma : noise of a single point.
     least : difference that counts as one (the printed precision).
-    The turn is the last point of a heavier running median that lies within its noise of the minimum: for a sharp turn that
-    is the minimum, for a plateau that ends in a blow-up it is the plateau's end. Noise is that of the points before the
+    The turn of a valley is the minimum of a heavier running median; of a plateau that ends in a blow-up it is the plateau's end. Noise is that of the points before the
     minimum, since what comes after may be nothing but noise. Curves beyond 400 points are judged by medians of equal stretches.
     """
     n = len(values)
@@ -43,7 +44,11 @@ def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) ->
         sigma = min(sigma, noise(raw[: int(middle[lowest]) + 1]))
     fuzz = sigma * spread
     bottom = float(heavy[lowest])
-    turn = int(np.flatnonzero(heavy <= bottom + fuzz)[-1])
+    flat = np.flatnonzero(heavy <= bottom + WITHIN * fuzz)
+    turn = int(flat[-1])
+    further = min(turn + int(flat[-1] - flat[0]), len(heavy) - 1)
+    if heavy[further] - bottom < GRADUAL * WITHIN * fuzz:
+        turn = lowest  # a valley: over the width of its bottom a parabola rises ninefold, a plateau that ends far more
     gained = float(np.median(y[: max(1, len(y) // 20)])) - bottom
     after = y[turn:]
     rise = float(np.median(after[-max(1, len(after) // 4) :])) - bottom
