@@ -2,7 +2,7 @@
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance, validation_level
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:

@@ -110,6 +110,25 @@ def all_identical(e: Evidence) -> bool:
     return share is not None and share >= 0.95
 
 
+def inputs_are_zero(e: Evidence) -> bool:
+    """The first layer's weights never got a gradient while its bias did: what went in was all zero."""
+    layers, w = e.model.weight_layers, e.weights
+    if not layers or not e.checkpoints or w.identical_share is None or w.identical_share > 0.9:
+        return False
+    first = layers[0]
+    bias = first.replace("weight", "bias").replace("kernel", "bias")
+    still = set(w.identical)
+    known = {t.name for t in e.checkpoints[-1].tensors}
+    return bias != first and bias in known and bias not in still and (first in still or first in w.gradient_dead_layers)
+
+
+def without_gradient(e: Evidence) -> frozenset[str]:
+    """Tensors that the optimizer holds and whose gradient was exactly 0 in every step: dead, not frozen."""
+    if not e.checkpoints:
+        return frozenset()
+    return frozenset(g.name for g in e.checkpoints[-1].gradients if g.zero_share >= 1.0 or g.rms == 0.0)
+
+
 def loss_is_flat(e: Evidence) -> bool:
     """The training loss is about where it began, or about where a model that knows nothing is."""
     c = loss_curve(e)

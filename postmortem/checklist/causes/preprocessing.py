@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import file_of, rate_decades, to_chance
+from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, to_chance
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75
@@ -11,7 +11,7 @@ DEFAULT_SCALE = 0.75
 
 @probe(say("the first loss is far above chance although the weights have the usual size"), holds=2.2, fails=-1.0)
 def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or e.curve("train/loss") if e.curve("train/loss") is None else e.curve("train/loss")
+    loss = e.curve("train/loss")
     scale = e.weights.first_highest_scale
     if loss is None or not loss.finite:
         return None
@@ -25,18 +25,9 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the first layer's weights never got a gradient while its bias did"), WEIGHTS, holds=4.0, fails=0.0)
 def zero_inputs(e: Evidence, seen: Sighting) -> Reading | None:
-    layers = e.model.weight_layers
-    if not layers or not e.checkpoints:
+    if not inputs_are_zero(e):
         return None
-    first = layers[0]
-    bias = first.replace("weight", "bias").replace("kernel", "bias")
-    still = set(e.weights.identical)
-    known = {t.name for t in e.checkpoints[-1].tensors}
-    dead = first in e.weights.gradient_dead_layers or first in still
-    bias_moves = bias in known and bias not in still
-    if not dead or e.weights.identical_share is None or e.weights.identical_share > 0.9:
-        return None
-    return Reading(dead and bias_moves, say("{first} never changed and {bias} did: the inputs are all zero", first=first, bias=bias))
+    return Reading(True, say("{first} never changed and its bias did: the inputs are all zero", first=e.model.weight_layers[0]))
 
 
 @probe(say("the configuration feeds raw or rescaled inputs"), holds=2.0)

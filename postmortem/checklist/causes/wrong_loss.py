@@ -18,7 +18,7 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
     if loss is None or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
-    if loss.final < 0 and loss.net_change < 0 and loss.start >= 0:
+    if loss.final < 0 and e.family:
         return Reading(True, say("it falls to {final:.3g}, and a likelihood or a squared error cannot be negative", final=loss.final))
     worst = skill(e, "val")
     worst = skill(e, "train") if worst is None else worst

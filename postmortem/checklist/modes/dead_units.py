@@ -4,7 +4,7 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import loss_curve, loss_is_flat
+from postmortem.checklist.signs import inputs_are_zero, loss_curve, loss_is_flat
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 BIAS = -2.0  # median of a hidden layer's biases
@@ -14,6 +14,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     w, loss = e.weights, loss_curve(e)
     if (w.zero_weight_share or 0.0) > 0.4:
         return Cleared(say("The weights are exactly zero; no unit had a chance to die."))
+    if inputs_are_zero(e):
+        return Cleared(say("The inputs are zero, which leaves the first layer without a gradient; its units are not dead."))
     biased = w.lowest_hidden_bias is not None and w.lowest_hidden_bias < BIAS
     unborn = w.gradient_zero_share is not None and w.gradient_zero_share > DEAD and not _idle(e)
     at = loss.first_step if loss else None

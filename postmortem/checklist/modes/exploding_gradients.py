@@ -17,7 +17,6 @@ ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
 GIVEN_BACK = 0.5  # share of the gained ground
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 START = 3.5  # times chance at the first record
-HUGE = 1.0  # decades of weight scale above the default initialisation
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -60,11 +59,10 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     grown = loss.final > GREW * max(loss.start, 0.0) and loss.lost_ground > GIVEN_BACK
     turned = loss.best > 0 and loss.final > 3 * loss.best and loss.lost_ground > GIVEN_BACK and loss.finite >= 4
     high = level is not None and level > ABOVE
-    if level is not None:
-        away = high and (grown or turned or (first is not None and first > START) or level > 5)
-    else:
-        away = grown and loss.finite >= 3
-    if not away:
+    started_high = first is not None and first > START
+    if level is None and not (grown and loss.finite >= 3):
+        return None
+    if level is not None and not (high and (grown or turned or started_high or level > 5)):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(
@@ -113,18 +111,6 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     w = e.weights
-    level = to_chance(e, loss.final)
-    flat = level is not None and level > 0.5
-    if w.highest_scale is not None and w.highest_scale >= HUGE and flat and not (level is not None and 0.9 < level < 1.2):
-        return Sighting(
-            Severity.SERIOUS,
-            say("The weights of a layer are {times:.3g} × the usual initial size.", times=10**w.highest_scale),
-            loss.first_step,
-            None,
-            (loss.name,),
-            "",
-            "weights",
-        )
     if (
         w.gradient_median is not None
         and w.gradient_median > -0.7

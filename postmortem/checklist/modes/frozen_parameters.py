@@ -6,7 +6,7 @@ from postmortem.checklist.causes.missing_from_optimizer import missing_from_opti
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
 from postmortem.checklist.needs import CHANCE, TWO_CHECKPOINTS
-from postmortem.checklist.signs import all_identical, loss_curve, skill, to_chance
+from postmortem.checklist.signs import all_identical, inputs_are_zero, loss_curve, loss_is_flat, skill, to_chance, without_gradient
 
 SOME = 0.1  # share of parameter tensors
 
@@ -22,9 +22,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
                 why="adapters are trained" if e.model.adapters else e.intents.get("frozen", e.intents.get("lora", "")),
             )
         )
-    layers = [n for n in w.identical if n in e.model.weight_layers]
+    if (w.zero_weight_share or 0.0) > 0.4:
+        return Cleared(say("The weights are exactly zero, and stay so: nothing was frozen."))
+    if inputs_are_zero(e):
+        return Cleared(say("The first layer's bias learns and its weights do not: the inputs are zero, nothing was frozen."))
+    dead = without_gradient(e)
+    layers = [n for n in w.identical if n in e.model.weight_layers and n not in dead]
     if w.identical_share < SOME or not layers:
         return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=w.identical_share))
+    if all_identical(e) and loss_is_flat(e):
+        return Cleared(say("Every tensor stands still, not a part of them: no step was ever applied (see loss-not-decreasing)."))
     if all_identical(e):
         return Sighting(
             Severity.SERIOUS,

@@ -10,6 +10,7 @@ from postmortem.checklist.causes.model_structure import model_structure
 from postmortem.checklist.causes.optimizer_idle import optimizer_idle
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, curve
@@ -109,6 +110,7 @@ CHECK = Check(
         (missing_from_optimizer, -2.5),
         (wrong_labels, -1.2),
         (wrong_loss, -2.2),
+        (unshuffled_data, -2.2),
         (model_structure, -2.2),
         (bad_initialization, -1.8),
         (preprocessing, -1.6),

@@ -12,6 +12,7 @@ from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
@@ -90,6 +91,7 @@ CHECK = Check(
         (clipping_too_tight, -2.0),
         (too_much_regularization, -1.5),
         (wrong_loss, -1.8),
+        (unshuffled_data, -2.2),
         (bad_initialization, -2.0),
         (preprocessing, -2.2),
         (class_imbalance, -3.0),
