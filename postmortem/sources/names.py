@@ -282,7 +282,7 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
     """Canonical names of all keys of one source, where one may decide another.
 
     Of several keys with one name and one reduction the plainest keeps it and the rest become "other/<key>"; a split with a
-    single loss-like key and no total takes that key for its loss.
+    single loss-like key and no total takes that key for its loss; a single named evaluation set is the validation set.
     """
     keys = list(dict.fromkeys(keys))
     names = {key: series_name(key, split, aliases) for key in keys}
@@ -296,6 +296,13 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
         if len(group) > 1:
             plainest = min(group, key=plainness)
             names.update({key: f"other/{key}" for key in group if key != plainest})
+    sets: dict[str, list[str]] = {}
+    for key, name in names.items():
+        if name.startswith("val."):
+            sets.setdefault(name.partition("/")[2], []).append(key)
+    for quantity, group in sets.items():
+        if len(group) == 1 and f"val/{quantity}" not in names.values():
+            names[group[0]] = f"val/{quantity}"
     lonely: dict[str, list[str]] = {}
     for key, name in names.items():
         parts = words(key)

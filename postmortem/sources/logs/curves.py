@@ -34,6 +34,7 @@ class Habits:
 
     step_key: str | None = None
     epoch_base: int | None = None  # of a whole epoch counter; None: from the data
+    epochs_are_done: bool = False  # the epoch column counts epochs done, whole or not
     train: Reduction = Reduction.UNKNOWN  # what a training value stands for
     row_is_epoch: bool = False  # every row ends an epoch, even where no column counts them
     renamed: Mapping[str, str] = field(default_factory=dict)  # canonical names that the format knows better
@@ -50,6 +51,7 @@ class _Rows:
     said: str
     axis: Axis
     dense: bool  # each row is one epoch
+    ends: Mask  # further rows at the ends of epochs: evaluations that share the counters
 
 
 def split_column(table: Table) -> str | None:
@@ -70,28 +72,32 @@ def series_of(table: Table, source: str, habits: Habits | None = None) -> tuple[
         return _one_split(table, source, habits, _rows(table, habits, np.ones(table.count, dtype=bool), habits.split))
     cells = table.texts[by_split]
     out: list[Series] = []
+    evaluated = np.zeros(table.count, dtype=bool)
+    evaluated[[row for row, cell in cells.items() if _SPLITS.get((words(cell) or ("",))[0]) in _EVALUATED]] = True
     for text in dict.fromkeys(cells.values()):
         mask = np.zeros(table.count, dtype=bool)
         mask[[row for row, cell in cells.items() if cell == text]] = True
         said = words(text) or ("",)
         split = _SPLITS.get(said[0], "")
         if split:
-            out.extend(_one_split(table, source, habits, _rows(table, habits, mask, split, text)))
+            out.extend(_one_split(table, source, habits, _rows(table, habits, mask, split, text, evaluated=evaluated)))
     return tuple(out)
 
 
-def _rows(table: Table, habits: Habits, mask: Mask, split: str, said: str = "") -> _Rows:
+def _rows(table: Table, habits: Habits, mask: Mask, split: str, said: str = "", *, evaluated: Mask | None = None) -> _Rows:
     axis = find_axis(table, step_key=habits.step_key)
-    dense = _one_row_per_epoch(table, axis, mask) or habits.row_is_epoch
+    dense = (_one_row_per_epoch(table, axis, mask) and not habits.epochs_are_done) or habits.row_is_epoch
     steps, epochs = axis.steps, axis.epochs
     if epochs is None and steps is None and (dense or _looks_per_epoch(table, axis, split)):
         dense, epochs = True, np.arange(1, table.count + 1, dtype=np.float64)
-    if said:  # counters of the other rows are none of ours
+    shared = steps is not None and not np.any(np.diff(steps[np.isfinite(steps)]) < 0)
+    if said and not shared:  # counters of the other rows are none of ours
         steps = None if steps is None else np.where(mask, steps, np.nan)
         epochs = None if epochs is None else np.where(mask, epochs, np.nan)
     if steps is not None and epochs is not None:
         steps = within_epoch(steps, epochs)
-    return _Rows(mask, split, said, replace(axis, steps=steps, epochs=epochs), dense)
+    ends = evaluated if shared and evaluated is not None else np.zeros(table.count, dtype=bool)
+    return _Rows(mask, split, said, replace(axis, steps=steps, epochs=epochs), dense, ends)
 
 
 def _one_split(table: Table, source: str, habits: Habits, rows: _Rows) -> tuple[Series, ...]:
@@ -107,18 +113,19 @@ def _one_split(table: Table, source: str, habits: Habits, rows: _Rows) -> tuple[
         columns = {k: c for k, c in columns.items() if "/" in series_name(k, rows.split)}
     names = series_names(columns, rows.split) | {k: n for k, n in habits.renamed.items() if k in columns}
     reductions = {key: _reduction(key, names[key], column, rows, habits.train) for key, column in columns.items()}
-    at_end = np.full(table.count, rows.dense)
+    at_end = rows.ends | rows.dense
     for key, column in columns.items():
         if reductions[key] == Reduction.EPOCH and "/" in names[key] and not names[key].startswith("other/"):
             at_end[column.rows] = True
     epochs = axis.epochs
-    if epochs is not None:
+    if epochs is not None and not habits.epochs_are_done:
         epochs = epochs_done(epochs, axis.steps, at_end, habits.epoch_base)
     axis = replace(axis, epochs=epochs)
     full = _printed_in_full(columns)
     return tuple(
         _series(Curve(names[k], k, source, reductions[k]), c, axis, None if full and len(np.unique(c.values[:1000])) < _FEW else quantum(c.values))
         for k, c in columns.items()
+        if names[k] != "epoch"
     )
 
 

@@ -124,7 +124,7 @@ def _habits(table: Table) -> tuple[Habits, dict[str, Value], Table]:
     keys = table.columns.keys()
     if "current_steps" in keys or "global_step/max_steps" in keys:  # LLaMA-Factory, ms-swift: callbacks of the transformers Trainer
         facts["framework"] = "transformers"
-        return Habits(train=Reduction.WINDOW), facts, table
+        return Habits(train=Reduction.WINDOW, epochs_are_done=True), facts, table
     if {"mode", "iter"} <= keys | table.texts.keys() and "mode" in table.texts:  # mmcv
         return Habits(train=Reduction.WINDOW), facts, _without_validation_counter(table)
     if {"data_time", "iter", "step"} <= keys:  # mmengine

@@ -1,0 +1,127 @@
+"""JSON documents that hold a history: `{metric: [values]}` as Keras and plain scripts save it, arrays of records as Chainer
+and ESPnet write them, AllenNLP's one file per epoch, and TensorBoard's exported `[[wall time, step, value], …]`."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from postmortem.model.run import Source, Status
+from postmortem.model.sentence import say
+from postmortem.sources.documents import Unreadable, load
+from postmortem.sources.logs.blocks import head_text
+from postmortem.sources.logs.curves import Habits, planned, series_of
+from postmortem.sources.logs.jsonrows import RowTaker
+from postmortem.sources.logs.numbers import number
+from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
+from postmortem.sources.names import series_name
+from postmortem.sources.reader import Candidate, Found, Reader
+
+NAME = "json-history"
+_LARGEST = 256 << 20  # bytes
+_LISTS = re.compile(r'\s*\{\s*"[^"]{1,100}"\s*:\s*(?:\{\s*"[^"]{1,100}"\s*:\s*)?\[\s*(?:-?[\d.]|NaN|"-?[\d.])')
+_RECORDS = re.compile(r'\s*\[\s*\{\s*"')
+_TRIPLES = re.compile(r"\s*\[\s*\[\s*\d{9,}(?:\.\d+)?\s*,\s*\d+\s*,")
+_ONE_EPOCH = re.compile(r"metrics_epoch_(\d{1,9})\.json")
+_NESTED = 3  # levels of `{"train": {"loss": […]}}`
+
+
+def claims(candidate: Candidate) -> bool:
+    """A JSON document that starts like a history."""
+    name = candidate.name.lower()
+    if not (name.endswith(".json") or name == "log"):
+        return False
+    if _ONE_EPOCH.fullmatch(name):
+        return True
+    head = head_text(candidate.head)
+    return bool(_RECORDS.match(head) or _TRIPLES.match(head) or (_LISTS.match(head) and not _is_config(name)))
+
+
+def _is_config(name: str) -> bool:
+    return "config" in name or "args" in name or "hparams" in name or "params" in name
+
+
+def read(candidate: Candidate) -> Found:
+    """Every list of numbers, or every record's numbers, as curves."""
+    try:
+        document = load(candidate.file, limit=_LARGEST, kind="json")
+    except Unreadable as error:
+        return Found(Source(candidate.path, NAME, Status.FAILED, error.why, candidate.size))
+    one_epoch = _ONE_EPOCH.fullmatch(candidate.name.lower())
+    habits = Habits()
+    if one_epoch and isinstance(document, dict):
+        row = {"epoch": int(one_epoch[1]), **{k: v for k, v in document.items() if k != "epoch" and not k.startswith(("best_", "peak_"))}}
+        table = _table_of_rows([row])
+        habits = Habits(epoch_base=0, row_is_epoch=True)
+    elif isinstance(document, list):
+        table, habits = _of_list(document, candidate.name)
+    elif isinstance(document, dict):
+        table, habits = _of_lists(document), Habits()
+    else:
+        table = Table(0, {})
+    table, facts = planned(table)
+    series = series_of(table, candidate.path, habits)
+    if not series:
+        return Found(Source(candidate.path, NAME, Status.SKIPPED, say("it is a JSON document without a history of numbers"), candidate.size))
+    return Found(Source(candidate.path, NAME, Status.READ, None, candidate.size), series=series, facts=facts)
+
+
+def _table_of_rows(rows: list[dict[str, Any]]) -> Table:
+    taker = RowTaker()
+    taker.take(rows)
+    return taker.table()
+
+
+def _of_list(document: list[Any], filename: str) -> tuple[Table, Habits]:
+    if document and all(isinstance(row, list) and len(row) == 3 for row in document):
+        cells = [[number(str(cell)) for cell in row] for row in document]
+        values = np.array([[np.nan if cell is None else cell for cell in row] for row in cells])
+        stem = filename.rpartition(".")[0].rpartition("tag-")[2]
+        rows = np.arange(len(values))
+        table = Table(len(values), {"wall time": Column(rows, values[:, 0]), "step": Column(rows, values[:, 1]), stem: Column(rows, values[:, 2])})
+        return table, Habits(renamed={stem: series_name(stem)})
+    rows_ = [row for row in document if isinstance(row, dict)]
+    table = _table_of_rows(rows_)
+    return (table, Habits()) if _is_log(table) else (Table(0, {}), Habits())
+
+
+def _is_log(table: Table) -> bool:
+    """Records of a training rather than of a data set: something counts, or something is a loss."""
+    from postmortem.sources.logs.axis import has_axis
+
+    keys = list(table.columns)
+    return has_axis(keys) or any(series_name(k).partition("/")[2] in ("loss", "accuracy") for k in keys)
+
+
+def _of_lists(document: dict[str, Any]) -> Table:
+    """Lists of numbers by key; those of the most common length, which is that of epochs, are rows of one table."""
+    lists: dict[str, list[float | None]] = {}
+
+    def walk(node: dict[str, Any], prefix: str, depth: int) -> None:
+        for key, value in node.items():
+            if len(lists) >= MOST_COLUMNS:
+                return
+            if isinstance(value, list) and value and not any(isinstance(v, dict | list) for v in value):
+                lists[prefix + str(key)] = [_cell(v) for v in value]
+            elif isinstance(value, dict) and depth < _NESTED:
+                walk(value, prefix if key == "history" else f"{prefix}{key}/", depth + 1)
+
+    walk(document, "", 0)
+    lists = {k: v for k, v in lists.items() if any(c is not None for c in v)}
+    if not any(series_name(k).partition("/")[2] in ("loss", "accuracy", "error", "perplexity", "score", "mae", "mse", "f1", "auc") for k in lists):
+        return Table(0, {})
+    count = max(map(len, lists.values()), default=0)
+    columns: dict[str, Column] = {}
+    for key, cells in lists.items():
+        said = [n for n, cell in enumerate(cells) if cell is not None]
+        columns[key] = Column(np.array(said, dtype=np.int64), np.array([cells[n] for n in said], dtype=np.float64))
+    return Table(count, columns)
+
+
+def _cell(value: Any) -> float | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    return float(value) if isinstance(value, int | float) else number(value) if isinstance(value, str) else None
+
+
+READER = Reader(NAME, claims, read)
