@@ -13,9 +13,10 @@ import numpy as np
 
 from postmortem.measure.gradients import Remembered, gradients, window
 from postmortem.measure.optimizers import names_of, optimizer_facts
+from postmortem.measure.ordering import forward_order, model_facts
 from postmortem.measure.reading import BLOCK, TensorFiles
 from postmortem.measure.rows import RowFacts
-from postmortem.measure.structure import Layout, forward_order, layouts, model_facts
+from postmortem.measure.structure import Layout, layouts
 from postmortem.measure.tally import Kernels, Plain
 from postmortem.measure.tensors import Figures
 from postmortem.measure.trajectory import Seen, Trajectory, follow
@@ -49,7 +50,8 @@ def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tup
         model = model_facts(saved, [o.places for o in outlines], [o.order for o in outlines])
         tracks = _follow_all(run.root, saved, outlines, kernels=kernels, workers=workers, line=frozenset(line), progress=progress)
         with TensorFiles(run.root) as files:
-            optimizers = [_optimizer(files, c, o, kernels) for c, o in zip(saved, outlines, strict=True)]
+            moved = _moved(tracks)
+            optimizers = [_optimizer(files, c, o, kernels, moved=moved) for c, o in zip(saved, outlines, strict=True)]
     stats = tuple(_stats(i, saved, outlines, tracks, optimizers) for i in range(len(saved)))
     last = line[-1] if line else -1
     alike = frozenset(n for n, t in tracks.items() if (rows := t.rows.get(last)) is not None and rows.all_alike)
@@ -158,12 +160,19 @@ def _follow_all(
     return {n: found[n] for n in names}
 
 
+def _moved(tracks: Mapping[str, Trajectory]) -> frozenset[str] | None:
+    """Tensors that changed between any two checkpoints, None when there is nothing to compare."""
+    if not any(t.movements for t in tracks.values()):
+        return None
+    return frozenset(n for n, t in tracks.items() if any(not m.identical for _, m in t.movements.values()))
+
+
 def _optimizer(
-    files: TensorFiles, checkpoint: Checkpoint, outline: Outline, kernels: Kernels
+    files: TensorFiles, checkpoint: Checkpoint, outline: Outline, kernels: Kernels, *, moved: frozenset[str] | None
 ) -> tuple[OptimizerFacts | None, tuple[Remembered, ...]]:
     if checkpoint.optimizer is None:
         return None, ()
-    names, known = names_of(checkpoint.optimizer, checkpoint, outline.places, outline.order)
+    names, known = names_of(checkpoint.optimizer, checkpoint, outline.places, outline.order, moved)
     return optimizer_facts(checkpoint, names, known, outline.places), gradients(files, checkpoint.optimizer, names, kernels)
 
 

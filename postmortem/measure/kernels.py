@@ -100,7 +100,7 @@ def _finite_extremes(unsigned: Any) -> Any:
 
 
 @_compiled("void(float32[::1], int32[::1], uint32[::1], uint64[::1], int64[::1], float64[::1], int64[::1])")
-def _block(values: Any, signed: Any, unsigned: Any, words: Any, counts: Any, sums: Any, extremes: Any) -> None:  # noqa: PLR0917  # one array per view
+def _block(values: Any, signed: Any, unsigned: Any, words: Any, counts: Any, sums: Any, extremes: Any) -> None:  # one array per view
     for start in range(0, values.size, SLICE):
         stop = min(values.size, start + SLICE)
         _count_pairs(words[start // 2 : stop // 2], counts)

@@ -1,17 +1,19 @@
 """What a saved optimizer tells beside gradients: whose memory is whose, who has none, who is in no group."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
-from postmortem.measure.structure import Layout, plain
-from postmortem.model.evidence import OptimizerFacts, Role
-from postmortem.model.run import Checkpoint, OptimizerState, ParamGroup, TensorRef
+from postmortem.measure.ordering import sorted_by_name
+from postmortem.measure.structure import BUFFERS, Layout, distinct, plain
+from postmortem.model.evidence import OptimizerFacts
+from postmortem.model.run import Checkpoint, OptimizerState, Status, TensorRef
 from postmortem.model.sentence import Value
 
 Known = Literal["saved", "matched", "ambiguous", "no"]
 Key = int | str
-_BUFFERS = frozenset({Role.BUFFER, Role.RUNNING_MEAN, Role.RUNNING_VAR})
+Shape = tuple[int, ...]
 
 
 def number(value: Value) -> float | None:
@@ -19,54 +21,109 @@ def number(value: Value) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def names_of(optimizer: OptimizerState, checkpoint: Checkpoint, places: Mapping[str, Layout], order: Sequence[str]) -> tuple[dict[Key, str], Known]:
-    """Tensor names of an optimizer's parameters, as far as they can be told, and how sure that is."""
+def names_of(
+    optimizer: OptimizerState, checkpoint: Checkpoint, places: Mapping[str, Layout], order: Sequence[str], moved: frozenset[str] | None = None
+) -> tuple[dict[Key, str], Known]:
+    """Tensor names of an optimizer's parameters, as far as they can be told, and how sure that is.
+
+    Saved names win. Else the sequence of shapes in the state is matched with the checkpoint's tensors in the orders in which
+    training scripts hand them over: "matched" when it fits one of them throughout. Where files lost the order of definition
+    and several tensors share a shape, those are handed out in forward order: "ambiguous". `moved` are the tensors that
+    changed between checkpoints, for an optimizer that holds only some of them.
+    """
+    saved = _saved_names(optimizer, checkpoint)
+    if saved:
+        return saved, "saved"
+    keys = [key for group in optimizer.groups for key in group.params]
+    known: dict[Key, Shape] = {}
+    for state in optimizer.states:
+        shape = next((ref.shape for ref in state.slots.values() if ref.shape), None)
+        if shape is not None:
+            known[state.param] = shape
+    learnable = learnable_tensors(checkpoint, places)
+    whole = sorted_by_name(checkpoint.tensors)
+    for pool in _pools(learnable, moved, len(keys)):
+        for candidate in _orders(pool, len(optimizer.groups), order):
+            if len(candidate) == len(keys) and all(known.get(k) in (None, ref.shape) for k, ref in zip(keys, candidate, strict=True)):
+                sure = not whole or (len(known) == len(keys) and _told_apart(candidate))
+                return {k: ref.name for k, ref in zip(keys, candidate, strict=True)}, "matched" if sure else "ambiguous"
+    return _by_shape(keys, known, learnable, order)
+
+
+def learnable_tensors(checkpoint: Checkpoint, places: Mapping[str, Layout]) -> list[TensorRef]:
+    """Tensors that an optimizer could hold: no buffers, no second names, nothing that was saved as not requiring a gradient."""
+    flags = checkpoint.trainable or {}
+    refs = (r for r in checkpoint.tensors if places[r.name].role not in BUFFERS and r.requires_grad is not False and flags.get(r.name) is not False)
+    return distinct(refs)
+
+
+def _saved_names(optimizer: OptimizerState, checkpoint: Checkpoint) -> dict[Key, str]:
     by_plain = {plain(ref.name): ref.name for ref in checkpoint.tensors}
-    known: dict[Key, str] = {}
+    out: dict[Key, str] = {}
     for group in optimizer.groups:
         for key, name in zip(group.params, group.names, strict=False):
-            known[key] = by_plain.get(plain(name), name)
+            out[key] = by_plain.get(plain(name), name)
         for key in group.params:
             if isinstance(key, str):
-                known.setdefault(key, by_plain.get(plain(key), key))
+                out.setdefault(key, by_plain.get(plain(key), key))
     for state in optimizer.states:
         if isinstance(state.param, str):
-            known.setdefault(state.param, by_plain.get(plain(state.param), state.param))
-    if known:
-        return known, "saved"
-    keys = [key for group in optimizer.groups for key in group.params]
-    shapes = {state.param: next((ref.shape for ref in state.slots.values() if ref.shape), None) for state in optimizer.states}
-    learnable = distinct(ref for ref in checkpoint.tensors if places[ref.name].role not in _BUFFERS)
-    for candidate in _orders(learnable, optimizer.groups, order):
-        if len(candidate) == len(keys) and all(shapes.get(k) in (None, ref.shape) for k, ref in zip(keys, candidate, strict=True)):
-            return {k: ref.name for k, ref in zip(keys, candidate, strict=True)}, "matched"
-    return {}, "no"
-
-
-def distinct(refs: Iterable[TensorRef]) -> list[TensorRef]:
-    """Tensors without the second names of tied ones (same bytes of the same file)."""
-    seen: set[tuple[str, int, tuple[int, ...]]] = set()
-    out: list[TensorRef] = []
-    for ref in refs:
-        place = (ref.file, ref.offset, ref.shape)
-        if ref.file and ref.inline is None and place in seen and ref.count:
-            continue
-        seen.add(place)
-        out.append(ref)
+            out.setdefault(state.param, by_plain.get(plain(state.param), state.param))
     return out
 
 
-def _orders(learnable: list[TensorRef], groups: Sequence[ParamGroup], order: Sequence[str]) -> list[list[TensorRef]]:
-    """Orders in which training scripts hand parameters over: all as defined; decayed ones first, by rank or by name."""
+def _pools(learnable: list[TensorRef], moved: frozenset[str] | None, wanted: int) -> list[list[TensorRef]]:
+    """What may be in the optimizer: everything, or, when that is too much, what moved."""
+    if len(learnable) <= wanted or moved is None:
+        return [learnable]
+    return [[r for r in learnable if r.name in moved]]
+
+
+def _orders(pool: list[TensorRef], groups: int, order: Sequence[str]) -> list[list[TensorRef]]:
+    """Orders in which scripts hand parameters over: all as defined; with two groups, decayed ones first, by rank or by name."""
     rank = {name: i for i, name in enumerate(order)}
-    forward = sorted(learnable, key=lambda ref: rank.get(ref.name, len(rank)))
-    out = [learnable, forward]
-    if len(groups) > 1:
-        for base in (learnable, forward):
-            flat = [r for r in base if len(r.shape) < 2]
-            out.append([r for r in base if len(r.shape) >= 2] + flat)
-            out.append([r for r in base if not r.name.endswith("bias") and len(r.shape) != 1] + flat)
+    forward = sorted(pool, key=lambda ref: rank.get(ref.name, len(rank)))
+    out = [pool, forward]
+    if groups > 1:
+        for base in (pool, forward):
+            for decayed in (
+                _matrices(base),
+                [r for r in base if not r.name.endswith("bias")],
+                [r for r in _matrices(base) if not r.name.endswith("bias")],
+            ):
+                inside = {r.name for r in decayed}
+                rest = [r for r in base if r.name not in inside]
+                out += [decayed + rest, rest + decayed]
     return out
+
+
+def _matrices(refs: Sequence[TensorRef]) -> list[TensorRef]:
+    return [r for r in refs if len(r.shape) >= 2]
+
+
+def _told_apart(candidate: Sequence[TensorRef]) -> bool:
+    """No two weights share a shape, or those that do are numbered copies of one another (blocks), whose order is their number."""
+    groups: dict[Shape, set[str]] = {}
+    for ref in candidate:
+        if len(ref.shape) > 1:
+            groups.setdefault(ref.shape, set()).add("".join(c for c in ref.name if not c.isdigit()))
+    return all(len(names) == 1 for names in groups.values())
+
+
+def _by_shape(keys: Sequence[Key], known: Mapping[Key, Shape], learnable: Sequence[TensorRef], order: Sequence[str]) -> tuple[dict[Key, str], Known]:
+    """Hand out names by shape alone. Nothing when shapes are missing or there are more states of a shape than tensors."""
+    if not keys or len(known) < len(keys):
+        return {}, "no"
+    rank = {name: i for i, name in enumerate(order)}
+    rooms: dict[Shape, list[str]] = {}
+    for ref in sorted(learnable, key=lambda r: rank.get(r.name, len(rank))):
+        rooms.setdefault(ref.shape, []).append(ref.name)
+    wanted = Counter(known[k] for k in keys)
+    if any(len(rooms.get(shape, ())) < n for shape, n in wanted.items()):
+        return {}, "no"
+    sure = all(len(rooms[shape]) == 1 for shape in wanted)
+    queues = {shape: iter(names) for shape, names in rooms.items()}
+    return {k: next(queues[known[k]]) for k in keys}, "matched" if sure else "ambiguous"
 
 
 def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Known, places: Mapping[str, Layout]) -> OptimizerFacts | None:
@@ -74,11 +131,11 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
     optimizer = checkpoint.optimizer
     if optimizer is None:
         return None
-    steps = [state.step for state in optimizer.states if state.step is not None]
-    step = max(steps, default=None)
+    step = max((state.step for state in optimizer.states if state.step is not None), default=None)
     keys = [key for group in optimizer.groups for key in group.params]
     remembered = {state.param for state in optimizer.states if state.slots or state.step is not None}
-    stateless = tuple(names.get(key, f"#{key}") for key in keys if key not in remembered)
+    whole = not checkpoint.truncated and checkpoint.status is Status.READ
+    keeps = keeps_state(optimizer)
     rates = tuple(r for r in (number(g.settings.get("lr", g.settings.get("learning_rate"))) for g in optimizer.groups) if r is not None)
     first = optimizer.groups[0].settings if optimizer.groups else {}
     settings = {k: v for k, v in ((k, number(v)) for k, v in first.items()) if v is not None}
@@ -87,22 +144,28 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
         step=step,
         lag=checkpoint.step - step if checkpoint.step is not None and step is not None else None,
         has_state=bool(remembered),
-        stateless=stateless,
-        absent=_absent(checkpoint, keys, names, known, places),
+        stateless=tuple(names.get(key, f"#{key}") for key in keys if key not in remembered) if keeps and whole else (),
+        absent=_absent(checkpoint, keys, names, places) if whole else None,
         learning_rates=rates,
         settings=MappingProxyType(settings),
         names_known=known,
+        keeps_state=keeps,
     )
 
 
-def _absent(
-    checkpoint: Checkpoint, keys: Sequence[Key], names: Mapping[Key, str], known: Known, places: Mapping[str, Layout]
-) -> tuple[str, ...] | None:
+def keeps_state(optimizer: OptimizerState) -> bool:
+    """False for gradient descent without momentum, which has nothing to remember."""
+    if any(state.slots for state in optimizer.states) or not optimizer.groups:
+        return True
+    return not (optimizer.kind.lower() in ("sgd", "keras-sgd") and all(not number(g.settings.get("momentum", 0.0)) for g in optimizer.groups))
+
+
+def _absent(checkpoint: Checkpoint, keys: Sequence[Key], names: Mapping[Key, str], places: Mapping[str, Layout]) -> tuple[str, ...] | None:
     """Trainable tensors of the checkpoint that are in none of the groups; None when names are not known and counts prove nothing."""
-    learnable = distinct(ref for ref in checkpoint.tensors if places[ref.name].role not in _BUFFERS)
+    learnable = learnable_tensors(checkpoint, places)
     if not learnable or not keys:
         return None
-    if known == "no":
+    if not names:
         return () if len(learnable) == len(keys) else None
     inside = set(names.values())
     return tuple(ref.name for ref in learnable if ref.name not in inside)

@@ -1,30 +1,21 @@
-"""What the names and shapes of a checkpoint tell: roles, the order of layers, the head, the kind of network."""
+"""What a tensor is for, as its name, its shape and its siblings tell; which way round a weight lies, and its fan-in."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from postmortem.model.evidence import ModelFacts, Role
+from postmortem.model.evidence import Role
 from postmortem.model.run import Checkpoint, TensorRef
 
 _SPLIT = re.compile(r"[./:]+")
 _DIGITS = re.compile(r"(\d+)")
 _PREFIXES = ("module.", "_orig_mod.")
-_HEAD_WORDS = frozenset({
-    "head", "lm_head", "classifier", "fc", "out", "output", "score", "logits", "decoder_out", "predictions", "qa_outputs", "proj_out", "out_proj",
-    "final", "last", "linear_out", "output_layer", "fc_out", "to_logits", "readout", "heads", "output_projection",
-})  # fmt: skip
-_FIRST_WORDS = frozenset(
-    {"stem", "inp", "input", "in_proj_stem", "patch_embed", "conv1", "conv_in", "encoder_in", "first", "input_layer", "linear_in", "proj_in"}
-)
 _BUFFERS = frozenset(
     {"num_batches_tracked", "position_ids", "inv_freq", "attn_mask", "causal_mask", "mask", "relative_position_index", "step", "count", "bias_mask"}
 )
+_LEARNED_INPUTS = frozenset({"pos", "cls", "mask_token", "query_tokens", "latents", "register_tokens"})
 _MEAN = frozenset({"running_mean", "moving_mean"})
 _VAR = frozenset({"running_var", "moving_variance"})
-_RECURRENT = re.compile(
-    r"(?:^|[._/])(?:weight_[ih]h(?:_l\d+)?(?:_reverse)?|recurrent_kernel|l?stm|gru|rnn|(?:simple_rnn|lstm|gru)(?:_\d+)?|(?:lstm|gru|simple_rnn)_cell(?:_\d+)?)(?:[._/]|$)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +26,22 @@ class Layout:
     outputs_last: bool = False
     fan_in: int | None = None
     outputs: int | None = None
+
+
+BUFFERS = frozenset({Role.BUFFER, Role.RUNNING_MEAN, Role.RUNNING_VAR})  # roles that no optimizer touches
+
+
+def distinct(refs: Iterable[TensorRef]) -> list[TensorRef]:
+    """Tensors without the second names of shared ones (same bytes of the same file)."""
+    seen: set[tuple[str, int, tuple[int, ...]]] = set()
+    out: list[TensorRef] = []
+    for ref in refs:
+        place = (ref.file, ref.offset, ref.shape)
+        if ref.file and ref.inline is None and place in seen and ref.count:
+            continue
+        seen.add(place)
+        out.append(ref)
+    return out
 
 
 def plain(name: str) -> str:
@@ -90,12 +97,14 @@ def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str:
         return _numbered(ref, leaf, family)
     module = next((w for w in reversed(words(ref.name)[:-1]) if not w.isdigit()), "")
     if len(ref.shape) >= 2 and rank >= 1:
-        if leaf in ("weight", "embeddings", "embedding", "kernel") and len(ref.shape) == 2 and (_embedding(module) or leaf.startswith("embedding")):
+        if leaf in ("weight", "embeddings", "embedding", "kernel") and len(ref.shape) == 2 and (is_embedding(module) or leaf.startswith("embedding")):
             return Role.EMBEDDING
-        if leaf.startswith(("pos_", "cls_", "position")) or (_embedding(leaf) and leaf != "weight"):
+        if leaf in _LEARNED_INPUTS or leaf.startswith(("pos_", "cls_", "position")) or (is_embedding(leaf) and leaf != "weight"):
             return Role.EMBEDDING
         if leaf.startswith("bias"):
             return Role.BIAS
+        if len(ref.shape) > 2 and ref.shape[0] == 1 and leaf not in ("weight", "kernel"):
+            return Role.EMBEDDING  # positions, class tokens, latents: learned inputs with a batch axis
         return Role.WEIGHT
     if leaf in ("gamma", "scale", "g"):
         return Role.NORM_GAIN
@@ -117,14 +126,14 @@ def _numbered(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str
     if "embedding" in plain(ref.name).lower() and len(ref.shape) == 2:
         return Role.EMBEDDING
     if len(ref.shape) >= 2:
-        return Role.WEIGHT
+        return Role.BIAS if leaf == "2" and len(family) == 3 and ref.shape[0] <= 2 else Role.WEIGHT  # GRU: two bias vectors
     if matrices:
         return Role.BIAS
     order = (Role.NORM_GAIN, Role.NORM_BIAS, Role.RUNNING_MEAN, Role.RUNNING_VAR)
     return order[int(leaf)] if len(ref.shape) == 1 and len(family) in (2, 4) and int(leaf) < len(order) else Role.OTHER
 
 
-def _embedding(word: str) -> bool:
+def is_embedding(word: str) -> bool:
     return word in ("wte", "wpe", "shared") or word.startswith("emb") or word.endswith("emb") or "embed" in word
 
 
@@ -141,86 +150,3 @@ def _layout(ref: TensorRef, role: str, leaf: str, family: Mapping[str, TensorRef
     if leaf.startswith("weight_ih") and recurrent is not None and len(recurrent.shape) == 2:
         fan_in = recurrent.shape[1]  # torch draws both matrices of a recurrent cell from ±1/√hidden
     return Layout(role, last, fan_in, outputs)
-
-
-def forward_order(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Names in the order in which data meets them, as far as it can be told.
-
-    A state dict lists modules as they were defined, which is kept. Files that sort their entries by name (safetensors,
-    HDF5) lost that: then blocks are ordered by number, embeddings and stems come first, heads last.
-    """
-    names = [ref.name for ref in checkpoint.tensors]
-    if names != sorted(names) and names != sorted(names, key=natural):
-        return tuple(sorted(names, key=lambda n: _stage(n) == _LAST and "lm_head" in n))
-    return tuple(sorted(names, key=lambda n: (_stage(n), _spread(n))))
-
-
-_FIRST, _EARLY, _MIDDLE, _LAST = range(4)
-
-
-def _stage(name: str) -> int:
-    parts = words(name)
-    modules = parts[:-1]
-    if any(_embedding(w) for w in modules):
-        return _FIRST
-    if any(w in _FIRST_WORDS for w in modules):
-        return _EARLY
-    numbered = any(w.isdigit() for w in modules[:-1])
-    if modules and not numbered and any(w in _HEAD_WORDS for w in modules):
-        return _LAST
-    return _MIDDLE
-
-
-def _spread(name: str) -> tuple[object, ...]:
-    parts = words(name)
-    inner = 0
-    for w in parts:
-        if "attn" in w or "attention" in w:
-            inner = -1
-        elif w in ("mlp", "ffn", "feed_forward", "intermediate", "output"):
-            inner = 1
-    index = next((i for i, w in enumerate(parts) if w.isdigit()), None)
-    kind = 0 if "conv" in parts[0] else 1 if _RECURRENT.search(name.lower()) else 2
-    if index is None:
-        return (kind, natural(name), 0, ())
-    return (kind, natural(".".join(parts[: index + 1])), inner, natural(name))
-
-
-def head_of(order: Sequence[str], places: Mapping[str, Layout]) -> str | None:
-    """Name of the output layer's weight: the last weight matrix, unless one further up is called a head and the last one is not."""
-    matrices = [n for n in order if places[n].role == Role.WEIGHT]
-    if not matrices:
-        return None
-    return matrices[-1]
-
-
-def model_facts(saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layout]], orders: Sequence[Sequence[str]]) -> ModelFacts:
-    """The model's outline, from the checkpoint with most tensors (the last of those)."""
-    i = max(range(len(saved)), key=lambda k: (len(saved[k].tensors), k))
-    checkpoint, place, order = saved[i], places[i], orders[i]
-    if not checkpoint.tensors:
-        return ModelFacts()
-    refs = {r.name: r for r in checkpoint.tensors}
-    roles = {p.role for p in place.values()}
-    weights = tuple(n for n in order if place[n].role == Role.WEIGHT)
-    learnable = [r for r in checkpoint.tensors if place[r.name].role not in (Role.BUFFER, Role.RUNNING_MEAN, Role.RUNNING_VAR)]
-    flags = {r.name: r.requires_grad if r.requires_grad is not None else (checkpoint.trainable or {}).get(r.name) for r in learnable}
-    head = head_of(order, place)
-    text = " ".join(n.lower() for n in order)
-    recurrent = any(_RECURRENT.search(n.lower()) for n in weights)
-    transformer = any(w in text for w in ("attn", "attention", "in_proj_weight"))
-    convolution = any(len(refs[n].shape) >= 4 for n in weights)
-    normalised = bool(roles & {Role.NORM_GAIN, Role.NORM_BIAS, Role.RUNNING_VAR})
-    return ModelFacts(
-        parameters=sum(r.count for r in learnable),
-        trainable=sum(r.count for r in learnable if flags[r.name] is not False) if any(f is not None for f in flags.values()) else None,
-        weight_layers=weights,
-        head=head,
-        outputs=place[head].outputs if head else None,
-        recurrent=recurrent,
-        normalised=normalised,
-        residual=True if transformer or "downsample" in text or "shortcut" in text else None,
-        batch_norm=Role.RUNNING_VAR in roles,
-        adapters=Role.ADAPTER in roles,
-        architecture="transformer" if transformer else "recurrent" if recurrent else "convolutional" if convolution else "mlp" if weights else "",
-    )

@@ -31,7 +31,7 @@ def summarise(
     scales_first = _scales(finite[0], layers) if finite and finite[0] is first else {}
     scales_last = _scales(finite[-1], layers) if finite else {}
     moved = [scales_last[n] - scales_first[n] for n in scales_last if n in scales_first]
-    learnable = {t.name: t.count for t in last.tensors if t.role in LEARNABLE and t.count}
+    learnable = {t.name: t.count for t in last.tensors if t.role in LEARNABLE and t.count and not t.non_finite}
     still = None if identical is None else [n for n in identical if n in learnable]
     ends = [change[n] for n in layers if n in change]
     return WeightSummary(
@@ -52,6 +52,7 @@ def summarise(
         symmetric_share=_share([t.name in alike for t in _weights(last, layers)]),
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,
+        running_var_lag=_running_lag(finite[0], finite[-1]) if len(finite) > 1 else None,
         **_gradient_figures(measured, layers),
         low_precision=_precision(last),
         first_non_finite=next((c.path for c in measured if _broken(c)), None),
@@ -98,6 +99,36 @@ def _running_var(checkpoint: CheckpointStats) -> float | None:
     """Median |ln running_var|: 0 while the statistics are still those of the initialisation."""
     logs = [abs(math.log(t.quantiles[4])) for t in checkpoint.tensors if t.role == Role.RUNNING_VAR and t.count and t.quantiles[4] > 0]
     return _median(logs)
+
+
+def _running_lag(first: CheckpointStats, last: CheckpointStats) -> float | None:
+    """Median share of the way from 1 that running variances have still to go in the last checkpoint.
+
+    They start at 1 and close a share 1 − xᵗ of the distance to the data's variance by step t, x being 1 − momentum. From the
+    distances d₁ and d₂ covered by steps t₁ and t₂: (1 − xᵗ²) / (1 − xᵗ¹) = d₂/d₁, which decreases from t₂/t₁ (x → 1, hardly
+    begun) to 1 (x → 0, arrived). What is still missing is xᵗ². Drift of the variance itself adds to d₂ and passes for lag.
+    """
+    t1, t2 = first.step, last.step
+    if t1 is None or t2 is None or not 0 < t1 < t2:
+        return None
+    before = {t.name: t.quantiles[4] - 1 for t in first.tensors if t.role == Role.RUNNING_VAR and t.count}
+    after = {t.name: t.quantiles[4] - 1 for t in last.tensors if t.role == Role.RUNNING_VAR and t.count}
+    ratios = [after[n] / d for n, d in before.items() if n in after and abs(d) > 1e-6]
+    found = [_missing(r, t2 / t1) for r in ratios if r > 0]
+    return _median(found)
+
+
+def _missing(ratio: float, times: float) -> float:
+    """y^times for the y in [0, 1] with (1 − y^times) / (1 − y) = ratio, by bisection."""
+    if ratio >= times:
+        return 1.0
+    if ratio <= 1:
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        y = (low + high) / 2
+        low, high = (y, high) if -math.expm1(times * math.log(y)) / (1 - y) < ratio else (low, y)
+    return low**times
 
 
 def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[str]) -> dict[str, Any]:

@@ -317,6 +317,7 @@ class OptimizerFacts:
     learning_rates: tuple[float, ...]
     settings: Mapping[str, float]  # of the first group: lr, weight_decay, eps, beta2, momentum, …
     names_known: Literal["saved", "matched", "ambiguous", "no"] = "no"
+    keeps_state: bool = True  # False for gradient descent without momentum: that it has no state tells nothing
 
 
 @dataclass(frozen=True, slots=True)
