@@ -7,61 +7,24 @@ from postmortem.measure.structure import BUFFERS, Layout, distinct, is_embedding
 from postmortem.model.evidence import ModelFacts, Role
 from postmortem.model.run import Checkpoint, TensorRef
 
-_HEADS = frozenset(
-    [
-        "head",
-        "lm_head",
-        "classifier",
-        "fc",
-        "out",
-        "output",
-        "score",
-        "logits",
-        "predictions",
-        "qa_outputs",
-        "proj_out",
-        "out_proj",
-        "final",
-        "last",
-        "last_layer",
-        "linear_out",
-        "output_layer",
-        "fc_out",
-        "to_logits",
-        "readout",
-        "heads",
-        "output_projection",
-        "embed_out",
-    ]
-)
+_HEADS = frozenset({
+    "head", "lm_head", "classifier", "fc", "out", "output", "score", "logits", "predictions", "qa_outputs", "proj_out", "out_proj", "final",
+    "last", "last_layer", "linear_out", "output_layer", "fc_out", "to_logits", "readout", "heads", "output_projection", "embed_out",
+})  # fmt: skip
 _STEMS = frozenset(["stem", "inp", "input", "conv1", "conv_in", "first", "input_layer", "linear_in", "proj_in", "input_proj", "conv_stem"])
 _RECURRENT = re.compile(
     r"(?:^|[._/])(?:weight_[ih]h(?:_l\d+)?(?:_reverse)?|recurrent_kernel|l?stm|gru|rnn|(?:simple_rnn|lstm|gru)(?:_\d+)?|(?:lstm|gru|simple_rnn)_cell(?:_\d+)?)"
     r"(?:[._/]|$)"
 )
-_LEAVES = tuple(
-    [
-        "in_proj_weight",
-        "in_proj_bias",
-        "weight_ih",
-        "weight_hh",
-        "bias_ih",
-        "bias_hh",
-        "kernel",
-        "recurrent_kernel",
-        "weight",
-        "bias",
-        "gamma",
-        "beta",
-        "running_mean",
-        "running_var",
-        "moving_mean",
-        "moving_variance",
-    ]
-)
-_PARTS = (
-    {"q_proj", "query", "q", "qkv", "c_attn", "query_key_value", "gate_proj"}, {"k_proj", "key", "k", "up_proj"}, {"v_proj", "value", "v", "down_proj"},
+_LEAVES = (
+    "in_proj_weight", "in_proj_bias", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "kernel", "recurrent_kernel", "weight", "bias",
+    "gamma", "beta", "running_mean", "running_var", "moving_mean", "moving_variance",
 )  # fmt: skip
+_PARTS = (
+    frozenset({"q_proj", "query", "q", "qkv", "c_attn", "query_key_value", "gate_proj"}),
+    frozenset({"k_proj", "key", "k", "up_proj"}),
+    frozenset({"v_proj", "value", "v", "down_proj"}),
+)
 _LAYER = re.compile(r"^([a-z_]+?)_l(\d+)(_reverse)?$")
 _FIRST, _EARLY, _MIDDLE, _LATE, _LAST = range(5)
 _RESIDUAL = ("downsample", "shortcut", "skip", "residual", "identity")

@@ -128,7 +128,7 @@ def _missing(ratio: float, times: float) -> float:
     for _ in range(60):
         y = (low + high) / 2
         low, high = (y, high) if -math.expm1(times * math.log(y)) / (1 - y) < ratio else (low, y)
-    return low**times
+    return math.pow(low, times)
 
 
 def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[str]) -> dict[str, Any]:
