@@ -19,6 +19,7 @@ _MODULES = (
     "postmortem.sources.logs.mlflow",
     "postmortem.sources.logs.trainer_state",
     "postmortem.sources.logs.jsonl",
+    "postmortem.sources.logs.json_rows",
     "postmortem.sources.logs.csv",
     "postmortem.sources.config",
     "postmortem.sources.logs.text",
