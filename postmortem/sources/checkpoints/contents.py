@@ -7,7 +7,7 @@ from types import MappingProxyType
 from postmortem.model.run import OptimizerState, Setting, TensorRef
 from postmortem.model.sentence import Value
 from postmortem.sources.checkpoints import training_state as training
-from postmortem.sources.checkpoints.models import Model, combine, is_module, module_tensors, state_dict, trainable
+from postmortem.sources.checkpoints.models import LONGEST_NAME, Model, combine, is_module, module_tensors, state_dict, trainable
 from postmortem.sources.checkpoints.optimizers import is_optimizer, optimizer_state
 from postmortem.sources.checkpoints.placing import Placer
 from postmortem.sources.checkpoints.plain import as_list, as_mapping
@@ -104,7 +104,7 @@ def _descend(
         return
     for key, child in mapping.items():
         name = key.value if isinstance(key, OddKey) else key
-        text = str(name) if isinstance(name, str | int) else type(name).__name__
+        text = str(name)[:LONGEST_NAME] if isinstance(name, str | int) else type(name).__name__
         if text in inside or (isinstance(key, str) and any(w in _SKIPPED for w in words(key[:100]))):
             continue
         queue.append(((*path, text), child))

@@ -21,11 +21,12 @@ from postmortem.sources.checkpoints.torch_zip import Archive, open_file
 from postmortem.sources.checkpoints.zip_directory import Window
 from postmortem.sources.pickles import read_pickle
 from postmortem.sources.pickles.rebuild import ITEM_SIZES, torch_dtype
-from postmortem.sources.pickles.records import DEFAULT_LIMITS, OddKey, Record, Storage, Tensor
+from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, OddKey, Record, Storage, Tensor
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "dcp"
 _LARGEST_VALUE = 16 << 20  # bytes of a pickled value
+_ONE_TENSOR, _ONE_VALUE = Limits(size=1 << 16, work=2_000), Limits(size=_LARGEST_VALUE, work=1_000_000)
 _OPEN_FILES = 64
 _SLOTS = frozenset({"exp_avg", "exp_avg_sq", "momentum_buffer", "max_exp_avg_sq", "fp32_param", "step"})
 
@@ -51,6 +52,7 @@ class _Folder:
     short: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     dangerous: dict[str, None] = field(default_factory=dict)
+    budget: int = 60_000_000  # bytes of pickles, all items together
 
     def relative(self, name: str) -> str:
         """The file's path relative to the run."""
@@ -81,12 +83,13 @@ class _Folder:
             os.close(window.fd)
         self.open.clear()
 
-    def archive(self, item: _Item) -> Archive | None:
+    def archive(self, item: _Item, limits: Limits) -> Archive | None:
         """The `torch.save` blob of an item."""
-        window = None if item.packed else self.window(item)
+        window = None if item.packed or self.budget <= 0 else self.window(item)
         if window is None:
             return None
-        found = Archive(window, self.relative(item.file), one_tensor=True)
+        found = Archive(window, self.relative(item.file), one_tensor=True, limits=limits)
+        self.budget -= 100 + (found.pickled.end if found.pickled is not None else 0)
         if found.pickled is not None:
             self.dangerous.update(dict.fromkeys(found.pickled.dangerous))
         return found if found.pickled is not None else None
@@ -119,13 +122,13 @@ class _ShardPlacer(Placer):
         if not isinstance(value, Tensor) or not isinstance(value.storage, Storage) or self.folder is None:
             return Placer.number(self, value)
         items = self.shards.get(value.storage.key, ())
-        archive = self.folder.archive(items[0]) if len(items) == 1 else None
+        archive = self.folder.archive(items[0], _ONE_TENSOR) if len(items) == 1 else None
         if archive is None or archive.pickled is None:
             return None
         return Placer(archive.locate, _absolute(archive)).number(archive.pickled.value)
 
     def _piece(self, name: str, item: _Item) -> TensorRef | None:
-        archive = self.folder.archive(item) if self.folder is not None else None
+        archive = self.folder.archive(item, _ONE_TENSOR) if self.folder is not None else None
         if archive is None or archive.pickled is None:
             return self._none("cut" if not item.packed else "lost")
         inner = Placer(archive.locate, _absolute(archive))
@@ -239,7 +242,7 @@ def _leaf(name: str, entry: object, items: Mapping[str, tuple[_Item, ...]], fold
         group = items.get(name, ())
         if len(group) != 1 or group[0].length > _LARGEST_VALUE:
             return None
-        archive = folder.archive(group[0])
+        archive = folder.archive(group[0], _ONE_VALUE)
         if archive is not None and archive.pickled is not None:
             return archive.pickled.value if not archive.pickled.storages else None
         return None

@@ -36,11 +36,7 @@ class _Piece:
     folder: str  # of the whole checkpoint
     stem: str  # of the file's name
     weights: bool
-
-    @property
-    def number(self) -> tuple[float | None, float | None]:
-        """Step and epoch as the file's own name states them."""
-        return step_and_epoch(self.one.path.rpartition("/")[2])
+    number: tuple[float | None, float | None]  # step and epoch as the file's own name states them
 
 
 def join(fragments: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
@@ -50,18 +46,16 @@ def join(fragments: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     for path, same in _by_path(f for f in fragments if f.path not in consumed).items():
         one = same[0] if len(same) == 1 else _merged(same, path)
         folder = _folder(path)
-        stem = path.rpartition("/")[2].lower()
-        by_folder[folder].append(
-            _Piece(
-                one,
-                folder,
-                stem,
-                bool(one.tensors) or (one.optimizer is None and not one.scheduler and not one.scaler and not _NON_WEIGHTS.search(stem)),
-            )
-        )
+        name = path.rpartition("/")[2]
+        by_folder[folder].append(_Piece(one, folder, name.lower(), _has_weights(one, name.lower()), step_and_epoch(name)))
     joined = [c for folder, pieces in by_folder.items() for c in _in_folder(folder, pieces)]
     joined = _without_backward_guesses(joined)
     return tuple(sorted(joined, key=_order))
+
+
+def _has_weights(one: Checkpoint, stem: str) -> bool:
+    """Has them, or is called like a file that should: a broken one has neither."""
+    return bool(one.tensors) or (one.optimizer is None and not one.scheduler and not one.scaler and not _NON_WEIGHTS.search(stem))
 
 
 def _order(one: Checkpoint) -> tuple[float, float, list[tuple[int, str]]]:
@@ -86,46 +80,56 @@ def _folder(path: str) -> str:
 def _in_folder(folder: str, pieces: list[_Piece]) -> list[Checkpoint]:
     """The checkpoints of one directory."""
     groups: list[list[_Piece]] = []
+    sets: dict[object, list[_Piece]] = {}  # shards and ranks, by what their names have in common
+    by_key: dict[object, list[list[_Piece]]] = defaultdict(list)
     for piece in pieces:
         if not piece.weights or _COPY.search(piece.stem):
             continue
-        fellow = next((g for g in groups if _PIECE.search(piece.stem) and _PIECE.search(g[0].stem) and _same_set(g[0], piece)), None)
-        if fellow is not None:
-            fellow.append(piece)
-        else:
-            groups.append([piece])
+        same = (piece.number, _PIECE.sub("", piece.stem)) if _PIECE.search(piece.stem) else None
+        if same is not None and same in sets:
+            sets[same].append(piece)
+            continue
+        group = [piece]
+        groups.append(group)
+        if same is not None:
+            sets[same] = group
+        for key in _keys(piece):
+            by_key[key].append(group)
     copies = [p.one for p in pieces if p.weights and _COPY.search(p.stem)]
+    loose: dict[object, list[_Piece]] = {}
     for piece in pieces:
         if piece.weights:
             continue
-        fits = [g for g in groups if _fits(g, piece)]
+        fits = {id(g): g for key in _asks(piece) for g in by_key.get(key, ()) if _fits(g, piece)}
         if len(fits) == 1:
-            fits[0].append(piece)
-            continue
-        loose = next((g for g in groups if not g[0].weights and g[0].number == piece.number), None)
-        if loose is not None:
-            loose.append(piece)
+            next(iter(fits.values())).append(piece)
+        elif piece.number in loose:
+            loose[piece.number].append(piece)
         else:
-            groups.append([piece])
+            loose[piece.number] = [piece]
+            groups.append(loose[piece.number])
     alone = len(groups) == 1
     return [_whole(folder, group, alone=alone) for group in groups] + copies
 
 
-def _same_set(a: _Piece, b: _Piece) -> bool:
-    """Two files with weights are pieces of one whole: their names differ in a shard's or rank's number only."""
-    return a.number == b.number and _PIECE.sub("", a.stem) == _PIECE.sub("", b.stem)
+def _keys(piece: _Piece) -> tuple[object, ...]:
+    """What others may find these weights by: the number in the name, the step in it, the step of the content."""
+    return (("name", piece.number), ("step in name", piece.number[0]), ("content", piece.one.step, piece.one.epoch))
+
+
+def _asks(piece: _Piece) -> tuple[object, ...]:
+    """By what a file without weights finds those that it belongs to."""
+    keys: list[object] = [("name", piece.number)]
+    if piece.number[0] is not None:
+        keys.append(("step in name", piece.number[0]))
+    if piece.number == (None, None):
+        keys.append(("content", piece.one.step, piece.one.epoch))
+    return tuple(keys)
 
 
 def _fits(group: Sequence[_Piece], piece: _Piece) -> bool:
-    """A file without weights belongs to these weights: same number in the name, and no other file of its kind there yet."""
-    head = group[0]
-    if not head.weights or (piece.one.optimizer is not None and any(p.one.optimizer is not None and not _PIECE.search(p.stem) for p in group)):
-        return False
-    return (
-        head.number == piece.number
-        or (piece.number == (None, None) and head.one.step == piece.one.step and head.one.epoch == piece.one.epoch)
-        or (head.number[0] is not None and head.number[0] == piece.number[0])
-    )
+    """No other optimizer is there yet, unless both are parts of one."""
+    return piece.one.optimizer is None or not any(p.one.optimizer is not None and not _PIECE.search(p.stem) for p in group)
 
 
 def _whole(folder: str, group: Sequence[_Piece], *, alone: bool) -> Checkpoint:

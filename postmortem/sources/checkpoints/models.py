@@ -9,74 +9,34 @@ from postmortem.sources.names import words
 from postmortem.sources.pickles.records import Array, Record, Tensor
 
 Named = tuple[str, Tensor | Array]
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _MOST_MODULES = 200_000
+_MOST_TENSORS = 2_000_000
+LONGEST_NAME = 300  # characters of a parameter's name, or of one key on the way to it
 # Keys that say no more than "here is the model".
-_WRAPPERS = frozenset(
-    {
-        "model",
-        "state_dict",
-        "model_state_dict",
-        "model_state",
-        "model_dict",
-        "module",
-        "net",
-        "network",
-        "weights",
-        "params",
-        "parameters",
-        "state",
-        "net_state_dict",
-        "student",
-        "target",
-        "state_dicts",
-        "model_states",
-        "base_model",
-        "_model",
-        "policy_state_dict",
-    }
+_WRAPPERS = _listed(
+    """
+    model state_dict model_state_dict model_state model_dict module net network weights params parameters state net_state_dict
+    student target state_dicts model_states base_model _model policy_state_dict
+    """
 )
 # Words of keys under which further copies of the same model lie.
-_COPIES = frozenset(
-    {
-        "ema",
-        "shadow",
-        "averaged",
-        "average",
-        "swa",
-        "best",
-        "teacher",
-        "previous",
-        "old",
-        "last",
-        "initial",
-        "init",
-        "momentum",
-        "lookahead",
-        "slow",
-        "fp32",
-        "master",
-    }
+_COPIES = _listed(
+    """
+    ema shadow averaged average swa best teacher previous old last initial init momentum lookahead slow fp32 master
+    """
 )
+_AVERAGES = frozenset({"ema", "shadow", "swa", "averaged"})
 # Words of keys that hold no model.
-_NOT_MODELS = frozenset(
-    {
-        "rng",
-        "random",
-        "optimizer",
-        "optimizers",
-        "optim",
-        "scheduler",
-        "schedulers",
-        "sampler",
-        "dataloader",
-        "callbacks",
-        "loops",
-        "grads",
-        "gradients",
-        "grad",
-        "scaler",
-        "cuda",
-    }
+_NOT_MODELS = _listed(
+    """
+    rng random optimizer optimizers optim scheduler schedulers sampler dataloader callbacks loops grads gradients grad scaler cuda
+    """
 )
 _LEAVES = ("weight", "bias", "kernel", "scale", "gamma", "beta", "embedding", "mean", "var", "w", "b", "g", "running_mean", "running_var")
 
@@ -92,7 +52,8 @@ class Model:
     @property
     def is_copy(self) -> bool:
         """An average or an older copy of the model, by its key."""
-        return any(word in _COPIES for part in self.path for word in words(part))
+        first, second = (*self.path[:2], "", "")[:2]
+        return any(word in _COPIES for word in words(first)) or any(word in _AVERAGES for word in words(second))
 
 
 def is_module(value: object) -> bool:
@@ -105,6 +66,7 @@ def module_tensors(module: object) -> Iterator[Named]:
     """Parameters and buffers of a pickled module by their dotted names, in the order of `state_dict()`."""
     stack: list[tuple[str, object]] = [("", module)]
     seen: set[int] = set()
+    given = 0
     while stack and len(seen) < _MOST_MODULES:
         prefix, value = stack.pop()
         state = as_mapping(value)
@@ -114,11 +76,14 @@ def module_tensors(module: object) -> Iterator[Named]:
         transient = {x for x in as_list(state.get("_non_persistent_buffers_set")) or () if isinstance(x, str)}
         for part in ("_parameters", "_buffers"):
             for name, tensor in (as_mapping(state.get(part)) or {}).items():
+                given += 1
+                if given > _MOST_TENSORS:
+                    return
                 if isinstance(name, str) and isinstance(tensor, Tensor) and name not in transient:
-                    yield prefix + name, tensor
-        children = [
-            (f"{prefix}{n}.", m) for n, m in (as_mapping(state.get("_modules")) or {}).items() if isinstance(n, str | int) and len(prefix) < 1000
-        ]
+                    yield prefix + name[:LONGEST_NAME], tensor
+        below = (as_mapping(state.get("_modules")) or {}) if len(prefix) < 1000 else {}
+        given += len(below)
+        children = [(f"{prefix}{str(n)[:LONGEST_NAME]}.", m) for n, m in below.items() if isinstance(n, str | int) and id(m) not in seen]
         stack.extend(reversed(children))
 
 
@@ -132,7 +97,7 @@ def state_dict(value: object, path: tuple[str, ...]) -> tuple[Named, ...]:
         if not items or not all(isinstance(i, Tensor) for i in items) or not (path and _says_model(path[-1])):
             return ()
         return tuple((str(i), t) for i, t in enumerate(items) if isinstance(t, Tensor))
-    found = [(str(k), v) for k, v in mapping.items() if isinstance(v, Tensor | Array) and isinstance(k, str | int)]
+    found = [(str(k)[:LONGEST_NAME], v) for k, v in mapping.items() if isinstance(v, Tensor | Array) and isinstance(k, str | int)]
     arrays = [k for k, v in found if isinstance(v, Array)]
     if arrays and not (any(_says_model(p) for p in path) or all(k.rpartition(".")[2].rpartition("/")[2] in _LEAVES for k in arrays)):
         found = [(k, v) for k, v in found if isinstance(v, Tensor)]

@@ -1,6 +1,7 @@
 """Optimizer states as torch saves them: `{"state": {parameter: slots}, "param_groups": [...]}`, and which optimizer it was."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 
 from postmortem.model.run import OptimizerState, ParamGroup, ParamState, TensorRef
@@ -11,6 +12,7 @@ from postmortem.sources.checkpoints.plain import as_list, as_mapping, as_value
 from postmortem.sources.pickles.records import Array, Tensor
 
 _MOST_PARAMETERS = 1_000_000
+_MOST_SLOTS = 32  # of one parameter
 # Slots that only one optimizer has (torch.optim, bitsandbytes, transformers, apex, timm). The first row that fits wins.
 _BY_SLOT: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"state1", "state2"}), "adam-8bit"),
@@ -43,20 +45,25 @@ def is_optimizer(mapping: Mapping[object, object]) -> bool:
 
 def optimizer_state(mapping: Mapping[object, object], placer: Placer, source: str) -> OptimizerState:
     """The state with references to its tensors. Slots that hold no tensor of numbers are left out."""
-    groups = tuple(_group(g, placer) for g in (as_list(mapping.get("param_groups")) or ())[:10_000])
+    groups: list[ParamGroup] = []
+    left = _MOST_PARAMETERS
+    for raw in (as_list(mapping.get("param_groups")) or ())[:10_000]:
+        group = _group(raw, placer, left)
+        left -= len(group.params)
+        groups.append(group)
     states: list[ParamState] = []
-    for key, slots in list((as_mapping(mapping.get("state")) or {}).items())[:_MOST_PARAMETERS]:
+    for key, slots in islice((as_mapping(mapping.get("state")) or {}).items(), _MOST_PARAMETERS):
         content = as_mapping(slots)
         if content is not None and isinstance(key, int | str):
             states.append(_param_state(int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 10 else key, content, placer))
-    return OptimizerState(kind_of(groups, states), groups, tuple(states), source)
+    return OptimizerState(kind_of(groups, states), tuple(groups), tuple(states), source)
 
 
 def _param_state(key: int | str, content: Mapping[object, object], placer: Placer) -> ParamState:
-    param = plain_name(key) if isinstance(key, str) else key
+    param = plain_name(key[:300]) if isinstance(key, str) else key
     slots: dict[str, TensorRef] = {}
-    for slot, value in content.items():
-        if not isinstance(slot, str) or slot == "step" or not isinstance(value, Tensor | Array):
+    for slot, value in islice(content.items(), _MOST_SLOTS):
+        if not isinstance(slot, str) or len(slot) > 100 or slot == "step" or not isinstance(value, Tensor | Array):
             continue
         ref = placer.ref(f"{param}.{slot}", value)
         if ref is not None:
@@ -64,17 +71,19 @@ def _param_state(key: int | str, content: Mapping[object, object], placer: Place
     return ParamState(param, placer.number(content.get("step")), MappingProxyType(slots))
 
 
-def _group(group: object, placer: Placer) -> ParamGroup:
+def _group(group: object, placer: Placer, most: int) -> ParamGroup:
     mapping = as_mapping(group) or {}
-    params = tuple(plain_name(p) if isinstance(p, str) else p for p in as_list(mapping.get("params")) or () if isinstance(p, int | str))
-    names = tuple(plain_name(n) for n in as_list(mapping.get("param_names")) or () if isinstance(n, str))
+    params = tuple(
+        plain_name(p[:300]) if isinstance(p, str) else p for p in (as_list(mapping.get("params")) or ())[: max(most, 0)] if isinstance(p, int | str)
+    )
+    names = tuple(plain_name(n[:300]) for n in (as_list(mapping.get("param_names")) or ())[: len(params)] if isinstance(n, str))
     return ParamGroup(params, MappingProxyType(dict(_settings(mapping, placer))), names)
 
 
 def _settings(mapping: Mapping[object, object], placer: Placer) -> Iterable[tuple[str, Value]]:
     """Scalars by key; the parts of a tuple such as `betas` as `betas.0`, `betas.1`."""
     for key, value in list(mapping.items())[:200]:
-        if not isinstance(key, str) or key in ("params", "param_names"):
+        if not isinstance(key, str) or len(key) > 100 or key in ("params", "param_names"):
             continue
         parts = as_list(value)
         for name, part in ((f"{key}.{i}", p) for i, p in enumerate(parts[:8])) if parts is not None else ((key, value),):

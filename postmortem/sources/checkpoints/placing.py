@@ -26,13 +26,14 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a storage's bytes are: in `file` from `offset`, or `data` in memory. `missing`: bytes that should follow and do not."""
+    """Where a storage's bytes are: in `file` from `offset`, or `data` in memory. `missing`: bytes that should follow."""
 
     file: str
     offset: int
     nbytes: int
     data: bytes | None = None
     missing: int = 0
+    dtype: str = ""  # where only the bytes tell
 
 
 Locate = Callable[[Storage], Place | None]
@@ -96,12 +97,13 @@ class Placer:
         return None
 
     def _tensor(self, name: str, tensor: Tensor) -> TensorRef | None:
-        item = ITEM_SIZES.get(tensor.dtype)
-        if item is None:
-            return self._none("kind")
         if isinstance(tensor.storage, Array):
             return self._array(name, tensor.storage)
         place = self.locate(tensor.storage) if tensor.storage is not None else None
+        dtype = tensor.dtype or (place.dtype if place is not None else "")
+        item = ITEM_SIZES.get(dtype)
+        if item is None:
+            return self._none("kind" if place is not None or dtype else "lost")
         if place is None:
             return self._none("lost")
         count = math.prod(tensor.shape)
@@ -113,16 +115,16 @@ class Placer:
             return self._none("cut")
         grad = tensor.requires_grad if tensor.is_parameter or tensor.requires_grad else None
         if place.data is None and not (self.swapped and item > 1):
-            return TensorRef(name, place.file, place.offset + begin, tensor.dtype, tensor.shape, tensor.strides, count * item, requires_grad=grad)
+            return TensorRef(name, place.file, place.offset + begin, dtype, tensor.shape, tensor.strides, count * item, requires_grad=grad)
         span = (last + 1) * item - begin
         if self.inline + count * item > _INLINE or span > _INLINE:
             return self._none("large")
         raw = place.data[begin : begin + span] if place.data is not None else self.read(place.offset + begin, span)
         if len(raw) < span:
             return self._none("cut")
-        data = _gather(raw, tensor, item, swapped=self.swapped)
+        data = _gather(raw, tensor, dtype, item, swapped=self.swapped)
         self.inline += len(data)
-        return TensorRef(name, place.file, 0, tensor.dtype, tensor.shape, in_order(tensor.shape), len(data), inline=data, requires_grad=grad)
+        return TensorRef(name, place.file, 0, dtype, tensor.shape, in_order(tensor.shape), len(data), inline=data, requires_grad=grad)
 
     def _array(self, name: str, array: Array) -> TensorRef | None:
         item = ITEM_SIZES.get(array.dtype)
@@ -163,12 +165,12 @@ def in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def _gather(raw: bytes, tensor: Tensor, item: int, *, swapped: bool) -> bytes:
+def _gather(raw: bytes, tensor: Tensor, dtype: str, item: int, *, swapped: bool) -> bytes:
     """The tensor's elements in C order, little endian."""
     if not math.prod(tensor.shape):
         return b""
     flat = np.frombuffer(raw, np.dtype(f"V{item}"))
     ordered = np.lib.stride_tricks.as_strided(flat, tensor.shape, tuple(s * item for s in tensor.strides), writeable=False)
     data = np.ascontiguousarray(ordered).tobytes()
-    half = item // 2 if tensor.dtype.startswith("complex") else item
+    half = item // 2 if dtype.startswith("complex") else item
     return np.frombuffer(data, np.dtype(f"V{half}")).view(f"u{half}").byteswap().tobytes() if swapped and half > 1 else data

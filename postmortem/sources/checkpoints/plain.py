@@ -79,7 +79,7 @@ def flatten(value: object, prefix: str = "", *, most: int = MOST_VALUES) -> Iter
         seen.add(id(item))
         mapping = as_mapping(item)
         if mapping is not None:
-            children = [(str(k), v) for k, v in list(mapping.items())[:most] if isinstance(k, str | int)]
+            children = [(str(k)[:200], v) for k, v in list(mapping.items())[:most] if isinstance(k, str | int)]
         else:
             children = [(str(i), v) for i, v in enumerate((as_list(item) or ())[:32])]
         joined = [(f"{key}.{name}" if key else name, child, depth + 1) for name, child in children]

@@ -13,7 +13,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.placing import Place
 from postmortem.sources.pickles import Pickled, read_pickle
 from postmortem.sources.pickles.rebuild import ITEM_SIZES
-from postmortem.sources.pickles.records import DEFAULT_LIMITS, Storage
+from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, Storage
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _FIRST_WINDOW = 4 << 20  # bytes
@@ -57,12 +57,12 @@ class Stream:
         return Place(self.file, start, there, missing=claimed - there if self.truncated else 0)
 
 
-def read_stream(read: Read, size: int, file: str = "") -> Stream | None:
+def read_stream(read: Read, size: int, file: str = "", limits: Limits = DEFAULT_LIMITS) -> Stream | None:
     """Interpret a stream; `read(offset, n)` gives its bytes. None when there is no pickle at its start.
 
     A plain pickle is a stream of one, with no storages behind it.
     """
-    first, at, dangerous = _pickle(read, 0, size)
+    first, at, dangerous = _pickle(read, 0, size, limits)
     if first.value != MAGIC or isinstance(first.value, bool):
         nothing = first.value is None and first.problem is not None and first.end < 16
         return (
@@ -72,14 +72,14 @@ def read_stream(read: Read, size: int, file: str = "") -> Stream | None:
         )
     little, value = True, first
     for part in ("protocol", "machine", "value"):
-        value, length, more = _pickle(read, at, size)
+        value, length, more = _pickle(read, at, size, limits)
         at += length
         dangerous = dangerous + more
         if part == "machine" and isinstance(value.value, dict):
             little = value.value.get("little_endian") is not False
         if value.problem is not None:
             return Stream(value, file, {}, at >= size, not little, dangerous)
-    keys, length, more = _pickle(read, at, size)
+    keys, length, more = _pickle(read, at, size, limits)
     at += length
     stream = Stream(value, file, {}, keys.problem is not None, not little, dangerous + more)
     items = {s.key: ITEM_SIZES.get(s.dtype, 1) for s in value.storages}
@@ -100,12 +100,12 @@ def read_stream(read: Read, size: int, file: str = "") -> Stream | None:
     return stream
 
 
-def _pickle(read: Read, at: int, size: int) -> tuple[Pickled, int, tuple[str, ...]]:
+def _pickle(read: Read, at: int, size: int, limits: Limits) -> tuple[Pickled, int, tuple[str, ...]]:
     """The pickle at an offset and its length; looks at growing windows, so that gigabytes of storages behind it are not read."""
     window = _FIRST_WINDOW
     while True:
-        data = read(at, min(window, size - at, DEFAULT_LIMITS.size))
-        pickled = read_pickle(data)
-        if pickled.problem is None or pickled.end < len(data) - 16 or len(data) >= min(size - at, DEFAULT_LIMITS.size):
+        data = read(at, min(window, size - at, limits.size))
+        pickled = read_pickle(data, limits=limits)
+        if pickled.problem is None or pickled.end < len(data) - 16 or len(data) >= min(size - at, limits.size):
             return pickled, pickled.end, pickled.dangerous
         window *= 8

@@ -15,13 +15,14 @@ from postmortem.sources.checkpoints.torch_legacy import is_rng_state, read_strea
 from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Member, Window, content, located, read_directory, scan
 from postmortem.sources.pickles import Pickled, read_pickle
 from postmortem.sources.pickles.rebuild import ITEM_SIZES
-from postmortem.sources.pickles.records import DEFAULT_LIMITS, Storage
+from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, Storage
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "torch-zip"
 LEGACY = "torch-legacy"
 _EXTENSIONS = (".pt", ".pth", ".ckpt", ".pth.tar", ".pt.tar", ".th")
 _BIN_WORDS = ("pytorch_model", "optimizer", "scheduler", "training_args", "adapter_model", "scaler", "model", "diffusion_pytorch_model", "sampler")
+_BLOB = Limits(work=2_000)  # the pickle of one storage
 _UNPACKED = 256 << 20  # bytes of compressed members that are held in memory
 
 
@@ -35,15 +36,17 @@ def open_file(path: str | os.PathLike[str]) -> int | None:
 class Archive:
     """An open torch zip: its pickle, and where the storages are."""
 
-    def __init__(self, window: Window, file: str, *, one_tensor: bool = False) -> None:
+    def __init__(self, window: Window, file: str, *, one_tensor: bool = False, limits: Limits | None = None) -> None:
         """`one_tensor`: the zip holds a single tensor (sharded checkpoints are made of such), found without the directory."""
         self.window = window
         self.file = file
         self.pickled: Pickled | None = None
         self.unpacked = 0
+        self.blobs = Blobs()
+        self.limits = DEFAULT_LIMITS if limits is None else limits
         self.scanned_sizes: dict[str, int] = {}
         found = None if one_tensor else read_directory(window)
-        self.directory: Directory = found or scan(window, self._expect, "/data/0" if one_tensor else "")
+        self.directory: Directory = found or scan(window, self._expect, one_tensor=one_tensor)
         self.top = ""
         self._find_pickle()
 
@@ -55,14 +58,14 @@ class Archive:
             return
         self.top = tops[0]
         if self.pickled is None:
-            data = self.member("data.pkl", DEFAULT_LIMITS.size)
-            self.pickled = read_pickle(data) if data is not None else None
+            data = self.member("data.pkl", self.limits.size)
+            self.pickled = read_pickle(data, limits=self.limits) if data is not None else None
 
     def _expect(self, name: str, data: int) -> int | None:
         """Sizes of members whose header does not say: the pickle ends at its STOP, a storage is as long as the pickle says."""
         if name.endswith("data.pkl") and self.pickled is None:
             self.top = name.removesuffix("data.pkl")
-            self.pickled = read_pickle(self.window.read(DEFAULT_LIMITS.size, data))
+            self.pickled = read_pickle(self.window.read(self.limits.size, data), limits=self.limits)
             for storage in self.pickled.storages:
                 self.scanned_sizes[storage.key] = storage.count * ITEM_SIZES[storage.dtype]
             return self.pickled.end
@@ -84,7 +87,7 @@ class Archive:
     def locate(self, storage: Storage) -> Place | None:
         """Where a storage's bytes are."""
         if storage.blob is not None:
-            return in_blob(storage)
+            return self.blobs.locate(storage)
         member = self.find(f"data/{storage.key}")
         claimed = storage.count * ITEM_SIZES.get(storage.dtype, 1)
         if member is None:
@@ -106,17 +109,29 @@ class Archive:
         return self.member("byteorder", 16) == b"big"
 
 
-def in_blob(storage: Storage) -> Place | None:
-    """A storage pickled with `pickle.dump`: its bytes are a saved storage of their own, in memory."""
-    blob = storage.blob
-    if blob is None:
-        return None
-    stream = read_stream(lambda at, n: blob[at : at + n], len(blob))
-    if stream is None or not isinstance(stream.pickled.value, Storage):
-        return None
-    inner = stream.pickled.value
-    place = stream.locate(inner)
-    return None if place is None else Place("", 0, place.nbytes, blob[place.offset : place.offset + place.nbytes])
+class Blobs:
+    """Storages that were pickled with `pickle.dump`: their bytes are a saved storage of their own, in memory. Each is read once."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Place | None] = {}
+
+    def locate(self, storage: Storage) -> Place | None:
+        """The bytes, None when the blob holds none."""
+        blob = storage.blob
+        if blob is None:
+            return None
+        if id(blob) not in self.known:
+            self.known[id(blob)] = self._read(blob)
+        return self.known[id(blob)]
+
+    @staticmethod
+    def _read(blob: bytes) -> Place | None:
+        stream = read_stream(lambda at, n: blob[at : at + n], len(blob), limits=_BLOB)
+        inner = None if stream is None else stream.pickled.value
+        place = stream.locate(inner) if stream is not None and isinstance(inner, Storage) else None
+        if place is None or not isinstance(inner, Storage):
+            return None
+        return Place("", 0, place.nbytes, blob[place.offset : place.offset + place.nbytes], dtype=inner.dtype)
 
 
 def claims(candidate: Candidate) -> bool:
@@ -189,7 +204,8 @@ def _read_stream(candidate: Candidate, window: Window) -> Found:
     stream = read_stream(lambda at, n: window.read(n, at), window.size, candidate.path)
     if stream is None:
         return failed(candidate, LEGACY, what_it_is_instead(window.read(4096, 0), window.size))
-    locate: Locate = lambda storage: in_blob(storage) if storage.blob is not None else stream.locate(storage)  # noqa: E731
+    blobs = Blobs()
+    locate: Locate = lambda storage: blobs.locate(storage) if storage.blob is not None else stream.locate(storage)  # noqa: E731
     placer = Placer(locate, lambda at, n: window.read(n, at), swapped=stream.big_endian)
     found = contents(stream.pickled.value, placer, candidate.path)
     cut = say("the file is cut: it ends at byte {size:,}, before its content does", size=window.size) if stream.truncated else None

@@ -10,42 +10,28 @@ from postmortem.sources.names import setting_name
 from postmortem.sources.pickles.records import Array, Record, Tensor
 
 Items = Mapping[object, object]
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _STEP_KEYS = (
     "global_step", "global_steps", "step", "steps", "iteration", "iter", "iter_num", "iterations", "num_updates", "current_iteration", "n_iter", "it",
     "train_step", "num_steps", "total_steps_done", "current_step", "trained_steps",
 )  # fmt: skip
 _EPOCH_KEYS = ("epoch", "epochs_run", "current_epoch", "epochs_trained", "last_epoch", "epoch_num", "epochs_done", "start_epoch", "epochs")
 # Keys that hold bookkeeping of training, in which step and epoch are looked for as well.
-_BOOKS = frozenset(
-    {"meta", "extra_state", "train_state", "trainer_state", "training_state", "trainer", "progress", "info", "client_state", "state_info", "engine"}
+_BOOKS = _listed(
+    """
+    meta extra_state train_state trainer_state training_state trainer progress info client_state state_info engine
+    """
 )
-_CONFIGURATIONS = frozenset(
-    {
-        "hyper_parameters",
-        "hparams",
-        "hyperparameters",
-        "args",
-        "config",
-        "cfg",
-        "conf",
-        "opt",
-        "opts",
-        "options",
-        "train_args",
-        "model_args",
-        "model_config",
-        "training_args",
-        "flags",
-        "train_config",
-        "training_config",
-        "optimizer_config",
-        "params_config",
-        "ds_config",
-        "exp_config",
-        "experiment_config",
-        "settings",
-        "kwargs",
-    }
+_CONFIGURATIONS = _listed(
+    """
+    hyper_parameters hparams hyperparameters args config cfg conf opt opts options train_args model_args model_config training_args
+    flags train_config training_config optimizer_config params_config ds_config exp_config experiment_config settings kwargs
+    """
 )
 _MOST_FACTS = 64
 _LISTED = 16  # numbers of a list
@@ -55,8 +41,10 @@ def numbers_of(mapping: Items, placer: Placer) -> dict[str, Value]:
     """The scalars of a scheduler's or scaler's state. A list gives its first number under its own key, the others as `key.1`, `key.2` …"""
     out: dict[str, Value] = {}
     stack: list[tuple[str, Items, int]] = [("", mapping, 0)]
-    while stack and len(out) < 500:
+    looked = 0
+    while stack and len(out) < 500 and looked < 2000:
         prefix, items, depth = stack.pop()
+        looked += 1
         for key, value in _named_parts(prefix, items):
             scalar = as_value(value)
             number = placer.number(value) if isinstance(value, Tensor | Array) else None
@@ -72,12 +60,13 @@ def _named_parts(prefix: str, items: Items) -> Iterator[tuple[str, object]]:
     for raw, value in list(items.items())[:200]:
         if not isinstance(raw, str | int):
             continue
+        name = f"{prefix}{raw[:100] if isinstance(raw, str) else raw}"
         parts = as_list(value) if as_value(value) is None else None
         if parts is None:
-            yield f"{prefix}{raw}", value
+            yield name, value
             continue
         for i, part in enumerate(parts[:_LISTED]):
-            yield (f"{prefix}{raw}" if i == 0 and as_mapping(part) is None else f"{prefix}{raw}.{i}"), part
+            yield (name if i == 0 and as_mapping(part) is None else f"{name}.{i}"), part
 
 
 def is_scheduler(mapping: Items) -> bool:

@@ -192,16 +192,16 @@ def content(window: Window, member: Member, limit: int) -> bytes | None:
     return out if len(out) <= limit else None
 
 
-def scan(window: Window, expect: Callable[[str, int], int | None], until: str = "") -> Directory:
+def scan(window: Window, expect: Callable[[str, int], int | None], *, one_tensor: bool = False) -> Directory:
     """Members by their local headers, from the start of a file that has no central directory.
 
     torch writes sizes behind the data; `expect(name, data offset)` says how long a member of unknown size should be, None
-    when nobody knows (then its end is searched for). `until`: the ending of the name after
-    which nobody needs to look further. The last member may be cut: its `packed` is what there is.
+    when nobody knows (then its end is searched for). `one_tensor`: there is a
+    single storage, after which nobody needs to look further. The last member may be cut: its `packed` is what there is.
     """
     directory = Directory(truncated=True)
-    at, budget, size = 0, _SEARCH, window.size
-    while at + _LOCAL.size <= size and len(directory.members) < _MOST_MEMBERS:
+    at, budget, size, most = 0, (_WINDOW if one_tensor else _SEARCH), window.size, (32 if one_tensor else _MOST_MEMBERS)
+    while at + _LOCAL.size <= size and len(directory.members) < most:
         magic, _, flags, method, _, _, _, packed, unpacked, n_name, n_extra = _LOCAL.unpack(window.read(_LOCAL.size, at).ljust(_LOCAL.size, b"\0"))
         if magic != _LOCAL_MAGIC:
             break
@@ -220,7 +220,7 @@ def scan(window: Window, expect: Callable[[str, int], int | None], until: str = 
             kept = min(packed, size - data)
             directory.members.setdefault(name, Member(name, method, kept, kept if method == STORED else unpacked, at, data))
         at = following
-        if until and name.endswith(until):
+        if one_tensor and name.endswith("/data/0"):
             break
     return directory
 

@@ -453,6 +453,9 @@ class _Machine:
 
     def op_binpersid(self) -> None:
         id_ = self.stack.pop()
+        if isinstance(id_, tuple) and len(id_) == 4 and id_[0] == "module":
+            self.stack.append(id_[1])  # ("module", class, file, source): how the legacy format names a module's class
+            return
         storage = storage_of(id_)
         if storage is not None:
             self.storages.append(storage)
