@@ -1,0 +1,132 @@
+"""What a Keras file calls its variables, and the order of its layers.
+
+Keras 3 numbers variables (`layers/dense_1/vars/0`) below a group that is named after the layer's class; the layer's own
+name is an attribute of `vars`. Files of `Model.save` in HDF5 and of TF-Keras list `weight_names` per layer.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from postmortem.model.run import TensorRef
+from postmortem.sources.checkpoints.hdf5 import Listing
+
+_CONTAINERS = frozenset({"layers", "vars", "_layer_checkpoint_dependencies", "_layers", "_operations", "layer"})
+_NORMALISED = ("gamma", "beta", "moving_mean", "moving_variance")
+_RECURRENT = ("kernel", "recurrent_kernel", "bias")
+_STATISTICS = frozenset({"moving_mean", "moving_variance"})
+_ORDER_OF_ARRIVAL = re.compile(r"_\d+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of the model, under the name that a reader of the training script would recognise."""
+
+    path: str  # in the file
+    layer: str  # the layer's name
+    leaf: str  # kernel, bias, gamma, …; the number when it is not known
+    ref: TensorRef
+
+    @property
+    def statistic(self) -> bool:
+        """Moved by the forward pass, not by the optimizer."""
+        return self.leaf in _STATISTICS or self.leaf.startswith(("seed", "count")) or not self.ref.dtype.startswith(("float", "bfloat"))
+
+
+def variables(listing: Listing, layers: Sequence[str]) -> list[Variable]:
+    """The model's variables in the order of its layers. `layers` are their names in order, () when no configuration says."""
+    found = _listed(listing, _root(listing)) or _numbered(listing)
+    rank = {name: i for i, name in enumerate(layers)}
+    found = sorted(found, key=lambda v: rank.get(v.layer.partition("/")[0], len(rank))) if rank else found
+    names = Counter(v.ref.name for v in found)
+    return [v if names[v.ref.name] == 1 else replace(v, ref=replace(v.ref, name=v.path)) for v in found]
+
+
+def is_model(listing: Listing) -> bool:
+    """Whether the file has the marks of one that Keras wrote."""
+    paths = {group.path for group in listing.groups}
+    return bool(paths & {"layers", "_layer_checkpoint_dependencies", "model_weights"}) or "layer_names" in listing.attributes("") or "vars" in paths
+
+
+def _root(listing: Listing) -> str:
+    return "model_weights" if any(g.path == "model_weights" for g in listing.groups) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _listed(listing: Listing, root: str) -> list[Variable]:
+    """By `layer_names` and `weight_names`."""
+    groups: Mapping[str, Mapping[str, object]] = {g.path: g.attributes for g in listing.groups}
+    out: list[Variable] = []
+    for layer in _texts(groups.get(root, {}).get("layer_names")):
+        top = f"{root}/{layer}" if root else layer
+        for weight in _texts(groups.get(top, {}).get("weight_names")):
+            ref = listing.tensors.get(f"{top}/{weight}")
+            if ref is not None:
+                plain = re.sub(r":\d+$", "", weight)
+                parts = plain.split("/")
+                inner = parts[parts.index(layer) + 1 :] if layer in parts else parts
+                out.append(Variable(f"{top}/{weight}", layer, inner[-1] if inner else plain, replace(ref, name="/".join([layer, *inner]))))
+    return out
+
+
+def _numbered(listing: Listing) -> list[Variable]:
+    """By number below `vars`, layers in the order in which their groups were made."""
+    made = {group.path: (group.address, group.attributes) for group in listing.groups}
+    families: dict[str, dict[str, TensorRef]] = defaultdict(dict)
+    for path, ref in listing.tensors.items():
+        owner, _, number = path.rpartition("/vars/")
+        if not path.startswith("optimizer/") and number.isdigit() and len(number) < 10:
+            families[owner][number] = ref
+    out: list[Variable] = []
+    for owner in sorted(families, key=lambda o: [made.get(prefix, (0, {}))[0] for prefix in _prefixes(o)]):
+        family = dict(sorted(families[owner].items(), key=lambda item: int(item[0])))
+        layer = _layer(owner, made)
+        for (number, ref), leaf in zip(family.items(), _leaves(owner, family), strict=True):
+            out.append(Variable(f"{owner}/vars/{number}", layer, leaf, replace(ref, name=f"{layer}/{leaf}" if layer else leaf)))
+    return out
+
+
+def _prefixes(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _layer(owner: str, made: Mapping[str, tuple[int, Mapping[str, object]]]) -> str:
+    """`layers/dense_1` → the name of that layer; below it, attributes of the layer by theirs: `attention/query_dense`."""
+    out: list[str] = []
+    under_list = False
+    for prefix in _prefixes(owner):
+        part = prefix.rpartition("/")[2]
+        if part in _CONTAINERS:
+            under_list = True
+            continue
+        name = made.get(f"{prefix}/vars", (0, {}))[1].get("name") if under_list else None
+        out.append(name if isinstance(name, str) and name else part)
+        under_list = False
+    return "/".join(out)
+
+
+def _leaves(owner: str, family: Mapping[str, TensorRef]) -> Sequence[str]:
+    """Names of numbered variables, from the layer's class as the group is called and from their shapes; numbers when these say nothing."""
+    kind = _ORDER_OF_ARRIVAL.sub("", owner.rpartition("/")[2])
+    shapes = [ref.shape for ref in family.values()]
+    ranks = [len(shape) for shape in shapes]
+    if kind == "embedding" and ranks == [2]:
+        return ("embeddings",)
+    if kind.endswith("normalization") and all(rank == 1 for rank in ranks) and len(set(shapes)) == 1:
+        if len(ranks) in (2, 4):
+            return _NORMALISED[: len(ranks)]
+        if len(ranks) == 3:  # one of gamma and beta is switched off: which, the file does not say
+            return ("0", *_NORMALISED[2:])
+        return ("gamma",) if kind != "batch_normalization" else ("0",)
+    if (kind == "cell" or kind.endswith("_cell")) and len(ranks) in (2, 3) and ranks[:2] == [2, 2] and shapes[0][1] == shapes[1][1]:
+        return _RECURRENT[: len(ranks)]
+    if ranks and ranks[0] >= 2 and len(ranks) == 1:
+        return ("kernel",)
+    if len(ranks) == 2 and ranks[0] >= 2 and shapes[1] and ranks[1] < ranks[0] and shapes[1][-1] == shapes[0][-1]:
+        return ("kernel", "bias")
+    return tuple(family)
