@@ -8,6 +8,7 @@ import configparser
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from postmortem.model.run import Setting, Source, Status
@@ -72,6 +73,9 @@ def read(candidate: Candidate) -> Found:
         return Found(Source(candidate.path, NAME, Status.FAILED if _LIKELY.search(name) else Status.SKIPPED, error.why, candidate.size))
     pairs = list(flatten(document))
     settings = settings_of(pairs[:MOST_SETTINGS], candidate.path)
+    if isinstance(document, dict) and {"architectures", "model_type"} & document.keys() and "transformers_version" in document:
+        # a saved model's configuration: `dtype` is how it is stored, not how it is trained
+        settings = tuple(replace(s, name="") if s.name == "precision" else s for s in settings)
     known = sum(1 for s in settings if s.name)
     if not settings:
         return _skipped(candidate, say("it holds no settings"))

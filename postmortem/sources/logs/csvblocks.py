@@ -29,11 +29,11 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         body = body.replace(delimiter, b",")
     if not body or not _aligned(body, width):
         return None
-    for word, stand_in in _WORDS:
-        if word in body:
+    words = body.translate(None, b"0123456789.,+-eE\n \t")
+    if words:
+        for word, stand_in in _WORDS:
             body = body.replace(word, stand_in)
-    for word in _BLANKS:
-        if word in body:
+        for word in _BLANKS:
             body = body.replace(word, b"")
     empty = b"%r" % _EMPTY
     flat = b"," + body.replace(b"\n", b",") + b","
@@ -45,11 +45,9 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         values = np.array(cells, dtype=np.float64).reshape(-1, width)
     except (orjson.JSONDecodeError, ValueError, TypeError):
         return None
-    present = values != _EMPTY if sparse or any(w in block for w in _BLANKS) else np.ones(values.shape, dtype=bool)
-    size = np.abs(values)
-    large = size > 1.5e308
-    if large.any():
-        values[size == _NAN] = math.nan
+    present = values != _EMPTY if sparse else np.ones(values.shape, dtype=bool)
+    if words:
+        values[np.abs(values) == _NAN] = math.nan
         values[values == _INF] = math.inf
         values[values == -_INF] = -math.inf
     return values, present

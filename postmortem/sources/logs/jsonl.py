@@ -89,14 +89,16 @@ def read(candidate: Candidate) -> Found:
 def _objects(block: bytes) -> tuple[list[dict[str, Any]], int, bool]:
     """Objects of a block of lines, how many lines are none, and whether the last line is one of those."""
     body = block.strip()
-    if b"NaN" in body or b"Infinity" in body:
-        body = _BARE.sub(rb'\1"\2"', body)
     lines = body.split(b"\n")
+    quick = b",".join(lines)
+    if b"NaN" in body or b"Infinity" in body:
+        for word in (b"NaN", b"Infinity", b"-Infinity"):
+            quick = quick.replace(b": " + word, b': "' + word + b'"').replace(b":" + word, b':"' + word + b'"')
     try:
-        rows = orjson.loads(b"[" + b",".join(lines) + b"]")
+        rows = orjson.loads(b"[" + quick + b"]")
     except orjson.JSONDecodeError:
         rows = None
-    if rows is not None and len(rows) == len(lines) and all(type(r) is dict for r in rows):
+    if rows is not None and len(rows) == len(lines) and set(map(type, rows)) == {dict}:
         return rows, 0, False
     return _one_by_one(lines)
 

@@ -1,5 +1,7 @@
 """JSON objects as rows of a table: numbers, numbers in text, one level of statistics; fast where rows look alike."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
@@ -24,13 +26,17 @@ class RowTaker:
 
     def take(self, rows: list[dict[str, Any]]) -> None:
         """Add rows in order."""
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for index, keys in enumerate(map(tuple, rows)):
-            at = groups.get(keys)
-            if at is None:
-                groups[keys] = [index]
-            else:
-                at.append(index)
+        if not rows:
+            return
+        groups: dict[tuple[str, ...], Sequence[int]]
+        shapes = list(map(tuple, rows))
+        if shapes.count(shapes[0]) == len(shapes):
+            groups = {shapes[0]: range(len(rows))}
+        else:
+            lists: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+            for index, keys in enumerate(shapes):
+                lists[keys].append(index)
+            groups = dict(lists)
         start = self.gathering.count
         for keys, indices in groups.items():
             if "log_history" in keys:  # a summary of the whole run at the end
