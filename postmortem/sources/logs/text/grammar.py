@@ -58,7 +58,7 @@ EMPTY = Plan()
 _ASIDE = re.compile(
     r"\b(?:improved from|did not improve|reducing learning rate|adjusting learning rate|saving|saved|sav(?:e|ing) (?:model|checkpoint|state)|"
     r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|patience|checkpoint|downloading|frame #|OVERFLOW|Gradient overflow|"
-    r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error)\b",
+    r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",
     re.IGNORECASE,
 )
 _DUMP = re.compile(rf"^\++ |^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
@@ -75,7 +75,7 @@ _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
 _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
 _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
-_EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epochs?\b", re.IGNORECASE)
+_EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _COUNTER_KEY = re.compile(r"(?:^|[\s:])(epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
@@ -152,7 +152,7 @@ class _Reading:
     def _promote(self) -> None:
         """Two counters that both want to be the step: the one with a total counts within the epoch when the other has none."""
         slot = self.slots
-        if "lead" in slot and "step" not in slot and "batch" not in slot and not self.bar:
+        if "lead" in slot and not {"step", "batch", "iteration"} & slot.keys() and not self.bar and self._any_known():
             slot["step"] = slot["lead"]
         slot.pop("lead", None)
         if "step" in slot and "iteration" in slot:
@@ -165,6 +165,9 @@ class _Reading:
             slot["step"], slot["step_total"] = slot.pop("global"), slot.pop("global_total", NO)
         if "epoch" in slot and "batch" not in slot and slot.get("step_total", NO) >= 0:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total")
+
+    def _any_known(self) -> bool:
+        return any(not self._name(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
 
     def _govern(self, piece: str) -> None:
         split = split_in(piece)
@@ -218,7 +221,7 @@ class _Reading:
         if not key:
             first = index == 0 and not lead.strip(f" {MOMENT}[]-|,")
             if _EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
-                self._take("epoch", index)
+                self._take("epoch", index)  # "1epoch results: …"
             elif first and re.match(r"^\s?[:|]\s*\D", trail) and not percent and "|" + trail[:1] != "||":
                 self._take("lead", index)
             else:
@@ -236,7 +239,7 @@ class _Reading:
             following = re.match(r"^\s?\[", trail)
             self._take("epoch" if following and not bracketed else "free", index)
             return
-        if role is None and _EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
+        if role is None and _EPOCH_AFTER.match(trail) and "epoch" not in self.slots and re.match(r"(?i)finish|complet|end of|after", key):
             role = Role.EPOCH
         if role is not None:
             if percent:

@@ -29,6 +29,18 @@ _NOT_LOGS = {
     "latest",
     "cmakelists.txt",
 }
+_FRAMEWORKS = (
+    ("lightning", frozenset({"lightning"})),
+    ("transformers", frozenset({"transformers"})),
+    ("keras", frozenset({"keras"})),
+    ("megatron", frozenset({"megatron"})),
+    ("fairseq", frozenset({"fairseq"})),
+    ("mmengine", frozenset({"mmengine"})),
+    ("detectron2", frozenset({"detectron2"})),
+    ("caffe", frozenset({"caffe"})),
+    ("darknet", frozenset({"darknet"})),
+    ("marian", frozenset({"marian"})),
+)
 _CONTROL = frozenset(range(32)) - {0, 8, 9, 10, 12, 13, 27}
 
 
@@ -67,7 +79,7 @@ def looks_like_text(head: bytes) -> bool:
 
 def read(candidate: Candidate) -> Found:
     """Everything that a log tells. Never raises; what could not be read is in the source's detail."""
-    scan = Scan()
+    scan = Scan(candidate.path)
     cut: LogEvent | None = None
     problem: Sentence | None = None
     try:
@@ -78,19 +90,26 @@ def read(candidate: Candidate) -> Found:
     except OSError as error:
         problem = say("the file could not be read to its end: {why}", why=error.strerror or "an input error")
     scan.end()
+    events = scan.watch.end() + ((cut,) if cut else ())
     where = settle(scan.rows)
     series = to_series(scan.rows, where, candidate.path)
     facts = _facts(scan, where.per_epoch, where.planned)
     status, detail = (Status.PARTIAL, problem) if problem else (Status.READ, None)
-    if not problem and not series:
+    if not problem and not series and not events and not scan.settings.found:
         status, detail = Status.SKIPPED, say("no metric, event or setting was recognised in it")
     source = Source(path=candidate.path, reader=NAME, status=status, detail=detail, size=candidate.size)
-    return Found(source=source, series=series, events=(cut,) if cut else (), facts=MappingProxyType(facts))
+    return Found(source=source, series=series, events=events, settings=tuple(scan.settings.found.values()), facts=MappingProxyType(facts))
 
 
 def _lines(scan: Scan, chunk: Chunk) -> None:
+    number = chunk.first_line
+    returns = set() if chunk.returns is None else set(chunk.returns.tolist())
+    offset = 0
     for raw in chunk.data.split(b"\n"):
+        scan.number = number
         scan.line(raw)
+        offset += len(raw) + 1
+        number += offset - 1 not in returns
 
 
 def _cut(chunk: Chunk, path: str) -> LogEvent:
@@ -100,6 +119,8 @@ def _cut(chunk: Chunk, path: str) -> LogEvent:
 
 
 def _facts(scan: Scan, per_epoch: float | None, planned: float | None) -> dict[str, Value]:
+    finished = any(e.kind == EventKind.FINISHED for e in scan.watch.events)
+    gpus = next((s.value for s in scan.settings.found.values() if s.name == "gpus"), None)
     found = {
         "planned_steps": scan.planned_steps if not math.isnan(scan.planned_steps) else planned,
         "planned_epochs": scan.planned_epochs,
@@ -107,7 +128,14 @@ def _facts(scan: Scan, per_epoch: float | None, planned: float | None) -> dict[s
         "started_at": scan.first_time,
         "ended_at": scan.last_time,
     }
-    facts: dict[str, Value] = {k: v for k, v in found.items() if v is not None and math.isfinite(v)}
+    facts: dict[str, Value] = {k: v for k, v in found.items() if v is not None and math.isfinite(v) and v > 0}
+    if finished:
+        facts["finished"] = True
+    if isinstance(gpus, int | float):
+        facts["gpus"] = gpus
+    framework = next((name for name, known in _FRAMEWORKS if scan.saw & known), "")
+    if framework:
+        facts["framework"] = framework
     return facts
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from postmortem.model.run import Reduction
+from postmortem.sources.logs.crash import Watch, Where, is_suspicious
 from postmortem.sources.logs.text.dialects import special
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot, plan_of
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
+from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.tables import Header, cells_of, header_of, is_rule, pair_of, section_of
 from postmortem.sources.logs.text.tokens import NUMBER, mask, moment, number, quantum, shape_of
 from postmortem.sources.names import series_name
@@ -19,8 +21,21 @@ MAX_LINE = 8_192  # bytes of a line that are looked at
 NEAR = 3  # lines after a row or a counter that still belong to it
 _HEADING = re.compile(r"^[\s>#*=\-\[({|!+.]*([A-Za-z][A-Za-z ]{2,40}?)[\s>#*=\-\])}|!+.:…]*$")
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
+_DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
 _FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
+_HABITS = (
+    ("lightning", re.compile(rb"GPU available: (?:True|False)|`Trainer\.fit` stopped|pytorch_lightning|lightning\.pytorch|lightning/pytorch/")),
+    ("transformers", re.compile(rb"\*\*\*\*\* Running training \*\*\*\*\*|'train_runtime':|transformers/trainer\.py")),
+    ("keras", re.compile(rb"ms/step - |\ds/step - |^\d+/\d+ (?:\[=|\xe2\x94\x81)")),
+    ("megatron", re.compile(rb"elapsed time per iteration \((?:ms|s)\): .{0,400}global batch size:")),
+    ("fairseq", re.compile(rb"\| (?:train_inner|fairseq\.\w+) \||num_updates.{0,200}gnorm")),
+    ("mmengine", re.compile(rb"- mmengine - ")),
+    ("detectron2", re.compile(rb"d2\.utils\.events|detectron2/")),
+    ("caffe", re.compile(rb"solver\.cpp:\d+\] Iteration")),
+    ("darknet", re.compile(rb"\d avg(?: loss)?, [\d.]+ rate, ")),
+    ("marian", re.compile(rb"Up\. \d+ : Sen\. ")),
+)
 _DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
 _SAMPLED = 200  # values per series whose printed digits are looked at
 
@@ -36,6 +51,8 @@ class Entry:
     rule: bool = False
     pair: bool = False  # may be a row of a two-column block
     final: bool = False  # a closing summary, no row
+    suspicious: bool = False  # may tell an event
+    settings: Wanted = Wanted.NEVER
 
 
 @dataclass(slots=True)
@@ -52,8 +69,14 @@ class Place:
 class Scan:
     """The state of one reading. `line` is fed every line that no run of equal shapes took."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
         self.rows = Rows()
+        self.watch = Watch(source)
+        self.settings = Settings(source)
+        self.last_text = b""
+        self.number = 0  # of the line, in the file
+        self.saw: set[str] = set()  # frameworks whose habits were seen
+        self.placed = False  # a record that says where training is was seen
         self.shapes: dict[bytes, Entry] = {}
         self.place = Place()  # of the last row or counter
         self.near = 0  # lines that still belong to it
@@ -77,27 +100,33 @@ class Scan:
 
     # -- shapes
 
-    def entry(self, masked: bytes) -> Entry:
+    def entry(self, masked: bytes, raw: bytes) -> Entry:
         """What is known of a masked line; understood when it is new."""
         found = self.shapes.get(masked)
         if found is None:
+            if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
+                self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
             if len(self.shapes) >= MAX_SHAPES:
                 self.shapes.clear()
-            found = self.shapes[masked] = self._understand(masked)
+            found = self.shapes[masked] = self._understand(masked, raw)
         return found
 
     @staticmethod
-    def _understand(masked: bytes) -> Entry:
+    def _understand(masked: bytes, raw: bytes) -> Entry:
         shape = shape_of(masked)
+        text = raw.decode("utf-8", "replace")
+        suspicious, settings = is_suspicious(text), wanted(text)
         pair = shape.startswith(("|", "│", "┃", '"', "{", "}", "]"))
         if NUMBER in shape:
-            plan = special(shape) or plan_of(shape)
-            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)))
-        text = shape_of(masked)
-        header = header_of(text) if any(c in text for c in "eE") and len(text) < 500 else None
+            plan = EMPTY if settings == Wanted.ALWAYS else special(shape) or plan_of(shape)
+            if settings == Wanted.EARLY and plan.counts and plan.values:
+                settings = Wanted.NEVER
+            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings)
+        text = shape
+        header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
         heading = _HEADING.match(text)
         split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""
-        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)))
+        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)), suspicious, settings)
 
     # -- one line
 
@@ -113,12 +142,14 @@ class Scan:
     def _line(self, raw: bytes) -> Entry | None:
         """Returns what is known of the line's shape, None for a blank line."""
         if len(raw) > MAX_LINE:
+            self._long(raw)
             raw = raw[:MAX_LINE]
         if not raw.strip():
             self._blank()
             return None
+        self.last_text = raw
         masked, tokens = mask(raw)
-        entry = self.entry(masked)
+        entry = self.entry(masked, raw)
         self.near -= 1
         time = moment(raw)
         if time is not None:
@@ -126,8 +157,24 @@ class Scan:
             if time > _DATED:
                 self.first_time = time if math.isnan(self.first_time) else self.first_time
                 self.last_time = time
+        if (entry.suspicious or self.watch.reading) and self.watch.line(raw.decode("utf-8", "replace"), self._where()):
+            return entry
+        if entry.settings == Wanted.ALWAYS or (entry.settings == Wanted.EARLY and not self.placed):
+            self.settings.line(raw.decode("utf-8", "replace"))
         self._take(entry, raw, tokens)
         return entry
+
+    def _long(self, raw: bytes) -> None:
+        """A line too long to be a record may be a configuration."""
+        if len(raw) <= MAX_CONFIG and not self.placed:
+            text = raw.decode("utf-8", "replace")
+            if wanted(text) == Wanted.ALWAYS:
+                self.settings.line(text)
+
+    def _where(self) -> Where:
+        """Where training was, for an event."""
+        step, epoch, time = (None if math.isnan(v) else v for v in (self.step, self.epoch, self.time))
+        return Where(self.number, step, epoch, time)
 
     def _take(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> None:
         if entry.final:
@@ -161,6 +208,8 @@ class Scan:
         """The log is over: what was waiting counts."""
         self._flush_block()
         self._flush_waiting()
+        if _DONE.match(self.last_text):
+            self.watch.add_finished(self.last_text.decode("utf-8", "replace"), self._where())
 
     # -- plans
 
@@ -271,6 +320,8 @@ class Scan:
                 self.split = ""
         elif self.near > 0:
             place = self.place
+            if plan.split in ("val", "test") and place.kind == Kind.WITHIN and math.isnan(place.step):
+                place = Place(epoch=place.epoch, kind=Kind.SUMMARY)
         elif plan.mapping and math.isnan(self.step) and self.bar[1]:
             place = Place(step=self.bar[0])
         elif not math.isnan(self.step):
@@ -280,6 +331,7 @@ class Scan:
         else:
             place = Place()
         self.place, self.near = place, NEAR
+        self.placed = self.placed or plan.counts
         rank = numbers[plan.rank] if plan.rank != NO else NAN
         row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
         whole = place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))

@@ -1,0 +1,161 @@
+"""Hyper-parameters and facts that a log prints: configurations, argument dumps, command lines, counts of parameters and samples."""
+
+import re
+from enum import IntEnum
+from typing import Any
+
+import orjson
+
+from postmortem.model.run import Setting
+from postmortem.model.sentence import Value
+from postmortem.sources.names import setting_name
+
+MAX_SETTINGS = 2_000
+MAX_CONFIG = 100_000  # characters of a configuration on one line
+MAX_VALUE = 200
+MAX_DEPTH = 6
+
+_CONFIG = re.compile(
+    r"(?:^|[\s\]:>|-])(?:config(?:uration)?|args|arguments|h(?:yper)?[ _-]?param(?:eter)?s|params|options|settings|cfg|opts?|Training/evaluation parameters)"
+    r"\s{0,3}[:=]?\s{0,3}(?P<body>\{.*\}|(?:argparse\.)?(?:Namespace|[A-Z]\w{0,40}(?:Config|Args|Arguments|Params))\(.*\))\s*$",
+    re.IGNORECASE,
+)
+_NAMESPACE = re.compile(r"(?:^|\s)(?:argparse\.)?(?:Namespace|TrainingArguments|Seq2SeqTrainingArguments)\((?P<body>.*)\)\s*$")
+_ITEM = re.compile(r"""['"]?(?P<key>[A-Za-z_][\w.\-/]{0,80})['"]?\s?[:=]\s?(?P<value>'[^']{0,200}'|"[^"]{0,200}"|[^,(){}\[\]]{1,200})""")
+_DUMP = re.compile(r"^(?:\[\w{1,20}\]:?)?\s*(?P<key>[A-Za-z_][\w-]{0,60}) \.{3,}\s?(?P<value>\S.{0,200})$")
+_LINE = re.compile(r"^[\s|>*\-]{0,12}(?P<key>[A-Za-z_][\w ./\-]{0,60}?)\s{0,40}[:=]\s{0,40}(?P<value>\S.{0,200}?)\s*$")
+_SEGMENT = re.compile(r"\s{2,}|\s?\|\s?|,\s|;\s")
+_OPTION = re.compile(r"""(?<=\s)--(?P<key>[A-Za-z][\w.\-]{0,60})(?:[= ](?P<value>'[^']{0,200}'|"[^"]{0,200}"|(?!--?[A-Za-z])\S{1,200}))?""")
+_COMMAND = re.compile(r"\b(?:python3?|torchrun|accelerate launch|deepspeed|srun|main|train\w*)\b.{0,400}?\s--[a-z]")
+_COUNT = re.compile(r"^(?P<n>\d{1,3}(?:,\d{3}){1,6}|\d{1,20}(?:\.\d{1,9})?)\s?(?P<unit>[KMB](?![A-Za-z]))?")
+_CONFIG_PREFIX = re.compile(r"^(?:\[[\d :,./-]{6,40}\]\s*)?\[(?:config|options|args|setting)\w{0,10}\]\s*", re.IGNORECASE)
+_LOGGED = re.compile(
+    r"^(?:\[?[\d/.:,\-T ]{8,40}\]?)?\s{0,3}(?:\[[^\]]{1,80}\]\s{0,3}){0,3}(?:[\s|\-:]{0,4}(?:DEBUG|INFO|NOTICE)\b[\]\s|\-:]{0,4}(?:[\w.]{1,60}(?::\d{1,6})?[:\]>| -]{1,4})?)?(?:>>\s{1,3})?"
+)
+_COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
+    ("trainable_parameters", re.compile(r"(?:^|[^-\w])trainable params:\s*(?P<n>[\d.,]{1,30} ?[KMB]?)(?![\w])|number of trainable parameters\s*[:=]\s*(?P<n2>[\d.,]{1,30} ?[KMB]?)", re.IGNORECASE)),
+    ("parameters", re.compile(r"(?:total params|all params|(?:total )?number of (?:model )?parameters|# ?params|model parameters|total parameters)\s*[:=]\s*(?P<n>[\d.,]{1,30} ?[KMB]?)(?![\w])", re.IGNORECASE)),
+    ("trainable_parameters", re.compile(r"^\s*(?P<n>[\d.,]{1,20} [KMB]?)\s{1,8}Trainable params")),
+    ("parameters", re.compile(r"^\s*(?P<n>[\d.,]{1,20} [KMB]?)\s{1,8}Total params")),
+    ("train_samples", re.compile(r"Train on (?P<n>\d{1,12}) samples|(?<!\w)Num examples\s*=\s*(?P<n2>[\d,]{1,15})")),
+    ("val_samples", re.compile(r"validate on (?P<n>\d{1,12}) samples")),
+    ("epochs", re.compile(r"Num Epochs\s*=\s*(?P<n>[\d,]{1,12})")),
+    ("max_steps", re.compile(r"Total optimization steps\s*=\s*(?P<n>[\d,]{1,15})")),
+    ("batch_size", re.compile(r"Total train batch size [^=]{0,80}=\s*(?P<n>[\d,]{1,12})")),
+    ("accumulation", re.compile(r"Gradient Accumulation steps\s*=\s*(?P<n>[\d,]{1,12})")),
+    ("gpus", re.compile(r"(?:world[_ ]size|num(?:ber)?[_ ]of[_ ]gpus|num_gpus|n_gpu)\s*[:=]\s*(?P<n>\d{1,6})\b|with (?P<n2>\d{1,6}) processes$", re.IGNORECASE)),
+)  # fmt: skip
+_SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
+_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
+class Wanted(IntEnum):
+    """When a shape may hold settings."""
+
+    NEVER = 0
+    EARLY = 1  # before the first record only
+    ALWAYS = 2
+
+
+def wanted(text: str) -> Wanted:
+    """Whether lines of this kind are worth asking `Settings.line`. Asked once for each shape."""
+    head = text[:400]
+    if _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG]) or any(p.search(head) for _, p in _COUNTS):
+        return Wanted.ALWAYS
+    if ":" in head or "=" in head or "...." in head or "--" in head:
+        return Wanted.EARLY
+    return Wanted.NEVER
+
+
+class Settings:
+    """Collects the settings of one log."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.found: dict[str, Setting] = {}
+
+    def line(self, text: str) -> None:
+        """Take in one line that `wanted` named."""
+        if len(self.found) >= MAX_SETTINGS:
+            return
+        for name, pattern in _COUNTS:
+            match = pattern.search(text[:400])
+            if match:
+                count = _count(next(g for g in match.groups() if g is not None))
+                if count is not None:
+                    self._add(name, count, name)
+        config = _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG])
+        if config:
+            self._config(config["body"])
+            return
+        text = text[:1000]
+        dump = _DUMP.match(text)
+        if dump:
+            self._add(dump["key"], _value(dump["value"]), always=True)
+            return
+        if _COMMAND.search(text):
+            for option in _OPTION.finditer(text):
+                self._add(option["key"], _value(option["value"]) if option["value"] else True)
+            return
+        body = _CONFIG_PREFIX.sub("", text)
+        always = body != text
+        body = _LOGGED.sub("", body, count=1)
+        parts = [p for p in _SEGMENT.split(body.strip()) if p]
+        pairs = [m for m in (_LINE.match(p) for p in parts) if m]
+        counted = any(m["key"].strip().lower() in ("parameters", "params") for m in pairs)
+        for pair in pairs if len(pairs) > 1 or not parts else [m for m in [_LINE.match(body)] if m]:
+            key = pair["key"].strip()
+            self._add(key, _value(pair["value"]), _SIDE.get(key.lower(), "") if counted else "", always=always)
+
+    def _config(self, body: str) -> None:
+        if body.startswith("{"):
+            try:
+                self._tree(orjson.loads(body), "", 0)
+            except orjson.JSONDecodeError:
+                pass
+            else:
+                return
+        for item in _ITEM.finditer(body):
+            self._add(item["key"], _value(item["value"]), always=True)
+
+    def _tree(self, data: Any, path: str, depth: int) -> None:
+        if isinstance(data, dict) and depth < MAX_DEPTH:
+            for key, value in data.items():
+                self._tree(value, f"{path}.{key}" if path else str(key), depth + 1)
+        elif isinstance(data, str | int | float | bool | None):
+            self._add(path, data[:MAX_VALUE] if isinstance(data, str) else data, always=True)
+
+    def _add(self, key: str, value: Value, name: str = "", *, always: bool = False) -> None:
+        name = name or setting_name(key)
+        if not name and not always:
+            return
+        if name and isinstance(value, str) and len(value.split()) > 4:
+            return
+        if key not in self.found and len(self.found) < MAX_SETTINGS:
+            self.found[key] = Setting(name=name, key=key, value=value, file=self.file)
+
+
+def _count(text: str) -> int | None:
+    match = _COUNT.match(text.strip())
+    if match is None:
+        return None
+    return round(float(match["n"].replace(",", "")) * _UNITS[match["unit"] or ""])
+
+
+def _value(text: str) -> Value:
+    """A printed value: a number, a truth value, None, or text without its quotes."""
+    text = text.strip().rstrip(",;").strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1][:MAX_VALUE]
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        return text[:MAX_VALUE]
+    return number if number == number and abs(number) != float("inf") else text  # noqa: PLR0124
