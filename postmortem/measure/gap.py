@@ -12,6 +12,7 @@ from postmortem.model.run import Floats, Series
 
 TURN = 0.02  # share of the level by which a validation loss must move, both ways, to count as turning
 OPENED = 0.05  # nats: a gap that widened by less has not opened
+SMOOTHED_FROM = 30  # evaluations from which the best is that of the running median: the lowest of many is luck
 ROBUST_FROM = 5  # evaluations from which the end is the median of the last two
 
 
@@ -48,7 +49,7 @@ def _stats(at: Floats, v: Floats, t: Floats, quantum: float) -> GapStats:
     positive = (v > 0) & (t > 0)
     ratio[positive] = np.log(v[positive]) - np.log(t[positive])
     ends = slice(-2, None) if n >= ROBUST_FROM else slice(-1, None)
-    level = smooth(v)
+    level = v if n < SMOOTHED_FROM else smooth(v)
     best = int(np.argmin(level))
     end, lowest = float(np.median(v[ends])), float(level[best])
     train_best, train_end = float(t[best]), float(np.median(t[ends]))
@@ -84,10 +85,13 @@ def _opened(gap: Floats) -> int | None:
 
 
 def _erratic(v: Floats, quantum: float) -> float:
-    """Share of inner evaluations at which the loss turned, having moved by more than 2 % of its level on both sides."""
-    if len(v) < 3:
+    """Share of inner evaluations at which the loss turned, having moved by more than 2 % of its level on both sides.
+
+    One turn is a valley and not counted: 0 for any curve that falls and then rises, 1 for a zigzag.
+    """
+    if len(v) < 4:
         return 0.0
     step = np.diff(v)
     least = np.maximum(TURN * np.abs(v[1:-1]), 2 * quantum)
     turned = (np.sign(step[1:]) * np.sign(step[:-1]) < 0) & (np.abs(step[1:]) > least) & (np.abs(step[:-1]) > least)
-    return float(np.mean(turned))
+    return max(0, int(np.sum(turned)) - 1) / (len(v) - 3)

@@ -20,7 +20,11 @@ def pace_stats(series: Iterable[Series], settings: Sequence[Setting] = (), facts
     facts : `gpus` where a source told it. The step rate is of the series with the most timed records, so that evaluations and
     saves, which stand between records, do not count as slow steps (a median).
     """
-    every = list(series)
+    with np.errstate(all="ignore"):
+        return _stats(list(series), settings, facts)
+
+
+def _stats(every: list[Series], settings: Sequence[Setting], facts: Mapping[str, Value] | None) -> PaceStats:
     gpus = _whole(next((s.value for s in settings if s.name == "gpus"), None)) or _whole((facts or {}).get("gpus"))
     timed = [(axis(s)[k], s.times[k]) for s in every if s.times is not None and len(s.times) == len(s.values) for k in (np.isfinite(s.times),)]
     timed = [(x, t) for x, t in timed if len(t) > 1]

@@ -20,10 +20,11 @@ SWING = 0.1  # of the peak: a rise or fall that counts towards a cycle
 CYCLES = 3
 SAME = 1e-6  # of the highest rate: differences below are none
 BRIDGE = 0.05  # share of the points: a flat stretch between two falls that is part of the fall
-ABSURD = 10.0  # factor above the second highest of a short log that makes a value a jump and not the peak
-PEAK_QUANTILE = 95
-QUANTILE_FROM = 20  # points
+ABSURD = 10.0  # factor of a leap that is not the schedule's own
+LEAP_SHARE = 0.05  # of the points: the longest such leap
+MOST_LEAPS = 1000
 FINE = 1e-9  # printed precision at which 0 is 0, whatever the rate was meant to be
+FEWEST_BRIDGED = 20  # points from which a flat end as short as that belongs to the fall, too
 MOST_PHASES = 24
 
 Kind = Literal["warmup", "constant", "decay", "rise", "zero"]
@@ -35,6 +36,11 @@ def schedule_stats(series: Series | None, settings: Sequence[Setting], optimizer
     series : the logged rate. optimizer_lrs : (step, lr) of each checkpoint that holds an optimizer.
     A rate printed as 0.000000 only says that it is below the printed precision; when that hides everything, saved optimizers speak.
     """
+    with np.errstate(all="ignore"):
+        return _from_best_source(series, settings, optimizer_lrs)
+
+
+def _from_best_source(series: Series | None, settings: Sequence[Setting], optimizer_lrs: Sequence[tuple[float, float]]) -> ScheduleStats | None:
     configured = _configured(settings)
     saved = sorted((s, lr) for s, lr in optimizer_lrs if math.isfinite(s) and math.isfinite(lr) and lr >= 0)
     if series is not None:
@@ -81,9 +87,9 @@ def _configured(settings: Sequence[Setting]) -> float | None:
 def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quantum: float, zero_is_zero: bool) -> ScheduleStats:
     at_high = int(np.argmax(y))
     highest, peak = float(y[at_high]), _peak(y)
-    least = max(SAME * highest, quantum)
+    least = max(SAME * highest, 0.5 * quantum)
     # What rounds to 0 may be as large as half a printed digit: below 1 % of the peak only when the print is that fine.
-    low = (y < LOW * peak) & (y + 0.5 * quantum < max(LOW * peak, quantum)) if peak > 0 else np.full(len(y), zero_is_zero)
+    low = y + 0.5 * quantum < LOW * peak if peak > 0 else np.full(len(y), zero_is_zero)
     above = np.flatnonzero(~low)
     low_from = 0 if not len(above) else int(above[-1]) + 1
     warm_index = _warm_index(y, peak, least)
@@ -110,13 +116,16 @@ def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quan
 
 
 def _peak(y: Floats) -> float:
-    """95th percentile; in a log of fewer than 20 points the highest, unless that stands alone by a factor of ten."""
-    if len(y) >= QUANTILE_FROM:
-        return float(np.percentile(y, PEAK_QUANTILE))
-    if len(y) < 3:
-        return float(np.max(y))
-    second, first = np.sort(y)[-2:].tolist()
-    return float(second if 0 < second * ABSURD < first else first)
+    """The highest rate, leaving out short leaps: tenfold up, and back where it was within a twentieth of the points."""
+    keep = np.ones(len(y), dtype=bool)
+    leaps = np.flatnonzero((y[:-1] > 0) & (y[1:] > ABSURD * y[:-1])) + 1
+    longest = max(1, int(LEAP_SHARE * len(y)))
+    for i in leaps[:MOST_LEAPS].tolist():
+        before = float(y[i - 1])
+        back = np.flatnonzero(y[i : i + longest + 1] <= ABSURD * before)
+        if len(back) and float(y[i + int(back[0])]) * ABSURD >= before:
+            keep[i : i + int(back[0])] = False
+    return float(np.max(y[keep]))
 
 
 def _warm_index(y: Floats, peak: float, least: float) -> int:
@@ -181,7 +190,8 @@ def _phases(x: Floats, y: Floats, least: float, *, zero_is_zero: bool) -> tuple[
     short = max(2.0, BRIDGE * len(y))
     merged: list[tuple[int, int, int]] = []
     for at, (kind, a, b) in enumerate(runs):
-        bridge = kind == 0 and merged and at + 1 < len(runs) and b - a <= short and merged[-1][0] == runs[at + 1][0] != 0
+        following = runs[at + 1][0] if at + 1 < len(runs) else merged[-1][0] if merged and len(y) >= FEWEST_BRIDGED else 0
+        bridge = kind == 0 and merged and b - a <= short and merged[-1][0] == following != 0
         if merged and (bridge or merged[-1][0] == kind):
             merged[-1] = (merged[-1][0], merged[-1][1], b)
         else:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from postmortem.measure.smooth import blocks, noise
+from postmortem.measure.smooth import SHORT, blocks, noise
 from postmortem.measure.trend import trend
 from postmortem.model.run import Floats
 
@@ -29,11 +29,12 @@ def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) ->
 
     raw (n,) : finite, lower is better. values (n,) : the same without single outliers. sigma : noise of a single point.
     least : difference that counts as one (the printed precision).
-    The turn of a valley is the minimum of a heavier running median; of a plateau that ends in a blow-up it is the plateau's end. Noise is that of the points before the
-    minimum, since what comes after may be nothing but noise. Curves beyond 400 points are judged by medians of equal stretches.
+    The turn of a valley is the minimum of a heavier running median; of a plateau that ends in a blow-up, the plateau's end.
+    Noise is that of the points before the minimum, since what comes after may be nothing but noise. Curves beyond 400 points
+    are judged by medians of equal stretches.
     """
     n = len(values)
-    y, middle = blocks(values, MOST)
+    y, middle = blocks(raw if n <= SHORT else values, MOST)  # in a short curve the turn may be a single point
     if n < 4 or len(y) < 4:
         return None
     width = 2 * (len(y) // 40) + 1
@@ -49,9 +50,10 @@ def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) ->
     further = min(turn + int(flat[-1] - flat[0]), len(heavy) - 1)
     if heavy[further] - bottom < GRADUAL * WITHIN * fuzz:
         turn = lowest  # a valley: over the width of its bottom a parabola rises ninefold, a plateau that ends far more
-    gained = float(np.median(y[: max(1, len(y) // 20)])) - bottom
+    ground = max(bottom, float(np.min(values)))  # a single low point is neither gained nor lost
+    gained = float(np.median(y[: max(1, len(y) // 20)])) - ground
     after = y[turn:]
-    rise = float(np.median(after[-max(1, len(after) // 4) :])) - bottom
+    rise = float(np.median(after[-max(1, len(after) // 4) :])) - ground
     if turn == 0 or len(after) < FEWEST_AFTER:
         return None
     climb = trend(middle[turn:], after)

@@ -159,7 +159,7 @@ class GapStats:
     train_fell_after_best: float  # (train at best − train at end) / train at best
     opened_step: float | None  # first evaluation from which the gap stays above its value before for good
     validation_trend_after_best: Trend | None
-    erratic: float  # share of evaluations at which the validation loss turned, beyond its noise
+    erratic: float  # share of evaluations at which the validation loss turned by more than 2 %, beyond the one turn of a valley
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStats:
-    """The learning rate over training. `peak` is the 95th percentile, so that one absurd value is a jump and not the peak."""
+    """The learning rate over training. `peak` is the highest value without short leaps: one absurd value is a jump and not the peak."""
 
     source: Literal["logged", "optimizer", "configured"]
     first: float

@@ -1,0 +1,103 @@
+import dataclasses
+import math
+
+import pytest
+
+from postmortem.measure.chance import chance
+from postmortem.measure.curves import curve_stats
+from postmortem.model.evidence import ModelFacts
+from postmortem.model.run import Reduction
+from tests.measure.synthetic import series, setting
+
+NOTHING = ModelFacts()
+ACCURACY = curve_stats(series([0.1, 0.5], "val/accuracy"))
+
+
+def first_loss(value: float, reduction: Reduction = Reduction.STEP) -> object:
+    return curve_stats(series([value, value / 2], reduction=reduction))
+
+
+def test_outputs_of_the_head() -> None:
+    found = chance(ModelFacts(outputs=10), (), None, None, "classifier")
+    assert (found.loss, found.accuracy, found.classes, found.basis) == (math.log(10), 0.1, 10, "head")
+
+
+def test_one_output_is_two_classes() -> None:
+    found = chance(ModelFacts(outputs=1), [setting("loss", "BCEWithLogitsLoss")], None, ACCURACY, "classifier")
+    assert (found.loss, found.accuracy, found.classes) == (math.log(2), 0.5, 2)
+
+
+def test_many_labels_are_many_coins() -> None:
+    found = chance(ModelFacts(outputs=20), [setting("loss", "bce")], None, None, "classifier")
+    assert found.loss == pytest.approx(math.log(2))
+
+
+def test_configuration_before_head_before_data_set() -> None:
+    told = [setting("classes", 4), setting("dataset", "cifar100")]
+    assert chance(ModelFacts(outputs=10), told, None, None, "classifier").basis == "configuration"
+    assert chance(ModelFacts(outputs=10), told[1:], None, None, "classifier").classes == 10
+    found = chance(NOTHING, told[1:], None, None, "classifier")
+    assert (found.classes, found.basis) == (100, "dataset")
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"), [("MNIST", 10), ("data/CIFAR-10/", 10), ("huggingface/ag_news", 4), ("ImageNet-1k", 1000), ("fashion_mnist", 10)]
+)
+def test_named_data_sets(name: str, classes: int) -> None:
+    assert chance(NOTHING, [setting("dataset", name)], None, None, "classifier").classes == classes
+
+
+def test_an_unknown_data_set_tells_nothing() -> None:
+    assert chance(NOTHING, [setting("dataset", "our-mnist-variant-7")], None, None, "classifier").basis == ""
+
+
+def test_vocabulary_of_a_language_model() -> None:
+    found = chance(ModelFacts(outputs=50304), [setting("vocabulary", 50257)], None, None, "language-model")
+    assert found.loss == pytest.approx(math.log(50257))
+    assert chance(ModelFacts(outputs=65), (), None, None, "language-model").classes == 65
+    bits = chance(NOTHING, [setting("vocabulary", 32000)], None, None, "language-model", framework="fairseq")
+    assert bits.loss == pytest.approx(math.log2(32000))
+    assert chance(NOTHING, [setting("vocabulary", 32000)], None, None, "language-model", framework="marian").loss is None
+
+
+def test_a_vocabulary_is_no_number_of_classes() -> None:
+    assert chance(ModelFacts(outputs=2), [setting("vocabulary", 30522)], None, ACCURACY, "classifier").classes == 2
+
+
+def test_a_first_loss_that_is_ln_c() -> None:
+    found = chance(NOTHING, (), first_loss(2.31), None, "classifier")  # type: ignore[arg-type]
+    assert (found.classes, found.basis) == (10, "first-loss")
+    assert chance(NOTHING, (), first_loss(2.36), None, "classifier").basis == ""  # type: ignore[arg-type]
+    assert chance(NOTHING, (), first_loss(2.303, Reduction.EPOCH), None, "classifier").basis == ""  # type: ignore[arg-type]
+    late = dataclasses.replace(first_loss(2.303), first_step=500.0)  # type: ignore[type-var]
+    assert chance(NOTHING, (), late, None, "classifier").basis == ""  # type: ignore[arg-type]
+
+
+def test_without_a_family_the_loss_must_look_like_it() -> None:
+    model = ModelFacts(outputs=10)
+    assert chance(model, (), first_loss(2.4)).basis == "head"  # type: ignore[arg-type]
+    assert chance(model, (), first_loss(0.2)).basis == ""  # type: ignore[arg-type]
+    assert chance(model, (), None).basis == ""
+
+
+def test_another_loss_has_no_known_level() -> None:
+    found = chance(ModelFacts(outputs=10), [setting("loss", "FocalLoss")], None, None, "classifier")
+    assert (found.loss, found.accuracy) == (None, 0.1)
+
+
+def test_regression_only_when_targets_are_standardised() -> None:
+    assert chance(ModelFacts(outputs=1), (), None, None, "regression").loss is None
+    told = [setting("", True, "data.standardize_targets"), setting("loss", "mse")]
+    found = chance(ModelFacts(outputs=1), told, None, None, "regression")
+    assert (found.loss, found.basis) == (1.0, "target-variance")
+    assert chance(ModelFacts(outputs=1), [told[0], setting("loss", "l1")], None, None, "regression").loss is None
+
+
+@pytest.mark.parametrize("family", ["gan", "reinforcement", "preference", "autoencoder", "diffusion", "contrastive", "detection"])
+def test_no_chance_level_elsewhere(family: str) -> None:
+    assert chance(ModelFacts(outputs=10), [setting("classes", 10)], None, None, family).loss is None
+
+
+@pytest.mark.parametrize("value", [True, None, "many", math.nan, math.inf, -3, 2.5, 0])
+def test_odd_numbers_of_classes(value: object) -> None:
+    assert chance(NOTHING, [setting("classes", value)], None, None, "classifier").classes is None
