@@ -110,6 +110,26 @@ def all_identical(e: Evidence) -> bool:
     return share is not None and share >= 0.95
 
 
+def starts_normal(e: Evidence) -> bool | None:
+    """The loss logged before (or right after) the first update is that of a sane, untrained model: initial weights and inputs
+    were no cause of what came later. None when the log does not begin there."""
+    loss = e.curve("train/loss")
+    if loss is None or not loss.finite or loss.first_step > 2 or loss.reduction == "epoch":
+        return None
+    level = to_chance(e, loss.first)
+    if level is not None:
+        return level < 1.6
+    return loss.first <= 2.0 * loss.best if loss.best > 0 else None
+
+
+def runaway_smoothness(e: Evidence) -> bool | None:
+    """A loss that runs away with almost no turn (noise turns at 1/2 to 2/3 of its points). None when it does not run away."""
+    loss = next(iter(training_curves(e)), None)
+    if loss is None or loss.oscillation is None or loss.trend is None or abs(loss.final) < 3 * abs(loss.start):
+        return None
+    return loss.oscillation.turn_rate < 0.2 and abs(loss.trend.tau) > 0.85
+
+
 def inputs_are_zero(e: Evidence) -> bool:
     """The first layer's weights never got a gradient while its bias did: what went in was all zero."""
     layers, w = e.model.weight_layers, e.weights

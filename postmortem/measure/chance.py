@@ -52,6 +52,9 @@ DATASETS = {
     "urbansound8k": 10, "modelnet40": 40, "modelnet10": 10, "shakespearechar": 65,
 }  # fmt: skip
 
+STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
+MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
+HIGH_FIRST = 0.6  # times ln C
 _NOT_ENTROPY = frozenset(
     words_of("mse l1 l2 mae huber smoothl1 hinge focal triplet contrastive margin dice elbo wasserstein ctc kl dpo cosine arcface infonce")
 )
@@ -76,7 +79,7 @@ def chance(
     """
     loss_words = _loss_words(settings)
     if family == "regression":
-        return _regression(settings, loss_words)
+        return _regression(settings, loss_words, train_loss)
     if family not in (*_CLASSIFYING, ""):
         return UNKNOWN
     classes, basis = _classes(model, settings, train_loss, val_accuracy, family)
@@ -103,7 +106,10 @@ def _classes(
     if model.outputs is not None and model.outputs >= 1:
         told = family in _CLASSIFYING or accuracy is not None
         outputs = max(model.outputs, 2)
-        if told or (loss is not None and model.outputs > 1 and _near(loss.start, math.log(outputs), NEAR)):
+        level = math.log(outputs)
+        near = loss is not None and model.outputs > 1 and (_near(loss.start, level, NEAR) or _near(loss.first, level, NEAR))
+        high = loss is not None and 2 < model.outputs <= MOST_CLASSES and family == "" and loss.first > HIGH_FIRST * level
+        if told or near or high:
             return (2 if model.outputs == 1 else outputs), "head"
     named = next((_dataset(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
     if named is not None and (family != "" or accuracy is not None):
@@ -127,7 +133,7 @@ def _loss_words(settings: Sequence[Setting]) -> frozenset[str]:
     return frozenset((*words, "".join(words), *(w.removesuffix("loss") for w in words)))
 
 
-def _regression(settings: Sequence[Setting], loss_words: frozenset[str]) -> Chance:
+def _regression(settings: Sequence[Setting], loss_words: frozenset[str], loss: CurveStats | None) -> Chance:
     standard = False
     for setting in settings:
         words = set(words_of(setting.key))
@@ -135,6 +141,9 @@ def _regression(settings: Sequence[Setting], loss_words: frozenset[str]) -> Chan
         how = bool(words & {"standardize", "standardise", "standardized", "standardised", "normalize", "normalized", "scaler", "scaled"})
         standard |= about and how and (setting.value is True or str(setting.value).lower() in ("standard", "standardscaler", "zscore", "true", "1"))
     squared = not loss_words or bool(loss_words & {"mse", "l2", "mseloss", "squared"})
+    if squared and not standard and loss is not None and STANDARDISED[0] < loss.first < STANDARDISED[1]:
+        # an untrained network answers about 0, so its first squared error is the mean square of the target: 1 when standardised
+        return Chance(loss=1.0, accuracy=None, classes=None, basis="first-loss")
     return Chance(loss=1.0 if standard and squared else None, accuracy=None, classes=None, basis="target-variance" if standard and squared else "")
 
 

@@ -18,6 +18,10 @@ from postmortem.sources.reader import Found
 _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".bin", ".ckpt", ".pt", ".pth")
 
 
+ONE_IS_A_SETTING = frozenset({"lr", "loss_scale"})  # a single record of these among many others is the configuration, printed
+MANY = 3
+
+
 def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[Source] = ()) -> Run:
     """Merge. `found` is in the order of the files' paths; `skipped` are sources that no reader took."""
     chosen = choose([s for f in found for s in f.series if len(s)])
@@ -102,9 +106,12 @@ def choose(series: Sequence[Series]) -> tuple[Series, ...]:
     for one in series:
         by_name[one.name].append(one)
     out: list[Series] = []
+    longest = max(map(len, series), default=0)
     for name, group in by_name.items():
         if name.startswith("other/"):
             out.extend(_joined(group))
+            continue
+        if name in ONE_IS_A_SETTING and max(map(len, group)) == 1 and longest > MANY:
             continue
         ranked = sorted(_joined(group), key=_rank)
         out.append(ranked[0])
@@ -250,5 +257,3 @@ def outcome(events: Sequence[LogEvent], facts: Mapping[str, object], last_step: 
     if any(e.kind == EventKind.CUT for e in events):
         return "crashed"
     return "running" if status == "running" else "unknown"
-
-

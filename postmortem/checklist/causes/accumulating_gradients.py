@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import GRADIENTS, LEARNING_RATE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import rate_decades, to_chance, training_curves
+from postmortem.checklist.signs import rate_decades, runaway_smoothness, starts_normal, to_chance, training_curves
 
 LARGE = -0.7  # log10 of the median gradient RMS; healthy runs lie below −1.5
 FAR = 2.0  # relative change of the weights over the run; healthy runs stay below 0.7
@@ -20,7 +20,9 @@ def large(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("gradients or momentum grew throughout"), GRADIENTS, holds=1.2, fails=-0.5)
 def grew(e: Evidence, seen: Sighting) -> Reading | None:
     growth = e.weights.gradient_growth
-    return None if growth is None else Reading(growth > 0.5, say("by {times:.2g} × between the first and the last checkpoint", times=10**growth))
+    return (
+        None if growth is None else Reading(0.2 < growth < 1.3, say("by {times:.2g} × between the first and the last checkpoint", times=10**growth))
+    )
 
 
 @probe(say("the weights moved very far at an ordinary learning rate"), TWO_CHECKPOINTS, LEARNING_RATE, holds=1.6, fails=-1.2)
@@ -47,13 +49,40 @@ def climbs(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("it ran away at an ordinary learning rate, from a sane start"), LEARNING_RATE, holds=1.3, fails=-0.8)
+def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
+    decades, sane = rate_decades(e), starts_normal(e)
+    if decades is None or sane is None:
+        return None
+    return Reading(
+        sane and decades < 0.9,
+        say(
+            "the rate is {times:.2g} × the usual one, the first loss {what}",
+            times=10**decades,
+            what="is that of an untrained model" if sane else "is not",
+        ),
+    )
+
+
+@probe(say("the growth is perfectly smooth, as with a wrong sign"), curve("train/loss", 8), holds=-3.0, fails=0.0)
+def smooth(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what="hardly ever" if o else "did"))
+
+
+@probe(say("the learning rate jumped, which explains it"), curve("lr"), holds=-4.0, fails=0.0)
+def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.schedule is None or e.schedule.jump < 20:
+        return None
+    return Reading(True, say("{times:.3g}-fold at step {step:g}", times=e.schedule.jump, step=e.schedule.jump_step or 0.0))
+
+
 accumulating_gradients = Cause(
     id="accumulating-gradients",
     title=say("Gradients accumulate: zero_grad() is missing"),
     mechanism=say(
         "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
     ),
-    probes=(large, grew, moved_far, climbs),
+    probes=(large, grew, moved_far, climbs, ordinary, smooth, rate_jumped),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),

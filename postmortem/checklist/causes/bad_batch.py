@@ -32,7 +32,7 @@ def one_record(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the learning rate is usual, so no step was too long"), LEARNING_RATE, holds=0.6, fails=-2.5)
 def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
     decades = rate_decades(e)
-    return None if decades is None else Reading(decades < 1.0, say("it is {times:.2g} × the usual one", times=10**decades))
+    return None if decades is None else Reading(decades < 1.3, say("it is {times:.2g} × the usual one", times=10**decades))
 
 
 @probe(say("recorded inputs hold NaN or absurd values"), BATCH_STATISTICS, holds=4.0, fails=-3.0)

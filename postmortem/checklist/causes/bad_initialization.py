@@ -3,10 +3,10 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import file_of, rate_decades, to_chance
+from postmortem.checklist.signs import file_of, rate_decades, starts_normal, to_chance
 
 LARGE = 0.75  # decades above the default initialisation at the first checkpoint
-SMALL = -1.3  # decades below; transformers' 0.02 at width 48 is −0.6
+SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
 DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
 
@@ -43,7 +43,7 @@ def zero(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{share:.0%} of the weight matrices are exactly 0", share=share))
 
 
-@probe(say("the units of a layer are copies of each other"), WEIGHTS, holds=2.5, fails=0.0)
+@probe(say("the units of a layer are copies of each other"), WEIGHTS, holds=4.5, fails=0.0)
 def symmetric(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.symmetric_share
     if share is None or share < 0.5:
@@ -60,13 +60,13 @@ def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the median of a hidden layer's biases is {low:.3g}: its ReLU units never fire", low=low))
 
 
-@probe(say("the weights are already far too large or too small at the first checkpoint"), WEIGHTS, holds=2.0, fails=-0.8)
+@probe(say("the weights are already far too large or too small at the first checkpoint"), WEIGHTS, holds=2.0, fails=-0.3)
 def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     first, low = e.weights.first_highest_scale, e.weights.first_median_scale
     if first is None or low is None:
         return None
     decades = rate_decades(e)
-    too_large = first >= LARGE and (decades is None or decades < 1.0)
+    too_large = first >= LARGE and (decades is None or decades < 1.0) and starts_normal(e) is not True
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
     return Reading(
         too_large or too_small,
@@ -74,7 +74,7 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("the very first loss, before any update, is already far above chance"), holds=2.2, fails=-1.0)
+@probe(say("the very first loss, before any update, is already far above chance"), holds=2.2, fails=-0.5)
 def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
     if loss is None or not loss.finite or loss.first_step > 2 or loss.reduction == "epoch":
@@ -83,6 +83,14 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     if level is None:
         return None
     return Reading(level > FIRST_LOSS, say("it is {level:.3g} × the chance level", level=level), file_of(e, "train/loss"))
+
+
+@probe(say("gradients came to life as the weights grew: they had started too small"), WEIGHTS, holds=1.5, fails=0.0)
+def came_to_life(e: Evidence, seen: Sighting) -> Reading | None:
+    growth, drift = e.weights.gradient_growth, e.weights.scale_drift
+    if growth is None or drift is None or growth < 1.0 or drift < 0.2:
+        return None
+    return Reading(True, say("gradients grew {times:.3g}-fold while the weights grew {by:.2g}-fold", times=10**growth, by=10**drift))
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
@@ -97,7 +105,7 @@ bad_initialization = Cause(
         "Too large, and activations and loss explode in the first step; too small, and they vanish layer by layer; all equal or zero, and all units stay copies of "
         "one another; biases far below zero, and no ReLU ever fires."
     ),
-    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss),
+    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss, came_to_life),
     fixes=fixes,
     by_hand=(say("Before training, print the standard deviation of each layer's output for one batch: it should stay near 1."),),
 )

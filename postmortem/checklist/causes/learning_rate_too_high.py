@@ -14,7 +14,7 @@ from postmortem.checklist.signs import (
     used_rate,
 )
 
-HIGH = 1.0  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
+HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
 JUMP = 20.0  # ratio of neighbouring learning rates that no schedule makes

@@ -9,7 +9,7 @@ AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
 MOVED = 0.6  # relative change of the weights: memorising moves them more than learning does
 
 
-@probe(say("validation accuracy never leaves chance"), curve("val/accuracy"), holds=1.3, fails=-2.5)
+@probe(say("validation accuracy never leaves chance"), curve("val/accuracy"), holds=0.6, fails=-2.5)
 def validation_at_chance(e: Evidence, seen: Sighting) -> Reading | None:
     best = skill(e, "val", best=True)
     if best is None:
@@ -17,7 +17,7 @@ def validation_at_chance(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(abs(best) < AT_CHANCE, say("at its best it is {best:.0%} of the way from guessing to perfect", best=best))
 
 
-@probe(say("training memorises while validation gets worse than guessing"), VALIDATION, holds=1.8, fails=-1.2)
+@probe(say("training memorises while validation gets worse than guessing"), VALIDATION, holds=2.4, fails=-1.2)
 def memorises(e: Evidence, seen: Sighting) -> Reading | None:
     train, val = e.curve("train/loss.epoch") or e.curve("train/loss"), e.curve("val/loss")
     if train is None or val is None:

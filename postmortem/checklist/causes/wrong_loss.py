@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CHANCE, curve
-from postmortem.checklist.signs import skill, to_chance, training_curves, warned
+from postmortem.checklist.signs import runaway_smoothness, skill, to_chance, training_curves, warned
 
 
 @probe(say("the log warns that target and output have different shapes"), holds=4.0)
@@ -27,6 +27,11 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
         bool(grows and worst is not None and worst < 0.05),
         say("it grows from {start:.3g} to {final:.3g}, steadily", start=loss.start, final=loss.final),
     )
+
+
+@probe(say("the loss runs away perfectly smoothly: each step goes the wrong way"), curve("train/loss", 8), holds=2.5, fails=-0.8)
+def smooth(e: Evidence, seen: Sighting) -> Reading | None:
+    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what="hardly ever" if o else "did"))
 
 
 @probe(say("accuracy is good and the loss is not: the floor of a softmax applied twice"), CHANCE, holds=3.0, fails=-1.0)
@@ -84,7 +89,7 @@ wrong_loss = Cause(
         "A softmax before a loss that applies its own, a missing minus sign, a mean over shapes that broadcast: the number goes down (or cannot), and what it "
         "measures is not the task."
     ),
-    probes=(shapes_differ, runs_the_wrong_way, softmax_twice, disagree, tiny_norm),
+    probes=(shapes_differ, runs_the_wrong_way, smooth, softmax_twice, disagree, tiny_norm),
     fixes=remedies.only(
         say("Give the loss what it expects: raw logits for cross-entropy, equal shapes for a squared error, a minus sign for a likelihood"),
         say("The loss that was logged contradicts the accuracy, or cannot have this value for this task."),

@@ -9,13 +9,16 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, starts_normal, to_chance
 from postmortem.model.evidence import CurveStats
 
 GREW = 2.0  # times the start
 ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
 GIVEN_BACK = 0.5  # share of the gained ground
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
+LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; healthy runs lie below −1.5
+FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
+UNSETTLED = 0.25  # times chance
 START = 3.5  # times chance at the first record
 
 
@@ -25,11 +28,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         if loss is not None and loss.non_finite is not None:
             return Cleared(say("There is no finite loss from which growth could be seen."))
         return Unknown(say("Not measured: this needs train/loss."))
+    if _schedule_did_it(e, loss):
+        return Cleared(say("The loss ran away right after the learning rate jumped: the schedule did it, and what it left are dead units."))
     for look in (_before_nan, _ran_away, _negative, _norm_grew, _weights_grew):
         seen = look(e, loss)
         if seen is not None:
             return seen
     return Cleared(say("The loss ends at {final:.4g} after {start:.4g}; nothing grew without bound.", final=loss.final, start=loss.start))
+
+
+def _schedule_did_it(e: Evidence, loss: CurveStats) -> bool:
+    s = e.schedule
+    if s is None or s.source != "logged" or s.jump < 20 or s.jump_step is None or loss.finite < 4:
+        return False
+    return loss.first_step < s.jump_step and loss.best_step <= s.jump_step + 0.05 * (loss.last_step - loss.first_step)
 
 
 def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -59,7 +71,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     grown = loss.final > GREW * max(loss.start, 0.0) and loss.lost_ground > GIVEN_BACK
     turned = loss.best > 0 and loss.final > 3 * loss.best and loss.lost_ground > GIVEN_BACK and loss.finite >= 4
     high = level is not None and level > ABOVE
-    started_high = first is not None and first > START
+    started_high = first is not None and first > START and loss.final > 0.5 * loss.start
     if level is None and not (grown and loss.finite >= 3):
         return None
     if level is not None and not (high and (grown or turned or started_high or level > 5)):
@@ -110,28 +122,25 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 
 def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
-    w = e.weights
-    if (
-        w.gradient_median is not None
-        and w.gradient_median > -0.7
-        and (w.highest_scale or 0.0) > 0.35
-        and (w.change_median or 0.0) > 1.5
-        and w.gradient_source.startswith("adam")
-    ):
-        return Sighting(
-            Severity.SERIOUS,
-            say(
-                "Gradients are {rms:.2g} per element and the weights moved {change:.2g} times their size.",
-                rms=10**w.gradient_median,
-                change=w.change_median or 0.0,
-            ),
-            loss.first_step,
-            None,
-            (loss.name,),
-            "",
-            "weights",
-        )
-    return None
+    """Gradients per element ten times those of any healthy run, in a run that began sanely and moved far."""
+    w, level = e.weights, to_chance(e, loss.final)
+    if w.gradient_median is None or not w.gradient_source.startswith("adam") or level is None or level < UNSETTLED or starts_normal(e) is False:
+        return None
+    if w.gradient_median < LARGE_GRADIENT or (w.change_median or 0.0) < FAR:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "Gradients are {rms:.2g} per element, and the weights moved {change:.2g} times their size.",
+            rms=10**w.gradient_median,
+            change=w.change_median or 0.0,
+        ),
+        loss.first_step,
+        None,
+        (loss.name,),
+        "",
+        "weights",
+    )
 
 
 @probe(say("the growth is large"), LOSS, holds=1.5, fails=-0.5)

@@ -9,6 +9,7 @@ from postmortem.checklist.needs import CHANCE, TWO_CHECKPOINTS
 from postmortem.checklist.signs import all_identical, inputs_are_zero, loss_curve, loss_is_flat, skill, to_chance, without_gradient
 
 SOME = 0.1  # share of parameter tensors
+MOVED = 0.75  # decades from the default initialisation: such weights did move, before the first checkpoint
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -27,7 +28,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if inputs_are_zero(e):
         return Cleared(say("The first layer's bias learns and its weights do not: the inputs are zero, nothing was frozen."))
     dead = without_gradient(e)
-    layers = [n for n in w.identical if n in e.model.weight_layers and n not in dead]
+    moved_before = {t.name for t in e.checkpoints[0].tensors if t.scale is not None and abs(t.scale) > MOVED}
+    layers = [n for n in w.identical if n in e.model.weight_layers and n not in dead and n not in moved_before]
     if w.identical_share < SOME or not layers:
         return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=w.identical_share))
     if all_identical(e) and loss_is_flat(e):

@@ -30,16 +30,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     gained = (loss.start - loss.final) / abs(loss.start) if loss.start else 0.0
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
-    at_chance = level is not None and KNOWS_NOTHING < level < 2.0 and not _skilled(e)
+    skilled = _skilled(e)
+    grew = loss.final > 1.2 * loss.start or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
+    at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew)
     if first is not None and first < GOOD_ALREADY:
         return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first))
-    if gained >= LITTLE and not at_chance:
+    if grew and (level is None or level >= 2.0) and loss.log_growth > 0.1:
+        return Cleared(
+            say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final)
+        )
+    stuck = _stuck(e, level)
+    if gained >= LITTLE and not at_chance and not stuck:
         return Cleared(say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained))
-    if level is not None and level >= 2.0:
-        return Cleared(say("The loss ended at {level:.3g} × chance: it does not stand still, it ran away.", level=level))
-    if level is None and loss.log_growth > 0.3:
-        return Cleared(say("The loss grew from {start:.4g} to {final:.4g}.", start=loss.start, final=loss.final))
-    if _skilled(e) and gained >= 0.02:
+    if skilled and gained >= 0.02:
         return Cleared(say("Accuracy is well above chance."))
     summary = (
         say(
@@ -48,6 +51,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             classes=e.chance.classes,
         )
         if at_chance and e.chance.classes
+        else say("The loss has been no better than at its first evaluation: {level:.2f} × chance at the end.", level=level)
+        if stuck
         else say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
     )
     return Sighting(
@@ -58,6 +63,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         (loss.name,),
         e.series[loss.name].source,
     )
+
+
+def _stuck(e: Evidence, level: float | None) -> bool:
+    """After the first evaluation nothing got better, far above what is attainable."""
+    val = e.curve("val/loss")
+    train = e.curve("train/loss.epoch") or loss_curve(e)
+    if val is None or train is None or val.finite < 5 or level is None or level < 0.6 or val.non_finite is not None:
+        return False
+    falling = train.trend is not None and train.trend.tau < -0.3
+    return val.final > 0.98 * val.start and not falling
 
 
 def _skilled(e: Evidence) -> bool:

@@ -1,9 +1,13 @@
 """NaN or Inf in loss, gradients or weights."""
 
 from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_batch import bad_batch
+from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.half_precision_overflow import half_precision_overflow
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
+from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.unsafe_operation import unsafe_operation
 from postmortem.checklist.needs import WEIGHTS
 from postmortem.model.run import EventKind
@@ -80,7 +84,16 @@ CHECK = Check(
     needs=(ANYTHING,),
     probes=(weights, stays),
     prior=2.5,
-    causes=((bad_batch, -0.6), (unsafe_operation, -0.9), (half_precision_overflow, -1.2), (learning_rate_too_high, -1.0)),
+    causes=(
+        (bad_batch, -0.6),
+        (unsafe_operation, -0.9),
+        (half_precision_overflow, -1.2),
+        (learning_rate_too_high, -1.0),
+        (no_gradient_clipping, -2.0),
+        (bad_initialization, -1.8),
+        (preprocessing, -2.5),
+        (accumulating_gradients, -3.0),
+    ),
     by_hand=(
         say("Find the first batch with a non-finite loss, and look whether its inputs are finite."),
         say("Run from the last good checkpoint with torch.autograd.set_detect_anomaly(True)."),

@@ -18,9 +18,10 @@ from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
-LANGUAGE = 0.72  # times ln(vocabulary): the unigram level of text; characters and words cannot be predicted to 0
+LANGUAGE = 0.55  # times ln(vocabulary): healthy ones end at 0.47 and less, the unigram level of text lies at 0.6 to 0.75
 TOGETHER = 0.35  # |ln(validation / train)|
-FEW = 2
+FEW = 1  # one evaluation of a single epoch can say how far it got
+GUESSING = 0.2  # share of the way from guessing to perfect accuracy
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -37,7 +38,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     limit = LANGUAGE if e.family == "language-model" else HIGH
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
     contradiction = best is not None and best > 0.6 and level > HIGH
-    if level < limit and not (e.family == "regression" and level > 0.7):
+    if level < limit and best is not None and best < GUESSING and loss.relative_gain > 0.3:
+        return Sighting(
+            Severity.SERIOUS,
+            say("The loss fell to {level:.2f} × chance while accuracy is that of guessing: what is minimised is not the task.", level=level),
+            loss.first_step,
+            None,
+            (loss.name, "val/accuracy"),
+            e.series[loss.name].source,
+            "contradiction",
+        )
+    if level < limit:
         return Cleared(say("The loss ends at {level:.2f} × chance.", level=level))
     if level > 1.6:
         return Cleared(say("The loss ends above chance ({level:.2f} ×): that is no lack of learning.", level=level))

@@ -8,7 +8,8 @@ from postmortem.checklist.causes.too_deep import too_deep
 from postmortem.checklist.needs import GRADIENTS, TWO_CHECKPOINTS
 from postmortem.checklist.signs import loss_curve, loss_is_flat, to_chance
 
-STEEP = -4.0  # decades from the last layer to the first; healthy −0.7 and better, near misses −3, failures −8 and worse
+STEEP = -3.5  # decades from the last layer to the first; healthy −0.7 and better, −3 after a divergence, failures −3.7 to −12
+THROWN = 0.65  # decades of weight scale: after a divergence depth ratios mean nothing
 HARDLY = 1e-2  # change of the first layer / of the last
 DEPTH = Need(
     "per-layer gradients or two checkpoints",
@@ -33,6 +34,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The weights are exactly zero: there is no signal that could fade."))
     if learned:
         return Cleared(say("The model learned: the gradient reached the layers that mattered."))
+    if ratio is not None and ratio > -6.0 and (e.weights.highest_scale or 0.0) > THROWN:
+        return Cleared(say("The weights were thrown far from their start: gradients by depth say nothing about vanishing."))
     if ratio is not None and ratio <= STEEP:
         return Sighting(
             Severity.SERIOUS,
