@@ -11,12 +11,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Reduction, Series, Setting, Source, Status
+from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.logs import tfevents_scan, tfevents_values
 from postmortem.sources.logs.protobuf import VARINT, MalformedError, walk
 from postmortem.sources.logs.tfevents_scan import BAD_CRC, MAX_TAGS, RECORD_LOG, SIMPLE, Columns
-from postmortem.sources.names import series_name, setting_name, words
+from postmortem.sources.names import reduction_of, series_names, setting_name, words
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "tensorboard"
@@ -237,28 +237,29 @@ class _EventFile:
         tags, steps, walls, values, tensors = (np.concatenate(column) for column in zip(*self.chunks, strict=True))
         order = np.argsort(tags, kind="stable")  # 16 bits: a radix sort
         tags, steps, walls, values, tensors = tags[order], steps[order], walls[order], values[order], tensors[order]
-        names = list(self.ids)
+        tag_names = [name.decode("utf-8", "replace") for name in self.ids]
         bounds = np.flatnonzero(np.diff(tags)) + 1
-        out: list[Series] = []
+        parts: list[tuple[int, str, np.ndarray]] = []
         for a, b in zip([0, *bounds.tolist()], [*bounds.tolist(), len(tags)], strict=True):
             if a == b:
                 continue
-            tag = int(tags[a])
             part = np.arange(a, b)
-            if self.plugins.get(tag, "scalars") != "scalars":  # a picture's or a plot's tensor is no curve
+            if self.plugins.get(int(tags[a]), "scalars") != "scalars":  # a picture's or a plot's tensor is no curve
                 part = part[~tensors[a:b]]
-                if not len(part):
-                    continue
-            key = names[tag].decode("utf-8", "replace")
-            keras = key.startswith("epoch_") and bool(tensors[a:b].all())  # Keras counts epochs there, batches elsewhere
-            times = walls[part]
-            out.append(
-                Series(
-                    series_name(key, split), key, self.path, steps[part], values[part], times=times if times.any() else None,
-                    reduction=Reduction.EPOCH if keras else Reduction.UNKNOWN,
-                )
-            )  # fmt: skip
-        return _with_epochs(out)
+            if len(part):
+                parts.append((int(order[part[0]]), tag_names[int(tags[a])], part))
+        parts.sort(key=lambda p: p[0])  # in order of appearance
+        names = series_names([key for _, key, _ in parts], split)
+        return _with_epochs(
+            [
+                Series(names[key], key, self.path, steps[part], values[part], times=_clock(walls[part]), reduction=reduction_of(key))
+                for _, key, part in parts
+            ]
+        )
+
+
+def _clock(walls: Floats) -> Floats | None:
+    return walls if walls.any() else None
 
 
 def _with_epochs(series: list[Series]) -> list[Series]:

@@ -203,7 +203,7 @@ def _masked_crc32c(data, at, table):  # type: ignore[no-untyped-def]  # noqa: AN
 
 
 @numba.njit(cache=True)
-def _tag_id(data, a, b, slots, spans, named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917
+def _tag_id(data, a, b, slots, spans, named):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Id of the tag data[a:b] in the open-addressing table; `named` when it is new, -1 when the table is full."""
     code = np.uint64(14695981039346656037)  # FNV-1a
     for i in range(a, b):
@@ -225,7 +225,7 @@ def _tag_id(data, a, b, slots, spans, named):  # type: ignore[no-untyped-def]  #
 
 
 @numba.njit(cache=True)
-def _scan(data, table, rows, reals, slots, spans, after, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917
+def _scan(data, table, rows, reals, slots, spans, after, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Fill rows (tag, step, start, end) and reals (wall, value). All arrays come from outside and none is ever replaced: numba
     would count references at each call in the loop.
     """

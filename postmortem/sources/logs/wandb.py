@@ -94,7 +94,8 @@ class _Log:
     def _config(self, data: bytes, start: int, end: int) -> None:
         for number, wire, a, b in walk(data, start, end):
             if number == 1 and wire == BYTES:
-                key, value = item(data, a, b)
+                path, value = item(data, a, b)
+                key = ".".join(path)
                 if key and not key.startswith("_wandb") and len(self.config) < wandb_files.MAX_SETTINGS:
                     self.config[key] = value
 
@@ -150,7 +151,7 @@ def _read_log(candidate: Candidate) -> Found:
 def _status(log: _Log, met: Framing, *, exited: bool, anything: bool) -> tuple[Status, Sentence | None]:
     if not anything:
         empty = not (met.damaged or met.cut)
-        return (Status.READ, say("the file holds no records")) if empty else (Status.FAILED, say("no record could be read"))
+        return (Status.READ, say("the file holds no records: a process that is killed early leaves it so")) if empty else (Status.FAILED, say("no record could be read"))
     if met.damaged or log.damaged:
         return Status.PARTIAL, say("{n} damaged records were left out", n=met.damaged + log.damaged)
     if met.cut:

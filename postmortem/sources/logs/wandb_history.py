@@ -49,6 +49,7 @@ class History:
     histograms: list[tuple[int, str, Floats, Floats]] = field(default_factory=list)  # row, key, edges, counts
     crowded: int = 0
     names: dict[bytes, str] = field(default_factory=dict)
+    nested: list[tuple[tuple[str, ...], object]] = field(default_factory=list)  # of the row that is being read
 
     def add(self, data: bytes, start: int, end: int) -> None:
         """One `HistoryRecord`. Raises `MalformedError`."""
@@ -60,6 +61,8 @@ class History:
                 self._item(data, a, b, row)
             elif number == 2 and wire == BYTES:
                 stated = next((signed(v) for n, w, v, _ in walk(data, a, b) if n == 1 and w == VARINT), 0)
+        if self.nested:
+            self._join(row)
         step = self.columns.get("_step")
         if stated is not None and (step is None or not step.rows or step.rows[-1] != row):
             self._number("_step", row, float(stated))
@@ -78,8 +81,28 @@ class History:
             except ValueError:
                 self._value(key, row, _parsed(data[at + 3 : end]))
             return
-        key, value = item(data, start, end)
-        self._value(key, row, value)
+        path, value = item(data, start, end)
+        if len(path) > 1:
+            self.nested.append((path, value))
+        elif path:
+            self._value(path[0], row, value)
+
+    def _join(self, row: int) -> None:
+        """Put together what wandb took apart: a nested metric is written leaf by leaf, and so are typed objects (`_type`)."""
+        typed: dict[str, dict[str, object]] = {".".join(path[:-1]): {} for path, _ in self.nested if path[-1] == "_type"}
+        for path, value in self.nested:
+            for n in range(len(path) - 1, 0, -1):
+                owner = typed.get(".".join(path[:n]))
+                if owner is not None:
+                    inner = owner.setdefault(path[n], {}) if len(path) == n + 2 else owner
+                    if isinstance(inner, dict):
+                        inner[path[-1]] = value
+                    break
+            else:
+                self._value(".".join(path), row, value)
+        for key, whole in typed.items():
+            self._value(key, row, whole)
+        self.nested.clear()
 
     def _value(self, key: str, row: int, value: object, depth: int = 0) -> None:
         if isinstance(value, bool) or value is None or not key:
@@ -131,7 +154,8 @@ class History:
             if number == 2 and wire == BYTES:
                 time = timestamp(data, a, b)
             elif number == 3 and wire == BYTES:
-                key, value = item(data, a, b)
+                path, value = item(data, a, b)
+                key = ".".join(path)
                 if isinstance(value, int | float) and _SYSTEM_KEY.fullmatch(key):
                     found.append((key, _real(value)))
         if not found:
@@ -225,8 +249,8 @@ class History:
         return tuple(out)
 
 
-def item(data: bytes, start: int, end: int) -> tuple[str, object]:
-    """(dotted key, value) of a HistoryItem, ConfigItem, SummaryItem or StatsItem; None for a value that is none of JSON's."""
+def item(data: bytes, start: int, end: int) -> tuple[tuple[str, ...], object]:
+    """(path of the key, value) of a HistoryItem, ConfigItem, SummaryItem or StatsItem; None for a value that is none of JSON's."""
     key = ""
     nested: list[str] = []
     value: object = None
@@ -246,7 +270,7 @@ def item(data: bytes, start: int, end: int) -> tuple[str, object]:
             value = zigzag(a)
         elif wire == FIXED64 and number == 6:
             value = double(data, a)
-    return ".".join(nested) or key, value
+    return tuple(nested) or ((key,) if key else ()), value
 
 
 def timestamp(data: bytes, start: int, end: int) -> float:
