@@ -17,9 +17,10 @@ TEXT = 600  # characters of one sentence
 CODE = 4_000  # characters of one snippet
 EXCERPT = 1_500  # characters of a traceback, its end
 
-_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()|~$!^=-])")
+_PUNCTUATION = re.compile(r"([\\`*_\[\]|~$])")
+_LEADING = re.compile(r"^(?:\d{1,9}(?=[.)](?:\s|$))|(?=[-+=]))")
 _BREAK = "&#8203;"  # keeps GitHub from making a mention, a reference or a link of what follows
-_LINKED = re.compile(r"(@|#|://|GH-(?=\d)|www(?=\.))", re.IGNORECASE)
+_LINKED = re.compile(r"(@|#|://|GH-(?=\d)|www(?=\.)|:(?=[\w+-]{1,40}:))", re.IGNORECASE)
 _TICKS = re.compile(r"`+")
 _STATUS = {FindingStatus.PRESENT: "🔺", FindingStatus.ABSENT: "✅", FindingStatus.NOT_MEASURED: "⚪", FindingStatus.CRASHED: "❗"}
 _BOX = {"box-ticked": "☑", "box-crossed": "☒", "box-open": "☐"}
@@ -41,10 +42,8 @@ def render_markdown(diagnosis: Diagnosis) -> str:
 def escape(text: str) -> str:
     """`text` as plain words of Markdown, on one line: no markup, mention, reference, link, image or HTML comes of it."""
     flat = one_line(text, TEXT).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    flat = _PUNCTUATION.sub(r"\\\1", flat)
-    flat = re.sub(r"^(\d+)([.)])", r"\1\\\2", flat)
-    flat = re.sub(r"^([+])", r"\\\1", flat)
-    return _LINKED.sub(lambda m: f"{m.group()}{_BREAK}", flat)
+    flat = _PUNCTUATION.sub(r"\\\1", _LINKED.sub(lambda m: f"{m.group()}{_BREAK}", flat))
+    return _LEADING.sub(lambda m: f"{m.group()}\\", flat)
 
 
 def code(text: str, *, table: bool = False) -> str:
@@ -135,8 +134,8 @@ def _fix(fix: Fix) -> str:
 
 
 def _also(diagnosis: Diagnosis, finding: Finding) -> str:
-    root = t(" (a consequence of: {mode})", mode=checklist.mode_title(diagnosis, finding.consequence_of)) if finding.consequence_of else ""
-    return f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}: {say_inline(finding.summary)}{escape(root)}"
+    root = t("(a consequence of: {mode})", mode=checklist.mode_title(diagnosis, finding.consequence_of)) if finding.consequence_of else ""
+    return f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}: {say_inline(finding.summary)} {escape(root)}".rstrip()
 
 
 def _curves(diagnosis: Diagnosis) -> str:

@@ -8,8 +8,8 @@ from statistics import median
 from postmortem.model.exhibits import CurveExhibit, Exhibits, Level, Mark
 from postmortem.render.words import t
 
-DRAWABLE = 1e200  # larger values are drawn as if they were infinite
-TINY = 1e-200
+DRAWABLE = 1e100  # larger values are drawn as if they were infinite
+TINY = 1e-100
 DECADES = 100.0  # highest / lowest from which on a logarithmic scale shows more
 MARK_LETTERS = 12
 SPLITS = ("train", "val", "test")

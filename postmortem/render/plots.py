@@ -6,6 +6,7 @@ stand-ins of `svg.ROLES`, the same exhibits give the same bytes.
 
 import io
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from postmortem.model.exhibits import DepthExhibit, DistributionExhibit, Mark
 from postmortem.render import lettering
 from postmortem.render.figures import number
 from postmortem.render.layers import central, outline, short_names
-from postmortem.render.panels import Lettered, Line, Panel, drawable, gaps
+from postmortem.render.panels import TINY, Lettered, Line, Panel, drawable, gaps
 from postmortem.render.svg import ROLES, polish
 from postmortem.render.words import one_line, t
 
@@ -62,9 +63,10 @@ _LETTERS = 18
 @contextmanager
 def _defaults() -> Iterator[None]:
     """matplotlib as it is shipped, whatever the user's own settings are: the same bytes everywhere."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's fonts count, not matplotlib's
         yield
 
 
@@ -78,6 +80,7 @@ def curves(
     figure = Figure(figsize=(frame.width / 72, total / 72), dpi=72)
     figure.patch.set_visible(False)
     low, high = _extent(panels, [m.mark for m in letters])
+    letters = [item for item in letters if low <= item.mark.step <= high]
     y = total - _LETTERS
     first: Axes | None = None
     for panel, height in zip(panels, heights, strict=True):
@@ -99,8 +102,12 @@ def curves(
 
 
 def _extent(panels: Sequence[Panel], marks: Sequence[Mark]) -> tuple[float, float]:
-    steps = [s for p in panels for line in p.lines for s in (line.curve.steps[0], line.curve.steps[-1])] + [m.step for m in marks]
-    low, high = min(steps), max(steps)
+    """The axis: all steps of the curves, and the marks that are not far from them."""
+    steps = [s for p in panels for line in p.lines for s in line.curve.steps if abs(s) < 1e15]
+    low, high = min(steps, default=0.0), max(steps, default=1.0)
+    room = (high - low) * 0.5 or 1.0
+    near = [m.step for m in marks if low - room <= m.step <= high + room]
+    low, high = min([low, *near]), max([high, *near])
     pad = (high - low) * 0.012 or max(abs(low) * 0.05, 0.5)
     return low - pad, high + pad
 
@@ -159,7 +166,7 @@ def _line(axes: Axes, line: Line, scale: str) -> None:
 
 
 def _on_scale(value: float, scale: str) -> float:
-    if not drawable(value) or (scale == "log" and value <= 1e-200):
+    if not drawable(value) or (scale == "log" and value <= TINY):
         return math.nan
     return value
 
@@ -315,7 +322,7 @@ def depth(shown: Sequence[DepthExhibit], prefix: str, label: str) -> Markup:
     roles = ("first", "middle", "last")[-len(shown) :] if len(shown) != 2 else ("first", "last")
     x = 0.0
     for exhibit, role in zip(shown, roles, strict=False):
-        values = [math.nan if v is None or not drawable(v) or v <= 1e-200 else v for v in exhibit.values]
+        values = [math.nan if v is None or not drawable(v) or v <= TINY else v for v in exhibit.values]
         axes.plot(
             values, range(len(values)), color=ROLES[role], linewidth=1.4, marker="o" if len(layers) <= 60 else None, markersize=4, markeredgewidth=0,
             linestyle=(0, (4, 2)) if role == "first" else "-",

@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
+from postmortem.render.words import visible
+
 _NAMES = (
     "ink", "muted", "grid", "train", "val", "test", "only", "earlier", "onset", "visible", "crash", "mark", "nan", "level", "bad", "first", "last",
     "middle", "paper",
@@ -29,7 +31,7 @@ def polish(raw: bytes, prefix: str, label: str) -> Markup:
     _clean(root, prefix, wanted)
     _flatten(root)
     width, height = root.attrib["viewBox"].split()[2:]
-    attributes = {"viewBox": f"0 0 {_short(width)} {_short(height)}", "role": "img", "aria-label": label, "class": "plot"}
+    attributes = {"viewBox": f"0 0 {_short(width)} {_short(height)}", "role": "img", "aria-label": visible(label), "class": "plot"}
     root.attrib.clear()
     root.attrib.update(attributes)
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - serialised from a tree, all text escaped
@@ -55,7 +57,7 @@ def _clean(element: ET.Element, prefix: str, wanted: set[str]) -> None:
         else:
             _clean(child, prefix, wanted)
     element.tag = element.tag.removeprefix(_SVG)
-    element.text = element.text if element.text and element.text.strip() else None
+    element.text = visible(element.text) if element.text and element.text.strip() else None
     element.tail = None
     _restyle(element)
     identifier = element.attrib.pop("id", None)
