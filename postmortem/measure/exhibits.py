@@ -127,7 +127,8 @@ def _label(checkpoint: CheckpointStats) -> str:
 
 def _spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` indices, evenly, first and last among them."""
-    return sorted({round(i * (count - 1) / max(most - 1, 1)) for i in range(min(count, most))}) if count else []
+    many = min(count, most)
+    return [round(i * (count - 1) / max(many - 1, 1)) for i in range(many)]
 
 
 def _layers(checkpoints: Sequence[CheckpointStats]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from postmortem.model.evidence import Trend
 from postmortem.model.run import Floats
 
 FEWEST = 4
-MOST = 800  # points that all pairs are taken of; longer curves are thinned by a fixed stride
+MOST = 500  # points that all pairs are taken of; longer curves are thinned by a fixed stride
 EXACT = 30  # points up to which the p-value comes from the exact distribution, when there are no ties
 
 
