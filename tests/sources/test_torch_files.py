@@ -7,6 +7,8 @@ import zipfile
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from postmortem.model.run import Status, TensorRef
@@ -327,6 +329,30 @@ def test_a_legacy_file_with_views_of_one_storage(tmp_path):
     one = checkpoint(file)
     for ref in one.tensors:
         assert same(value_of(ref, tmp_path), value[ref.name])
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"("]))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_a_result(tmp_path, data, head):
+    file = tmp_path / "any.pt"
+    file.write_bytes(head + data)
+    read(file)
+
+
+@given(at=st.integers(0, 100_000), bits=st.integers(1, 255), zipped=st.booleans())
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_flipped_byte_gives_a_result(tmp_path, at, bits, zipped):
+    out = io.BytesIO()
+    value = {
+        "model": {"w": torch.arange(6.0), "b": torch.ones(2)},
+        "optimizer": {"state": {0: {"step": 1, "exp_avg": torch.ones(6)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+    }
+    torch.save(value, out, _use_new_zipfile_serialization=zipped)
+    data = bytearray(out.getvalue())
+    data[at % len(data)] ^= bits
+    file = tmp_path / "flipped.pt"
+    file.write_bytes(data)
+    read(file) if torch_zip.claims(candidate(file)) else None
 
 
 def test_the_path_is_relative_to_the_run(tmp_path):

@@ -21,6 +21,7 @@ _PART_OF_PARENT = re.compile(r"^(?:global_step\d+|pytorch_model_fsdp_\d+|optimiz
 # One of several files with the weights: a shard, a rank, a pipeline stage.
 _PIECE = re.compile(r"(?:^|[-_])(?:mp_rank|tp_rank|pp_rank|zero_pp_rank|rank|layer|shard|part)[-_]?\d+|\d+[-_]of[-_]\d+")
 _OF = re.compile(r"(\d{1,6})[-_]of[-_](\d{1,6})")
+_ZERO_RANK = re.compile(r"zero_pp_rank_(\d+)_mp_rank_\d+_?optim")
 _COPY = re.compile(r"(?:^|[-_.])(?:ema|swa|averaged|average|shadow|teacher)(?:[-_.]|$)")
 _NON_WEIGHTS = re.compile(
     r"^(?:optim|scheduler|scaler|lr_sched|sampler|trainer_state|grad_?scaler)|optim_states|(?:^|[-_])(?:optim|optimizer|opt|sched|scheduler)(?:[-_.]|$)"
@@ -145,6 +146,10 @@ def _whole(folder: str, group: Sequence[_Piece], *, alone: bool) -> Checkpoint:
 
 def _checked_shards(one: Checkpoint, group: Sequence[_Piece]) -> Checkpoint:
     """Flag a set `…-00001-of-00003` of which some are not there."""
+    ranks, world = {m[1] for p in group if (m := _ZERO_RANK.search(p.stem))}, one.facts.get("dp_world_size")
+    if ranks and isinstance(world, int) and len(ranks) < world:
+        detail = say("{n} of {all} ranks' files are missing", n=world - len(ranks), all=world)
+        return replace(one, status=Status.PARTIAL, detail=detail, facts=MappingProxyType({**one.facts, "missing_shards": world - len(ranks)}))
     found = [m for p in group if p.weights and (m := _OF.search(p.stem))]
     if not found or one.facts.get("shards") is not None:
         return one

@@ -5,6 +5,7 @@ A file that was cut has no central directory; torch refuses it, and every tensor
 """
 
 import os
+import re
 from contextlib import suppress
 
 from postmortem.model.sentence import Sentence, say
@@ -23,6 +24,7 @@ LEGACY = "torch-legacy"
 _EXTENSIONS = (".pt", ".pth", ".ckpt", ".pth.tar", ".pt.tar", ".th")
 _BIN_WORDS = ("pytorch_model", "optimizer", "scheduler", "training_args", "adapter_model", "scaler", "model", "diffusion_pytorch_model", "sampler")
 _BLOB = Limits(work=2_000)  # the pickle of one storage
+_PARTITION = re.compile(r"zero_pp_rank_\d+.*optim_states|distrib_optim")  # DeepSpeed ZeRO, Megatron
 _UNPACKED = 256 << 20  # bytes of compressed members that are held in memory
 
 
@@ -196,7 +198,10 @@ def _read_zip(candidate: Candidate, window: Window) -> Found:
     found = contents(pickled.value, placer, candidate.path)
     truncated = archive.directory.truncated
     cut = say("the file is cut: {size:,} bytes are there and the directory at its end is not", size=window.size) if truncated else None
-    problems: list[Sentence | None] = [cut, pickled.problem, archive.directory.problem if not truncated else None, placer.problem()]
+    flat = None
+    if _PARTITION.search(candidate.name) and found.optimizer is not None:
+        flat = say("this rank's share of the optimizer is flat: which parameter its numbers belong to is not told")
+    problems: list[Sentence | None] = [cut, pickled.problem, archive.directory.problem if not truncated else None, placer.problem(), flat]
     return fragment(candidate, NAME, found, problems, truncated=truncated, dangerous=pickled.dangerous)
 
 
