@@ -111,7 +111,7 @@ def _classes(
         high = loss is not None and 2 < model.outputs <= MOST_CLASSES and family == "" and loss.first > HIGH_FIRST * level
         if told or near or high:
             return (2 if model.outputs == 1 else outputs), "head"
-    named = next((_dataset(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
+    named = next((classes_named(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
     if named is not None and (family != "" or accuracy is not None):
         return named, "dataset"
     if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "":
@@ -121,7 +121,7 @@ def _classes(
     return None, ""
 
 
-def _dataset(name: str) -> int | None:
+def classes_named(name: str) -> int | None:
     """Classes of a named data set; the last part of a path or hub name, without its punctuation."""
     leaf = name.lower().replace("\\", "/").rstrip("/").rpartition("/")[2]
     return DATASETS.get("".join(c for c in leaf if c.isalnum()))
@@ -130,7 +130,7 @@ def _dataset(name: str) -> int | None:
 def _loss_words(settings: Sequence[Setting]) -> frozenset[str]:
     value = next((s.value for s in settings if s.name == "loss" and isinstance(s.value, str)), "")
     words = words_of(str(value))
-    return frozenset((*words, "".join(words), *(w.removesuffix("loss") for w in words)))
+    return frozenset((*words, "".join(words), *(w.removesuffix("loss") for w in words))) - {""}
 
 
 def _regression(settings: Sequence[Setting], loss_words: frozenset[str], loss: CurveStats | None) -> Chance:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from postmortem.measure.chance import classes_named
 from postmortem.measure.words import words_of
 from postmortem.model.evidence import ModelFacts
 from postmortem.model.run import Setting
@@ -42,6 +43,12 @@ _LANGUAGE = frozenset(
 )
 _REGRESSION_LOSS = frozenset(words_of("mse mseloss l1 l1loss mae huber huberloss smoothl1 smoothl1loss l2 squared"))
 _CLASS_LOSS = frozenset(words_of("ce crossentropy crossentropyloss nll nllloss bce bcewithlogits bcewithlogitsloss focal categorical"))
+_TEXTS = frozenset(
+    words_of(
+        "wikitext openwebtext webtext tinystories shakespeare tinyshakespeare enwik8 text8 ptb penntreebank lm1b redpajama fineweb slimpajama "
+        "bookcorpus pile c4 char chars"
+    )
+)
 _TASK_KEYS = frozenset(words_of("task problem type tasktype problemtype objective trainer method algorithm algo architecture architectures arch"))
 
 
@@ -83,6 +90,11 @@ def _by_target(logged: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence
     vocabulary = next((s for s in settings if s.name == "vocabulary"), None)
     if vocabulary is not None:
         return "language-model", say("{key} is {value}", key=vocabulary.key, value=vocabulary.value)
+    data = next((s for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
+    if data is not None and (_joined(data) & _TEXTS or str(data.value).lower().endswith(("char", "chars"))):
+        return "language-model", say("{key} is {value}", key=data.key, value=data.value)
+    if data is not None and classes_named(str(data.value)) is not None:
+        return "classifier", say("{key} is {value}", key=data.key, value=data.value)
     if loss is not None and _joined(loss) & _CLASS_LOSS:
         return "classifier", say("{key} is {value}", key=loss.key, value=loss.value)
     if model.outputs is not None and model.outputs >= LARGE_HEAD and (model.tied or model.architecture in ("transformer", "recurrent")):

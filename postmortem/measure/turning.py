@@ -34,7 +34,7 @@ def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) ->
     are judged by medians of equal stretches.
     """
     n = len(values)
-    y, middle = blocks(raw if n <= SHORT else values, MOST)  # in a short curve the turn may be a single point
+    y, middle = blocks(values, MOST)
     if n < 4 or len(y) < 4:
         return None
     width = 2 * (len(y) // 40) + 1
@@ -50,10 +50,11 @@ def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) ->
     further = min(turn + int(flat[-1] - flat[0]), len(heavy) - 1)
     if heavy[further] - bottom < GRADUAL * WITHIN * fuzz:
         turn = lowest  # a valley: over the width of its bottom a parabola rises ninefold, a plateau that ends far more
-    ground = max(bottom, float(np.min(values)))  # a single low point is neither gained nor lost
-    gained = float(np.median(y[: max(1, len(y) // 20)])) - ground
+    if turn > 0 and n <= SHORT:  # in a short curve the smooth cuts off the very point
+        turn += int(np.argmin(raw[turn - 1 : turn + 2])) - 1
+    gained = float(np.median(y[: max(1, len(y) // 20)])) - bottom
     after = y[turn:]
-    rise = float(np.median(after[-max(1, len(after) // 4) :])) - ground
+    rise = float(np.median(after[-max(1, len(after) // 4) :])) - bottom
     if turn == 0 or len(after) < FEWEST_AFTER:
         return None
     climb = trend(middle[turn:], after)

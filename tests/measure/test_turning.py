@@ -58,3 +58,9 @@ def test_a_spike_is_no_turn() -> None:
 def test_accuracy_turns_downwards() -> None:
     y = 1 - valley(60, 0.5, 0.01) / 3
     assert curve_stats(series(y, "val/accuracy")).turn_step == pytest.approx(30, abs=4)
+
+
+def test_a_moment_of_luck_in_the_ruins_is_not_the_turn() -> None:
+    """A run that blew up answers right for one batch: the turn is where it blew up."""
+    y = np.concatenate([descent(13, limit=0.0), [3e5, 4e5, 5e5, 2e5, 9e-4, 1e5, 1.3e5, 1.8e5, 2e5, 5e5, 3e4, 1.6e5]])
+    assert curve_stats(series(y)).turn_step == 12
