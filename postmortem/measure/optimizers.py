@@ -131,7 +131,8 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
     optimizer = checkpoint.optimizer
     if optimizer is None:
         return None
-    step = max((state.step for state in optimizer.states if state.step is not None), default=None)
+    counted = number(checkpoint.facts.get("optimizer_step"))
+    step = max((state.step for state in optimizer.states if state.step is not None), default=counted)
     keys = [key for group in optimizer.groups for key in group.params]
     remembered = {state.param for state in optimizer.states if state.slots or state.step is not None}
     whole = not checkpoint.truncated and checkpoint.status is Status.READ
@@ -139,11 +140,12 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
     rates = tuple(r for r in (number(g.settings.get("lr", g.settings.get("learning_rate"))) for g in optimizer.groups) if r is not None)
     first = optimizer.groups[0].settings if optimizer.groups else {}
     settings = {k: v for k, v in ((k, number(v)) for k, v in first.items()) if v is not None}
+    lag = checkpoint.step - step if checkpoint.step is not None and step is not None else None
     return OptimizerFacts(
         kind=optimizer.kind,
         step=step,
-        lag=checkpoint.step - step if checkpoint.step is not None and step is not None else None,
-        has_state=bool(remembered),
+        lag=lag if lag is None or lag >= 0 else None,  # below 0 the checkpoint's number counts something else than steps
+        has_state=bool(remembered) or (counted is not None and counted > 0),
         stateless=tuple(names.get(key, f"#{key}") for key in keys if key not in remembered) if keeps and whole else (),
         absent=_absent(checkpoint, keys, names, places) if whole else None,
         learning_rates=rates,
@@ -154,9 +156,11 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
 
 
 def keeps_state(optimizer: OptimizerState) -> bool:
-    """False for gradient descent without momentum, which has nothing to remember."""
-    if any(state.slots for state in optimizer.states) or not optimizer.groups:
+    """False where an empty state tells nothing: gradient descent without momentum, or no parameter could be read."""
+    if any(state.slots for state in optimizer.states):
         return True
+    if not any(group.params for group in optimizer.groups):
+        return False
     return not (optimizer.kind.lower() in ("sgd", "keras-sgd") and all(not number(g.settings.get("momentum", 0.0)) for g in optimizer.groups))
 
 

@@ -37,7 +37,7 @@ def forward_order(checkpoint: Checkpoint) -> tuple[str, ...]:
     HDF5) lost that: then blocks are ordered by number, embeddings and stems come first, heads last.
     """
     names = [ref.name for ref in checkpoint.tensors]
-    if not sorted_by_name(checkpoint.tensors):
+    if not sorted_by_name(checkpoint.tensors) and not (checkpoint.facts.get("layout") == "keras" and _backwards(names)):
         return tuple(sorted(names, key=lambda n: "lm_head" in words(n)))  # some models define it before their blocks
     return tuple(sorted(names, key=_place))
 
@@ -48,6 +48,19 @@ def sorted_by_name(refs: Sequence[TensorRef]) -> bool:
     for ref in refs:
         by_type.setdefault(ref.dtype, []).append(ref.name)
     return all(names == sorted(names) or names == sorted(names, key=natural) for names in by_type.values())
+
+
+def _backwards(names: Sequence[str]) -> bool:
+    """Layers that Keras numbered as they were made (dense, dense_1, …) come in another order: the file's order is not theirs."""
+    latest: dict[str, int] = {}
+    for name in names:
+        for part in words(name)[:-1]:
+            kind, _, number = part.rpartition("_")
+            kind, count = (kind, int(number)) if kind and number.isdecimal() and len(number) < 9 else (part, 0)
+            if count < latest.get(kind, 0):
+                return True
+            latest[kind] = count
+    return False
 
 
 def _place(name: str) -> tuple[object, ...]:
@@ -71,7 +84,7 @@ def _stage(modules: Sequence[str], leaf: str) -> int:
     numbered = any(w.isdigit() for w in modules[:-1])
     if not numbered and any(w in _HEADS for w in modules):
         return _LAST
-    if not any(w.isdigit() for w in modules) and ("norm" in modules[-1] or modules[-1].startswith("ln")):
+    if not any(w.isdigit() for w in modules) and ("norm" in modules[-1] or modules[-1].startswith("ln") or "pool" in " ".join(modules)):
         return _LATE
     return _MIDDLE
 

@@ -67,19 +67,24 @@ def layouts(checkpoint: Checkpoint) -> Mapping[str, Layout]:
     keras = checkpoint.facts.get("layout") == "keras"
     siblings: dict[str, dict[str, TensorRef]] = {}
     for ref in checkpoint.tensors:
-        owner, leaf = _owner(ref.name)
-        siblings.setdefault(owner, {})[leaf] = ref
+        module, leaf = _owner(ref.name)
+        siblings.setdefault(module, {})[leaf] = ref
     out: dict[str, Layout] = {}
     for ref in checkpoint.tensors:
-        owner, leaf = _owner(ref.name)
-        role = _role(ref, leaf, siblings[owner])
-        out[ref.name] = _layout(ref, role, leaf, siblings[owner], keras=keras)
+        module, leaf = _owner(ref.name)
+        role = _role(ref, leaf, siblings[module])
+        out[ref.name] = _layout(ref, role, leaf, siblings[module], keras=keras)
     return out
 
 
+def owner(name: str) -> str:
+    """The module that a tensor belongs to."""
+    return _owner(name)[0]
+
+
 def _owner(name: str) -> tuple[str, str]:
-    owner, _, leaf = re.sub(r":\d+$", "", plain(name)).replace("/", ".").rpartition(".")
-    return owner, leaf.lower()
+    module, _, leaf = re.sub(r":\d+$", "", plain(name)).replace("/", ".").rpartition(".")
+    return module, leaf.lower()
 
 
 def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from postmortem.measure.structure import owner
 from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, Role, TensorStats, WeightSummary
 
 LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
@@ -90,8 +91,8 @@ def _share(flags: Sequence[bool]) -> float | None:
 
 def _hidden_bias(checkpoint: CheckpointStats, model: ModelFacts) -> float | None:
     """Median of the most negative hidden bias vector. The head's bias is a class prior and does not count."""
-    head = model.head.rpartition(".")[0] if model.head else None
-    medians = [t.quantiles[4] for t in checkpoint.tensors if t.role == Role.BIAS and t.count and t.name.rpartition(".")[0] != head]
+    head = owner(model.head) if model.head else None
+    medians = [t.quantiles[4] for t in checkpoint.tensors if t.role == Role.BIAS and t.count and owner(t.name) != head]
     return min(medians, default=None)
 
 

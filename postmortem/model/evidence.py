@@ -317,7 +317,7 @@ class OptimizerFacts:
     learning_rates: tuple[float, ...]
     settings: Mapping[str, float]  # of the first group: lr, weight_decay, eps, beta2, momentum, …
     names_known: Literal["saved", "matched", "ambiguous", "no"] = "no"
-    keeps_state: bool = True  # False for gradient descent without momentum: that it has no state tells nothing
+    keeps_state: bool = True  # False where an empty state tells nothing: gradient descent without momentum, or nothing of it could be read
 
 
 @dataclass(frozen=True, slots=True)
