@@ -107,7 +107,7 @@ def warned(e: Evidence, about: str) -> bool:
 def all_identical(e: Evidence) -> bool:
     """Nothing moved between checkpoints: bit-identical but for 5 %."""
     share = e.weights.identical_share
-    return share is not None and share >= 0.95
+    return share is not None and share >= 0.95 and (e.model.head is None or e.model.head in e.weights.identical)
 
 
 def starts_normal(e: Evidence) -> bool | None:
@@ -120,6 +120,18 @@ def starts_normal(e: Evidence) -> bool | None:
     if level is not None:
         return level < 1.6
     return loss.first <= 2.0 * loss.best if loss.best > 0 else None
+
+
+ABSURD = 1e6  # a first loss that no scaling of inputs or targets explains when the chance level is unknown
+
+
+def starts_absurd(e: Evidence) -> bool:
+    """The very first loss, before any update, is already beyond anything that an untrained model gives."""
+    loss = e.curve("train/loss")
+    if loss is None or not loss.finite or loss.first_step > 2 or loss.reduction == "epoch":
+        return False
+    level = to_chance(e, loss.first)
+    return level > 3.5 if level is not None else loss.first > ABSURD
 
 
 def runaway_smoothness(e: Evidence) -> bool | None:

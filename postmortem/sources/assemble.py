@@ -103,7 +103,7 @@ def _settings(settings: Sequence[Setting]) -> tuple[Setting, ...]:
 def choose(series: Sequence[Series]) -> tuple[Series, ...]:
     """At most one series of each known name. A second, coarser one that holds epoch means becomes `<name>.epoch`."""
     by_name: dict[str, list[Series]] = defaultdict(list)
-    for one in series:
+    for one in _test_as_validation(series):
         by_name[one.name].append(one)
     out: list[Series] = []
     longest = max(map(len, series), default=0)
@@ -119,6 +119,15 @@ def choose(series: Sequence[Series]) -> tuple[Series, ...]:
         if means:
             out.append(replace(means[0], name=f"{name}.epoch"))
     return tuple(out)
+
+
+def _test_as_validation(series: Sequence[Series]) -> list[Series]:
+    """A "test" set that is evaluated again and again during training is what others call the validation set."""
+    names = {s.name for s in series}
+    again = any(s.name.startswith("test/") and len(s) > 1 for s in series)
+    if not again or any(name.startswith("val/") for name in names):
+        return list(series)
+    return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
 
 
 def _rank(one: Series) -> tuple[object, ...]:

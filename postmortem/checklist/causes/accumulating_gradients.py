@@ -25,7 +25,7 @@ def grew(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("the weights moved very far at an ordinary learning rate"), TWO_CHECKPOINTS, LEARNING_RATE, holds=1.6, fails=-1.2)
+@probe(say("the weights moved very far at an ordinary learning rate"), TWO_CHECKPOINTS, LEARNING_RATE, holds=1.6, fails=-0.5)
 def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
     change, decades = e.weights.change_median, rate_decades(e)
     if change is None or decades is None:
@@ -36,7 +36,7 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("the loss first falls and then climbs without a jump"), curve("train/loss", 6), holds=0.9, fails=-0.4)
+@probe(say("the loss first falls and then climbs without a jump"), curve("train/loss", 6), holds=0.9, fails=-0.2)
 def climbs(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
     if loss is None or not loss.finite:

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import file_of, rate_decades, starts_normal, to_chance
+from postmortem.checklist.signs import file_of, rate_decades, starts_absurd, starts_normal, to_chance
 
 LARGE = 0.75  # decades above the default initialisation at the first checkpoint
 SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
@@ -81,7 +81,7 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     level = to_chance(e, loss.first)
     if level is None:
-        return None
+        return Reading(True, say("it is {loss:.3g}", loss=loss.first), file_of(e, "train/loss")) if starts_absurd(e) else None
     return Reading(level > FIRST_LOSS, say("it is {level:.3g} × the chance level", level=level), file_of(e, "train/loss"))
 
 

@@ -16,7 +16,7 @@ def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(value is None, say("gradient clip norm: {value}", value="none" if value is None else f"{value:g}"))
 
 
-@probe(say("the model is recurrent, where gradients multiply over time"), holds=2.0, fails=-0.8)
+@probe(say("the model is recurrent, where gradients multiply over time"), holds=1.2, fails=-0.8)
 def recurrent(e: Evidence, seen: Sighting) -> Reading | None:
     if not e.model.weight_layers:
         return None
@@ -25,11 +25,13 @@ def recurrent(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("it learned, and then broke within one logging interval"), holds=1.0, fails=-0.5)
+@probe(say("it learned, and then broke within one logging interval"), holds=1.8, fails=-1.5)
 def sudden(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.non_finite is None or loss.non_finite.points_before < 2:
+    if loss is None or loss.non_finite is None:
         return None
+    if loss.non_finite.points_before < 2:
+        return Reading(False, say("it broke before it had learned anything"))
     calm = (loss.non_finite.growth_before or 0.0) < 0.3
     return Reading(calm, say("{n} finite records before, the last at {last:.3g}", n=loss.non_finite.points_before, last=loss.non_finite.last_finite))
 

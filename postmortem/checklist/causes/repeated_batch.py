@@ -5,21 +5,21 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION
 from postmortem.checklist.signs import to_chance, training_curves
 
-NOTHING = 2e-3  # times chance
-EARLY = 0.35  # share of the run
+NOTHING = 0.01  # times chance
+EARLY = 0.2  # share of the run
 
 
 @probe(say("the training loss was practically zero early, without a slow descent"), VALIDATION, holds=1.8, fails=-1.5)
 def zero_early(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
-    if loss is None or loss.plateau_step is None:
+    if loss is None or loss.finite < 5 or not e.chance.loss:
         return None
-    level = to_chance(e, loss.final)
-    if level is None or not loss.last_step:
+    early = e.at(loss.name, loss.first_step + EARLY * (loss.last_step - loss.first_step))
+    level, final = to_chance(e, early), to_chance(e, loss.final)
+    if level is None or final is None:
         return None
-    share = (loss.plateau_step - loss.first_step) / max(1.0, loss.last_step - loss.first_step)
     return Reading(
-        level < NOTHING and share < EARLY, say("train loss is {level:.2g} × chance, settled after {share:.0%} of the run", level=level, share=share)
+        level < NOTHING and final < NOTHING, say("after {share:.0%} of the run train loss is {level:.2g} × chance", share=EARLY, level=level)
     )
 
 

@@ -12,11 +12,11 @@ def _activation(e: Evidence) -> str:
     return str(setting.value).lower() if setting is not None and setting.value is not None else ""
 
 
-@probe(say("the configuration uses a saturating activation"), CONFIG, holds=3.5, fails=0.0)
+@probe(say("the configuration uses a saturating activation"), CONFIG, holds=3.5, fails=-0.8)
 def configured(e: Evidence, seen: Sighting) -> Reading | None:
     name = _activation(e)
     if not name:
-        return None
+        return Reading(False, say("no activation is configured, and saturating ones are seldom the default")) if len(e.settings) >= 4 else None
     setting = e.setting("activation")
     return Reading(
         "sigmoid" in name or "tanh" in name or "softsign" in name,
@@ -36,7 +36,7 @@ def relu(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the weights have the usual size, so the decay over depth comes from the activations"), WEIGHTS, holds=1.2, fails=-2.0)
 def usual_scale(e: Evidence, seen: Sighting) -> Reading | None:
     scale = e.weights.first_median_scale if e.weights.first_median_scale is not None else e.weights.median_scale
-    return None if scale is None else Reading(scale > -1.0, say("the median layer is {times:.2g} × the default initial size", times=10**scale))
+    return None if scale is None else Reading(scale > -0.4, say("the median layer is {times:.2g} × the default initial size", times=10**scale))
 
 
 @probe(say("there are many layers"), WEIGHTS, holds=0.4, fails=-0.6)

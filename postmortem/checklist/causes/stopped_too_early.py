@@ -11,7 +11,7 @@ SHORT = 3  # epochs
 @probe(say("the loss was still falling when training ended"), holds=1.6, fails=-2.0)
 def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss.epoch") or loss_curve(e)
-    if loss is None:
+    if loss is None or loss.finite < 2:
         return None
     if loss.asymptote is not None:
         return Reading(

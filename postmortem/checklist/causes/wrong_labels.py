@@ -28,7 +28,7 @@ def memorises(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     falls = train.net_change < -0.05
     return Reading(
-        falls and level > 1.05 and best > 0.9,
+        falls and level > 1.0 and best > 0.9,
         say(
             "train loss changed by {net:+.0%}; validation is at {level:.2f} × chance and was never below {best:.2f} ×",
             net=train.net_change,

@@ -7,6 +7,7 @@ from postmortem.checklist.needs import WEIGHTS
 from postmortem.checklist.signs import inputs_are_zero, loss_curve, loss_is_flat
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
+THROWN = 0.75  # decades of weight scale at the first checkpoint
 BIAS = -2.0  # median of a hidden layer's biases
 
 
@@ -33,6 +34,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     if loss is not None and not loss_is_flat(e):
         return Cleared(say("The loss falls: enough units are alive."))
+    if (w.first_highest_scale or 0.0) > THROWN:
+        return Cleared(
+            say(
+                "The weights were thrown to {times:.3g} × their usual size: whether units died of it cannot be told apart.",
+                times=10 ** (w.first_highest_scale or 0.0),
+            )
+        )
     if biased:
         return Sighting(
             Severity.FATAL,

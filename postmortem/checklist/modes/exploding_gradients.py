@@ -9,7 +9,7 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, starts_normal, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, starts_absurd, starts_normal, to_chance
 from postmortem.model.evidence import CurveStats
 
 GREW = 2.0  # times the start
@@ -51,7 +51,7 @@ def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
     level = to_chance(e, bad.last_finite)
     first = to_chance(e, loss.first)
     grew = (bad.growth_before or 0.0) > BEFORE_NAN or (loss.first > 0 and bad.last_finite > 3 * loss.first)
-    if not grew and not (level is not None and level > 20) and not (first is not None and first > 20):
+    if not grew and not (level is not None and level > 20) and not (first is not None and first > 20) and not starts_absurd(e):
         return None
     return Sighting(
         Severity.FATAL,
@@ -68,13 +68,14 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     if loss.final <= 0 or e.family in NOTHING_EXPECTED:
         return None
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
-    grown = loss.final > GREW * max(loss.start, 0.0) and loss.lost_ground > GIVEN_BACK
+    base = min(loss.start, loss.first) if loss.first > 0 else loss.start
+    grown = loss.final > GREW * max(base, 0.0) and (loss.lost_ground > GIVEN_BACK or base < 0.5 * loss.start)
     turned = loss.best > 0 and loss.final > 3 * loss.best and loss.lost_ground > GIVEN_BACK and loss.finite >= 4
     high = level is not None and level > ABOVE
     started_high = first is not None and first > START and loss.final > 0.5 * loss.start
     if level is None and not (grown and loss.finite >= 3):
         return None
-    if level is not None and not (high and (grown or turned or started_high or level > 5)):
+    if level is not None and not (high and (grown or turned or started_high)):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(

@@ -29,7 +29,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The first layer's bias learns and its weights do not: the inputs are zero, nothing was frozen."))
     dead = without_gradient(e)
     moved_before = {t.name for t in e.checkpoints[0].tensors if t.scale is not None and abs(t.scale) > MOVED}
-    layers = [n for n in w.identical if n in e.model.weight_layers and n not in dead and n not in moved_before]
+    still = [n for n in w.identical if n in e.model.weight_layers and n not in dead]
+    if any(n in moved_before for n in still) and loss_is_flat(e):
+        return Cleared(say("What stands still had moved before the first checkpoint: it died, it was not frozen."))
+    layers = [n for n in still if n not in moved_before]
     if w.identical_share < SOME or not layers:
         return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=w.identical_share))
     if all_identical(e) and loss_is_flat(e):

@@ -31,7 +31,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     gained = (loss.start - loss.final) / abs(loss.start) if loss.start else 0.0
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
     skilled = _skilled(e)
-    grew = loss.final > 1.2 * loss.start or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
+    base = min(loss.start, loss.first) if loss.first > 0 else loss.start
+    grew = loss.final > 1.2 * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
     at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew)
     if first is not None and first < GOOD_ALREADY:
         return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first))
@@ -86,6 +87,15 @@ def at_chance(e: Evidence, seen: Sighting) -> Reading | None:
     return None if level is None else Reading(0.93 < level < 1.2, say("it ends at {level:.2f} × chance", level=level))
 
 
+@probe(say("nothing got better after the first evaluation"), curve("val/loss", 5), holds=2.0, fails=0.0)
+def stuck(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    val = e.curve("val/loss")
+    if loss is None or val is None or not _stuck(e, to_chance(e, loss.final)):
+        return None
+    return Reading(True, say("validation loss went from {start:.4g} to {final:.4g}", start=val.start, final=val.final))
+
+
 @probe(say("accuracy is that of guessing"), curve("val/accuracy"), holds=1.5, fails=-2.0)
 def guessing(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
@@ -116,7 +126,7 @@ CHECK = Check(
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
     needs=(LOSS,),
-    probes=(at_chance, guessing, no_trend, few),
+    probes=(at_chance, stuck, guessing, no_trend, few),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),

@@ -5,7 +5,7 @@ from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, rate_decades, skill, starts_normal, to_chance
 
 STRONG = 0.4  # autocorrelation at the period
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
@@ -24,7 +24,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     good = max((s for s in (skill(e, "val"), skill(e, "train")) if s is not None), default=None)
     bad = (level is None or level > 0.5) and (good is None or good < 0.75)
     periodic = o.period is not None and o.strength > STRONG
-    above = (to_chance(e, loss.highest) or 0.0) > 1.3 and loss.noise > 0.25 * scale
+    above = (
+        (to_chance(e, loss.highest) or 0.0) > 1.3
+        and loss.noise > 0.25 * scale
+        and starts_normal(e) is not False
+        and (rate_decades(e) or 0.0) < 1.3
+        and (level or 1.0) < 2.0
+    )
     if not (wide and bad and (periodic or above)):
         return Cleared(say("It swings by {amplitude:.3g} around its course, with no strong period.", amplitude=o.amplitude))
     summary = (

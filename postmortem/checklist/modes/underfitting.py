@@ -18,6 +18,7 @@ from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
+REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
 LANGUAGE = 0.55  # times ln(vocabulary): healthy ones end at 0.47 and less, the unigram level of text lies at 0.6 to 0.75
 TOGETHER = 0.35  # |ln(validation / train)|
 FEW = 1  # one evaluation of a single epoch can say how far it got
@@ -33,10 +34,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     level = to_chance(e, loss.final)
     if level is None:
         return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
-    if e.gap is not None and e.gap.gap > TOGETHER:
-        return Cleared(say("Training is ahead of validation (ln ratio {gap:.2f}): the model is not too weak for the training set.", gap=e.gap.gap))
-    limit = LANGUAGE if e.family == "language-model" else HIGH
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
+    limit = {"language-model": LANGUAGE, "regression": REGRESSION}.get(e.family, HIGH)
     contradiction = best is not None and best > 0.6 and level > HIGH
     if level < limit and best is not None and best < GUESSING and loss.relative_gain > 0.3:
         return Sighting(
@@ -48,8 +47,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series[loss.name].source,
             "contradiction",
         )
+    if e.gap is not None and e.gap.gap > TOGETHER:
+        return Cleared(say("Training is ahead of validation (ln ratio {gap:.2f}): the model is not too weak for the training set.", gap=e.gap.gap))
     if level < limit:
         return Cleared(say("The loss ends at {level:.2f} × chance.", level=level))
+    if level > 1.6 and loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first):
+        return Sighting(
+            Severity.SERIOUS,
+            say("The loss fell from {start:.4g} and still ends at {level:.2f} × chance.", start=loss.start, level=level),
+            loss.last_step,
+            loss.first_step,
+            (loss.name, "val/loss"),
+            e.series[loss.name].source,
+            "above",
+        )
     if level > 1.6:
         return Cleared(say("The loss ends above chance ({level:.2f} ×): that is no lack of learning.", level=level))
     summary = (
@@ -80,6 +91,11 @@ def far(e: Evidence, seen: Sighting) -> Reading | None:
     return None if level is None else Reading(level > 0.58, say("{level:.2f} × chance", level=level))
 
 
+@probe(say("loss and accuracy contradict each other"), CHANCE, holds=2.5, fails=0.0)
+def contradict(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "contradiction" else None
+
+
 @probe(say("training worked at all"), holds=0.3, fails=-0.5)
 def worked(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
@@ -92,7 +108,7 @@ CHECK = Check(
     symptom=say("Training and validation loss both stay high although training works."),
     detect=detect,
     needs=(LOSS,),
-    probes=(together, far, worked),
+    probes=(together, far, contradict, worked),
     prior=0.5,
     causes=(
         (too_little_capacity, -1.0),
