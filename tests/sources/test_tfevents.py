@@ -436,6 +436,6 @@ def test_text_that_is_no_settings_is_left_alone(tmp_path: Path) -> None:
 
     found = read_bytes(
         tmp_path,
-        event(0, text(b"a", "once upon a time"), text(b"b", "{not json"), text(b"c", "[" * 100_000), text(b"d", json.dumps({"lr": 1, "n": [1]}))),
+        event(0, text(b"a", "once upon a time"), text(b"b", "{not json"), text(b"c", "[" * 100_000), text(b"d", json.dumps({"lr": 1, "n": None}))),
     )
-    assert [(s.key, s.value) for s in found.settings] == [("lr", 1)]
+    assert [(s.key, s.value) for s in found.settings] == [("lr", 1), ("n", None)]

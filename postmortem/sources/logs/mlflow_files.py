@@ -15,6 +15,7 @@ import numpy as np
 
 from postmortem.model.run import Floats, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.documents import scalar
 from postmortem.sources.names import reduction_of, series_names, setting_name
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -149,22 +150,8 @@ def _param(candidate: Candidate, name: str) -> Found:
         return _skipped(candidate, say("larger than {limit} kB", limit=MAX_PARAM >> 10))
     with candidate.file.open("rb") as file:
         text = file.read(MAX_PARAM).decode("utf-8", "replace")
-    setting = Setting(setting_name(name), name, scalar(text), candidate.path)
+    setting = Setting(setting_name(name), name, scalar(text.strip()) if len(text) < 100 else text[:2000], candidate.path)
     return Found(Source(candidate.path, NAME, Status.READ, None, candidate.size), settings=(setting,))
-
-
-def scalar(text: str) -> Value:
-    """A parameter's text as the number or boolean that it was."""
-    text = text.strip()
-    known: dict[str, Value] = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
-    if text in known:
-        return known[text]
-    for kind in (int, float):
-        try:
-            return kind(text) if len(text) < 40 else text[:2000]
-        except ValueError:
-            continue
-    return text
 
 
 def _meta(candidate: Candidate) -> Found:

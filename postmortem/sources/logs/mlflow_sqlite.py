@@ -16,10 +16,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from postmortem.model.run import Series, Setting, Source, Status
+from postmortem.model.run import Series, Source, Status
 from postmortem.model.sentence import Sentence, say
-from postmortem.sources.logs.mlflow_files import MAX_POINTS, NAME, one_series, run_facts, scalar
-from postmortem.sources.names import series_names, setting_name
+from postmortem.sources.config import settings_of
+from postmortem.sources.documents import scalar
+from postmortem.sources.logs.mlflow_files import MAX_POINTS, NAME, one_series, run_facts
+from postmortem.sources.names import series_names
 from postmortem.sources.reader import Candidate, Found, Reader
 
 MAX_STORE = 2 << 30  # bytes
@@ -97,10 +99,8 @@ def _read(candidate: Candidate, store: sqlite3.Connection, consumed: tuple[str, 
         return _without(candidate, Status.READ, say("the store holds no runs"))
     chosen = next((r for r in runs[:1000] if store.execute("SELECT 1 FROM metrics WHERE run_uuid = ? LIMIT 1", (r[0],)).fetchone()), runs[0])
     series, lost = _metrics(candidate, store, chosen[0])
-    settings = tuple(
-        Setting(setting_name(str(key)), str(key), scalar(str(value)), candidate.path)
-        for key, value in store.execute('SELECT "key", value FROM params WHERE run_uuid = ? ORDER BY "key" LIMIT ?', (chosen[0], MAX_PARAMS))
-    )
+    params = store.execute('SELECT "key", value FROM params WHERE run_uuid = ? ORDER BY "key" LIMIT ?', (chosen[0], MAX_PARAMS)).fetchall()
+    settings = settings_of(((str(key), scalar(str(value)) if len(str(value)) < 100 else str(value)[:2000]) for key, value in params), candidate.path)
     status, detail = Status.READ, None
     if lost:
         status, detail = Status.PARTIAL, say("{n} values beyond the limits or of a wrong type were left out", n=lost)

@@ -4,19 +4,20 @@ Never a sample: all points of the file, in file order; duplicates and steps that
 The checksum of each length is verified, because a wrong length loses everything behind it; that of the data is not.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
 
-from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Series, Setting, Source, Status
+from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Series, Source, Status
 from postmortem.model.sentence import Sentence, say
+from postmortem.sources.config import flatten, settings_of
+from postmortem.sources.documents import Unreadable, json_of, scalar
 from postmortem.sources.logs import tfevents_scan, tfevents_values
 from postmortem.sources.logs.protobuf import VARINT, MalformedError, walk
 from postmortem.sources.logs.tfevents_scan import BAD_CRC, MAX_TAGS, RECORD_LOG, SIMPLE, Columns
-from postmortem.sources.names import reduction_of, series_names, setting_name, words
+from postmortem.sources.names import reduction_of, series_names, words
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "tensorboard"
@@ -110,7 +111,7 @@ class _EventFile:
     chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     plugins: dict[int, str] = field(default_factory=dict)
     histograms: list[LoggedHistogram] = field(default_factory=list)
-    settings: dict[str, Setting] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     events: list[LogEvent] = field(default_factory=list)
     records: int = 0
     damaged: int = 0
@@ -190,8 +191,8 @@ class _EventFile:
             self.lost_histograms += 1
 
     def _setting(self, key: str, value: object) -> None:
-        if len(self.settings) < MAX_SETTINGS and (value is None or isinstance(value, str | int | float | bool)):
-            self.settings.setdefault(key, Setting(setting_name(key), key, value, self.path))
+        if len(self.settings) < MAX_SETTINGS:
+            self.settings.setdefault(key, value)
 
     def _session(self, data: bytes, start: int, end: int, step: float, wall: float) -> None:
         """TensorFlow's own trainers log each start of a session; at a later step it is a resume."""
@@ -212,7 +213,9 @@ class _EventFile:
         source = Source(candidate.path, NAME, status, detail, candidate.size)
         starts = [float(c[2][0]) for c in self.chunks if len(c[2]) and c[2][0] > 0]
         facts = {"started_at": starts[0]} if starts else {}
-        return Found(source, tuple(series), tuple(self.histograms), tuple(self.events), tuple(self.settings.values()), facts=facts)
+        return Found(
+            source, tuple(series), tuple(self.histograms), tuple(self.events), settings_of(flatten(self.settings), candidate.path), facts=facts
+        )
 
     def _notes(self, *, empty: bool) -> list[Sentence]:
         """What was not read, the most important first."""
@@ -281,27 +284,15 @@ def _settings_in_text(strings: tuple[str, ...]) -> Iterator[tuple[str, object]]:
         stripped = content.strip().removeprefix("```json").removesuffix("```").strip()
         if stripped.startswith("{"):
             try:
-                data = json.loads(stripped)
-            except (ValueError, RecursionError):
+                data = json_of(stripped.encode("utf-8", "replace"))
+            except Unreadable:
                 continue
-            yield from ((str(k), v) for k, v in data.items())
+            if isinstance(data, dict):
+                yield from data.items()
         elif stripped.startswith("|"):
             rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in stripped.split("\n")]
             if len(rows) > 2 and len(rows[0]) == 2 and set(rows[1][0]) <= set("-: "):
-                yield from ((row[0], _scalar(row[1])) for row in rows[2:] if len(row) == 2 and row[0])
-
-
-def _scalar(cell: str) -> str | int | float | bool | None:
-    """A printed value as what it was."""
-    known = {"True": True, "False": False, "None": None}
-    if cell in known:
-        return known[cell]
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            continue
-    return cell
+                yield from ((row[0], scalar(row[1])) for row in rows[2:] if len(row) == 2 and row[0])
 
 
 READER = Reader(NAME, claims, read)

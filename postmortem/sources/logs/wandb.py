@@ -6,15 +6,17 @@ are looked at. Field numbers: wandb/proto/wandb_internal.proto.
 
 import math
 import os
+import re
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from postmortem.model.run import EventKind, LogEvent, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.config import flatten, settings_of
 from postmortem.sources.logs import wandb_files
+from postmortem.sources.logs.crash import Watch, Where, is_suspicious
 from postmortem.sources.logs.protobuf import BYTES, VARINT, MalformedError, signed, walk
 from postmortem.sources.logs.wandb_history import History, item, timestamp
 from postmortem.sources.logs.wandb_records import MAGIC, Framing, records
@@ -22,7 +24,13 @@ from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "wandb"
 
+MAX_CONFIG = 10_000  # entries
 CONSOLE = 1 << 20  # bytes of console output that are kept: the last ones, where a crash is
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+_DIGITS = re.compile(r"[\d█▏▎▍▌▋▊▉#| ]+")
+_LINES = re.compile(r"[\r\n]+")
+_LONGEST_LINE = 8_000  # characters
 
 _HISTORY, _OUTPUT, _CONFIG, _STATS, _METRIC, _OUTPUT_RAW, _RUN, _EXIT, _PREEMPTING, _ENVIRONMENT = 2, 4, 5, 7, 12, 13, 17, 18, 23, 26
 
@@ -96,7 +104,7 @@ class _Log:
             if number == 1 and wire == BYTES:
                 path, value = item(data, a, b)
                 key = ".".join(path)
-                if key and not key.startswith("_wandb") and len(self.config) < wandb_files.MAX_SETTINGS:
+                if key and not key.startswith("_wandb") and len(self.config) < MAX_CONFIG:
                     self.config[key] = value
 
     def _run(self, data: bytes, start: int, end: int) -> None:
@@ -141,7 +149,7 @@ def _read_log(candidate: Candidate) -> Found:
     status, detail = _status(log, met, exited=exited, anything=bool(met.records))
     if not exited:
         log.facts["finished"] = False
-    settings = wandb_files.settings(log.config, candidate.path)
+    settings = settings_of(flatten(log.config), candidate.path)
     return Found(
         Source(candidate.path, NAME, status, detail, candidate.size), series, histograms, (*log.events, *_console_events(candidate, log)), settings,
         facts={k: v for k, v in log.facts.items() if not (isinstance(v, float) and not math.isfinite(v))},
@@ -150,8 +158,9 @@ def _read_log(candidate: Candidate) -> Found:
 
 def _status(log: _Log, met: Framing, *, exited: bool, anything: bool) -> tuple[Status, Sentence | None]:
     if not anything:
-        empty = not (met.damaged or met.cut)
-        return (Status.READ, say("the file holds no records: a process that is killed early leaves it so")) if empty else (Status.FAILED, say("no record could be read"))
+        if met.damaged or met.cut:
+            return Status.FAILED, say("no record could be read")
+        return Status.READ, say("the file holds no records: a process that is killed early leaves it so")
     if met.damaged or log.damaged:
         return Status.PARTIAL, say("{n} damaged records were left out", n=met.damaged + log.damaged)
     if met.cut:
@@ -165,15 +174,19 @@ def _status(log: _Log, met: Framing, *, exited: bool, anything: bool) -> tuple[S
 
 def _console_events(candidate: Candidate, log: _Log) -> tuple[LogEvent, ...]:
     """What the console tells about the end, unless the same console lies beside it as `output.log`."""
-    if not log.console or os.path.lexists(candidate.file.parent / "files" / "output.log"):
+    if not log.console or os.path.lexists(candidate.file.parent / "files" / "output.log") or "output.log" in candidate.siblings:
         return ()
-    return ()
-
-
-def folder_of_run(path: str) -> str:
-    """The run's own directory of a file in it or in its `files/`."""
-    folder = PurePosixPath(path).parent
-    return str(folder.parent if folder.name == "files" else folder)
+    watch = Watch(candidate.path)
+    text = _ANSI.sub("", b"".join(log.console).decode("utf-8", "replace"))
+    told: dict[str, bool] = {}  # a progress bar has thousands of lines of one shape
+    for n, line in enumerate(_LINES.split(text), 1):
+        shape = _DIGITS.sub("0", line[:300])
+        suspicious = told.get(shape)
+        if suspicious is None:
+            suspicious = told[shape] = is_suspicious(line)
+        if suspicious or watch.reading:
+            watch.line(line[:_LONGEST_LINE], Where(n))
+    return watch.end()
 
 
 READER = Reader(NAME, claims, read)
