@@ -6,6 +6,7 @@ in the element type of the file (`storage`): bfloat16 as uint16, float8 as uint8
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ Raw = npt.NDArray[np.generic]
 
 BLOCK = 1 << 18  # elements: 1 MiB of float32 stays in the second-level cache while it is counted
 SPAN_BYTES = 64 << 20  # most bytes held at once to gather a tensor that does not lie in C order
+OVERLAP = 4  # times that an element may be shown by strides of 0: an expanded tensor is small in the file and endless to go through
 OPEN_FILES = 128
 
 _STORAGE = {
@@ -104,7 +106,7 @@ class TensorFiles:
             raise NotWholeError(f"{ref.name}: {len(data)} of {ref.count * kind.itemsize} bytes")
         values = np.frombuffer(data, kind, ref.count)
         for start in range(0, ref.count, self.block):
-            yield values[start : start + self.block]
+            yield values[start : start + self.block].copy()  # writable, as the compiled loops ask for
 
     def _in_order(self, ref: TensorRef, kind: np.dtype[np.generic], slot: int) -> Iterator[Raw]:
         total = ref.count * kind.itemsize
@@ -123,6 +125,8 @@ class TensorFiles:
         if len(ref.strides) != len(ref.shape) or min(ref.strides, default=0) < 0:
             raise NotWholeError(f"{ref.name}: strides {ref.strides} do not fit the shape {ref.shape}")
         layout = tuple((size, stride) for size, stride in zip(ref.shape, ref.strides, strict=True) if size != 1)
+        if ref.count > OVERLAP * _span(layout) + self.block:
+            raise NotWholeError(f"{ref.name}: {ref.count} elements in {_span(layout)} places")
         if os.fstat(self._descriptor(ref.file)).st_size < ref.offset + _span(layout) * kind.itemsize:
             raise NotWholeError(f"{ref.name}: the file ends before its last byte")
         if _span(layout) * kind.itemsize > SPAN_BYTES:
@@ -150,7 +154,7 @@ class TensorFiles:
         done = 0
         while done < len(view):
             try:
-                got = os.preadv(descriptor, [view[done:]], offset + done)
+                got = _read_at(descriptor, view[done:], offset + done)
             except OSError as error:
                 raise NotWholeError(f"{ref.name} cannot be read: {error.strerror}") from error
             if not got:
@@ -191,7 +195,7 @@ def _span(layout: tuple[tuple[int, int], ...]) -> int:
 def _cut(shaped: Raw, most: int) -> Iterator[Raw]:
     """C-order pieces of at most `most` elements, each a contiguous copy."""
     if shaped.size <= most:
-        yield np.ascontiguousarray(shaped).reshape(-1)
+        yield np.array(shaped, order="C").reshape(-1)
         return
     inner = shaped.size // shaped.shape[0]
     if inner > most:
@@ -200,4 +204,14 @@ def _cut(shaped: Raw, most: int) -> Iterator[Raw]:
         return
     rows = most // inner
     for start in range(0, shaped.shape[0], rows):
-        yield np.ascontiguousarray(shaped[start : start + rows]).reshape(-1)
+        yield np.array(shaped[start : start + rows], order="C").reshape(-1)
+
+
+def _read_at(descriptor: int, view: memoryview, offset: int) -> int:
+    """Read into a buffer at an offset; the number of bytes. `preadv` copies once, platforms without it copy twice."""
+    if sys.platform != "win32" and hasattr(os, "preadv"):
+        return os.preadv(descriptor, [view], offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    data = os.read(descriptor, len(view))
+    view[: len(data)] = data
+    return len(data)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from postmortem.measure import reading
+from postmortem.measure import kernels, reading
 from postmortem.measure.reading import NotWholeError, TensorFiles
+from postmortem.measure.tally import Tally
 from postmortem.model.run import TensorRef
 from tests.measure.raw import RawFile
 
@@ -134,3 +135,21 @@ def test_any_reference_gives_numbers_or_an_error(base: tuple[Path, np.ndarray], 
         except NotWholeError:
             return
     assert found.tolist() == expected(base[1], tensor).tolist()
+
+
+def test_an_expanded_tensor_does_not_go_on_for_ever(base: tuple[Path, np.ndarray]) -> None:
+    with TensorFiles(base[0]) as files, pytest.raises(NotWholeError, match="places"):
+        next(files.blocks(ref((1 << 40, 3), (0, 1))))
+
+
+def test_blocks_can_be_handed_to_compiled_loops(base: tuple[Path, np.ndarray]) -> None:
+    root, values = base
+    inline = TensorRef("t", "", 0, "float32", (100,), (1,), 400, inline=values[:100].tobytes())
+    for tensor in (inline, ref((10, 10), (1, 10)), ref((10, 10), (20, 1)), ref((10, 10), (10, 1))):
+        with TensorFiles(root, 32) as files:
+            tally = Tally("float32")
+            for block in files.blocks(tensor):
+                assert block.flags.writeable
+                assert block.flags.c_contiguous
+                tally.add(block, kernels)
+            assert tally.count == 100
