@@ -9,7 +9,7 @@ LARGE = -0.7  # log10 of the median gradient RMS; healthy runs lie below −1.5
 FAR = 2.0  # relative change of the weights over the run; healthy runs stay below 0.7
 
 
-@probe(say("gradients in the optimizer's state are ten times what they are in healthy runs"), GRADIENTS, holds=2.0, fails=-1.2)
+@probe(say("gradients in the optimizer's state are ten times what they are in healthy runs"), GRADIENTS, holds=2.5, fails=-1.2)
 def large(e: Evidence, seen: Sighting) -> Reading | None:
     median = e.weights.gradient_median
     if median is None or e.weights.gradient_source not in ("adam", "adam-window", "rmsprop"):

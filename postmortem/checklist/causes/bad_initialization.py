@@ -54,7 +54,8 @@ def symmetric(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("hidden biases start far below zero"), WEIGHTS, holds=3.5, fails=0.0)
 def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
     low = e.weights.lowest_hidden_bias
-    thrown = (e.weights.first_highest_scale or 0.0) >= LARGE  # then biases were thrown too, after the start
+    jumped = e.schedule is not None and e.schedule.jump > 20
+    thrown = jumped or (e.weights.first_highest_scale or 0.0) >= LARGE  # then biases were thrown too, after the start
     if low is None or low > DEAD_BIAS or thrown:
         return None
     return Reading(True, say("the median of a hidden layer's biases is {low:.3g}: its ReLU units never fire", low=low))

@@ -23,8 +23,8 @@ JUMP = 20.0  # ratio of neighbouring learning rates that no schedule makes
 @probe(say("the learning rate is far above what this optimizer usually takes"), LEARNING_RATE, holds=3.0, fails=-2.0)
 def far_above_usual(e: Evidence, seen: Sighting) -> Reading | None:
     decades, rate = rate_decades(e), used_rate(e)
-    if decades is None or rate is None:
-        return None
+    if decades is None or rate is None or (e.schedule is not None and e.schedule.jump >= JUMP):
+        return None  # a jump is asked about on its own
     detail = say("the rate is {rate:g}, {times:.3g} times the usual {usual:g}", rate=rate, times=10**decades, usual=rate / 10**decades)
     share = 1.0 if decades > HIGH + 0.5 or decades < HIGH - 0.6 else 0.5
     return Reading(decades >= HIGH, detail, share=share)

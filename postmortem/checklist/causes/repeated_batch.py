@@ -5,11 +5,11 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION
 from postmortem.checklist.signs import to_chance, training_curves
 
-NOTHING = 0.01  # times chance
+NOTHING = 0.02  # times chance
 EARLY = 0.2  # share of the run
 
 
-@probe(say("the training loss was practically zero early, without a slow descent"), VALIDATION, holds=1.8, fails=-1.5)
+@probe(say("the training loss was practically zero early, without a slow descent"), VALIDATION, holds=2.6, fails=-1.5)
 def zero_early(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
     if loss is None or loss.finite < 5 or not e.chance.loss:

@@ -32,6 +32,17 @@ def batches_worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(peak > 1.3 and wild, say("batch losses reach {peak:.2f} × chance and swing by {noise:.2g}", peak=peak, noise=loss.noise))
 
 
+@probe(say("the training loss stays above chance while validation lies at it"), CHANCE, curve("val/loss"), holds=1.5, fails=0.0)
+def above_validation(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, val = e.curve("train/loss"), e.curve("val/loss")
+    if loss is None or val is None or loss.finite < 10:
+        return None
+    train, level = to_chance(e, (loss.start + loss.final) / 2), to_chance(e, val.final)
+    if train is None or level is None:
+        return None
+    return Reading(1.03 < train < 2.5 and 0.9 < level < 1.1, say("training {train:.2f} ×, validation {level:.2f} × chance", train=train, level=level))
+
+
 @probe(say("shuffling is switched off"), holds=3.0, fails=-1.0)
 def switched_off(e: Evidence, seen: Sighting) -> Reading | None:
     setting = e.setting("shuffle")
@@ -62,7 +73,7 @@ unshuffled_data = Cause(
     mechanism=say(
         "Batches of one class (or one source) after another: the model learns to answer the current class and forgets the others, once per epoch."
     ),
-    probes=(repeats, batches_worse_than_guessing, switched_off),
+    probes=(repeats, batches_worse_than_guessing, above_validation, switched_off),
     fixes=fixes,
     by_hand=(say("Print the label histogram of ten consecutive batches."),),
 )

@@ -19,6 +19,7 @@ BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; healthy runs lie below −1.5
 FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
 UNSETTLED = 0.25  # times chance
+THROWN = 0.75  # decades of weight scale above the default initialisation; healthy runs end below 0.6
 START = 3.5  # times chance at the first record
 
 
@@ -75,7 +76,8 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     started_high = first is not None and first > START and loss.final > 0.5 * loss.start
     if level is None and not (grown and loss.finite >= 3):
         return None
-    if level is not None and not (high and (grown or turned or started_high)):
+    thrown = (e.weights.highest_scale or 0.0) > THROWN and level is not None and level > 3.0
+    if level is not None and not (high and (grown or turned or started_high or thrown)):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(

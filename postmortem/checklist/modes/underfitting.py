@@ -37,7 +37,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
     limit = {"language-model": LANGUAGE, "regression": REGRESSION}.get(e.family, HIGH)
     contradiction = best is not None and best > 0.6 and level > HIGH
-    if level < limit and best is not None and best < GUESSING and loss.relative_gain > 0.3:
+    if level < limit and loss.relative_gain > 0.3 and _guesses_at_a_low_loss(e, limit):
         return Sighting(
             Severity.SERIOUS,
             say("The loss fell to {level:.2f} × chance while accuracy is that of guessing: what is minimised is not the task.", level=level),
@@ -77,6 +77,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _guesses_at_a_low_loss(e: Evidence, limit: float) -> bool:
+    """On one and the same split the loss says that much was learned, and accuracy that nothing was."""
+    for split in ("train", "val"):
+        loss = e.curve(f"{split}/loss.epoch") or e.curve(f"{split}/loss")
+        level, right = to_chance(e, loss.final) if loss else None, skill(e, split)
+        if level is not None and right is not None and level < limit and right < GUESSING:
+            return True
+    return False
 
 
 @probe(say("validation is as bad as training"), VALIDATION, holds=0.6, fails=-0.8)

@@ -13,6 +13,7 @@ from postmortem.checklist.signs import file_of, skill, to_chance, training_curve
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
 WIDE = 1.0  # ln(validation / train)
+ERRATIC = 0.5  # share of the evaluations
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -69,7 +70,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "from-start",
         )
-    if works and gap.evaluations >= 5 and gap.erratic > 0.5 and gap.gap > WIDE and (level or 0.0) > 0.5:
+    if works and gap.evaluations >= 5 and gap.erratic > ERRATIC and gap.gap > WIDE and (level or 0.0) > 0.5:
         return Sighting(
             Severity.SERIOUS,
             say("Validation jumps from evaluation to evaluation while training falls smoothly."),
@@ -90,16 +91,27 @@ def below(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("it was bad from the first evaluation"), VALIDATION, holds=0.8, fails=-1.0)
 def from_first(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None else Reading(e.gap.first_gap > FIRST, say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
+    return (
+        None
+        if e.gap is None or seen.facet == "erratic"
+        else Reading(e.gap.first_gap > FIRST, say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
+    )
 
 
 @probe(say("it did not turn after a good start, as overfitting does"), VALIDATION, holds=0.6, fails=-1.0)
 def no_turn(e: Evidence, seen: Sighting) -> Reading | None:
     val = e.curve("val/loss")
-    if e.gap is None or val is None:
+    if e.gap is None or val is None or seen.facet == "erratic":
         return None
     never_good = (to_chance(e, val.best) or 0.0) > 0.75
     return Reading(e.gap.rise < 0.15 or never_good, say("it rose by {rise:.2f} (ln) since its best", rise=e.gap.rise))
+
+
+@probe(say("validation jumps about although training falls smoothly"), VALIDATION, holds=1.5, fails=0.0)
+def jumps(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.gap is None or e.gap.erratic <= ERRATIC:
+        return None
+    return Reading(True, say("it turned, beyond its noise, at {share:.0%} of the evaluations", share=e.gap.erratic))
 
 
 CHECK = Check(
@@ -108,7 +120,7 @@ CHECK = Check(
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, from_first, no_turn),
+    probes=(below, from_first, no_turn, jumps),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -1.2),
