@@ -15,15 +15,15 @@ from safetensors.torch import load_file, save_file
 
 from postmortem.model.run import Checkpoint, Status, TensorRef
 from postmortem.sources.checkpoints.safetensors import READERS
-from postmortem.sources.discover import discover
-from postmortem.sources.reader import Found
+from postmortem.sources.reader import Candidate, Found
 
 
 def found(path: Path) -> Found:
     """As a run finds it."""
     root = path if path.is_dir() else path.parent
     wanted = path.name if path.is_file() else "model.safetensors.index.json"
-    candidate = next(c for c in discover([root]).candidates if c.name == wanted)
+    file = root / wanted
+    candidate = Candidate(root, wanted, file.stat().st_size, file.read_bytes()[:4096], frozenset(f.name for f in root.iterdir()))
     return next(r for r in READERS if r.claims(candidate)).read(candidate)
 
 

@@ -31,7 +31,8 @@ def read(candidate: Candidate) -> Found:
     job, file = _job(candidate, candidate.name)
     found = listing(job, file, [(j, f) for j, f in neighbours if j.size])
     if found.failed:
-        return failed(candidate, NAME, found.problem or say("it cannot be read"), truncated=found.cut)
+        cut = found.cut or candidate.size < stated_end(candidate.head)
+        return failed(candidate, NAME, found.problem or say("it cannot be read"), truncated=cut)
     attributes = found.attributes("")
     if not is_model(found):
         why = say("an HDF5 file that holds no Keras model: {n} data sets", n=len(found.tensors) + found.others)
@@ -39,6 +40,15 @@ def read(candidate: Candidate) -> Found:
     config = configuration(parsed(attributes.get("model_config")), parsed(attributes.get("training_config")), candidate.path)
     facts: dict[str, Value] = {key: str(attributes[key])[:100] for key in ("keras_version", "backend") if key in attributes}
     return checkpoint(candidate, NAME, found, config, facts)
+
+
+def stated_end(head: bytes) -> int:
+    """The size of the whole file as its superblock states it, 0 when it does not say. Format: HDF5 file format 3.0, section II.A."""
+    if not head.startswith(MAGIC) or len(head) < 48:
+        return 48 if head.startswith(MAGIC) else 0
+    version, width = head[8], head[13] if head[8] < 2 else head[9]
+    at = {0: 40, 1: 44, 2: 28, 3: 28}.get(version, 0)
+    return int.from_bytes(head[at : at + 8], "little") if at and width == 8 else 0
 
 
 def _job(candidate: Candidate, name: str) -> tuple[Job, str]:
@@ -107,7 +117,7 @@ def _trainable(model: list[Variable], config: Configuration) -> dict[str, bool] 
     """What the configuration says of each variable; None when there is none. Running statistics are not learned and not listed."""
     if not config.layers:
         return None
-    return {v.ref.name: v.layer.partition("/")[0] not in config.frozen for v in model if not v.statistic}
+    return {v.ref.name: not config.frozen & set(v.layer.split("/")) for v in model if not v.statistic}
 
 
 def _refused(found: Listing) -> Sentence | None:

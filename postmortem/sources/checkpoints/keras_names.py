@@ -16,6 +16,10 @@ _CONTAINERS = frozenset({"layers", "vars", "_layer_checkpoint_dependencies", "_l
 _NORMALISED = ("gamma", "beta", "moving_mean", "moving_variance")
 _RECURRENT = ("kernel", "recurrent_kernel", "bias")
 _STATISTICS = frozenset({"moving_mean", "moving_variance"})
+# Attributes of a layer are saved by name; these are the orders in which the layers of Keras make them.
+_ATTRIBUTES = {name: i for i, name in enumerate((
+    "query_dense", "key_dense", "value_dense", "output_dense", "forward_layer", "backward_layer", "cell", "cells", "layer",
+))}  # fmt: skip
 _ORDER_OF_ARRIVAL = re.compile(r"_\d+$")
 
 
@@ -27,6 +31,8 @@ class Variable:
     layer: str  # the layer's name
     leaf: str  # kernel, bias, gamma, …; the number when it is not known
     ref: TensorRef
+
+    ordered: bool = True  # its place among the variables is known
 
     @property
     def statistic(self) -> bool:
@@ -82,12 +88,24 @@ def _numbered(listing: Listing) -> list[Variable]:
         if not path.startswith("optimizer/") and number.isdigit() and len(number) < 10:
             families[owner][number] = ref
     out: list[Variable] = []
-    for owner in sorted(families, key=lambda o: [made.get(prefix, (0, {}))[0] for prefix in _prefixes(o)]):
+    for owner in sorted(families, key=lambda o: _place(o, made)):
         family = dict(sorted(families[owner].items(), key=lambda item: int(item[0])))
         layer = _layer(owner, made)
         for (number, ref), leaf in zip(family.items(), _leaves(owner, family), strict=True):
-            out.append(Variable(f"{owner}/vars/{number}", layer, leaf, replace(ref, name=f"{layer}/{leaf}" if layer else leaf)))
+            named = replace(ref, name=f"{layer}/{leaf}" if layer else leaf)
+            out.append(Variable(f"{owner}/vars/{number}", layer, leaf, named, ordered=_in_order(owner)))
     return out
+
+
+def _place(owner: str, made: Mapping[str, tuple[int, Mapping[str, object]]]) -> list[tuple[int, int]]:
+    """Sort key: layers of a list in the order in which their groups were made, attributes in the order of their layer's class."""
+    return [(_ATTRIBUTES.get(prefix.rpartition("/")[2], len(_ATTRIBUTES)), made.get(prefix, (0, {}))[0]) for prefix in _prefixes(owner)]
+
+
+def _in_order(owner: str) -> bool:
+    """Whether every step of the path is an item of a list of layers, or an attribute with a known order."""
+    parts = owner.split("/")
+    return all(part in _CONTAINERS or part in _ATTRIBUTES or (i > 0 and parts[i - 1] in _CONTAINERS) or not part for i, part in enumerate(parts))
 
 
 def _prefixes(path: str) -> list[str]:

@@ -7,6 +7,7 @@ Source: keras/src/optimizers/{base_optimizer,adam,sgd,rmsprop,adagrad,nadam}.py 
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -30,6 +31,7 @@ _LEGACY_SLOTS: Mapping[str, str] = MappingProxyType({
     "rms": "square_avg", "accumulator": "sum",
 })  # fmt: skip
 _LEGACY = re.compile(r"(?:^|[/_])(velocity_hat|momentum|velocity|accumulator|vhat|rms|[mv])$|^[^/]+/([mv])/")
+_LARGEST_SEARCH = 4_000_000  # layers × parameters
 _ADAM_LIKE = frozenset({"adam", "adamw", "nadam", "lamb"})
 _SETTINGS: Mapping[str, str] = MappingProxyType({"learning_rate": "lr", "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps", "rho": "alpha"})
 
@@ -56,13 +58,25 @@ def saved(listing: Listing) -> Saved | None:
         return None
     inner = _numbered(listing, "optimizer/inner_optimizer/vars")
     where = "optimizer/inner_optimizer/vars" if inner else "optimizer/vars"
-    scale = next((listing.values[p] for p, r in reversed(outer) if p in listing.values and r.dtype.startswith("float")), None) if inner else None
+    scale = _loss_scale(listing, outer) if inner else None
     paths = inner or outer
     scalars = [listing.values.get(path) for path, ref in paths[:2]]
     step = scalars[0]
     rate = scalars[1] if len(scalars) > 1 and scalars[1] is not None and paths[1][1].dtype.startswith("float") else None
     name = str(attributes.get(where, {}).get("name") or "")
     return Saved(name, step, rate, tuple(("", ref) for _, ref in paths[1:]), scale)
+
+
+def _loss_scale(listing: Listing, outer: Sequence[tuple[str, TensorRef]]) -> float | None:
+    """Of a LossScaleOptimizer: iteration, learning rate, steps since the last change, scale, then the variables of the inner one."""
+    whole = 0
+    for path, ref in outer[:6]:
+        if ref.shape:
+            return None
+        whole += not ref.dtype.startswith("float")
+        if whole == 2 and ref.dtype.startswith("float"):
+            return listing.values.get(path)
+    return None
 
 
 def _numbered(listing: Listing, folder: str) -> list[tuple[str, TensorRef]]:
@@ -106,7 +120,7 @@ def optimizer_state(found: Saved, model: Sequence[Variable], frozen: frozenset[s
     trainable = [v for v in model if not v.statistic]
     names: list[str] = []
     states: tuple[ParamState, ...] = ()
-    for candidate in ([v for v in trainable if v.layer.partition("/")[0] not in frozen], trainable, list(model)):
+    for candidate in ([v for v in trainable if not frozen & set(v.layer.split("/"))], trainable, list(model)):
         matched = _matched(found, kind.partition("-")[0], candidate)
         if matched is not None:
             names = [name for name, _ in matched]
@@ -139,7 +153,7 @@ def _matched(found: Saved, kind: str, model: Sequence[Variable]) -> list[tuple[s
         in_blocks = [[rest[i + length * k][1] for k in range(count)] for i in range(length)]
         # amsgrad of newer versions: both moments side by side, then all maxima
         mixed = [[rest[2 * i][1], rest[2 * i + 1][1], rest[2 * length + i][1]] for i in range(length)] if count == 3 else []
-        for rows in (side_by_side, mixed, in_blocks):
+        for rows in (in_blocks,) if kind == "rmsprop" else (side_by_side, mixed, in_blocks):
             matched = _named(slots[:count], rows, model) if rows else None
             if matched is not None:
                 return matched
@@ -157,36 +171,61 @@ def _as(kind: str, slot: str) -> str:
 
 
 def _without_scalars(tensors: list[tuple[str, TensorRef]], count: int, model: Sequence[Variable]) -> list[tuple[str, TensorRef]] | None:
-    """Without the learning rate and other leading scalars, when the rest is a whole number of rows; None otherwise."""
-    leading = next((i for i, (_, ref) in enumerate(tensors) if ref.shape), len(tensors))
-    for drop in range(min(leading, 3), -1, -1):
-        rest = tensors[drop:]
-        if rest and len(rest) % count == 0 and len(rest) // count <= len(model):
-            return rest
-    return None
+    """Without the learning rate and other scalars around, when the rest is a whole number of rows; None otherwise.
+
+    Nadam saves a product behind the slots. A model may have scalar variables at its ends; then only the learning rate goes.
+    """
+    scalar = not all(v.ref.shape for v in (*model[:1], *model[-1:]))
+    rest = tensors[1:] if scalar and tensors and not tensors[0][1].shape else list(tensors)
+    while not scalar and rest and not rest[0][1].shape:
+        rest = rest[1:]
+    while not scalar and rest and not rest[-1][1].shape:
+        rest.pop()
+    return rest if rest and len(rest) % count == 0 and len(rest) // count <= len(model) else None
 
 
 def _named(slots: Sequence[str], rows: list[list[TensorRef]], model: Sequence[Variable]) -> list[tuple[str, list[tuple[str, TensorRef]]]] | None:
-    shapes = [{ref.shape for ref in row} for row in rows]
-    if any(len(shape) != 1 for shape in shapes):
+    """The variable that each row of slots belongs to; None when the shapes fit in no way, or in several."""
+    wanted = [row[0].shape for row in rows]
+    if any(ref.shape != row[0].shape for row in rows for ref in row):
         return None
-    wanted = [next(iter(shape)) for shape in shapes]
-    first = _greedy(wanted, [v.ref.shape for v in model])
-    last = _greedy(wanted[::-1], [v.ref.shape for v in reversed(model)])
-    if first is None or last is None or first != [len(model) - 1 - i for i in reversed(last)]:
+    if not all(v.ordered for v in model) and max(Counter(wanted).values(), default=0) > 1:
         return None
-    return [(model[i].ref.name, list(zip(slots, row, strict=True))) for i, row in zip(first, rows, strict=True)]
+    if wanted == [v.ref.shape for v in model]:
+        chosen: Sequence[int] | None = range(len(model))
+    else:
+        chosen = _only_way(wanted, model, deep=True) or _only_way(wanted, model, deep=False)
+    if chosen is None:
+        return None
+    return [(model[i].ref.name, list(zip(slots, row, strict=True))) for i, row in zip(chosen, rows, strict=True)]
 
 
-def _greedy(wanted: list[tuple[int, ...]], shapes: list[tuple[int, ...]]) -> list[int] | None:
-    """Indices of the first occurrence of `wanted` as a subsequence. From both ends alike means that there is one only."""
+def _only_way(wanted: list[tuple[int, ...]], model: Sequence[Variable], *, deep: bool) -> list[int] | None:
+    """Indices of variables with these shapes when whole layers are left out (frozen ones), None unless there is exactly one way.
+
+    `deep`: layers within layers can be left out one by one.
+    """
+    units: list[list[int]] = []
+    for i, variable in enumerate(model):
+        same = units and _unit(model[units[-1][0]], deep=deep) == _unit(variable, deep=deep)
+        units = [*units[:-1], [*units[-1], i]] if same else [*units, [i]]
+    if len(units) * len(wanted) > _LARGEST_SEARCH:
+        return None
+    ways = [1 if j == len(wanted) else 0 for j in range(len(wanted) + 1)]  # of matching wanted[j:] with the units looked at so far, at most 2
+    table = [ways]
+    for unit in reversed(units):
+        shapes = [model[i].ref.shape for i in unit]
+        n = len(shapes)
+        ways = [min(2, old + (ways[j + n] if wanted[j : j + n] == shapes else 0)) for j, old in enumerate(ways)]
+        table.append(ways)
+    if ways[0] != 1:
+        return None
     out: list[int] = []
-    at = 0
-    for shape in wanted:
-        while at < len(shapes) and shapes[at] != shape:
-            at += 1
-        if at == len(shapes):
-            return None
-        out.append(at)
-        at += 1
+    for unit, after in zip(units, reversed(table[:-1]), strict=True):
+        if not after[len(out)]:  # leaving this unit out would leave no way
+            out.extend(unit)
     return out
+
+
+def _unit(variable: Variable, *, deep: bool) -> str:
+    return variable.layer if deep else variable.layer.partition("/")[0]

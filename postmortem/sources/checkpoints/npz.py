@@ -21,7 +21,9 @@ from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "npz"
 MAGIC = b"\x93NUMPY"
-_HEADER = re.compile(r"^\{'descr': '([<>|=])([fiubc])(\d{1,2})', 'fortran_order': (True|False), 'shape': \(((?:\d{1,18}(?:, )?){0,32}),?\), ?\}\s*$")
+_HEADER = re.compile(
+    r"^\{'descr': '([<>|=])([fiubc])(\d{1,2})', 'fortran_order': (True|False), 'shape': \(((?:\d{1,18}, ){0,31}\d{1,18}|),?\), ?\}\s*$"
+)
 _OBJECTS = re.compile(r"'descr': '\|O'")
 _LONGEST_HEADER = 65_536  # bytes
 _MOST_INLINE = 256 << 20  # bytes of one file that are unpacked or reordered in memory
@@ -144,7 +146,7 @@ def _archive(candidate: Candidate, window: Window) -> Found:
         epoch,
         problem,
         tensors=tuple(reading.tensors),
-        facts=MappingProxyType({"layout": "marian"} if "special:model.yml" in names else {}),
+        facts=MappingProxyType({"layout": "keras"} if "special:model.yml" in names else {}),  # Marian multiplies as Keras does: (in, out)
         files=(candidate.path,),
         size=candidate.size,
         modified=modified(candidate),
