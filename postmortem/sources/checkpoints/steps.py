@@ -21,7 +21,7 @@ _ENDINGS = re.compile(
     r"(?:\.(?:weights|safetensors|index|json|h5|hdf5|keras|pt|pth|pkl|bin|ckpt|npz|npy|tar|nemo|distcp|metadata|model|th|zip|gz))+$"
 )
 _FROM_EPOCH_TO_STEP = 10_000  # a bare number up to here counts epochs, above it counts steps
-_NUMBERED = 100  # a directory called `3` is more often a rank or a trial than an epoch
+_NUMBERED = 100  # a directory called `3` is more often a rank or a trial than an epoch; directories with larger numbers count steps
 # Words beside a bare number that make it a count of training rather than part of a name (`resnet-50.pt`, `vit_16.pt`).
 _SAVED = frozenset({
     "", "model", "weights", "checkpoint", "ckpt", "chkpt", "cp", "net", "state", "snapshot", "save", "saved", "epoch", "generator", "discriminator",
@@ -35,7 +35,7 @@ def step_and_epoch(path: str) -> tuple[float | None, float | None]:
     The file's own name is asked first, then the two directories around it. `step_000450.pt` → (450, None),
     `epoch=8-step=405.ckpt` → (405, 8), `checkpoint-120/model.safetensors` → (120, None), `ckpt_10k.pt` → (10000, None),
     `best.pt` → (None, None). A bare number is a guess from habit: `model_15.pt`, `weights.03.weights.h5` → (None, 15), (None, 3),
-    a step when it is above 10,000 (`model_0019999.pth`). The log decides later whether the guess fits its axis.
+    a step when it is above 10,000 (`model_0019999.pth`), and above 100 in a directory's name (`checkpoint_180/`). The log decides later whether the guess fits its axis.
     """
     step: float | None = None
     epoch: float | None = None
@@ -81,7 +81,7 @@ def _guessed(name: str, *, folder: bool) -> tuple[float | None, float | None]:
     value = int(numbers[0][1] or numbers[0][2])
     if folder and value < _NUMBERED and not any(c.isalpha() for c in name):
         return None, None
-    return (float(value), None) if value > _FROM_EPOCH_TO_STEP else (None, float(value))
+    return (float(value), None) if value > (_NUMBERED if folder else _FROM_EPOCH_TO_STEP) else (None, float(value))
 
 
 def _without_scores(name: str) -> str:
