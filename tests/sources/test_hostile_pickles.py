@@ -222,32 +222,37 @@ def test_the_same_tensor_within_its_storage_is_read(tmp_path):
 
 
 TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n((\x8c\x07storagectorch\nFloatStorage\n\x8c\x010\x8c\x03cpuK\x04tQK\x00K\x04\x85K\x01\x85\x89}tRq\x00"
-NUMBERED = b"".join(b"J" + struct.pack("<i", i) + b"h\x00" for i in range(20_000))
+NUMBERED = b"".join(short(b"p%d" % i) + b"h\x00" for i in range(20_000))
 SHARED = b"".join(b"J" + struct.pack("<i", i) + b"h\x01" for i in range(20_000))
 LONG = b"X" + struct.pack("<I", 1 << 20) + b"k" * (1 << 20)
 CONTENTS = {
-    "every parameter has the same 20,000 slots": TENSOR + b"0}(\x8c\x05state}(" + NUMBERED + b"uq\x010}(" + SHARED + b"u\x8c\x0cparam_groups]u.",
-    "every group has the same 20,000 parameters": b"](" + b"K\x01" * 20_000 + b"eq\x010}\x8c\x06paramsh\x01sq\x020}(\x8c\x05state}\x8c\x0cparam_groups](" + b"h\x02" * 20_000 + b"eu.",
-    "20,000 modules with the same children": TENSOR + b"0}(" + NUMBERED + b"uq\x010cm\nN\n)R}(\x8c\x0b_parametersh\x01\x8c\x08_modules}(" + b"".join(
-        b"J" + struct.pack("<i", i) + b"cm\nN\n)R}(\x8c\x0b_parametersh\x01\x8c\x08_modules}ub" for i in range(5_000)) + b"uub.",
-    "names of a megabyte below each other": TENSOR + b"0}" + (LONG + b"q\x05") + b"}(" + b"h\x05}\x8c\x01ah\x00sus.",
-    "one megabyte key in 5,000 dictionaries": TENSOR + b"0" + LONG + b"q\x050}(" + b"".join(
-        b"J" + struct.pack("<i", i) + b"}h\x05}h\x05h\x00ss" for i in range(5_000)) + b"u.",
-    "a configuration of doubled lists": b"}\x8c\x06config](" + b"K\x01" * 5 + b"e" + b"2\x86" * 10_000 + b"s.",
-    "a scheduler of doubled dictionaries": b"}(\x8c\x0alast_epochK\x01\x8c\x08base_lrs](" + b"}\x8c\x01b\x86" + b"2\x86" * 10_000 + b"eu.",
+    "every parameter has the same 20,000 slots": (TENSOR + b"0}(\x8c\x05state}(" + NUMBERED + b"uq\x010}(" + SHARED + b"u\x8c\x0cparam_groups]u.", 300000),
+    "every group has the same 20,000 parameters": (b"](" + b"K\x01" * 20_000 + b"eq\x010}\x8c\x06paramsh\x01sq\x020}(\x8c\x05state}\x8c\x0cparam_groups](" + b"h\x02" * 20_000 + b"eu.", 1000000),
+    "20,000 modules with the same children": (TENSOR + b"0}(" + NUMBERED + b"uq\x010cm\nN\n)R}(\x8c\x0b_parametersh\x01\x8c\x08_modules}(" + b"".join(
+        short(b"m%d" % i) + b"cm\nN\n)R}(\x8c\x0b_parametersh\x01\x8c\x08_modules}ub" for i in range(5_000)) + b"uub.", 100000),
+    "names of a megabyte below each other": (TENSOR + b"0}" + (LONG + b"q\x05") + b"}(" + b"h\x05}\x8c\x01ah\x00sus.", 1),
+    "one megabyte key in 5,000 dictionaries": (TENSOR + b"0" + LONG + b"q\x050}(" + b"".join(
+        b"J" + struct.pack("<i", i) + b"}h\x05}h\x05h\x00ss" for i in range(5_000)) + b"u.", 5000),
+    "a configuration of doubled lists": (b"}\x8c\x06config](" + b"K\x01" * 5 + b"e" + b"2\x86" * 10_000 + b"s.", 0),
+    "a scheduler of doubled dictionaries": (b"}(\x8c\x0alast_epochK\x01\x8c\x08base_lrs](" + b"}\x8c\x01b\x86" + b"2\x86" * 10_000 + b"eu.", 0),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONTENTS)
 def test_contents_that_multiply_themselves_are_bounded(name, tmp_path):
     file = tmp_path / "m.pt"
-    file.write_bytes(saved(b"\x80\x02" + CONTENTS[name], [("data/0", b"\0" * 16)]))
+    file.write_bytes(saved(b"\x80\x02" + CONTENTS[name][0], [("data/0", b"\0" * 16)]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     found = torch_zip.read(candidate(file))
-    join(found.checkpoints)
+    joined = join(found.checkpoints)
     assert time.process_time() - start < 25
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_500_000  # kB
+    # it did multiply: the bounds were reached, not an error before them
+    optimizer = joined[0].optimizer if joined else None
+    size = len(joined[0].tensors) if joined else 0
+    size += sum(len(s.slots) for s in optimizer.states) + sum(len(g.params) for g in optimizer.groups) if optimizer else 0
+    assert size >= CONTENTS[name][1]
 
 
 AUDIT = """

@@ -16,7 +16,7 @@ def _listed(text: str) -> frozenset[str]:
 
 
 _MOST_MODULES = 200_000
-_MOST_TENSORS = 2_000_000
+_MOST_TENSORS = 300_000
 LONGEST_NAME = 300  # characters of a parameter's name, or of one key on the way to it
 # Keys that say no more than "here is the model".
 _WRAPPERS = _listed(

@@ -17,6 +17,7 @@ from postmortem.sources.pickles.rebuild import ITEM_SIZES
 from postmortem.sources.pickles.records import Array, Storage, Tensor
 
 _EXPANDED = 1 << 20  # elements; `expand` makes small tensors that are larger than their storage
+_MOST = 500_000  # references of one file
 _INLINE = 256 << 20  # bytes that one file may hold in memory
 _NUMBERS = {
     "float64": "d", "float32": "f", "float16": "e", "int64": "q", "int32": "i", "int16": "h", "int8": "b", "uint8": "B", "bool": "?",
@@ -48,9 +49,13 @@ class Placer:
     swapped: bool = False  # the file was written on a big-endian machine
     problems: Counter[str] = field(default_factory=Counter)
     inline: int = 0  # bytes held
+    made: int = 0  # references
 
     def ref(self, name: str, value: object) -> TensorRef | None:
         """The reference for a tensor or array; None, counted, when it has no usable bytes."""
+        self.made += 1
+        if self.made > _MOST:
+            return self._none("many")
         if isinstance(value, Array):
             return self._array(name, value)
         return self._tensor(name, value) if isinstance(value, Tensor) else None
@@ -90,6 +95,8 @@ class Placer:
             return say("{n:,} tensors have an element type that is not understood", n=self.problems["kind"])
         if self.problems["large"]:
             return say("{n:,} compressed or byte-swapped tensors are too large to be unpacked in memory", n=self.problems["large"])
+        if self.problems["many"]:
+            return say("it names more than {limit:,} tensors; {n:,} were left out", limit=_MOST, n=self.problems["many"])
         return None
 
     def _none(self, reason: str) -> TensorRef | None:
