@@ -188,3 +188,31 @@ def test_broken_metadata_never_raise(tmp_path):
 def test_a_metadata_file_of_something_else_is_not_claimed(tmp_path):
     (tmp_path / ".metadata").write_text("just notes")
     assert not reader.claims(candidate(tmp_path / ".metadata", tmp_path))
+
+
+def test_directories_of_accelerate_and_files_inside_belong_together(tmp_path):
+    from postmortem.sources.checkpoints import torch_zip
+
+    root, folder = tmp_path / "run", tmp_path / "run" / "checkpoint_10"
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    dcp.save({"model": model.state_dict()}, checkpoint_id=str(folder / "pytorch_model_fsdp_0"), no_dist=True)
+    dcp.save({"optimizer": optimizer.state_dict()}, checkpoint_id=str(folder / "optimizer_0"), no_dist=True)
+    torch.save(torch.optim.lr_scheduler.StepLR(optimizer, 7).state_dict(), folder / "scheduler.bin")
+    fragments = [c for name in ("pytorch_model_fsdp_0", "optimizer_0") for f in read_all(folder / name, root) for c in f.checkpoints]
+    fragments += torch_zip.read(candidate(folder / "scheduler.bin", root)).checkpoints
+    (one,) = join(fragments)
+    assert one.path == "checkpoint_10"
+    assert one.optimizer.kind == "adam"
+    assert len(one.tensors) == 2
+    assert one.scheduler["step_size"] == 7
+    # Lightning and Megatron put a file of their own beside the shards
+    iteration = root / "iter_0001000"
+    dcp.save({"model": model.state_dict()}, checkpoint_id=str(iteration), no_dist=True)
+    torch.save({"iteration": 1000, "opt_param_scheduler": {"max_lr": 1e-3, "num_steps": 1, "lr_decay_style": "cosine"}}, iteration / "common.pt")
+    fragments = [c for f in [reader.read(candidate(iteration / ".metadata", root))] for c in f.checkpoints]
+    fragments += torch_zip.read(candidate(iteration / "common.pt", root)).checkpoints
+    (one,) = join(fragments)
+    assert (one.path, one.step, one.scheduler["max_lr"], len(one.tensors)) == ("iter_0001000", 1000, 1e-3, 2)

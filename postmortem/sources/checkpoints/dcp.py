@@ -13,7 +13,7 @@ from typing import Any
 from postmortem.model.run import Checkpoint, Source, Status, TensorRef
 from postmortem.model.sentence import say
 from postmortem.sources.checkpoints.contents import contents
-from postmortem.sources.checkpoints.fragments import fragment
+from postmortem.sources.checkpoints.fragments import fragment, whole_folder
 from postmortem.sources.checkpoints.placing import Placer, in_order
 from postmortem.sources.checkpoints.plain import as_list, as_mapping
 from postmortem.sources.checkpoints.steps import step_and_epoch
@@ -165,7 +165,7 @@ def _shard_alone(candidate: Candidate) -> Found:
     if ".metadata" in candidate.siblings:
         return Found(Source(candidate.path, NAME, Status.READ, None, candidate.size))
     detail = say("`.metadata` is missing: it is written last, so the save did not finish")
-    step, epoch = step_and_epoch(candidate.folder)
+    step, epoch = step_and_epoch(whole_folder(candidate.folder))
     one = Checkpoint(
         candidate.folder or candidate.path, NAME, Status.FAILED, step, epoch, detail, files=(candidate.path,), size=candidate.size, truncated=True
     )
@@ -198,7 +198,15 @@ def _read(candidate: Candidate, folder: _Folder) -> Found:
         else None
     )
     at = replace(candidate, path=where, size=candidate.size + sum(files.values()))
-    found = fragment(at, NAME, content, [missing, short, pickled.problem, placer.problem()], truncated=truncated, dangerous=tuple(folder.dangerous))
+    found = fragment(
+        at,
+        NAME,
+        content,
+        [missing, short, pickled.problem, placer.problem()],
+        truncated=truncated,
+        dangerous=tuple(folder.dangerous),
+        stated_by=whole_folder(where),
+    )
     checkpoints = tuple(replace(c, files=(candidate.path, *sorted(files))) for c in found.checkpoints)
     source = replace(found.source, path=candidate.path, size=candidate.size)
     return replace(found, source=source, checkpoints=checkpoints, consumed=tuple(sorted(files)))

@@ -1,5 +1,6 @@
 """What a reader of a torch file hands back: a `Found` with one fragment of a checkpoint, its status and its reasons."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -10,6 +11,8 @@ from postmortem.sources.checkpoints.contents import Contents
 from postmortem.sources.checkpoints.steps import step_and_epoch
 from postmortem.sources.reader import Candidate, Found
 
+# Directories that are part of the checkpoint above them: DeepSpeed below transformers, FSDP's below accelerate, ranks.
+PART_OF_PARENT = re.compile(r"^(?:global_step\d+|pytorch_model_fsdp_\d+|optimizer_\d+|mp_rank_\d+(?:_\d+)*)$")
 _LFS = b"version https://git-lfs"
 _MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<head")
 
@@ -20,6 +23,13 @@ def modified(candidate: Candidate) -> float | None:
         return candidate.file.stat().st_mtime
     except OSError:
         return None
+
+
+def whole_folder(folder: str) -> str:
+    """The directory of the checkpoint that a directory belongs to: itself, or the one above."""
+    while "/" in folder and PART_OF_PARENT.match(folder.rpartition("/")[2]):
+        folder = folder.rpartition("/")[0]
+    return folder
 
 
 def failed(candidate: Candidate, reader: str, detail: Sentence, *, truncated: bool = False) -> Found:
@@ -53,9 +63,9 @@ def fragment(
     *,
     truncated: bool = False,
     dangerous: tuple[str, ...] = (),
-    consumed: tuple[str, ...] = (),
+    stated_by: str = "",
 ) -> Found:
-    """The fragment with its step: what the content says, else the path, else the optimizer's count of its own updates."""
+    """The fragment with its step: what the content says, else the path (or `stated_by` in its place), else the optimizer's count of its updates."""
     known = [p for p in problems if p is not None]
     if dangerous:
         known.append(say("it names {names}, which no checkpoint needs; nothing of it was run", names=", ".join(dangerous[:5])))
@@ -64,7 +74,7 @@ def fragment(
         status = Status.FAILED
     detail = _together(known)
     facts = dict(content.facts)
-    path_step, path_epoch = step_and_epoch(candidate.path)
+    path_step, path_epoch = step_and_epoch(stated_by or candidate.path)
     step = content.step if content.step is not None else path_step
     epoch = content.epoch if content.epoch is not None else path_epoch
     updates = max((s.step for s in content.optimizer.states if s.step is not None), default=None) if content.optimizer else None
@@ -102,7 +112,7 @@ def fragment(
     settings = content.settings if not content.tensors and content.optimizer is None else ()
     if settings and not content.scheduler and not content.scaler and not dangerous and not truncated:
         return Found(source, settings=settings)  # a file of settings is no checkpoint
-    return Found(source, checkpoints=(one,), consumed=consumed)
+    return Found(source, checkpoints=(one,))
 
 
 def _together(known: Sequence[Sentence]) -> Sentence | None:

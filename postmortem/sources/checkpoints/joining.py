@@ -14,10 +14,9 @@ from types import MappingProxyType
 
 from postmortem.model.run import Checkpoint, Status, TensorRef
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.checkpoints.fragments import PART_OF_PARENT, whole_folder
 from postmortem.sources.checkpoints.steps import step_and_epoch
 
-# Directories that are part of the checkpoint above them: DeepSpeed below transformers, FSDP's below accelerate, ranks.
-_PART_OF_PARENT = re.compile(r"^(?:global_step\d+|pytorch_model_fsdp_\d+|optimizer_\d+|mp_rank_\d+(?:_\d+)*|checkpoint)$")
 # One of several files with the weights: a shard, a rank, a pipeline stage.
 _PIECE = re.compile(r"(?:^|[-_])(?:mp_rank|tp_rank|pp_rank|zero_pp_rank|rank|layer|shard|part)[-_]?\d+|\d+[-_]of[-_]\d+")
 _OF = re.compile(r"(\d{1,6})[-_]of[-_](\d{1,6})")
@@ -46,9 +45,10 @@ def join(fragments: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     by_folder: dict[str, list[_Piece]] = defaultdict(list)
     for path, same in _by_path(f for f in fragments if f.path not in consumed).items():
         one = same[0] if len(same) == 1 else _merged(same, path)
-        folder = _folder(path)
+        folder = _folder(one)
         name = path.rpartition("/")[2]
-        by_folder[folder].append(_Piece(one, folder, name.lower(), _has_weights(one, name.lower()), step_and_epoch(name)))
+        number = (None, None) if PART_OF_PARENT.match(name) else step_and_epoch(name)
+        by_folder[folder].append(_Piece(one, folder, name.lower(), _has_weights(one, name.lower()), number))
     joined = [c for folder, pieces in by_folder.items() for c in _in_folder(folder, pieces)]
     joined = _without_backward_guesses(joined)
     return tuple(sorted(joined, key=_order))
@@ -56,7 +56,9 @@ def join(fragments: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
 
 def _has_weights(one: Checkpoint, stem: str) -> bool:
     """Has them, or is called like a file that should: a broken one has neither."""
-    return bool(one.tensors) or (one.optimizer is None and not one.scheduler and not one.scaler and not _NON_WEIGHTS.search(stem))
+    return bool(one.tensors) or (
+        one.status is not Status.READ and one.optimizer is None and not one.scheduler and not one.scaler and not _NON_WEIGHTS.search(stem)
+    )
 
 
 def _order(one: Checkpoint) -> tuple[float, float, list[tuple[int, str]]]:
@@ -71,11 +73,9 @@ def _by_path(fragments: Iterable[Checkpoint]) -> dict[str, list[Checkpoint]]:
     return out
 
 
-def _folder(path: str) -> str:
-    folder = path.rpartition("/")[0]
-    while folder and _PART_OF_PARENT.match(folder.rpartition("/")[2]) and "/" in folder:
-        folder = folder.rpartition("/")[0]
-    return folder
+def _folder(one: Checkpoint) -> str:
+    """The directory of the whole: a sharded checkpoint is a directory itself."""
+    return whole_folder(one.path if one.format == "dcp" else one.path.rpartition("/")[0])
 
 
 def _in_folder(folder: str, pieces: list[_Piece]) -> list[Checkpoint]:
@@ -102,6 +102,8 @@ def _in_folder(folder: str, pieces: list[_Piece]) -> list[Checkpoint]:
         if piece.weights:
             continue
         fits = {id(g): g for key in _asks(piece) for g in by_key.get(key, ()) if _fits(g, piece)}
+        if len(groups) == 1 and groups[0][0].one.path == folder:
+            fits = {0: groups[0]}  # what lies in a sharded checkpoint's own directory
         if len(fits) == 1:
             next(iter(fits.values())).append(piece)
         elif piece.number in loose:
