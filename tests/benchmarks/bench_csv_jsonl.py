@@ -28,6 +28,11 @@ def short_csv(rows: int) -> str:
     return "step,loss,acc\n" + "".join(f"{i},{rng.random():.4f},{rng.random():.3f}\n" for i in range(rows))
 
 
+def noted_csv(rows: int) -> str:
+    rng = random.Random(0)
+    return "step,when,loss,acc\n" + "".join(f"{i},12:{i // 60 % 60:02d}:{i % 60:02d},{rng.random():.6f},{rng.random()!r}\n" for i in range(rows))
+
+
 def sparse_csv(rows: int) -> str:
     rng = random.Random(0)
     lines = (
@@ -65,6 +70,11 @@ def csv_loop(path: Path) -> int:
         return sum(len({k: float(v) for k, v in row.items() if v}) for row in csv.DictReader(file))
 
 
+def csv_rows(path: Path) -> int:
+    with path.open(newline="") as file:
+        return sum(len(row) for row in csv.DictReader(file))
+
+
 def json_loop(path: Path) -> int:
     with path.open() as file:
         return sum(len(json.loads(line)) for line in file)
@@ -82,6 +92,7 @@ def best(run: Callable[[], object], times: int = 3) -> float:
 def main(megabytes: float) -> None:
     cases = [
         (dense_csv, "csv", csv_reader.read, csv_loop), (short_csv, "csv", csv_reader.read, csv_loop), (sparse_csv, "csv", csv_reader.read, csv_loop),
+        (noted_csv, "csv", csv_reader.read, csv_rows),
         (plain_jsonl, "jsonl", jsonl_reader.read, json_loop), (mixed_jsonl, "jsonl", jsonl_reader.read, json_loop), (nan_jsonl, "jsonl", jsonl_reader.read, json_loop),
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

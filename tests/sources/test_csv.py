@@ -1,0 +1,285 @@
+"""Delimited text as curves: what each writer's habits mean, and what is no log."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postmortem.model.run import Reduction, Series, Status
+from postmortem.sources.logs.csv import READER, claims
+from postmortem.sources.logs.csvblocks import parse
+from postmortem.sources.reader import Candidate, Found
+
+
+def candidate(folder: Path, name: str, data: bytes, *siblings: str) -> Candidate:
+    (folder / name).write_bytes(data)
+    return Candidate(folder, name, len(data), data[:4096], frozenset({name, *siblings}))
+
+
+def read(folder: Path, name: str, text: str | bytes, *siblings: str) -> Found:
+    one = candidate(folder, name, text if isinstance(text, bytes) else text.encode(), *siblings)
+    assert claims(one)
+    return READER.read(one)
+
+
+def curves(found: Found) -> dict[str, Series]:
+    assert len({s.name for s in found.series}) == len(found.series)
+    return {s.name: s for s in found.series}
+
+
+def test_keras_epochs_are_counted_as_done_and_na_is_no_point(tmp_path: Path) -> None:
+    text = "epoch,accuracy,loss,val_accuracy,val_loss\r\n0,0.5123456789,2.31,NA,NA\r\n1,0.6123456789,nan,0.7,1.5\r\n"
+    found = curves(read(tmp_path, "training.csv", text))
+    assert found["train/loss"].epochs is not None
+    assert found["train/loss"].epochs.tolist() == [1, 2]
+    assert np.isnan(found["train/loss"].values[1])
+    assert len(found["val/loss"]) == 1
+    assert found["val/loss"].epochs is not None
+    assert found["val/loss"].epochs.tolist() == [2]
+    assert found["train/loss"].reduction == Reduction.EPOCH
+    assert np.isnan(found["train/loss"].steps).all()
+
+
+def test_keras_resumed_file_starts_at_a_later_epoch_and_is_still_zero_based(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "log.csv", "epoch,accuracy,loss\n5,0.1,2.0\n6,0.2,1.0\n"))
+    assert found["train/loss"].epochs is not None
+    assert found["train/loss"].epochs.tolist() == [6, 7]
+
+
+def test_an_all_na_column_is_no_series(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "log.csv", "epoch,loss,val_loss\n0,1.0,NA\n1,0.9,NA\n"))
+    assert set(found) == {"train/loss"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n", "\r"])
+def test_line_ends(tmp_path: Path, end: str) -> None:
+    text = end.join(["val_loss,val_accuracy,loss,accuracy", "7.666619300842285,0.5,7.666619300842285,0.5", "7.5,0.25,7.0,0.5", ""])
+    found = curves(read(tmp_path, "log.csv", text))
+    assert found["val/loss"].values.tolist() == [7.666619300842285, 7.5]
+    assert found["val/loss"].epochs is not None
+    assert found["val/loss"].epochs.tolist() == [1, 2]  # no counter at all: rows with training and validation are epochs
+    assert found["train/loss"].reduction == Reduction.EPOCH
+
+
+def test_several_runs_in_one_file_stay_in_order(tmp_path: Path) -> None:
+    text = "epoch,loss\n0,3.0\n1,2.0\nepoch,loss\n0,5.0\n1,4.0\n2,3.5\n"
+    found = read(tmp_path, "log.csv", text)
+    assert found.source.status == Status.READ
+    loss = curves(found)["train/loss"]
+    assert loss.values.tolist() == [3, 2, 5, 4, 3.5]
+    assert loss.epochs is not None
+    assert loss.epochs.tolist() == [1, 2, 1, 2, 3]
+
+
+LIGHTNING = """epoch,lr-Adam,step,train_acc,train_loss,val_acc,val_loss
+,0.002,9,,,,
+0,,9,,2.5,,
+,0.002,19,,,,
+0,,19,0.25,2.25,,
+0,,19,,,0.125,2.375
+1,,29,,2.0,,
+1,,39,0.5,1.5,,
+1,,39,,,0.375,1.875
+"""
+
+
+def test_lightning_rows_are_half_empty_and_epochs_are_zero_based(tmp_path: Path) -> None:
+    found = read(tmp_path, "metrics.csv", LIGHTNING, "hparams.yaml")
+    one = curves(found)
+    assert found.facts["framework"] == "lightning"
+    assert one["train/loss"].steps.tolist() == [9, 19, 29, 39]
+    assert one["train/loss"].reduction == Reduction.STEP
+    assert one["train/loss"].epochs is not None
+    assert one["train/loss"].epochs.tolist() == [0.5, 1.0, 1.5, 2.0]
+    assert one["train/accuracy"].reduction == Reduction.EPOCH
+    assert one["val/loss"].steps.tolist() == [19, 39]
+    assert one["val/loss"].epochs is not None
+    assert one["val/loss"].epochs.tolist() == [1, 2]
+    assert one["lr"].values.tolist() == [0.002, 0.002]
+
+
+def test_step_and_epoch_means_of_one_metric_are_two_series(tmp_path: Path) -> None:
+    text = "epoch,step,train_loss_epoch,train_loss_step\n0,9,,2.0\n0,19,,1.5\n0,19,1.75,\n1,29,,1.25\n1,39,,1.0\n1,39,1.125,\n"
+    found = read(tmp_path, "metrics.csv", text, "hparams.yaml").series
+    assert {(s.name, s.reduction, len(s)) for s in found} == {("train/loss", Reduction.STEP, 4), ("train/loss", Reduction.EPOCH, 2)}
+
+
+YOLO = """                  epoch,         train/box_loss,         train/cls_loss,      metrics/mAP50(B),   metrics/mAP50-95(B),         val/box_loss,         val/cls_loss,                 lr/pg0,                 lr/pg1
+                      1,                   1.25,                    2.5,                0.2,                  0.125,                  1.75,                   2.25,              0.00066,              0.00066
+                      2,                    1.0,                    1.5,                0.3,                   0.25,                   1.5,                   2.0,              0.0013,              0.0013
+"""
+
+
+def test_detection_results_are_padded_and_have_no_total(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "results.csv", YOLO))
+    assert found["train/loss"].values.tolist() == [3.75, 2.5]
+    assert found["val/loss"].values.tolist() == [4.0, 3.5]
+    assert found["val/score"].logged_as == "metrics/mAP50-95(B)"
+    assert found["lr"].logged_as == "lr/pg0"
+    assert found["train/loss"].epochs is not None
+    assert found["train/loss"].epochs.tolist() == [1, 2]
+
+
+def test_detection_results_without_header(tmp_path: Path) -> None:
+    row = "     {}/299     11.8G   0.069   0.031    0.0001    0.1013        30       640  0.004    0.29  0.0013 0.0002   0.09   0.038    0.001\n"
+    found = read(tmp_path, "results.txt", row.format(0) + row.format(1))
+    one = curves(found)
+    assert one["train/loss"].values.tolist() == [0.1013, 0.1013]
+    assert one["val/loss"].values.tolist() == pytest.approx([0.129, 0.129])
+    assert one["train/loss"].epochs is not None
+    assert one["train/loss"].epochs.tolist() == [1, 2]
+    assert found.facts["planned_epochs"] == 299
+
+
+def test_a_monitor_file_counts_steps_by_the_lengths_of_episodes(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "0.monitor.csv", '#{"t_start": 100.0, "env_id": "X"}\nr,l,t\r\n1.5,10,0.5\r\n-2.25,20,1.5\r\n'))
+    assert found["reward"].steps.tolist() == [10, 30]
+    assert found["reward"].values.tolist() == [1.5, -2.25]
+    assert found["reward"].times is not None
+    assert found["reward"].times.tolist() == [100.5, 101.5]
+
+
+def test_a_tracker_page_export_drops_the_envelope(tmp_path: Path) -> None:
+    text = '"Step","run a - lm_loss","run a - lm_loss__MIN","run a - lm_loss__MAX"\n"4","12.5","12.5","12.5"\n"52","9.5","9.5","9.5"\n'
+    found = curves(read(tmp_path, "wandb_export.csv", text))
+    assert set(found) == {"train/loss"}
+    assert found["train/loss"].steps.tolist() == [4, 52]
+
+
+def test_a_long_table_is_made_wide(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "log.csv", "step,metric,value\n1,train_loss,2.0\n1,val_loss,3.0\n2,train_loss,1.0\n"))
+    assert found["train/loss"].values.tolist() == [2, 1]
+    assert found["val/loss"].steps.tolist() == [1]
+
+
+def test_a_split_column_says_whose_the_values_are(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "log.csv", "epoch,phase,loss,acc\n1,train,2.0,0.5\n1,val,3.0,0.25\n2,train,1.0,0.75\n2,val,2.5,0.5\n"))
+    assert found["train/loss"].values.tolist() == [2, 1]
+    assert found["val/loss"].values.tolist() == [3, 2.5]
+    assert found["val/loss"].epochs is not None
+    assert found["val/loss"].epochs.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+def test_delimiters(tmp_path: Path, delimiter: str) -> None:
+    text = "EPOCH,TIMESTAMP,LEARNING_RATE,TRAIN_LOSS,DEV_LOSS\n0,13:54:52,0.1000,0.2911,0.2314\n1,14:06:52,0.1000,0.1975,_\n".replace(",", delimiter)
+    found = curves(read(tmp_path, "loss.tsv", text))
+    assert found["train/loss"].values.tolist() == [0.2911, 0.1975]
+    assert found["val/loss"].values.tolist() == [0.2314]
+    assert found["train/loss"].quantum == 1e-4
+
+
+def test_an_index_column_of_a_data_frame_is_no_curve(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "history.csv", ",loss,val_loss\n0,2.0,2.5\n1,1.0,2.0\n"))
+    assert set(found) == {"train/loss", "val/loss"}
+    assert found["train/loss"].epochs is not None
+    assert found["train/loss"].epochs.tolist() == [1, 2]
+
+
+def test_a_counter_within_the_epoch_is_unrolled(tmp_path: Path) -> None:
+    rows = "".join(f"{e},{i},{1.0 / (e * 40 + i + 1)}\n" for e in range(1, 4) for i in range(0, 40, 10))
+    found = curves(read(tmp_path, "log.csv", "epoch,iter,loss\n" + rows))
+    assert found["train/loss"].steps.tolist() == [float(i) for i in range(0, 120, 10)]
+
+
+def test_a_cut_last_row_is_left_out_and_told(tmp_path: Path) -> None:
+    found = read(tmp_path, "log.csv", "epoch,loss,val_loss\n0,2.0,2.5\n1,1.0,2.0\n2,0.")
+    assert found.source.status == Status.PARTIAL
+    assert "cut off" in str(found.source.detail)
+    assert len(curves(found)["train/loss"]) == 2
+
+
+def test_text_columns_and_odd_numbers(tmp_path: Path) -> None:
+    text = 'step,note,loss,acc\n"1,000",start,1.5e+00,50%\n2000,"a, b",-inf,NaN\n3000,,tensor(0.25),\n'
+    found = curves(read(tmp_path, "log.csv", text))
+    assert found["train/loss"].steps.tolist() == [1000, 2000, 3000]
+    assert found["train/loss"].values.tolist() == [1.5, -np.inf, 0.25]
+    assert len(found["train/accuracy"]) == 2
+
+
+def test_byte_order_marks_and_wide_encodings(tmp_path: Path) -> None:
+    text = "step,loss\n1,2.5\n2,1.5\n"
+    for data in (b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16")):
+        assert curves(read(tmp_path, "log.csv", data))["train/loss"].values.tolist() == [2.5, 1.5]
+
+
+def test_zero_bytes_after_a_crash_are_passed_over(tmp_path: Path) -> None:
+    found = read(tmp_path, "log.csv", b"step,loss\n1,2.5\n" + b"\0" * 5000 + b"2,1.5\n")
+    assert curves(found)["train/loss"].values.tolist() == [2.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,label,prediction,loss\n1,0,1,0.5\n",
+        "sepal_length,sepal_width,species\n5.1,3.5,setosa\n",
+        "image_id,x,y\n1,2,3\n",
+        "",
+        "\n\n",
+        "just a line of text\n",
+    ],
+)
+def test_data_sets_are_no_logs(tmp_path: Path, text: str) -> None:
+    found = read(tmp_path, "data.csv", text)
+    assert found.source.status == Status.SKIPPED
+    assert found.source.detail is not None
+    assert not found.series
+
+
+@pytest.mark.parametrize(
+    "text", ["Epoch 1, loss: 0.5, acc: 0.1\nEpoch 2, loss: 0.4, acc: 0.2\n", "hello, world\nfoo, bar\n", "[2024-01-01] a,b,c\n1,2,3\n"]
+)
+def test_prose_is_left_to_others(tmp_path: Path, text: str) -> None:
+    assert not claims(candidate(tmp_path, "train.log", text.encode()))
+
+
+def test_a_csv_under_a_log_s_name_is_claimed(tmp_path: Path) -> None:
+    assert claims(candidate(tmp_path, "training.log", b"epoch,accuracy,loss\n0,0.5,1.5\n1,0.6,1.4\n"))
+
+
+def test_the_quick_way_reads_the_same_as_the_slow_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = [
+        [str(i), repr(float(rng.normal())), "" if rng.random() < 0.3 else ("nan", "-inf", "1e-07", "3")[int(rng.integers(4))]] for i in range(300)
+    ]
+    body = "\n".join(",".join(row) for row in cells)
+    quick = curves(read(tmp_path, "a.csv", "step,train_loss,val_loss\n" + body + "\n"))
+    slow = curves(read(tmp_path, "b.csv", "step,train_loss,val_loss,note\n" + "\n".join(",".join([*row, "word"]) for row in cells) + "\n"))
+    assert parse(body.encode(), b",", 3) is not None
+    for name in ("train/loss", "val/loss"):
+        np.testing.assert_array_equal(quick[name].values, slow[name].values)
+        np.testing.assert_array_equal(quick[name].steps, slow[name].steps)
+
+
+def test_blocks_that_are_no_plain_numbers_are_refused_by_the_quick_way() -> None:
+    assert parse(b"1,2\n3\n4,5,6\n", b",", 2) is None  # the right number of cells, in the wrong rows
+    assert parse(b"1,nano\n", b",", 2) is None
+    assert parse(b"1,2]],[[3\n", b",", 3) is None
+    assert parse(b'1,{"a":2}\n', b",", 2) is None
+
+
+def test_a_line_without_end_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postmortem.sources.logs.blocks.LONGEST_LINE", 1000)
+    monkeypatch.setattr("postmortem.sources.logs.blocks.BLOCK", 256)
+    found = read(tmp_path, "log.csv", "step,loss\n1,2.5\n" + "9" * 5000 + "\n2,1.5\n")
+    assert curves(found)["train/loss"].values.tolist() == [2.5, 1.5]
+    assert found.source.status == Status.PARTIAL
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.one_of(
+        st.binary(max_size=400),
+        st.text(alphabet="0123456789.,;\t\n\r\"'neianf-+ step,loss\0#{}[]|", max_size=400).map(lambda t: ("step,loss\n" + t).encode()),
+    )
+)
+def test_any_bytes_are_read_or_told(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    one = candidate(tmp_path_factory.mktemp("any"), "log.csv", data)
+    claims(one)
+    found = READER.read(one)
+    assert found.series or found.source.status in (Status.SKIPPED, Status.FAILED)
+    for series in found.series:
+        assert len(series.steps) == len(series.values)
+        assert series.epochs is None or len(series.epochs) == len(series.values)
