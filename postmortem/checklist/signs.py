@@ -110,6 +110,21 @@ def all_identical(e: Evidence) -> bool:
     return share is not None and share >= 0.95 and (e.model.head is None or e.model.head in e.weights.identical)
 
 
+def excerpt(e: Evidence) -> bool:
+    """The log begins in the middle of training: a piece of it that somebody pasted, or what one attempt wrote."""
+    loss = loss_curve(e)
+    if loss is None:
+        return False
+    if e.first_step is not None and e.last_step and e.first_step > 0.3 * e.last_step and e.first_step > 5 and loss.points > 1:
+        return True
+    return bool(e.steps_per_epoch and e.first_step is not None and e.first_step > 2 * e.steps_per_epoch)
+
+
+def whole_run(e: Evidence) -> bool:
+    """There is more than a log: checkpoints or configuration files, so that this is a run's own directory."""
+    return bool(e.saved) or any(s.file.endswith((".json", ".yaml", ".yml", ".toml")) for s in e.settings)
+
+
 def starts_normal(e: Evidence) -> bool | None:
     """The loss logged before (or right after) the first update is that of a sane, untrained model: initial weights and inputs
     were no cause of what came later. None when the log does not begin there."""

@@ -35,16 +35,22 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     by_name = {s.name: s for s in run.series}
     grad_norm = by_name.get("grad_norm")
     curves: dict[str, CurveStats] = {
-        name: curve_stats(s, grad_norm if name == "train/loss" else None, steps_per_epoch=run.steps_per_epoch) for name, s in by_name.items() if len(s)
+        name: curve_stats(s, grad_norm if name == "train/loss" else None, steps_per_epoch=run.steps_per_epoch)
+        for name, s in by_name.items()
+        if len(s)
     }
     checkpoints, weights, model = measure_checkpoints(run, progress)
     inferred, why = family_of([*by_name, *(s.logged_as for s in run.series)], run.settings, model)
     family = stated.family or inferred
     train = curves.get("train/loss") or curves.get("val/loss")
-    level = chance(model, run.settings, train, curves.get("val/accuracy"), family, framework=run.framework)
+    level = chance(model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, framework=run.framework)
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")
     gap = gap_stats(train_series, val_series) if train_series is not None and val_series is not None else None
-    rates = [(c.step, max(c.optimizer.learning_rates)) for c in checkpoints if c.step is not None and c.optimizer is not None and c.optimizer.learning_rates]
+    rates = [
+        (c.step, max(c.optimizer.learning_rates))
+        for c in checkpoints
+        if c.step is not None and c.optimizer is not None and c.optimizer.learning_rates
+    ]
     steps = [x for s in run.series if len(s) for x in (float(s.steps[0]), float(s.steps[-1]))]
     last_epoch = max((float(s.epochs[-1]) for s in run.series if s.epochs is not None and len(s) and s.epochs[-1] == s.epochs[-1]), default=None)
     last_step = max(steps, default=None)
@@ -73,5 +79,3 @@ def _assumed(evidence: Evidence, why: Sentence) -> tuple[Sentence, ...]:
                        classes=evidence.chance.classes, basis=evidence.chance.basis))  # fmt: skip
     out.extend(say("Intent: {intent}, because {why}.", intent=intent, why=why) for intent, why in evidence.intents.items())
     return tuple(out)
-
-

@@ -52,6 +52,8 @@ DATASETS = {
     "urbansound8k": 10, "modelnet40": 40, "modelnet10": 10, "shakespearechar": 65,
 }  # fmt: skip
 
+GUESSING = 0.02  # accuracy below which only guessing among very many classes is left
+SETTLED = 0.008  # relative distance of a loss at rest from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
 MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
 HIGH_FIRST = 0.6  # times ln C
@@ -98,11 +100,10 @@ def chance(
 def _classes(
     model: ModelFacts, settings: Sequence[Setting], loss: CurveStats | None, accuracy: CurveStats | None, family: str
 ) -> tuple[int | None, Basis]:
-    asked = ("vocabulary", "classes") if family == "language-model" else ("classes",)
-    for name in asked:
-        count = _whole(next((s.value for s in settings if s.name == name), None))
-        if count is not None and count >= 1:
-            return max(count, 2), "configuration"
+    asked = "vocabulary" if family == "language-model" else "classes"
+    count = _whole(next((s.value for s in settings if s.name == asked), None))
+    if count is not None and count >= 1:
+        return max(count, 2), "configuration"
     if model.outputs is not None and model.outputs >= 1:
         told = family in _CLASSIFYING or accuracy is not None
         outputs = max(model.outputs, 2)
@@ -117,6 +118,10 @@ def _classes(
     if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "":
         for count in (*range(2, SMALL + 1), *COMMON):
             if _near(loss.first, math.log(count), FIRST_LOSS):
+                return count, "first-loss"
+    if loss is not None and loss.finite >= 4 and accuracy is not None and accuracy.finite and accuracy.highest < GUESSING:
+        for count in COMMON:  # accuracy of nearly 0 beside a loss that came to rest at ln C
+            if _near(loss.last, math.log(count), SETTLED):
                 return count, "first-loss"
     return None, ""
 

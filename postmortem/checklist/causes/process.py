@@ -69,18 +69,44 @@ collective_failure = _cause(
     "collective-failure",
     say("A collective operation failed or timed out"),
     say("One rank stopped, hung or took another path; the others waited for it until the watchdog ended them."),
-    (_words((EventKind.COLLECTIVE,)),),
+    (_words((EventKind.COLLECTIVE, EventKind.HANG)),),
     (
         say("Find the rank that differs: its log has the first traceback"),
         say("A timeout in the others is a consequence."),
         {"pytorch": "# TORCH_DISTRIBUTED_DEBUG=DETAIL NCCL_DEBUG=INFO torchrun ..."},
     ),
 )
+
+
+def _more_specific(e: Evidence, seen: Sighting) -> Reading | None:
+    kinds = (
+        EventKind.OUT_OF_MEMORY,
+        EventKind.DATA_LOADER,
+        EventKind.DISK_FULL,
+        EventKind.HARDWARE,
+        EventKind.DEVICE_ASSERT,
+        EventKind.COLLECTIVE,
+        EventKind.TIME_LIMIT,
+    )
+    wrapped = [ev for ev in e.events_of(EventKind.EXCEPTION) if str(ev.data.get("exception", "")).endswith(WRAPPERS)]
+    killed = bool(wrapped) and bool(e.events_of(EventKind.SIGNAL, EventKind.KILLED))
+    hit = next(iter(e.events_of(*kinds)), None)
+    if hit is None and not killed:
+        return None
+    return Reading(
+        True,
+        say(
+            "the log also says: {text}", text=hit.text.strip().splitlines()[0][:120] if hit is not None and hit.text.strip() else "killed by a signal"
+        ),
+    )
+
+
+WRAPPERS = ("ChildFailedError", "ProcessRaisedException", "ProcessExitedException", "SpawnException")  # they report another process's end
 python_error = _cause(
     "python-error",
     say("The code raised an exception"),
     say("An exception that nobody caught ended the process."),
-    (_words((EventKind.EXCEPTION,)),),
+    (_words((EventKind.EXCEPTION,)), Probe(say("a more specific reason stands in the log"), _more_specific, -2.5)),
     (say("Mend the line that the traceback names"), say("The exception and its innermost own frame are in the log."), None),
     (say("Run the failing batch alone, on the CPU, under a debugger."),),
 )

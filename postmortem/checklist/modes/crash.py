@@ -2,6 +2,7 @@
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.process import PROCESS_CAUSES
+from postmortem.checklist.signs import excerpt, whole_run
 from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
 
@@ -37,6 +38,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome))
     cut = e.events_of(EventKind.CUT)
     short = e.planned_steps is not None and e.last_step is not None and e.last_step < SHORT * e.planned_steps - 1
+    short = short and (bool(cut) or (whole_run(e) and not excerpt(e)))
     if e.outcome == "crashed" or (short and (cut or e.outcome == "unknown")):
         done = (e.last_step or 0.0) / e.planned_steps if e.planned_steps else 0.0
         summary = (

@@ -15,6 +15,9 @@ from postmortem.model.evidence import CurveStats
 GREW = 2.0  # times the start
 ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
 GIVEN_BACK = 0.5  # share of the gained ground
+CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
+BEYOND = 1e20
+RISEN = 1.4  # final / start of a loss that rises from record to record
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; healthy runs lie below −1.5
 FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
@@ -31,7 +34,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Unknown(say("Not measured: this needs train/loss."))
     if _schedule_did_it(e, loss):
         return Cleared(say("The loss ran away right after the learning rate jumped: the schedule did it, and what it left are dead units."))
-    for look in (_before_nan, _ran_away, _negative, _norm_grew, _weights_grew):
+    for look in (_absurd, _before_nan, _rises, _ran_away, _negative, _norm_grew, _weights_grew):
         seen = look(e, loss)
         if seen is not None:
             return seen
@@ -43,6 +46,43 @@ def _schedule_did_it(e: Evidence, loss: CurveStats) -> bool:
     if s is None or s.source != "logged" or s.jump < 20 or s.jump_step is None or loss.finite < 4:
         return False
     return loss.first_step < s.jump_step and loss.best_step <= s.jump_step + 0.05 * (loss.last_step - loss.first_step)
+
+
+def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """Values that only a divergence gives, whatever the task: beyond 1e20, or a log that was clipped at the smallest float."""
+    clipped = abs(loss.final - CLIPPED_LOG) < 1e-3 or abs(loss.highest - CLIPPED_LOG) < 1e-3
+    worst = max(abs(loss.highest), abs(loss.lowest))
+    if not clipped and worst < BEYOND:
+        return None
+    value = CLIPPED_LOG if clipped else (loss.highest if abs(loss.highest) >= abs(loss.lowest) else loss.lowest)
+    return Sighting(
+        Severity.FATAL,
+        say("The loss is −ln of the smallest float, {value:.6g}: a probability of 0 was clipped.", value=value)
+        if clipped
+        else say("The loss reached {value:.4g}.", value=value),
+        loss.highest_step,
+        loss.highest_step,
+        (loss.name,),
+        e.series[loss.name].source,
+        "absurd",
+    )
+
+
+def _rises(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """A short log in which the loss only ever rises."""
+    if not 4 <= loss.finite <= 30 or loss.trend is None or loss.trend.tau < 0.85 or loss.start <= 0 or e.family in NOTHING_EXPECTED:
+        return None
+    if loss.final < RISEN * loss.start or (to_chance(e, loss.final) or 2.0) < 0.9:
+        return None
+    return Sighting(
+        Severity.FATAL,
+        say("The loss rises from record to record, from {start:.4g} to {final:.4g}.", start=loss.start, final=loss.final),
+        loss.first_step,
+        loss.first_step,
+        (loss.name,),
+        e.series[loss.name].source,
+        "loss",
+    )
 
 
 def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:

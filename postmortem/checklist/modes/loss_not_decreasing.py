@@ -1,5 +1,7 @@
 """The loss is flat, at chance level, or no better than at the start."""
 
+from math import log
+
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
@@ -14,11 +16,13 @@ from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, excerpt, loss_curve, skill, to_chance
+from postmortem.model.evidence import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
 KNOWS_NOTHING = 0.9  # times chance
 FEW = 3  # points
+LONG_EXCERPT = 1.4  # last step / first step from which a piece of a log is long enough to show a trend
 GOOD_ALREADY = 0.5  # times chance at the start: fine-tuning a model that already works
 
 
@@ -34,6 +38,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     base = min(loss.start, loss.first) if loss.first > 0 else loss.start
     grew = loss.final > 1.2 * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
     at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew)
+    rests = _rests_at_chance(loss)
+    short = excerpt(e) and loss.last_step < LONG_EXCERPT * loss.first_step
+    if short and not loss.constant and not rests and not (at_chance and level is not None and level < 1.1):
+        return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
     if first is not None and first < GOOD_ALREADY:
         return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first))
     if grew and (level is None or level >= 2.0) and loss.log_growth > 0.1:
@@ -63,6 +71,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         min(loss.first_step + 0.2 * (loss.last_step - loss.first_step), loss.last_step),
         (loss.name,),
         e.series[loss.name].source,
+    )
+
+
+def _rests_at_chance(loss: CurveStats) -> bool:
+    """From the first record to the last the loss is ln 10, ln 100 or ln 1000: the usual numbers of classes."""
+    return loss.finite >= 4 and any(
+        abs(value - log(classes)) < 0.01 for classes in (10, 100, 1000) for value in (loss.start,) if abs(loss.final - log(classes)) < 0.01
     )
 
 

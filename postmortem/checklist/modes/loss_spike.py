@@ -10,15 +10,32 @@ from postmortem.model.evidence import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units
 RATIO = 3.0  # × the next highest record that is no spike itself; healthy runs stay at 1.1
+TWICE = 2.0  # × both ends of a short log
 SEVERE = 3.0  # × the level before
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     loss = e.curve("train/loss")
-    if loss is None or loss.finite < 10:
-        return Unknown(say("Not measured: this needs ten records of the training loss."))
+    if loss is None or loss.finite < 5:
+        return Unknown(say("Not measured: this needs five records of the training loss."))
     if e.family in NOTHING_EXPECTED:
         return Cleared(say("Jumps belong to the losses of this family ({family}).", family=e.family))
+    peak = _above_both_ends(loss)
+    if peak is not None:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "At step {step:g} the loss jumped to {value:.4g}, {ratio:.2g} × what it was before and after.",
+                step=loss.highest_step,
+                value=loss.highest,
+                ratio=peak,
+            ),
+            loss.highest_step,
+            loss.highest_step,
+            ("train/loss",),
+            e.series["train/loss"].source,
+            "above-both-ends",
+        )
     high = [s for s in loss.spikes if _stands_out(e, loss, s)]
     if not high:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)))
@@ -41,15 +58,24 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _above_both_ends(loss: CurveStats) -> float | None:
+    """highest / the larger end, when a short log holds a jump in its middle. None without one."""
+    ends = max(loss.start, loss.first, loss.final, loss.last)
+    inside = loss.first_step < loss.highest_step < loss.last_step
+    if not inside or ends <= 0 or loss.finite > 60 or loss.highest < TWICE * ends or loss.highest > 1e6 * ends:
+        return None
+    return loss.highest / ends
+
+
 def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     first = max(loss.start, loss.first) if loss.start > 0 else loss.start
     return spike.height >= HEIGHT and spike.ratio >= SEVERE and spike.value > 1.2 * first
 
 
-@probe(say("it is far above anything else in the run"), curve("train/loss", 10), holds=1.0, fails=-0.8)
+@probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-0.8)
 def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
-    if loss is None or not loss.spikes:
+    if loss is None or not loss.spikes or seen.facet:
         return None
     worst = max(loss.spikes, key=lambda s: s.value)
     level = to_chance(e, worst.value)
@@ -61,7 +87,7 @@ CHECK = Check(
     title=say("Loss spike"),
     symptom=say("The loss jumps for a short while: it recovers fast, slowly or never."),
     detect=detect,
-    needs=(curve("train/loss", 10),),
+    needs=(curve("train/loss", 5),),
     probes=(far_above,),
     prior=1.0,
     causes=((bad_batch, -0.3), (learning_rate_too_high, -1.2), (stale_second_moment, -2.0)),

@@ -88,7 +88,7 @@ CHECK = Check(
         (bad_batch, -0.6),
         (unsafe_operation, -0.9),
         (half_precision_overflow, -1.2),
-        (learning_rate_too_high, -1.0),
+        (learning_rate_too_high, -0.5),
         (no_gradient_clipping, -2.0),
         (bad_initialization, -1.8),
         (preprocessing, -2.5),

@@ -4,8 +4,10 @@ from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, 
 from postmortem.checklist.causes.half_precision_overflow import half_precision_overflow
 from postmortem.checklist.causes.loss_scale_collapse import loss_scale_collapse
 from postmortem.checklist.causes.update_below_precision import update_below_precision
+from postmortem.checklist.signs import excerpt
 from postmortem.model.run import EventKind
 
+LOW = 128.0  # loss scales that leave little to halve
 MANY = 8  # overflow messages in a row: the first sixteen of a scaler that starts at 2^16 are normal, when it settles
 SCALED = Need(
     "loss_scale",
@@ -46,6 +48,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Sighting(
             Severity.FATAL,
             say("Overflow after overflow: the loss scale is down to {low:g}.", low=min(scales)),
+            overflows[0].step,
+            overflows[0].step,
+            (),
+            overflows[0].source,
+            "overflow",
+        )
+    falling = len(scales) >= 2 and scales[-1] < scales[0] and scales[-1] <= LOW
+    if falling and excerpt(e):
+        return Sighting(
+            Severity.SERIOUS,
+            say("The loss scale falls from overflow to overflow, down to {low:g}.", low=scales[-1]),
             overflows[0].step,
             overflows[0].step,
             (),

@@ -31,6 +31,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "zero",
         )
+    records = e.curve("lr")
+    if s.highest == 0 and s.source == "logged" and records is not None and records.points >= 3:
+        return Sighting(
+            Severity.SERIOUS,
+            say("The learning rate is printed as 0 in all {n} records.", n=records.points),
+            e.first_step,
+            e.first_step,
+            ("lr", "train/loss"),
+            source,
+            "printed-zero",
+        )
     level = to_chance(e, loss.final) if loss else None
     unfinished = level is None or level > UNFINISHED
     if s.low_share > LOW and s.source == "logged" and unfinished and s.jump < 20:
