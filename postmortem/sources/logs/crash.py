@@ -32,6 +32,7 @@ _EXCEPTION = re.compile(
 )
 _ANY_EXCEPTION = re.compile(r"^(?P<type>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,80})(?::\s(?P<message>.*))?$")
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python\d|lib/python\d\.\d|<frozen|/torch/|\\lib\\|^<")
+_AT = re.compile(r"\b(global[_ ]?step|step|iteration|iter|epoch)[ _=:]{1,3}(\d{1,12})\b", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _NUMBER = r"(?P<{}>\d{{1,40}}(?:\.\d{{0,40}})?(?:[eE][-+]?\d{{1,4}})?)"
 
@@ -125,6 +126,17 @@ _SUSPICIOUS = re.compile(
     "|".join(f"(?:{re.sub(r'[(][?]P<[a-z0-9_]+>', '(?:', r.pattern.pattern)})" for r in _RULES)
     + r"|Traceback|^\s*(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b"
 )
+# One of these is in every line that a rule can match: a cheap question before the dear one.
+_NEEDLES = tuple(
+    (
+        "loss scale|overflow|nan|infinit|non-finite|invalid|constraint|normal expects|oom|out of memory|outofmemory|memoryallocation|runtime error (2)|alloc_failed|"
+        "error=2|out_of_memory|resource_exhausted|cannot allocate|can't allocate|memoryerror|not enough memory|dataloader worker|bus error|shared memory|ecc|xid|"
+        "bus|hardware|nvlink|assert|no space left|quota|errno 28|writing file|cancelled|due to|walltime|wallclock|preempt|slurmstepd|watchdog|heartbeat|timed out|"
+        "nccl|distbackend|unhandled|gloo|connection|exitcode|exit code|exit_status|exit status|segmentation|aborted|sigterm|signal|terminated|killed|worker died|"
+        "died unexpectedly|interrupt|^c|lr_scheduler|target size|requires_grad|token indices|some weights|resum|optimizer state|is not correct|found inf|found_inf|"
+        "find_unused|bottleneck|early|did not improve|stopping|trainer.fit|training|train_runtime|optimization|restor|checkpoint|save|saving|traceback|error|exception"
+    ).split("|")
+)
 _ABOUT_EXCEPTION = frozenset(
     {
         _K.OUT_OF_MEMORY,
@@ -142,7 +154,8 @@ _ABOUT_EXCEPTION = frozenset(
 
 def is_suspicious(text: str) -> bool:
     """A line that may tell of an event: worth asking `Watch.line`. Asked once for each shape of line."""
-    return bool(_SUSPICIOUS.search(text[:1000]))
+    low = text[:1000].lower()
+    return any(needle in low for needle in _NEEDLES) and "nccl info" not in low and bool(_SUSPICIOUS.search(text[:1000]))
 
 
 @dataclass(slots=True)
@@ -332,6 +345,10 @@ def _data(rule: Rule, match: re.Match[str], text: str) -> dict[str, Value]:
         if found is not None:
             value = _scalar(found)
             data[name.rstrip("0123456789")] = float(found) if name in ("scale", "attempted") else value
+    if rule.kind in (EventKind.RESUMED, EventKind.CHECKPOINT_SAVED):
+        at = _AT.search(text)
+        if at:
+            data["epoch" if at[1].lower() == "epoch" else "step"] = float(at[2])
     if rule.kind == EventKind.OUT_OF_MEMORY:
         asked, capacity = re.search(_SIZE, text), re.search(_CAPACITY, text)
         if asked:

@@ -239,7 +239,12 @@ class _Reading:
             following = re.match(r"^\s?\[", trail)
             self._take("epoch" if following and not bracketed else "free", index)
             return
-        if role is None and _EPOCH_AFTER.match(trail) and "epoch" not in self.slots and re.match(r"(?i)finish|complet|end of|after", key):
+        if (
+            role is None
+            and _EPOCH_AFTER.match(trail)
+            and "epoch" not in self.slots
+            and (trail.startswith("epoch") or re.match(r"(?i)finish|complet|end of|after", key))
+        ):
             role = Role.EPOCH
         if role is not None:
             if percent:

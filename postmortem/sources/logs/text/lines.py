@@ -27,10 +27,14 @@ class Chunk:
 
     def line_at(self, offset: int) -> int:
         """The file's line number of an offset in `data`."""
-        ends = self.data.count(b"\n", 0, offset)
+        return self.first_line + self.line_ends(0, offset)
+
+    def line_ends(self, start: int, stop: int) -> int:
+        """Line ends of the file between two offsets."""
+        ends = self.data.count(b"\n", start, stop)
         if self.returns is not None:
-            ends -= int(np.searchsorted(self.returns, offset))
-        return self.first_line + ends
+            ends -= int(np.searchsorted(self.returns, stop) - np.searchsorted(self.returns, start))
+        return ends
 
 
 def chunks(path: Path, size: int) -> Iterator[Chunk]:

@@ -7,6 +7,7 @@ from postmortem.model.run import EventKind, LogEvent, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
 from postmortem.sources.logs.text.rows import settle, to_series
+from postmortem.sources.logs.text.runs import Repeats
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -80,11 +81,12 @@ def looks_like_text(head: bytes) -> bool:
 def read(candidate: Candidate) -> Found:
     """Everything that a log tells. Never raises; what could not be read is in the source's detail."""
     scan = Scan(candidate.path)
+    repeats = Repeats(scan)
     cut: LogEvent | None = None
     problem: Sentence | None = None
     try:
         for chunk in chunks(candidate.file, candidate.size):
-            _lines(scan, chunk)
+            _lines(scan, repeats, chunk)
             if chunk.cut:
                 cut = _cut(chunk, candidate.path)
     except OSError as error:
@@ -101,15 +103,38 @@ def read(candidate: Candidate) -> Found:
     return Found(source=source, series=series, events=events, settings=tuple(scan.settings.found.values()), facts=MappingProxyType(facts))
 
 
-def _lines(scan: Scan, chunk: Chunk) -> None:
-    number = chunk.first_line
-    returns = set() if chunk.returns is None else set(chunk.returns.tolist())
-    offset = 0
-    for raw in chunk.data.split(b"\n"):
-        scan.number = number
-        scan.line(raw)
-        offset += len(raw) + 1
-        number += offset - 1 not in returns
+class _Cursor:
+    """Where in a chunk the reading is; counts lines only when it is asked."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk = chunk
+        self.offset = 0
+        self.counted = 0
+        self.number = chunk.first_line
+
+    def line_number(self) -> int:
+        """The number, in the file, of the line that begins at `offset`."""
+        if self.offset > self.counted:
+            self.number += self.chunk.line_ends(self.counted, self.offset)
+            self.counted = self.offset
+        return self.number
+
+
+def _lines(scan: Scan, repeats: Repeats, chunk: Chunk) -> None:
+    """Read a chunk: line by line, and by the stretch where shapes repeat."""
+    data = chunk.data
+    cursor = _Cursor(chunk)
+    scan.line_number = cursor.line_number
+    start, size = 0, len(data)
+    while start < size:
+        end = data.find(b"\n", start)
+        if end < 0:
+            end = size
+        cursor.offset = start
+        period = repeats.saw(scan.line(data[start:end]))
+        start = end + 1
+        if period is not None and start < size:
+            start = repeats.take(period, data, start)
 
 
 def _cut(chunk: Chunk, path: str) -> LogEvent:

@@ -205,11 +205,13 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
     for key, column in rows.columns.items():
         index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
+        order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
+        index = index[order]
         later = index >= begin
         index = index[later]
         if not len(index) or (len(index) == 1 and any_known and column.name.startswith("other/")):
             continue
-        values = np.frombuffer(column.values, dtype=np.float64)[later].copy()
+        values = np.frombuffer(column.values, dtype=np.float64)[order][later]
         steps, epochs, time = where.steps[index], where.epochs[index], times[index]
         keep = _distinct(steps, epochs, values)
         steps, epochs, time, values, who = steps[keep], epochs[keep], time[keep], values[keep], ranks[index][keep]

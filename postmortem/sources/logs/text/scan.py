@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from postmortem.model.run import Reduction
@@ -18,10 +18,15 @@ from postmortem.sources.names import series_name
 
 MAX_SHAPES = 50_000
 MAX_LINE = 8_192  # bytes of a line that are looked at
+MAX_EARLY = 5_000  # lines
 NEAR = 3  # lines after a row or a counter that still belong to it
 _HEADING = re.compile(r"^[\s>#*=\-\[({|!+.]*([A-Za-z][A-Za-z ]{2,40}?)[\s>#*=\-\])}|!+.:…]*$")
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
+_BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
+_HINT = re.compile(r"loss|acc|epoch|step|iter|\blr\b|error|ppl|nll|score|reward|val|train|eval|norm", re.IGNORECASE)
+_HINT_BYTES = re.compile(_HINT.pattern.encode(), re.IGNORECASE)
+MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
 _FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
 _HABITS = (
@@ -55,6 +60,9 @@ class Entry:
     settings: Wanted = Wanted.NEVER
 
 
+_NOISE = Entry(EMPTY, "")
+
+
 @dataclass(slots=True)
 class Place:
     """Where training is, as the last lines said."""
@@ -74,8 +82,9 @@ class Scan:
         self.watch = Watch(source)
         self.settings = Settings(source)
         self.last_text = b""
-        self.number = 0  # of the line, in the file
+        self.line_number: Callable[[], int] = lambda: 0  # of the line that is being read
         self.saw: set[str] = set()  # frameworks whose habits were seen
+        self.early = 0  # lines before the first record that were asked for settings
         self.placed = False  # a record that says where training is was seen
         self.shapes: dict[bytes, Entry] = {}
         self.place = Place()  # of the last row or counter
@@ -108,17 +117,18 @@ class Scan:
                 self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
             if len(self.shapes) >= MAX_SHAPES:
                 self.shapes.clear()
-            found = self.shapes[masked] = self._understand(masked, raw)
+            found = self.shapes[masked] = self._understand(masked, raw, many=len(self.shapes) > MANY_SHAPES)
         return found
 
     @staticmethod
-    def _understand(masked: bytes, raw: bytes) -> Entry:
+    def _understand(masked: bytes, raw: bytes, *, many: bool) -> Entry:
         shape = shape_of(masked)
         text = raw.decode("utf-8", "replace")
         suspicious, settings = is_suspicious(text), wanted(text)
-        pair = shape.startswith(("|", "│", "┃", '"', "{", "}", "]"))
+        pair = shape.startswith(("|", "│", "┃", '"')) or shape in _BRACES
         if NUMBER in shape:
-            plan = EMPTY if settings == Wanted.ALWAYS else special(shape) or plan_of(shape)
+            dull = settings == Wanted.ALWAYS or (many and not _HINT.search(shape))
+            plan = EMPTY if dull else special(shape) or plan_of(shape)
             if settings == Wanted.EARLY and plan.counts and plan.values:
                 settings = Wanted.NEVER
             return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings)
@@ -130,14 +140,17 @@ class Scan:
 
     # -- one line
 
-    def line(self, raw: bytes) -> None:
-        """Take in one line. What a progress bar has glued to its end counts as a line of its own."""
+    def line(self, raw: bytes) -> Entry | None:
+        """Take in one line and return what is known of its shape, None for a blank one.
+
+        What a progress bar has glued to its end counts as a line of its own.
+        """
         if b"it]" in raw or b"/s]" in raw:
             glued = _GLUED.search(raw)
             if glued:
                 self._line(raw[: glued.end()])
                 raw = raw[glued.end() :]
-        self._line(raw)
+        return self._line(raw)
 
     def _line(self, raw: bytes) -> Entry | None:
         """Returns what is known of the line's shape, None for a blank line."""
@@ -148,21 +161,32 @@ class Scan:
             self._blank()
             return None
         self.last_text = raw
+        if len(self.shapes) > MANY_SHAPES and not self.watch.reading and not _HINT_BYTES.search(raw):
+            if is_suspicious(text := raw.decode("utf-8", "replace")):
+                self.watch.line(text, self._where())
+            return _NOISE
         masked, tokens = mask(raw)
         entry = self.entry(masked, raw)
         self.near -= 1
         time = moment(raw)
         if time is not None:
-            self.time = time
-            if time > _DATED:
-                self.first_time = time if math.isnan(self.first_time) else self.first_time
-                self.last_time = time
+            self.note_time(time)
         if (entry.suspicious or self.watch.reading) and self.watch.line(raw.decode("utf-8", "replace"), self._where()):
             return entry
-        if entry.settings == Wanted.ALWAYS or (entry.settings == Wanted.EARLY and not self.placed):
+        if entry.settings == Wanted.ALWAYS or (entry.settings == Wanted.EARLY and not self.placed and self.early < MAX_EARLY):
+            self.early += 1
             self.settings.line(raw.decode("utf-8", "replace"))
         self._take(entry, raw, tokens)
         return entry
+
+    def note_time(self, time: float) -> None:
+        """A moment that a line begins with; NaN is none."""
+        if math.isnan(time):
+            return
+        self.time = time
+        if time > _DATED:
+            self.first_time = time if math.isnan(self.first_time) else self.first_time
+            self.last_time = time
 
     def _long(self, raw: bytes) -> None:
         """A line too long to be a record may be a configuration."""
@@ -174,7 +198,7 @@ class Scan:
     def _where(self) -> Where:
         """Where training was, for an event."""
         step, epoch, time = (None if math.isnan(v) else v for v in (self.step, self.epoch, self.time))
-        return Where(self.number, step, epoch, time)
+        return Where(self.line_number(), step, epoch, time)
 
     def _take(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> None:
         if entry.final:
@@ -215,7 +239,7 @@ class Scan:
 
     def _plan(self, plan: Plan, tokens: list[bytes]) -> None:
         numbers = [number(t) for t in tokens]
-        self._totals(plan, numbers)
+        self.note_totals(plan, numbers)
         if plan.bar:
             if self.waiting is not None and not self._same_bar(plan, numbers):
                 self._flush_waiting()
@@ -273,7 +297,8 @@ class Scan:
         if plan.split:
             self.split = plan.split  # " * Acc@1 71.2" after the pass
 
-    def _totals(self, plan: Plan, numbers: list[float]) -> None:
+    def note_totals(self, plan: Plan, numbers: list[float]) -> None:
+        """What a line says about the length of the run."""
         if plan.epoch != NO and plan.brackets and not plan.mapping:
             self.rows.from_zero = True
         if plan.samples:
@@ -371,7 +396,7 @@ class Scan:
                 value = value / total if total else NAN
             elif slot.percent:
                 value /= 100.0
-            column = self._column(slot, plan, summary=summary)
+            column = self.column(slot, plan, summary=summary)
             if column is None:
                 continue
             if plan.progress and not plan.bar and _carried(slot):
@@ -384,7 +409,8 @@ class Scan:
             if column.sampled < _SAMPLED and slot.index < len(tokens):
                 sample(column, tokens[slot.index], slot, numbers)
 
-    def _column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
+    def column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
+        """Where the values of a slot go."""
         name, split = slot.name, plan.split
         if self.split and not plan.split and not plan.counts and not split_in(slot.logged_as):
             split = self.split
@@ -416,7 +442,7 @@ class Scan:
             return True
         pair = pair_of(text)
         if pair is None:
-            if entry.shape in ("{", "}", "},", "{,", "]", "}]"):
+            if entry.shape in _BRACES:
                 self._flush_block()
                 return True
             return False

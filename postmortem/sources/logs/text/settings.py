@@ -45,6 +45,8 @@ _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
     ("accumulation", re.compile(r"Gradient Accumulation steps\s*=\s*(?P<n>[\d,]{1,12})")),
     ("gpus", re.compile(r"(?:world[_ ]size|num(?:ber)?[_ ]of[_ ]gpus|num_gpus|n_gpu)\s*[:=]\s*(?P<n>\d{1,6})\b|with (?P<n2>\d{1,6}) processes$", re.IGNORECASE)),
 )  # fmt: skip
+_HINTS = ("param", "sample", "example", "epochs", "optimization steps", "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config", "args", "arg",
+          "options", "settings", "cfg", "opt")  # fmt: skip
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -61,7 +63,10 @@ class Wanted(IntEnum):
 def wanted(text: str) -> Wanted:
     """Whether lines of this kind are worth asking `Settings.line`. Asked once for each shape."""
     head = text[:400]
-    if _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG]) or any(p.search(head) for _, p in _COUNTS):
+    low = text[:2000].lower()
+    if any(w in low for w in _HINTS) and (
+        _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG]) or any(p.search(head) for _, p in _COUNTS)
+    ):
         return Wanted.ALWAYS
     if ":" in head or "=" in head or "...." in head or "--" in head:
         return Wanted.EARLY
@@ -79,12 +84,15 @@ class Settings:
         """Take in one line that `wanted` named."""
         if len(self.found) >= MAX_SETTINGS:
             return
+        known = len(self.found)
         for name, pattern in _COUNTS:
             match = pattern.search(text[:400])
             if match:
                 count = _count(next(g for g in match.groups() if g is not None))
                 if count is not None:
                     self._add(name, count, name)
+        if len(self.found) > known:
+            return
         config = _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG])
         if config:
             self._config(config["body"])

@@ -17,21 +17,27 @@ _DIGITS = rb"[0-9]++(?:\.[0-9]*+)?+(?:[eE][-+]?+[0-9]++)?+"
 _NON_FINITE = rb"(?i:nan|inf(?:inity)?+)(?:\.0|\(ind\))?+(?![A-Za-z_0-9])"
 PLAIN = rb"[-+]?+(?:" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"
 
+_TAIL = rb"(?:\.0|\(ind\))?+(?![A-Za-z_0-9])"
+_FREE = rb"(?<![\w.@#].)"  # the character before the one just read is no part of a word
+# Both begin with a plain set of characters, so that the search jumps from one candidate to the next.
 NUMBERS = re.compile(
-    rb"(?<=[Ee]poch)[0-9]++(?![\w.])|(?<=batch)[0-9]++(?![\w.])|(?<=step)[0-9]++(?![\w.])|"  # epoch0; batch12;
-    rb"(?:(?<![\w)\].])[-+])?+(?<![\w.@#])(?:"
-    rb"[0-9]{1,3}(?:,[0-9]{3})++(?![0-9]|,[0-9])|"  # 121,400
-    rb"[0-9]\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"  # what MSVC prints
-)
-_CLOCK = rb"(?:[0-9]++\ days?,\ )?+[0-9]{1,3}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]++)?+)?+(?![0-9:])"
-_DATE = rb"(?:[0-9]{4}|[0-9]{2})[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]{2}/[0-9]{2}(?=\ [0-9]{2}:)"
+    rb"([-+.0-9nNiI](?:(?<=[0-9])(?:" + _FREE + rb"(?:"
+    rb"[0-9]{0,2}(?:,[0-9]{3})++(?![0-9]|,[0-9])|"  # 121,400
+    rb"\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|"  # what MSVC prints
+    rb"[0-9]*+(?:\.[0-9]*+)?+(?:[eE][-+]?+[0-9]++)?+)"
+    rb"|(?:(?<=[Ee]poch.)|(?<=batch.)|(?<=step.))[0-9]*+(?![\w.]))"  # epoch0; batch12;
+    rb"|(?<=[-+])(?<![\w)\].].)(?:" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|[0-9]\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|" + _NON_FINITE + rb")"
+    rb"|(?<=\.)" + _FREE + rb"[0-9]++(?:[eE][-+]?+[0-9]++)?+"
+    rb"|(?<=[nN])" + _FREE + rb"(?i:an)" + _TAIL + rb"|(?<=[iI])" + _FREE + rb"(?i:nf(?:inity)?+)" + _TAIL + rb"))"
+)  # fmt: skip
+_CLOCK_TIME = rb":[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]++)?+)?+(?![0-9:])"
 MOMENTS = re.compile(
-    rb"(?<![\w.:/])(?:(?:"
-    + _DATE
-    + rb")(?:[T ]\ ?[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]++)?+)?+(?:Z|[-+][0-9]{2}:?[0-9]{2})?+(?![\w])|"
-    + _CLOCK
-    + rb"|[0-9]++(?:\.[0-9]++){2,}+(?:\.?[a-z]++[0-9]*+)?+)"
-)
+    rb"[0-9](?<![\w.:/].)(?:"
+    rb"(?:(?:[0-9]{3}|[0-9])[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]/[0-9]{2}(?=\ [0-9]{2}:))"
+    rb"(?:[T ]\ ?[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]++)?+)?+(?:Z|[-+][0-9]{2}:?[0-9]{2})?+(?![\w])|"
+    rb"[0-9]*+\ days?,\ [0-9]{1,3}" + _CLOCK_TIME + rb"|[0-9]{0,2}" + _CLOCK_TIME + rb"|"
+    rb"[0-9]*+(?:\.[0-9]++){2,}+(?:\.?[a-z]++[0-9]*+)?+)"
+)  # fmt: skip
 _BAR = re.compile("[=>#.━╸╺─█▏▎▍▌▋▊▉░▒-]{4,}")
 _BLANKS = re.compile("[ \t]{3,}")
 _BEFORE = re.compile(f"[ \t]+(?={NUMBER})")
@@ -47,8 +53,8 @@ def mask(line: bytes) -> tuple[bytes, list[bytes]]:
         line = _TQDM.sub(b"%||", line)
     if b":" in line or b"." in line or b"/" in line or b"-" in line:
         line = MOMENTS.sub(b"\x02", line)
-    numbers = NUMBERS.findall(line)
-    return NUMBERS.sub(b"\x00", line) if numbers else line, numbers
+    parts = NUMBERS.split(line)
+    return b"\x00".join(parts[::2]), parts[1::2]
 
 
 def shape_of(masked: bytes) -> str:
@@ -90,7 +96,7 @@ def quantum(token: bytes) -> float | None:
         return None
 
 
-_LEADING = re.compile(
+LEADING_DATE = re.compile(
     rb"^[\[(<]?(?:(?P<year>[0-9]{4}|[0-9]{2})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]\ ?)"
     rb"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?"
 )
@@ -104,7 +110,7 @@ def moment(line: bytes) -> float | None:
 
     glog and detectron2 print no year: the year 2000 stands in. A bare clock counts from midnight.
     """
-    match = _LEADING.match(line) or _GLOG.match(line) or _SHORT.match(line)
+    match = LEADING_DATE.match(line) or _GLOG.match(line) or _SHORT.match(line)
     if match is None:
         match = _CLOCK_ONLY.match(line)
         if match is None:
