@@ -9,6 +9,7 @@ import numpy as np
 from postmortem.measure.asymptote import asymptote
 from postmortem.measure.nonfinite import hidden_from, non_finite
 from postmortem.measure.oscillation import oscillation
+from postmortem.measure.running import is_running_mean
 from postmortem.measure.smooth import axis, noise, smooth, unit
 from postmortem.measure.spikes import find_spikes
 from postmortem.measure.trend import trend
@@ -45,7 +46,7 @@ def curve_stats(series: Series, grad_norm: Series | None = None, *, steps_per_ep
     """All figures of one series.
 
     grad_norm : the gradient norm of the same run; shows whether zeros of a loss hide NaNs. Such zeros count as not finite in
-    every figure but `zeros`. steps_per_epoch : tells an oscillation's period in epochs.
+    every figure but `zeros`. steps_per_epoch : tells an oscillation's period in epochs, and running means where the reader could not.
     """
     with np.errstate(all="ignore"):
         return _stats(series, grad_norm, steps_per_epoch)
@@ -86,11 +87,15 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
     plateau = plateau_index(level, sigma, final, quantum)
     span = float(x[-1] - x[0])
     third = max(4, n // 3)
-    running = series.reduction is Reduction.RUNNING
+    reduction = series.reduction
+    if reduction is Reduction.UNKNOWN and n > 1:
+        epochs = series.epochs[keep] if series.epochs is not None and len(series.epochs) == len(raw) else x / (steps_per_epoch or math.nan)
+        reduction = Reduction.RUNNING if is_running_mean(y, epochs) else reduction
+    running = reduction is Reduction.RUNNING
     return CurveStats(
         name=series.name,
         goal=goal,
-        reduction=series.reduction,
+        reduction=reduction,
         points=len(raw),
         finite=n,
         first_step=first_step,

@@ -11,7 +11,7 @@ from postmortem.model.sentence import Sentence, say
 
 LARGE_HEAD = 1000  # outputs of a sequence model that are a vocabulary
 
-# Families by words of a logged name: any one group, all of whose words are in the name.
+# Families by words of a logged name: any one group, whose words stand in the name in this order.
 _LOGGED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("preference", ("rewards chosen", "rewards rejected", "rewards margins", "rewards accuracies", "logps chosen", "frac reward zero std")),
     ("preference", ("objective rlhf reward", "completions mean length", "log odds ratio")),
@@ -22,7 +22,7 @@ _LOGGED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("detection", ("box loss", "obj loss", "dfl loss", "loss bbox", "loss box", "loss rpn", "loss giou", "rpn cls", "map50", "map 50", "bbox ap")),
     ("autoencoder", ("recon loss", "reconstruction loss", "rec loss", "kld loss", "elbo", "vq loss", "commitment loss")),
     ("contrastive", ("contrastive loss", "infonce", "nt xent", "ntxent", "triplet loss", "itc loss")),
-    ("language-model", ("perplexity", "ppl", "lm loss", "bpc", "mlm loss")),
+    ("language-model", ("perplexity", "ppl", "lm loss", "bpc", "mlm loss", "token accuracy", "token acc", "num tokens")),
 )
 
 # … and by words of a setting's value (model, loss, data set, trainer, task) or key.
@@ -60,7 +60,7 @@ def family_of(names: Iterable[str], settings: Sequence[Setting], model: ModelFac
     logged = [(n, words_of(n)) for n in dict.fromkeys(names)]
     for family, groups in _LOGGED:
         for name, words in logged:
-            if any(set(g.split()) <= set(words) for g in groups) and _meant(family, words, settings):
+            if any(_in_order(g.split(), words) for g in groups) and _meant(family, words, settings):
                 return family, say("it logged {name}", name=name)
     for setting in settings:
         told = _told(setting)

@@ -42,7 +42,7 @@ def find_spikes(steps: Floats, values: Floats, sigma: float, *, worse: int = 1, 
     entry = y[index] - np.max(y[index[:, None] - np.arange(1, 4)], axis=1)
     keep = (excess > HEIGHT * spread) & (excess > SHARE * np.abs(level)) & (entry > ENTRY * excess) & (excess > DIGITS * quantum)
     index, level, spread, excess, entry = (a[keep] for a in (index, level, spread, excess, entry))
-    keep = entry > _stride(y, index)
+    keep = (entry > _stride(y, index)) & (spread > 0)  # zeros and nothing but zeros give no measure
     index, level, spread, excess = index[keep], level[keep], spread[keep], excess[keep]
     if len(index) > 10 * MOST:
         top = np.sort(np.argsort(-excess / np.maximum(spread, 1e-300), kind="stable")[: 10 * MOST])

@@ -101,3 +101,8 @@ def test_no_chance_level_elsewhere(family: str) -> None:
 @pytest.mark.parametrize("value", [True, None, "many", math.nan, math.inf, -3, 2.5, 0])
 def test_odd_numbers_of_classes(value: object) -> None:
     assert chance(NOTHING, [setting("classes", value)], None, None, "classifier").classes is None
+
+
+def test_a_number_of_classes_is_no_vocabulary() -> None:
+    """Megatron prints `num_classes 1000` for every language model."""
+    assert chance(NOTHING, [setting("classes", 1000)], None, None, "language-model").loss is None

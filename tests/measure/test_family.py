@@ -22,6 +22,8 @@ NOTHING = ModelFacts()
         ("language-model", ["train/loss"], [setting("", "LlamaForCausalLM", "architectures")], NOTHING),
         ("language-model", ["train/loss"], [], ModelFacts(outputs=32000, architecture="transformer")),
         ("classifier", ["train/loss"], [setting("dataset", "CIFAR-10")], NOTHING),
+        ("language-model", ["other/validation | lm loss value"], [], NOTHING),
+        ("language-model", ["train/loss", "train/accuracy", "mean_token_accuracy"], [], NOTHING),
         ("language-model", ["train/loss"], [setting("dataset", "roneneldan/TinyStories")], NOTHING),
         ("language-model", ["train/loss"], [setting("dataset", "shakespeare_char")], NOTHING),
         ("regression", ["train/loss", "val/mae"], [], NOTHING),

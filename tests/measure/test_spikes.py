@@ -88,3 +88,7 @@ def test_short_logs_and_negative_levels() -> None:
     (spike,) = curve_stats(series([-5.0, -5.1, -5.2, -5.3, 40.0, -5.4, -5.5])).spikes
     assert math.isnan(spike.ratio)
     assert curve_stats(series([2.3, 9.0, 2.0])).spikes == ()
+
+
+def test_zeros_give_no_measure() -> None:
+    assert curve_stats(series([0.0, 0.0, 0.0, 0.0, 0.0, 1e-4], "other/kl")).spikes == ()
