@@ -83,6 +83,18 @@ def test_layers_within_layers_and_shared_shapes(file: str, expected: dict[str, n
     assert (by_name["schedule"], by_name["learning_rate"], by_name["loss"], by_name["optimizer"]) == ("CosineDecay", 0.1, "mse", "SGD")
 
 
+def test_the_order_of_many_layers_without_a_configuration(expected: dict[str, np.ndarray]) -> None:
+    one = checkpoint(DATA / "deep.weights.h5")
+    wanted = {n.removeprefix("deep|").replace("|", "/"): v for n, v in expected.items() if n.startswith("deep|") and "|optimizer|" not in n}
+    assert [r.name for r in one.tensors] == list(wanted)
+    assert all(np.array_equal(values(DATA, ref), wanted[ref.name]) for ref in one.tensors)
+    assert one.optimizer is not None
+    memory = [v for n, v in expected.items() if n.startswith("deep|optimizer|") and n.endswith("_momentum")]
+    assert len(one.optimizer.states) == len(memory) == 30
+    for state, value in zip(one.optimizer.states, memory, strict=True):
+        assert np.array_equal(values(DATA, state.slots["exp_avg"]), value)
+
+
 SLOTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq", "velocity_hat": "max_exp_avg_sq"}
 
 

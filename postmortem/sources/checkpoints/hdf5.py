@@ -39,7 +39,7 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Group:
     path: str
-    address: int  # of its header in the file: grows in the order in which groups were made
+    address: int  # of its header in the file: grows in the order of writing, but for holes that are filled later
     attributes: Mapping[str, Any]
 
 
@@ -50,6 +50,7 @@ class Listing:
     groups: tuple[Group, ...] = ()  # parents before children
     tensors: Mapping[str, TensorRef] = field(default_factory=lambda: MappingProxyType({}))  # by path in the file
     values: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # of data sets that are one number
+    addresses: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # of the headers of data sets, by path
     others: int = 0  # data sets that hold no numbers
     refused: tuple[str, ...] = ()
     problem: Sentence | None = None
@@ -132,9 +133,11 @@ def _listing(answer: dict[str, Any], blob: bytes, job: Job, file: str) -> Listin
         return Listing(problem=reason, failed=True, cut=cut)
     tensors: dict[str, TensorRef] = {}
     values: dict[str, float] = {}
+    addresses: dict[str, int] = {}
     others = large = 0
     for entry in answer["datasets"]:
         path, dtype, shape, offset, size = entry["path"], entry["dtype"], tuple(entry["shape"]), entry["offset"], entry["nbytes"]
+        addresses[path] = int(entry.get("address", 0))
         if "value" in entry:
             values[path] = entry["value"]
         if not dtype:
@@ -156,7 +159,14 @@ def _listing(answer: dict[str, Any], blob: bytes, job: Job, file: str) -> Listin
         problem = say("{n} data sets are too large to be unpacked in memory, or lie outside of the file", n=large)
     groups = tuple(Group(g["path"], g["address"], g["attributes"]) for g in answer["groups"])
     return Listing(
-        groups, MappingProxyType(tensors), MappingProxyType(values), others, tuple(answer["refused"]), problem, cut=bool(answer.get("cut"))
+        groups,
+        MappingProxyType(tensors),
+        MappingProxyType(values),
+        MappingProxyType(addresses),
+        others,
+        tuple(answer["refused"]),
+        problem,
+        cut=bool(answer.get("cut")),
     )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 SECONDS = 20  # for one file
-MEMORY = 6 << 30  # bytes of address space; the libraries alone map more than one
+MEMORY = 4 << 30  # bytes of address space; the libraries alone map more than one
 OUTPUT = 1 << 30  # bytes
 MOST_OBJECTS = 200_000
 DEEPEST = 40
@@ -153,6 +153,8 @@ def _walk(h5py: Any, file: Any, start: int, blob: bytearray, cut: int | None = N
                         stack.append((below, item, depth + 1))
                 elif isinstance(item, h5py.Dataset) and len(datasets) < MOST_OBJECTS:
                     _dataset(below, item, start, blob, datasets, refused, cut)
+                    if datasets and datasets[-1]["path"] == below:
+                        datasets[-1]["address"] = int(h5py.h5o.get_info(item.id).addr)
             except Exception as error:  # one damaged object leaves the others
                 notes.append(f"{below}: {type(error).__name__}: {error}"[:300])
         if len(groups) + len(datasets) + len(notes) + len(refused) > MOST_OBJECTS:

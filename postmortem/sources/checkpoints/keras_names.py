@@ -80,7 +80,7 @@ def _listed(listing: Listing, root: str) -> list[Variable]:
 
 
 def _numbered(listing: Listing) -> list[Variable]:
-    """By number below `vars`, layers in the order in which their groups were made."""
+    """By number below `vars`, layers in the order in which they were written."""
     made = {group.path: (group.address, group.attributes) for group in listing.groups}
     families: dict[str, dict[str, TensorRef]] = defaultdict(dict)
     for path, ref in listing.tensors.items():
@@ -88,7 +88,8 @@ def _numbered(listing: Listing) -> list[Variable]:
         if not path.startswith("optimizer/") and number.isdigit() and len(number) < 10:
             families[owner][number] = ref
     out: list[Variable] = []
-    for owner in sorted(families, key=lambda o: _place(o, made)):
+    written = _written(listing)
+    for owner in sorted(families, key=lambda o: _place(o, written)):
         family = dict(sorted(families[owner].items(), key=lambda item: int(item[0])))
         layer = _layer(owner, made)
         for (number, ref), leaf in zip(family.items(), _leaves(owner, family), strict=True):
@@ -97,9 +98,35 @@ def _numbered(listing: Listing) -> list[Variable]:
     return out
 
 
-def _place(owner: str, made: Mapping[str, tuple[int, Mapping[str, object]]]) -> list[tuple[int, int]]:
-    """Sort key: layers of a list in the order in which their groups were made, attributes in the order of their layer's class."""
-    return [(_ATTRIBUTES.get(prefix.rpartition("/")[2], len(_ATTRIBUTES)), made.get(prefix, (0, {}))[0]) for prefix in _prefixes(owner)]
+def _written(listing: Listing) -> dict[str, int]:
+    """When each group was finished: the highest address of its own header and of those below it.
+
+    The library fills holes that it left earlier, so one address may be too low: the highest seldom is, and layers of one
+    class are numbered as they come (`dense`, `dense_1`), so that none of them is finished before the one ahead of it.
+    """
+    out: dict[str, int] = defaultdict(int)
+    for path, address in [*((g.path, g.address) for g in listing.groups), *listing.addresses.items()]:
+        for prefix in _prefixes(path):
+            out[prefix] = max(out[prefix], address)
+    classes: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    for path in out:
+        folder, _, name = path.rpartition("/")
+        match = _ORDER_OF_ARRIVAL.search(name)
+        classes[folder, _ORDER_OF_ARRIVAL.sub("", name)].append((int(match[0][1:12]) if match else 0, path))
+    for members in classes.values():
+        latest = 0
+        for _, path in sorted(members):
+            latest = out[path] = max(latest, out[path])
+    return out
+
+
+def _place(owner: str, written: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Sort key: layers of a list in the order of writing, attributes in the order of their layer's class."""
+    key = []
+    for prefix in _prefixes(owner):
+        match = _ORDER_OF_ARRIVAL.search(prefix)
+        key.append((_ATTRIBUTES.get(prefix.rpartition("/")[2], len(_ATTRIBUTES)), written.get(prefix, 0), int(match[0][1:12]) if match else 0))
+    return key
 
 
 def _in_order(owner: str) -> bool:

@@ -35,7 +35,8 @@ def step_and_epoch(path: str) -> tuple[float | None, float | None]:
     The file's own name is asked first, then the two directories around it. `step_000450.pt` → (450, None),
     `epoch=8-step=405.ckpt` → (405, 8), `checkpoint-120/model.safetensors` → (120, None), `ckpt_10k.pt` → (10000, None),
     `best.pt` → (None, None). A bare number is a guess from habit: `model_15.pt`, `weights.03.weights.h5` → (None, 15), (None, 3),
-    a step when it is above 10,000 (`model_0019999.pth`), and above 100 in a directory's name (`checkpoint_180/`). The log decides later whether the guess fits its axis.
+    a step when it is above 10,000 (`model_0019999.pth`), and above 100 in a directory's name (`checkpoint_180/`).
+    The log decides later whether the guess fits its axis.
     """
     step: float | None = None
     epoch: float | None = None

@@ -45,6 +45,18 @@ def tagger(optimizer: object) -> keras.Model:
     return model
 
 
+def deep() -> keras.Model:
+    """So many layers that the library fills holes in the file: addresses alone do not tell the order."""
+    model = keras.Sequential([keras.layers.Input((6,))])
+    for _ in range(7):
+        model.add(keras.layers.Dense(6))
+        model.add(keras.layers.BatchNormalization())
+    model.add(keras.layers.Dense(6))
+    model.compile("adam", loss="mse")
+    model.fit(np.ones((4, 6)), np.ones((4, 6)), verbose=0)
+    return model
+
+
 def main() -> None:
     keras.utils.set_random_seed(0)
     model = classifier(keras.optimizers.AdamW(1e-3, clipnorm=1.0))
@@ -59,6 +71,9 @@ def main() -> None:
     model.save(HERE / "tagger.keras")
     model.save(HERE / "tagger.h5")
     record("tagger", model)
+    model = deep()
+    model.save_weights(HERE / "deep.weights.h5")
+    record("deep", model)
     for name, optimizer in (
         ("amsgrad", keras.optimizers.Adam(1e-2, amsgrad=True)),
         ("rmsprop", keras.optimizers.RMSprop(1e-2, momentum=0.5)),
