@@ -83,4 +83,4 @@ def diff(changes: Sequence[Change]) -> list[tuple[str, list[tuple[str, str]]]]:
             lines.append(("del", f"{key}: {plain(change.from_)}"))
         if change.to is not None:
             lines.append(("ins", f"{key}: {plain(change.to)}"))
-    return list(files.items())
+    return [(file, lines) for file, lines in files.items() if lines]

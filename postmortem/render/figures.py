@@ -30,6 +30,13 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"−{text}" if value < 0 else text
 
 
+def step(value: float | None) -> str:
+    """A step or epoch: whole from 20 on, else with at most two decimals; "–" for None."""
+    if value is None or not math.isfinite(value):
+        return number(value)
+    return number(float(round(value)) if abs(value) >= 20 else round(value, 2), 15)
+
+
 def short(value: float | None) -> str:
     """`value` in a cell of a heat map: two significant digits, at most seven characters."""
     if value is None or not math.isfinite(value) or value == 0:

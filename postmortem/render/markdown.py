@@ -71,7 +71,7 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     yield say_inline(v.summary)
     yield _facts(diagnosis)
     if v.decided_by:
-        yield "\n".join((f"**{t('What decides it')}**", "", *(_clue(c) for c in v.decided_by)))
+        yield "\n".join((f"**{t('What decides it')}**", "", *(_clue(c) for c in story.deciding(v))))
     if v.fixes:
         yield f"### {t('What to change')}"
         for one in v.fixes[:2]:

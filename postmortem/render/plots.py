@@ -16,15 +16,15 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from postmortem.model.exhibits import DepthExhibit, DistributionExhibit, Mark
+from postmortem.model.exhibits import DepthExhibit, DistributionExhibit, Level, Mark
 from postmortem.render import lettering
 from postmortem.render.figures import number
 from postmortem.render.layers import central, outline, short_names
 from postmortem.render.panels import TINY, Lettered, Line, Panel, drawable, gaps
 from postmortem.render.svg import ROLES, polish
-from postmortem.render.words import one_line, t
+from postmortem.render.words import one_line, speak, t
 
 FEW = 40  # points up to which each one is drawn as a dot
 _RC: dict[Any, Any] = {
@@ -93,11 +93,11 @@ def curves(
         _panel(axes, panel, frame, height)
         for item in letters:
             _mark(axes, item.mark)
-        _dress(axes, frame, last=panel is panels[-1])
     assert first is not None
     _name_marks(first, letters, frame, heights[0])
     _checkpoints(axes, marks)
-    axes.set_xlabel({"epoch": t("epoch"), "record": t("record")}.get(unit, t("step")), fontsize=frame.font, color=ROLES["muted"])
+    steps = MaxNLocator(9 if frame.width > 600 else 5).tick_values(low, high)
+    _ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, {"epoch": t("epoch"), "record": t("record")}.get(unit, t("step")))
     return _svg(figure, prefix, label)
 
 
@@ -113,20 +113,25 @@ def _extent(panels: Sequence[Panel], marks: Sequence[Mark]) -> tuple[float, floa
 
 
 def _panel(axes: Axes, panel: Panel, frame: Frame, height: float) -> None:
+    axes.set_axis_off()
     if panel.scale == "symlog":
         axes.set_yscale("symlog", linthresh=1.0)
     else:
         axes.set_yscale(panel.scale)
     for line in panel.lines:
         _line(axes, line, panel.scale)
-    for level in panel.levels:
-        if drawable(level.value) and (panel.scale != "log" or level.value > 0):
-            axes.axhline(level.value, color=ROLES["level"], linewidth=1, linestyle=(0, (1, 2)))
-            axes.annotate(
-                one_line(str(level.label), 40), (0, level.value), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
-                fontsize=frame.font - 1, color=ROLES["level"], va="bottom",
-            )  # fmt: skip
+    levels = [level for level in panel.levels if drawable(level.value) and (panel.scale != "log" or level.value > 0)]
+    for level in levels:
+        axes.axhline(level.value, color=ROLES["level"], linewidth=1, linestyle=(0, (1, 2)))
+    _limits(axes, panel)
+    for level in levels:
+        _level(axes, level, frame)
     _gaps(axes, panel, frame)
+    if any(drawable(v) for line in panel.lines for v in line.curve.values):
+        locator = {"log": LogLocator(numticks=5), "linear": MaxNLocator(4)}.get(panel.scale, axes.yaxis.get_major_locator())
+        values = locator.tick_values(*axes.get_ylim())
+        _ticks_left(axes, values, [_tick(v) for v in values], frame.font - 1, "muted", grid=True)
+    axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=ROLES["muted"], linewidth=0.8, clip_on=False)
     title = one_line(panel.title, 60)
     if panel.scale != "linear":
         title = t("{title}, log scale", title=title)
@@ -148,6 +153,62 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float) -> None:
             )
             axes.text(x + 24 / inner, up, line.label, transform=axes.transAxes, fontsize=frame.font, color=ROLES["ink"])
             x += (24 + (len(line.label) * _EM + 1.5) * frame.font) / inner
+
+
+def _limits(axes: Axes, panel: Panel) -> None:
+    """Fix the limits. A nearly constant curve does not fill its panel with noise; a learning rate is read against zero."""
+    values = [v for line in panel.lines for v in line.curve.values if drawable(v)] + [level.value for level in panel.levels if drawable(level.value)]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    axes.autoscale_view()
+    axes.set_ylim(*axes.get_ylim())
+    if panel.scale == "linear" and panel.key == "lr" and low >= 0 < high:
+        axes.set_ylim(0, high * 1.12)
+    elif (panel.scale == "linear" and 0 < high - low < 0.1 * max(abs(low), abs(high))) or low == high != 0:
+        middle, half = (low + high) / 2, 0.08 * max(abs(low), abs(high))
+        axes.set_ylim(middle - half, middle + half)
+
+
+def _level(axes: Axes, level: Level, frame: Frame) -> None:
+    """The name of a horizontal line, above it where there is room."""
+    _, at = axes.transAxes.inverted().transform(axes.transData.transform((0, level.value)))
+    above = at < 0.8
+    axes.text(
+        1 - 4 / axes.bbox.width,
+        at + (3 if above else -3) / axes.bbox.height,
+        one_line(speak(level.label), 40),
+        transform=axes.transAxes,
+        fontsize=frame.font - 1,
+        color=ROLES["level"],
+        va="bottom" if above else "top",
+        ha="right",
+    )
+
+
+def _ticks_left(axes: Axes, values: Sequence[float], labels: Sequence[str], font: float, role: str, *, grid: bool) -> None:
+    """Names of values, or of rows, beside an axis. Drawn by hand: matplotlib's tick objects take most of the time of a picture."""
+    low, high = sorted(axes.get_ylim())
+    shown = [(v, text) for v, text in zip(values, labels, strict=True) if low <= v <= high]
+    beside = axes.get_yaxis_transform()
+    if grid and shown:
+        xs = [0.0, 1.0, math.nan] * len(shown)
+        ys = [y for v, _ in shown for y in (v, v, math.nan)]
+        axes.plot(xs, ys, transform=beside, color=ROLES["grid"], linewidth=0.8, zorder=0.5)
+    for value, text in shown:
+        axes.text(-7 / axes.bbox.width, value, text, transform=beside, fontsize=font, color=ROLES[role], ha="right", va="center_baseline")
+
+
+def _ticks_below(axes: Axes, values: Sequence[float], labels: Sequence[str], font: float, title: str = "", *, grid: bool = False) -> None:
+    """Names of values under an axis, and what they count."""
+    low, high = sorted(axes.get_xlim())
+    shown = [(v, text) for v, text in zip(values, labels, strict=True) if low <= v <= high]
+    below = axes.get_xaxis_transform()
+    if grid and shown:
+        xs = [x for v, _ in shown for x in (v, v, math.nan)]
+        axes.plot(xs, [0.0, 1.0, math.nan] * len(shown), transform=below, color=ROLES["grid"], linewidth=0.8, zorder=0.5)
+    for value, text in shown:
+        axes.text(value, -7 / axes.bbox.height, text, transform=below, fontsize=font, color=ROLES["muted"], ha="center", va="top")
+    if title:
+        axes.text(0.5, -(font + 13) / axes.bbox.height, title, transform=axes.transAxes, fontsize=font, color=ROLES["muted"], ha="center", va="top")
 
 
 def _line(axes: Axes, line: Line, scale: str) -> None:
@@ -189,12 +250,11 @@ def _gaps(axes: Axes, panel: Panel, frame: Frame) -> None:
     if found:
         start = found[0][0]
         near_end = (start - low) / (high - low) > 0.8
-        axes.annotate(
+        axes.text(
+            start + (-4 if near_end else 4) / axes.bbox.width * (high - low),
+            1 - 4 / axes.bbox.height,
             kinds,
-            (start, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4 if near_end else 4, -4),
-            textcoords="offset points",
+            transform=axes.get_xaxis_transform(),
             fontsize=frame.font - 1,
             color=ROLES["nan"],
             va="top",
@@ -236,26 +296,6 @@ def _checkpoints(axes: Axes, marks: Sequence[Mark]) -> None:
             )  # fmt: skip
 
 
-def _dress(axes: Axes, frame: Frame, *, last: bool) -> None:
-    axes.patch.set_visible(False)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(ROLES["muted"])
-    axes.spines["bottom"].set_linewidth(0.8)
-    axes.grid(axis="y", color=ROLES["grid"], linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="both", which="both", length=0, labelsize=frame.font - 1, labelcolor=ROLES["muted"], labelbottom=last, pad=5)
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    if axes.get_yscale() == "log":
-        axes.yaxis.set_major_locator(LogLocator(numticks=5))
-    elif axes.get_yscale() == "linear":
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _tick(v)))
-    axes.xaxis.set_major_locator(MaxNLocator(9 if frame.width > 600 else 5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, 6)))
-
-
 def _tick(value: float) -> str:
     """A number beside an axis, short."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
@@ -287,23 +327,11 @@ def distributions(layers: Sequence[tuple[str, tuple[DistributionExhibit, ...]]],
             if newest:
                 axes.fill_between(xs, heights, base, color=ROLES["last"], alpha=0.4, linewidth=0)
             axes.plot(xs, heights, color=ROLES["last" if newest else "first"], linewidth=1.1)
-    _frame_of_layers(axes, font)
-    axes.set_yticks([len(layers) - 1 - i + 0.25 for i in range(len(layers))], names)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _tick(v)))
-    axes.set_xlabel(t("value"), fontsize=font, color=ROLES["muted"])
+    axes.set_axis_off()
+    _ticks_left(axes, [len(layers) - 1 - i + 0.25 for i in range(len(layers))], names, font, "ink", grid=False)
+    values = MaxNLocator(4).tick_values(low, high)
+    _ticks_below(axes, values, [_tick(v) for v in values], font, t("value"))
     return _svg(figure, prefix, label)
-
-
-def _frame_of_layers(axes: Axes, font: float) -> None:
-    """What pictures with a layer per row have in common."""
-    axes.patch.set_visible(False)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(ROLES["muted"])
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="both", which="both", length=0, labelsize=font, labelcolor=ROLES["muted"])
-    axes.tick_params(axis="y", labelcolor=ROLES["ink"])
 
 
 @_defaults()
@@ -336,12 +364,13 @@ def depth(shown: Sequence[DepthExhibit], prefix: str, label: str) -> Markup:
         x += 0.13 + len(text) * _EM * font / (width - margin - 12)
     axes.set_ylim(len(layers) - 0.5, -0.5)
     every = max(1, math.ceil(len(layers) / 40))
-    axes.set_yticks(range(0, len(layers), every), names[::every])
-    _frame_of_layers(axes, font)
-    axes.grid(color=ROLES["grid"], linewidth=0.8)
-    axes.xaxis.set_major_locator(LogLocator(numticks=5))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _tick(v)))
+    axes.set_axis_off()
+    axes.autoscale_view()
+    axes.set_xlim(*axes.get_xlim())
+    _ticks_left(axes, range(0, len(layers), every), names[::every], font, "ink", grid=True)
+    ticks = LogLocator(numticks=5).tick_values(*axes.get_xlim())
+    _ticks_below(axes, ticks, [_tick(v) for v in ticks], font, grid=True)
+    axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=ROLES["muted"], linewidth=0.8, clip_on=False)
     return _svg(figure, prefix, label)
 
 

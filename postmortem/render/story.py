@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from postmortem.model.diagnosis import Diagnosis, Onset, RunNote, SettingNote, Verdict
+from postmortem.model.diagnosis import Clue, Diagnosis, Onset, RunNote, SettingNote, Verdict
 from postmortem.model.sentence import Sentence, say
-from postmortem.render.figures import hours, number, percent, plain
-from postmortem.render.words import name_words, outcome_words, severity_word, sureness, t
+from postmortem.render.figures import hours, number, percent, plain, step
+from postmortem.render.words import name_words, outcome_words, severity_word, speak, sureness, t
 
 
 def unit(axis: str) -> str:
@@ -33,9 +33,9 @@ def onset_words(onset: Onset | None, axis: str = "step") -> str:
     """Step and epoch of the onset, and since when the log shows it."""
     if onset is None or (onset.step is None and onset.epoch is None):
         return t("not told by the log")
-    at = [t("{unit} {n}", unit=unit(axis), n=number(onset.step, 7))] if onset.step is not None else []
+    at = [t("{unit} {n}", unit=unit(axis), n=step(onset.step))] if onset.step is not None else []
     if onset.epoch is not None and axis != "epoch":
-        at.append(t("epoch {n}", n=number(onset.epoch, 3)))
+        at.append(t("epoch {n}", n=step(onset.epoch)))
     return ", ".join(at)
 
 
@@ -45,7 +45,7 @@ def facts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
     out: list[tuple[str, str, str]] = []
     if v.onset is not None:
         early = v.onset.visible_from_step
-        seen = t("visible in the log from {unit} {n}", unit=unit(run.axis), n=number(early, 7)) if early is not None and early != v.onset.step else ""
+        seen = t("visible in the log from {unit} {n}", unit=unit(run.axis), n=step(early)) if early is not None and early != v.onset.step else ""
         out.append((t("When"), onset_words(v.onset, run.axis), seen))
     if v.confidence is not None:
         what = t("that the run is healthy") if v.mode == "healthy" else t("the failure")
@@ -58,9 +58,9 @@ def facts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
         out.append((t("How sure"), t("no verdict"), t("too little was logged to tell")))
     spent = cost(diagnosis)
     if spent:
-        out.append((t("What it cost"), spent[0], ", ".join(spent[1:])))
+        out.append((t("What it cost"), spent[0], spent[1]))
     if v.restart is not None:
-        where = t("{unit} {n}", unit=unit(run.axis), n=number(v.restart.step, 7)) if v.restart.step is not None else ""
+        where = t("{unit} {n}", unit=unit(run.axis), n=step(v.restart.step)) if v.restart.step is not None else ""
         out.append((t("Restart from"), v.restart.path, where))
     elif v.mode not in ("healthy", "inconclusive"):
         missing = t("no checkpoint was found") if not run.checkpoints else t("none was found to be good")
@@ -74,8 +74,8 @@ def progress(run: RunNote) -> str:
     if run.steps.completed is None:
         return ""
     if run.steps.planned is None:
-        return t("at {unit} {n}", unit=unit(run.axis), n=number(run.steps.completed, 7))
-    return t("at {unit} {n} of {m}", unit=unit(run.axis), n=number(run.steps.completed, 7), m=number(run.steps.planned, 7))
+        return t("at {unit} {n}", unit=unit(run.axis), n=step(run.steps.completed))
+    return t("at {unit} {n} of {m}", unit=unit(run.axis), n=step(run.steps.completed), m=step(run.steps.planned))
 
 
 def cost(diagnosis: Diagnosis) -> list[str]:
@@ -87,13 +87,20 @@ def cost(diagnosis: Diagnosis) -> list[str]:
     if spent.gpu_hours is not None:
         out.append(t("{n} GPU-hours", n=number(spent.gpu_hours, 3)))
     if spent.hours is not None:
-        out.append(t("{time} after it began", time=hours(spent.hours)))
+        out.append(hours(spent.hours))
     if spent.steps_after_onset is not None:
-        steps = t("{n} {unit}s after it began", n=number(spent.steps_after_onset, 7), unit=unit(diagnosis.run.axis))
-        out.append(steps if not out else t("{n} {unit}s", n=number(spent.steps_after_onset, 7), unit=unit(diagnosis.run.axis)))
+        out.append(t("{n} {unit}s", n=step(spent.steps_after_onset), unit=unit(diagnosis.run.axis)))
     if spent.share is not None:
         out.append(t("{p} of the run", p=percent(spent.share)))
-    return out
+    return [out[0], ", ".join((t("after it began"), *out[1:]))] if out else []
+
+
+def deciding(verdict: Verdict) -> tuple[Clue, ...]:
+    """The clues that decide it, each said once."""
+    said: dict[tuple[str, str], Clue] = {}
+    for clue in verdict.decided_by:
+        said.setdefault((speak(clue.claim), speak(clue.detail)), clue)
+    return tuple(said.values())
 
 
 def run_facts(run: RunNote) -> list[str]:
@@ -114,7 +121,7 @@ def about(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     if model.outputs is not None:
         rows.append((t("Outputs"), number(model.outputs, 15)))
     rows.append((t("Progress"), progress(run)))
-    rows += [(t("By chance: {what}", what=name_words(key)), plain(value)) for key, value in diagnosis.chance.items()]
+    rows += [(t("By chance: {what}", what=name_words(key)), plain(value)) for key, value in diagnosis.chance.items() if value is not None]
     return [(term, text) for term, text in rows if text] or [(t("Model and data"), t("nothing was found about them"))]
 
 

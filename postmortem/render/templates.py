@@ -68,6 +68,8 @@ def environment() -> jinja2.Environment:
         words.answer_word,
         words.outcome_words,
         words.name_words,
+        words.several,
+        figures.step,
         checklist.anchor,
         checklist.box,
         checklist.diff,

@@ -22,7 +22,7 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     tone = _TONE.get(story.tone(v), "yellow")
     parts: list[RenderableType] = [_headline(diagnosis, tone), Text(_flat(v.summary)), _facts(diagnosis)]
     if v.decided_by:
-        parts += [_label(t("What decides it")), _clues(v.decided_by[:CLUES])]
+        parts += [_label(t("What decides it")), _clues(story.deciding(v)[:CLUES])]
     if v.fixes:
         parts += [_label(t("What to change")), Text(_flat(v.fixes[0].title))]
         for file, lines in checklist.diff(v.fixes[0].changes):

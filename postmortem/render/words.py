@@ -6,6 +6,7 @@ overrides and invisible characters are shown as what they are.
 """
 
 import unicodedata
+from collections.abc import Sequence
 
 from postmortem.model.diagnosis import FindingStatus, Severity, Standing
 from postmortem.model.sentence import Sentence, Value, render
@@ -116,6 +117,12 @@ def outcome_words(outcome: str) -> str:
         "running": t("still running when it was read"),
         "unknown": t("the log does not say"),
     }.get(outcome, outcome)
+
+
+def several(identifiers: Sequence[str], most: int = 6) -> str:
+    """Ids as a list in words, the first `most` of them."""
+    shown = ", ".join(name_words(i) for i in identifiers[:most])
+    return shown if len(identifiers) <= most else t("{shown} and {n} more", shown=shown, n=len(identifiers) - most)
 
 
 def name_words(identifier: str) -> str:

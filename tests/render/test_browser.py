@@ -18,7 +18,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 AXE = os.environ.get("POSTMORTEM_AXE", "")
-QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
+QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()  # noqa: SIM905
 OPEN_ALL = "document.querySelectorAll('details').forEach(d => { d.open = true; })"
 
 
@@ -55,7 +55,7 @@ class Opened:
         self.url = path.as_uri()
         self.page.goto(self.url)
 
-    def __enter__(self) -> "Opened":
+    def __enter__(self) -> "Opened":  # noqa: PYI034
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,5 +1,6 @@
 """The HTML page: what it says, that it is one safe file, and that the document alone makes it."""
 
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -148,7 +149,7 @@ def test_headings_descend_one_level_at_a_time(pages: dict[str, str], name: str) 
     levels = [int(tag[1]) for tag, _ in Page(pages[name]).tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
 
 
 @pytest.mark.parametrize("evil", EVIL)

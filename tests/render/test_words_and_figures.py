@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from postmortem.model.sentence import say
 from postmortem.render import figures
-from postmortem.render.words import one_line, speak, sureness, visible
+from postmortem.render.words import one_line, several, speak, sureness, visible
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,15 @@ def test_one_line() -> None:
 def test_sentences_are_spoken() -> None:
     assert speak(say("{n} of {m}", n=1, m=2)) == "1 of 2"
     assert speak(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(310.0, "310"), (151.2, "151"), (3.14159, "3.14"), (0.0, "0"), (1234567.0, "1,234,567"), (None, "–"), (math.nan, "NaN")]
+)
+def test_steps(value: float | None, shown: str) -> None:
+    assert figures.step(value) == shown
+
+
+def test_several() -> None:
+    assert several(("a-b", "c_d")) == "a b, c d"
+    assert several(tuple("abcdefgh")) == "a, b, c, d, e, f and 2 more"
