@@ -368,7 +368,7 @@ class WeightSummary:
     change: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # first → last, per weight layer
     change_median: float | None = None
     change_first_to_last_layer: float | None = None  # change of the first weight layer / of the last (the head)
-    identical_share: float | None = None  # parameters (by tensor) bit-identical over all checkpoints
+    identical_share: float | None = None  # parameters (by tensor; those with NaN or Inf do not count) bit-identical over all checkpoints
     identical: tuple[str, ...] = ()
     identical_elements_share: float | None = None  # the same, by number of elements
     highest_scale: float | None = None  # of the last finite checkpoint, over weight layers
@@ -378,11 +378,11 @@ class WeightSummary:
     first_median_scale: float | None = None
     scale_drift: float | None = None  # median over layers of scale(last) − scale(first)
     zero_weight_share: float | None = None  # weight layers that are exactly 0 in the last checkpoint
-    symmetric_share: float | None = None  # weight layers whose rows (or columns) are all alike
+    symmetric_share: float | None = None  # weight layers whose rows (or columns) are all alike; those that are 0 are not among them
     lowest_hidden_bias: float | None = None  # median of the most negative hidden bias vector
     running_var_off: float | None = None  # median |ln running_var| over batch-norm layers of the last checkpoint
-    running_var_lag: float | None = None  # median share that running statistics still miss between checkpoints
-    gradient_depth_ratio: float | None = None  # log10(gradient RMS of first / last weight layer), worst over checkpoints
+    running_var_lag: float | None = None  # median share of their way from 1 that running variances still have to go at the end
+    gradient_depth_ratio: float | None = None  # log10(gradient RMS of first / last weight layer that has one), worst over checkpoints
     gradient_median: float | None = None  # log10 of the median gradient RMS, last checkpoint
     gradient_growth: float | None = None  # log10 of the median growth, first → last checkpoint
     gradient_zero_share: float | None = None  # elements of weight layers with a second moment of exactly 0

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from postmortem.measure import checkpoints, trajectory
 from postmortem.measure.checkpoints import measure_checkpoints, time_line
 from postmortem.model.evidence import CheckpointStats
-from postmortem.model.run import Checkpoint, Run, Status
-from tests.measure.raw import checkpoint, run_of
+from postmortem.model.run import Checkpoint, Run, Status, TensorRef
+from tests.measure.raw import RawFile, checkpoint, run_of
 
 RNG = np.random.default_rng(3)
 
@@ -37,7 +38,11 @@ def series_of(root: Path, *states: dict[str, np.ndarray], steps: tuple[float | N
 def same(a: CheckpointStats, b: CheckpointStats) -> None:
     for one, two in zip(a.tensors, b.tensors, strict=True):
         for field in ("name", "count", "nan", "positive_inf", "negative_inf", "zero", "subnormal", "low", "high", "histogram", "dead_rows"):
-            assert getattr(one, field) == pytest.approx(getattr(two, field), nan_ok=True) if field in ("low", "high") else getattr(one, field) == getattr(two, field)
+            assert (
+                getattr(one, field) == pytest.approx(getattr(two, field), nan_ok=True)
+                if field in ("low", "high")
+                else getattr(one, field) == getattr(two, field)
+            )
         assert one.std == pytest.approx(two.std, rel=1e-7, nan_ok=True)
         assert np.allclose(one.quantiles, two.quantiles, rtol=2.0**-8, equal_nan=True)
     for first, second in zip(a.updates, b.updates, strict=True):
@@ -201,7 +206,9 @@ def test_low_precision(tmp_path: Path) -> None:
 def test_no_checkpoints_and_empty_ones(tmp_path: Path) -> None:
     assert measure_checkpoints(Run("r", tmp_path))[0] == ()
     nothing = Checkpoint("x.pt", "torch-zip", Status.FAILED)
-    stats, summary, _ = measure_checkpoints(run_of(tmp_path, nothing, checkpoint(tmp_path, "a.bin", {"w": np.empty((0, 3), np.float32), "s": np.float32(2)})))
+    stats, summary, _ = measure_checkpoints(
+        run_of(tmp_path, nothing, checkpoint(tmp_path, "a.bin", {"w": np.empty((0, 3), np.float32), "s": np.float32(2)}))
+    )
     assert [s.path for s in stats] == ["a.bin"]
     assert summary.checkpoints == 1
 
@@ -220,3 +227,63 @@ def test_keras_orientation(tmp_path: Path) -> None:
     stats, _, model = measure_checkpoints(run_of(tmp_path, one))
     found = stats[0].tensor("dense/kernel")
     assert (found.fan_in, found.dead_rows, model.outputs) == (50, 1 / 8, 8)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.001, 0.0001])
+def test_running_statistics_that_lag(tmp_path: Path, momentum: float) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm1d(8, momentum=momentum)
+    states = []
+    for step in range(1, 401):
+        norm(torch.randn(64, 8) * 0.3)
+        if step in (100, 400):
+            states.append({n: t.numpy().copy() for n, t in norm.state_dict().items()})
+    _, summary, _ = measure_checkpoints(series_of(tmp_path, *states, steps=(100.0, 400.0)))
+    assert summary.running_var_lag == pytest.approx((1 - momentum) ** 400, abs=0.15)
+    assert summary.running_var_off == pytest.approx(abs(math.log(float(np.median(states[1]["running_var"])))), rel=0.02)
+
+
+def test_running_statistics_of_one_checkpoint_tell_no_lag(tmp_path: Path) -> None:
+    state = {n: t.numpy() for n, t in torch.nn.BatchNorm1d(8).state_dict().items()}
+    assert measure_checkpoints(series_of(tmp_path, state))[1].running_var_lag is None
+
+
+def test_a_nan_that_stays_is_not_a_frozen_parameter(tmp_path: Path) -> None:
+    first = network()
+    broken = {n: np.full_like(t, np.nan) for n, t in first.items()}
+    summary = measure_checkpoints(series_of(tmp_path, broken, broken))[1]
+    assert summary.identical_share is None
+    assert summary.identical == ()
+    assert summary.all_non_finite
+
+
+def test_averaged_copies_are_left_out(tmp_path: Path) -> None:
+    own, average = network(), network(100.0)
+    one = checkpoint(tmp_path, "step_1.bin", own, step=1)
+    two = checkpoint(tmp_path, "step_1_ema.bin", average, step=1)
+    three = checkpoint(tmp_path, "step_2.bin", moved(own), step=2)
+    stats, summary, _ = measure_checkpoints(run_of(tmp_path, two, one, three))
+    assert summary.checkpoints == 2
+    assert summary.highest_scale < 0.2
+    assert [s.path for s in stats if s.updates] == ["step_2.bin"]
+
+
+def test_an_unnumbered_last_file_is_the_last(tmp_path: Path) -> None:
+    names, states = ("epoch_1.bin", "epoch_2.bin", "best.bin", "final.bin"), [network(s) for s in (1.0, 1.0, 1.0, 10.0)]
+    run = run_of(
+        tmp_path, *(checkpoint(tmp_path, n, s, step=float(i) if i < 2 else None) for i, (n, s) in enumerate(zip(names, states, strict=True)))
+    )
+    assert [run.checkpoints[i].path for i in time_line(run.checkpoints)] == ["epoch_1.bin", "epoch_2.bin", "final.bin"]
+    assert measure_checkpoints(run)[1].median_scale == pytest.approx(1, abs=0.05)
+
+
+def test_pieces_of_one_tensor(tmp_path: Path) -> None:
+    whole = network()["layers.0.weight"]
+    file = RawFile(tmp_path, "p.bin")
+    pieces = tuple(file.add("layers.0.weight", whole[a:b]) for a, b in ((0, 11), (11, 30)))
+    ref = TensorRef("layers.0.weight", "", 0, "float32", (30, 20), (20, 1), whole.nbytes, pieces=pieces)
+    stats, _, _ = measure_checkpoints(run_of(tmp_path, Checkpoint("p", "dcp", Status.READ, step=1, tensors=(ref,))))
+    found = stats[0].tensors[0]
+    assert (found.count, found.fan_in) == (600, 20)
+    assert found.std == pytest.approx(whole.astype(np.float64).std())
+    assert found.identical_rows == 0
