@@ -5,7 +5,7 @@ import numpy as np
 from postmortem.model.run import Floats
 
 FEWEST = 20  # points of an epoch that is looked at
-FEWEST_EPOCHS = 3
+FEWEST_EPOCHS = 4
 MOST_EPOCHS = 50
 EARLY, LATE = 0.1, 0.5  # shares of an epoch: its first tenth, its second half
 CALM = 0.25  # typical step late in an epoch over that early in it; 1 for batch losses, about 0.05 for running means
