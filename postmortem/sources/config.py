@@ -45,6 +45,8 @@ _OTHER_FILES: Mapping[str, Sentence] = {
     "wandb-metadata.json": say("it is W&B's own bookkeeping"),
     "wandb-summary.json": say("it is W&B's own bookkeeping"),
 }
+_NAMED_BY_WORDS = frozenset({"loss", "model", "dataset", "optimizer", "schedule", "activation"})  # settings that no number says
+_RESULTS = re.compile(r"(?:.*[_\-.])?(?:results?|metrics|scores?|summary|eval)(?:[_\-].*)?\.(?:json|ya?ml)")
 _IGNORED_KEYS = frozenset(
     {"_wandb", "wandb_version", "id2label", "label2id", "transformers_version", "quantization_config", "task_specific_params", "auto_map"}
 )
@@ -67,6 +69,8 @@ def read(candidate: Candidate) -> Found:
     name = candidate.name.lower()
     if name in _OTHER_FILES:
         return _skipped(candidate, _OTHER_FILES[name])
+    if _RESULTS.fullmatch(name) and not _LIKELY.search(name):
+        return _skipped(candidate, say("it holds results, not a configuration"))
     try:
         document = load(candidate.file) if name.endswith(_DOCUMENTS) else _text(candidate)
     except Unreadable as error:
@@ -79,7 +83,7 @@ def read(candidate: Candidate) -> Found:
     known = sum(1 for s in settings if s.name)
     if not settings:
         return _skipped(candidate, say("it holds no settings"))
-    if not known or (known < 2 and not _LIKELY.search(candidate.path.lower())):
+    if not known or (known < 2 and not _LIKELY.search(name)):
         return _skipped(candidate, say("none of its keys is a known setting"))
     if len(pairs) > MOST_SETTINGS:
         detail = say("only its first {n:,} settings were read", n=MOST_SETTINGS)
@@ -167,6 +171,8 @@ def settings_of(pairs: Iterable[tuple[str, Value]], file: str) -> tuple[Setting,
         name = setting_name(key)
         if name and isinstance(value, str):
             value = _number_in_text(value)  # noqa: PLW2901
+        if value == "auto" or (name in _NAMED_BY_WORDS and isinstance(value, int | float) and not isinstance(value, bool)):
+            name = ""
         out.append(Setting(name, key, value, file))
         if not name:
             continue

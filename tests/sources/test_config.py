@@ -191,7 +191,7 @@ def test_a_value_is_bounded_and_printable(tmp_path: Path) -> None:
     ("name", "text"),
     [
         ("package.json", '{"name": "x", "version": "1"}'), ("tokenizer_config.json", '{"model_max_length": 512}'), ("results.json", '{"test_acc": 0.5, "test_loss": 1.0}'),
-        ("labels.json", '{"cat": 0, "dog": 1}'), ("list.json", "[1, 2, 3]"), ("environment.yml", "name: x\ndependencies: [python]\n"), ("annotations.json", '{"images": [{"id": 1}]}'),
+        ("all_results.json", '{"epoch": 0.5, "train_samples": 10, "train_loss": 1.0}'), ("labels.json", '{"cat": 0, "dog": 1}'), ("list.json", "[1, 2, 3]"), ("environment.yml", "name: x\ndependencies: [python]\n"), ("annotations.json", '{"images": [{"id": 1}]}'),
     ],
 )  # fmt: skip
 def test_other_documents_are_skipped_with_a_reason(tmp_path: Path, name: str, text: str) -> None:
@@ -218,3 +218,7 @@ def test_any_text_is_read_or_told(tmp_path_factory: pytest.TempPathFactory, text
 def test_any_bytes_are_yaml_or_unreadable(data: bytes) -> None:
     with contextlib.suppress(Unreadable):
         yaml_of(data)
+
+
+def test_a_value_that_someone_else_fills_in_has_no_name() -> None:
+    assert [s.name for s in settings_of([("lr", "auto"), ("loss", 0.25), ("epochs", 3)], "f")] == ["", "", "epochs"]

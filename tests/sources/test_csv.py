@@ -199,6 +199,20 @@ def test_text_columns_and_odd_numbers(tmp_path: Path) -> None:
     assert len(found["train/accuracy"]) == 2
 
 
+def test_dates_are_a_clock(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "log.csv", "timestamp,step,loss\n2024-01-01 00:00:00,1,2.0\n2024-01-01 00:01:30.500,2,1.0\n"))
+    assert found["train/loss"].times is not None
+    assert np.diff(found["train/loss"].times).tolist() == [90.5]
+
+
+def test_wide_tables_are_narrowed(tmp_path: Path) -> None:
+    header = ["step", "loss", *(f"grad_{n}" for n in range(3000))]
+    rows = [",".join(str(n) for n in range(len(header))), ",".join(str(n + 1) for n in range(len(header)))]
+    found = read(tmp_path, "log.csv", "\n".join([",".join(header), *rows]) + "\n")
+    assert found.source.status == Status.PARTIAL
+    assert len(next(s for s in found.series if s.name == "train/loss")) == 2
+
+
 def test_byte_order_marks_and_wide_encodings(tmp_path: Path) -> None:
     text = "step,loss\n1,2.5\n2,1.5\n"
     for data in (b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16")):

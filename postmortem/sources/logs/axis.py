@@ -26,7 +26,8 @@ EPOCH_KEYS = (
 )  # fmt: skip
 TIME_KEYS = (
     "timestamp", "wall time", "walltime", "time", "time time elapsed", "elapsed time", "elapsed", "runtime", "total time", "train time", "time s",
-    "seconds", "elapsed s", "time elapsed", "time total s", "elapsed sec", "wall clock time", "total seconds", "timestamp sec",
+    "seconds", "elapsed s", "time elapsed", "time total s", "elapsed sec", "wall clock time", "total seconds",
+    "timestamp sec", "date", "datetime", "date time", "created at",
 )  # fmt: skip
 # Bookkeeping that is no curve.
 IGNORED_KEYS = frozenset({
@@ -55,6 +56,11 @@ def plain(key: str) -> str:
 def has_axis(keys: Sequence[str]) -> bool:
     """Whether any key says step or epoch."""
     return any(plain(k) in STEP_KEYS or plain(k) in EPOCH_KEYS for k in keys)
+
+
+def is_clock(key: str) -> bool:
+    """Whether a key names a point in time."""
+    return plain(key) in TIME_KEYS
 
 
 def _first(table: Table, wanted: Sequence[str], by_name: Mapping[str, str]) -> str | None:

@@ -10,11 +10,12 @@ import numpy as np
 
 from postmortem.model.run import Source, Status
 from postmortem.model.sentence import Sentence, say
+from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
 from postmortem.sources.logs.csvblocks import parse
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
-from postmortem.sources.logs.numbers import MISSING_WORDS, number
-from postmortem.sources.logs.table import Gathering
+from postmortem.sources.logs.numbers import MISSING_WORDS, instant, number
+from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "csv"
@@ -91,6 +92,8 @@ def _none(candidate: Candidate, reason: Sentence) -> Found:
 def _detail(rows: "Rows", met: Reading) -> Sentence | None:
     if rows.gathering.full:
         return say("it is too large: only its first {n:,} rows were read", n=rows.gathering.count)
+    if rows.gathering.narrowed:
+        return say("only its first {n:,} columns were read", n=MOST_COLUMNS)
     if met.too_long:
         return say("{n} lines were left out because they are too long", n=met.too_long)
     if rows.ragged == 1 and rows.last_ragged:
@@ -173,6 +176,7 @@ class Rows:
             self.gathering.add(key, np.array(said, dtype=np.int64) + start, values)
             return
         seen: dict[str, float | None] = {}
+        clock = is_clock(key)
         at: list[int] = []
         found: list[float] = []
         totals: list[float] = []
@@ -180,7 +184,10 @@ class Rows:
             cell = cells[n].strip()
             value = seen.get(cell)
             if value is None and cell not in seen:
-                value = seen[cell] = number(cell)
+                value = number(cell)
+                if value is None and clock:
+                    value = instant(cell)
+                seen[cell] = value
                 if len(seen) > MOST_DISTINCT_TEXTS and not found:
                     self._texts.add(key)  # times of day, messages: no split and no name of a metric
                     return

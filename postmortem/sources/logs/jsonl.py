@@ -16,7 +16,7 @@ from postmortem.sources.logs.axis import within_epoch
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonrows import RowTaker
-from postmortem.sources.logs.table import Column, Table
+from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "json-lines"
@@ -81,6 +81,8 @@ def read(candidate: Candidate) -> Found:
         detail = say("{n} lines are no JSON objects", n=bad)
     elif taker.gathering.full:
         detail = say("it is too large: only its first {n:,} records were read", n=table.count)
+    elif taker.gathering.narrowed:
+        detail = say("only its first {n:,} keys were read", n=MOST_COLUMNS)
     elif met.too_long:
         detail = say("{n} lines were left out because they are too long", n=met.too_long)
     return Found(Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size), series=series, facts=facts)

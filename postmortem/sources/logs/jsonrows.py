@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.sources.logs.numbers import number, seconds
+from postmortem.sources.logs.axis import is_clock
+from postmortem.sources.logs.numbers import instant, number, seconds
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
 
 DEEPEST = 4  # levels of nested objects that are flattened
@@ -44,7 +45,9 @@ class RowTaker:
             where = np.array(indices, dtype=np.int64) + start
             same = rows if len(groups) == 1 else [rows[i] for i in indices]
             for key in keys:
-                if key != "train_loss" or "train_runtime" not in keys:  # the mean over the whole run, in transformers' last record
+                if key not in self._keys and len(self._keys) >= MOST_COLUMNS:
+                    self.gathering.narrowed = True
+                elif key != "train_loss" or "train_runtime" not in keys:  # the mean over the whole run, in transformers' last record
                     self._column(key, where, [row[key] for row in same])
         self.gathering.count += len(rows)
 
@@ -112,4 +115,8 @@ class RowTaker:
             self._one(key, row, float(done))
             self._one(f"{key}:total", row, float(total))
             return
-        self.gathering.add_text(key, row, text)
+        when = instant(text) if is_clock(key) else None
+        if when is None:
+            self.gathering.add_text(key, row, text)
+        else:
+            self._one(key, row, when)

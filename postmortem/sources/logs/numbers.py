@@ -2,6 +2,7 @@
 
 import math
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -63,6 +64,17 @@ def seconds(text: str) -> float | None:
             return None
         total += units[part[-1]] * int(part[:-1])
     return total
+
+
+def instant(text: str) -> float | None:
+    """A date with a time of day as seconds since 1970, None for anything else. Without a zone it counts as UTC."""
+    if not 16 <= len(text) <= 40 or not text[:4].isdecimal():
+        return None
+    try:
+        when = datetime.fromisoformat(text.replace(",", "."))
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def digits(value: float) -> tuple[int, int]:

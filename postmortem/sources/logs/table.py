@@ -44,11 +44,12 @@ class Table:
 
 @dataclass(slots=True)
 class Gathering:
-    """Grows a table block by block. Rows may come out of order within a block; `full` says that a limit was met."""
+    """Grows a table block by block. Rows may come out of order within a block; `full` says that no more rows are taken."""
 
     count: int = 0
     cells: int = 0
     full: bool = False
+    narrowed: bool = False  # columns were left out
     _parts: dict[str, list[tuple[npt.NDArray[np.int64], Floats]]] = field(default_factory=dict)
     _texts: dict[str, dict[int, str]] = field(default_factory=dict)
 
@@ -57,7 +58,7 @@ class Gathering:
         parts = self._parts.get(key)
         if parts is None:
             if len(self._parts) >= MOST_COLUMNS:
-                self.full = True
+                self.narrowed = True
                 return
             parts = self._parts[key] = []
         if not len(rows):
