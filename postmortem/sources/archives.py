@@ -23,6 +23,7 @@ MAX_RATIO = 200  # unpacked to packed, beyond the allowance: a zip bomb
 RATIO_ALLOWANCE = 1 << 30  # bytes; zeros and logs pack well
 MAX_STDIN = 2 << 30  # bytes
 SPARE = 512 << 20  # bytes left free on the disk
+_UNREAD = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "rar"))
 _NAMED = 20  # refused members that are named one by one
 _CHUNK = 1 << 20
 
@@ -74,7 +75,9 @@ def opened(path: Path, stdin: BinaryIO | None = None) -> Iterator[Opened]:
         return
     kind = _kind(path)
     if not kind:
-        yield Opened(path, path.resolve().name)
+        packer = _unread(path)
+        why = say("it is packed with {packer}, which is not read: unpack it and name the directory", packer=packer)
+        yield Opened(path, path.resolve().name, (Source(path.name, "archive", Status.SKIPPED, why),) if packer else ())
         return
     with tempfile.TemporaryDirectory(prefix="postmortem-", ignore_cleanup_errors=True) as folder:
         top = Path(folder).resolve()
@@ -108,6 +111,18 @@ def _kind(path: Path) -> str:
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, ValueError, RuntimeError):
         return ""
     return "tar" if is_header(head) else ""
+
+
+def _unread(path: Path) -> str:
+    """The packer of a file that only another program unpacks, "" for anything else."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return ""
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        return ""
+    return next((name for magic, name in _UNREAD if head.startswith(magic)), "")
 
 
 def _is_checkpoint(names: list[str]) -> bool:

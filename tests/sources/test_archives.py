@@ -84,6 +84,13 @@ def test_checkpoints_are_no_archives(tmp_path: Path) -> None:
             assert run.directory == tmp_path / name
 
 
+def test_packers_that_are_not_read_are_named(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "run.tar.xz", "w:xz") as archive:
+        archive.addfile(member("a.log"))
+    with opened(tmp_path / "run.tar.xz") as run:
+        assert "packed with xz" in str(run.skipped[0].detail)
+
+
 def test_an_archive_of_checkpoints_is_one(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(3)}, tmp_path / "a.pt")
     with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
