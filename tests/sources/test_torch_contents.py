@@ -324,3 +324,27 @@ def test_odd_structures_do_no_harm(saved, tmp_path):
     ):
         torch.save(value, tmp_path / "odd.pt")
         found(tmp_path / "odd.pt")
+
+
+def test_omegaconf_trees(saved):
+    omegaconf = pytest.importorskip("omegaconf")
+    config = omegaconf.OmegaConf.create({"optim": {"lr": 0.1, "betas": [0.9, 0.99], "name": "adam"}, "lr_again": "${optim.lr}"})
+    one = saved({"state_dict": net().state_dict(), "hyper_parameters": config})
+    assert {s.key: s.value for s in one.settings} == {
+        "hyper_parameters.optim.lr": 0.1, "hyper_parameters.optim.betas.0": 0.9, "hyper_parameters.optim.betas.1": 0.99, "hyper_parameters.optim.name": "adam",
+        "hyper_parameters.lr_again": "${optim.lr}",
+    }  # fmt: skip
+
+
+def test_this_ranks_part_of_a_distributed_tensor(saved):
+    import torch.distributed as dist
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        tensor = distribute_tensor(torch.randn(4, 3), init_device_mesh("cpu", (1,)), [Shard(0)])
+        one = saved({"model": {"w": tensor}})
+    finally:
+        dist.destroy_process_group()
+    assert [(t.name, t.shape) for t in one.tensors] == [("w", (4, 3))]
+    assert one.refused == ()

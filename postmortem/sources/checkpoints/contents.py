@@ -76,7 +76,7 @@ def contents(value: object, placer: Placer, file: str) -> Contents:
             models.append(Model(path, found))
         elif len(path) < _DEEPEST:
             queue.extend(((*path, str(i)), v) for i, v in enumerate((as_list(item) or ())[:64]))
-    _top(value, placer, file, out, settings)
+    _top(value, placer, file, out, settings, models)
     tensors, _, copies = combine(models)
     out.tensors = tuple(ref for name, tensor in tensors if (ref := placer.ref(name, tensor)) is not None)
     flags = trainable(models)
@@ -110,7 +110,7 @@ def _descend(
         queue.append(((*path, text), child))
 
 
-def _top(value: object, placer: Placer, file: str, out: Contents, settings: list[Setting]) -> None:
+def _top(value: object, placer: Placer, file: str, out: Contents, settings: list[Setting], models: list[Model]) -> None:
     mapping = as_mapping(value)
     if mapping is None or is_module(value):
         return
@@ -120,5 +120,5 @@ def _top(value: object, placer: Placer, file: str, out: Contents, settings: list
                 out.step, out.epoch = training.step_and_epoch(mapping, placer)
                 out.facts.update(training.facts_of(mapping, placer, frozenset({"step", "global_step", "epoch", "state_dict"})))
             out.facts.update(training.callback_facts(mapping, placer))
-    else:  # a record on its own: TrainingArguments, a namespace
+    elif out.optimizer is None and not models:  # a record on its own: TrainingArguments, a namespace
         settings.extend(training.settings_of(value, "", file))

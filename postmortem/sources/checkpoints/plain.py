@@ -23,8 +23,10 @@ def as_mapping(value: object) -> dict[object, object] | None:
     if isinstance(state, tuple) and len(state) == 2:  # (attributes, slots)
         state = state[0] if isinstance(state[0], dict) and state[0] else state[1]
     if type(state) is dict:
-        content = state.get("_content")  # omegaconf keeps the mapping there
-        return content if type(content) is dict and "_metadata" in state else state
+        if "_content" in state and "_metadata" in state:  # omegaconf keeps the mapping, or the list, there
+            content = state["_content"]
+            return content if type(content) is dict else None
+        return state
     return None
 
 

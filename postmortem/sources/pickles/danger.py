@@ -32,8 +32,8 @@ _NAMES = _listed(
     types.CodeType types.FunctionType types.ModuleType types.LambdaType site.execsitecustomize platform.popen uuid._get_command_stdout
     signal.signal signal.raise_signal threading.Thread multiprocessing.Process multiprocessing.util.spawnv_passfds
     copyreg.add_extension copyreg.pickle copyreg.constructor
-    torch.load torch.serialization.load torch.serialization._load torch.serialization._legacy_load torch.jit.load torch.jit.script
-    torch.storage._load_from_file torch.compile torch.utils._config_module.load_config
+    torch.load torch.serialization.load torch.serialization._load torch.serialization._legacy_load torch.jit.load
+    torch.storage._load_from_file torch.utils._config_module.load_config
     numpy.load numpy.fromfile numpy.memmap numpy.loadtxt numpy.genfromtxt numpy.save numpy.lib.npyio.load numpy.core.memmap.memmap
     numpy._core.memmap.memmap pandas.read_pickle pandas.io.pickle.read_pickle pandas.eval pandas.core.computation.eval.eval
     yaml.load yaml.unsafe_load yaml.full_load dill.loads dill.load dill._dill._import_module dill._dill._eval_repr
@@ -78,4 +78,4 @@ def dangerous(module: str, name: str) -> bool:
 
 def dangerous_attribute(name: object) -> bool:
     """True when `getattr(anything, name)` is a step towards running code, rather than a bound method or an enum's member."""
-    return not isinstance(name, str) or name in _METHODS or name.startswith("__")
+    return not isinstance(name, str) or name in _METHODS or (name.startswith("__") and name != "__call__")

@@ -122,6 +122,11 @@ def _from_type(args: Args) -> Any:
         if func.full not in ("torch._tensor._rebuild_from_type_v2", "torch._tensor._rebuild_from_type"):
             rebuild = REBUILD.get(func.full)
             tensor = rebuild(inner) if rebuild and rebuild is not _from_type else NotImplemented
+            state = args[3] if len(args) > 3 else None
+            state = state[1] if isinstance(state, tuple) and len(state) == 2 else state  # (attributes, slots)
+            if func.full == "torch._utils._rebuild_wrapper_subclass" and isinstance(state, dict):
+                tensor = state.get("_local_tensor")  # a DTensor: this rank's part of it
+                return tensor if isinstance(tensor, Tensor) else NotImplemented
             if isinstance(tensor, Tensor) and isinstance(kind, Named) and kind.name.endswith("Parameter"):
                 tensor.is_parameter = True
             return tensor
