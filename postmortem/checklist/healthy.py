@@ -35,7 +35,7 @@ def fell(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(loss.relative_gain > 0.2, say("by {gain:.0%}", gain=loss.relative_gain))
 
 
-@probe(say("the loss is well below chance"), CHANCE, holds=0.8, fails=-0.8)
+@probe(say("the loss is well below chance"), CHANCE, holds=1.3, fails=-0.8)
 def below_chance(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss.epoch") or loss_curve(e)
     level = to_chance(e, loss.final) if loss else None
@@ -50,7 +50,7 @@ def follows(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(e.gap.rise < 0.15 or (level is not None and level < 0.15), say("it rose by {rise:.0%} since its best", rise=e.gap.rise))
 
 
-@probe(say("validation accuracy is good"), curve("val/accuracy"), holds=0.6, fails=-0.6)
+@probe(say("validation accuracy is good"), curve("val/accuracy"), holds=0.9, fails=-0.6)
 def good(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
     return None if value is None else Reading(value > 0.6, say("{value:.0%} of the way from guessing to perfect", value=value))
@@ -76,5 +76,5 @@ HEALTHY = Check(
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
     probes=(fell, below_chance, follows, good, finite, ended),
-    prior=0.3,
+    prior=-0.4,
 )

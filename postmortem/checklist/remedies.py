@@ -17,11 +17,16 @@ _KEYS = {
 }
 
 
+EDITABLE = (".json", ".yaml", ".yml", ".toml", ".py", ".sh", ".ini", ".cfg")
+
+
 def change(e: Evidence, parameter: str, to: Value, default: Value = None) -> Change:
     """A change of this run's own setting where it has one; else of the usual key, in its configuration file."""
     setting = e.setting(parameter)
-    if setting is not None:
+    if setting is not None and setting.file.endswith(EDITABLE):
         return Change(parameter, setting.key, setting.file, setting.value, to)
+    if setting is not None:  # known from a checkpoint or from what a log printed: the key, and no file to edit
+        return Change(parameter, setting.key.rpartition(".")[2], "", setting.value, to)
     file = next((s.file for s in e.settings if s.name and s.file.endswith((".json", ".yaml", ".yml", ".toml"))), "")
     return Change(parameter, _KEYS.get(parameter, parameter), file, default, to)
 

@@ -140,7 +140,7 @@ killed = Cause(
 preempted = _cause(
     "preempted",
     say("The job was preempted"),
-    say("The scheduler took the machine back."),
+    say("The scheduler took the machine back for another job, and the process was ended with it."),
     (_words((EventKind.PREEMPTED,)),),
     (
         say("Save on SIGTERM and requeue"),
@@ -162,7 +162,7 @@ time_limit = _cause(
 stopped_by_user = _cause(
     "stopped-by-user",
     say("Somebody stopped it"),
-    say("Ctrl-C, or scancel."),
+    say("A keyboard interrupt or a cancelled job: a person ended it, on purpose or not."),
     (_words((EventKind.INTERRUPTED,)),),
     (say("Resume from the last checkpoint if it was not meant"), say("The log ends with a keyboard interrupt."), None),
 )

@@ -25,7 +25,7 @@ def slower(e: Evidence, seen: Sighting) -> Reading | None:
 data_starvation = Cause(
     "data-starvation",
     say("The data loader does not keep up"),
-    say("The device waits for batches."),
+    say("The device waits for batches that workers, disk or network deliver too slowly."),
     (slower,),
     remedies.only(
         say("More workers, pinned memory, prefetching"),

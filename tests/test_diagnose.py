@@ -1,0 +1,136 @@
+"""The engine, on a checklist made for it: log-odds, standings, isolation, one story."""
+
+import math
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postmortem.check import Cause, Check, Cleared, Need, Probe, Reading, Severity, Sighting, Unknown, say
+from postmortem.diagnose import ABSENT, diagnose, examine, fold, next_time, probability, root_finding, standing
+from postmortem.model.diagnosis import FindingStatus, Standing
+from postmortem.model.evidence import Chance, Evidence, ModelFacts, PaceStats, WeightSummary
+
+NEVER = Need("grad_norm", say("log the gradient norm"), lambda e: False)
+
+
+def evidence(**changes: object) -> Evidence:
+    plain: dict[str, object] = {
+        "curves": MappingProxyType({}), "series": MappingProxyType({}), "gap": None, "schedule": None, "chance": Chance(None, None, None, ""),
+        "pace": PaceStats(None, None, None, None, None), "checkpoints": (), "weights": WeightSummary(0), "model": ModelFacts(), "saved": (), "events": (),
+        "settings": (), "sources": (), "attempts": (), "family": "", "family_stated": False, "framework": "", "outcome": "unknown", "axis": "step",
+        "steps_per_epoch": None, "first_step": 0.0, "last_step": 10.0, "last_epoch": None, "planned_steps": None, "planned_epochs": None,
+    }  # fmt: skip
+    return Evidence(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+def seen(step: float = 3.0, severity: Severity = Severity.SERIOUS) -> Sighting:
+    return Sighting(severity, say("seen"), step)
+
+
+def answer(*, holds: bool, weight: float, fails: float = 0.0, needs: tuple[Need, ...] = ()) -> Probe:
+    return Probe(say("claim"), lambda e, s: Reading(holds, say("answer")), weight, fails, needs)
+
+
+def check(name: str = "mode", detect: object = None, **changes: object) -> Check:
+    fields: dict[str, object] = {"id": name, "title": say("title"), "symptom": say("symptom"), "detect": detect or (lambda e: seen()), "prior": 0.0}
+    return Check(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def cause(name: str, *probes: Probe) -> Cause:
+    return Cause(name, say("title"), say("mechanism"), probes, lambda e, s: ())
+
+
+@given(st.floats(-1e6, 1e6))
+def test_probability_is_the_logistic_function(x: float) -> None:
+    p = probability(x)
+    assert 0.0 <= p <= 1.0
+    if abs(x) < 30:
+        assert math.log(p / (1 - p)) == pytest.approx(x, abs=1e-4)
+
+
+def test_confidence_is_prior_plus_clues() -> None:
+    found = examine(check(prior=0.5, probes=(answer(holds=True, weight=1.2), answer(holds=False, weight=9.0, fails=-0.4))), evidence())
+    assert found.status == FindingStatus.PRESENT
+    assert found.confidence == pytest.approx(probability(0.5 + 1.2 - 0.4))
+    assert [c.weight for c in found.clues] == [1.2, -0.4]
+
+
+def test_what_was_not_measured_adds_nothing_and_names_what_to_log() -> None:
+    found = examine(check(prior=0.5, probes=(answer(holds=True, weight=5.0, needs=(NEVER,)),)), evidence())
+    assert found.confidence == pytest.approx(probability(0.5))
+    assert found.clues[0].holds is None
+    assert "grad_norm" in str(found.clues[0].detail)
+
+
+def test_an_unmet_need_of_the_check_is_not_measured() -> None:
+    found = examine(check(needs=(NEVER,)), evidence())
+    assert (found.status, found.confidence) == (FindingStatus.NOT_MEASURED, None)
+    assert "grad_norm" in str(found.summary)
+
+
+def test_cleared_unknown_and_doubtful_symptoms_are_told_apart() -> None:
+    cleared = examine(check(detect=lambda e: Cleared(say("fine"))), evidence())
+    unknown = examine(check(detect=lambda e: Unknown(say("cannot tell"))), evidence())
+    doubtful = examine(check(prior=-2.0), evidence())
+    assert (cleared.status, cleared.confidence, str(cleared.summary)) == (FindingStatus.ABSENT, ABSENT, "fine")
+    assert unknown.status == FindingStatus.NOT_MEASURED
+    assert (doubtful.status, doubtful.causes) == (FindingStatus.ABSENT, ())
+    assert doubtful.confidence == pytest.approx(probability(-2.0))
+
+
+def test_a_check_that_crashes_is_one_finding_and_stops_nothing() -> None:
+    def broken(e: Evidence) -> Sighting:
+        raise ZeroDivisionError("no steps")
+
+    findings = diagnose(evidence(), (check("broken", broken), check("fine")))
+    assert [f.status for f in findings] == [FindingStatus.CRASHED, FindingStatus.PRESENT]
+    assert "ZeroDivisionError" in str(findings[0].summary)
+
+
+def test_causes_are_ranked_and_only_possible_ones_offer_fixes() -> None:
+    strong, weak, silent = (
+        cause("strong", answer(holds=True, weight=4.0)),
+        cause("weak", answer(holds=False, weight=1.0, fails=-4.0)),
+        cause("silent"),
+    )
+    found = examine(check(causes=((weak, -1.0), (silent, -1.0), (strong, -1.0))), evidence())
+    assert [c.cause for c in found.causes] == ["strong", "silent", "weak"]
+    assert [c.standing for c in found.causes] == [Standing.CONFIRMED, Standing.NOT_MEASURED, Standing.RULED_OUT]
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.95, "confirmed"), (0.94, "likely"), (0.7, "likely"), (0.69, "possible"), (0.3, "possible"), (0.29, "unlikely"), (0.05, "unlikely"), (0.049, "ruled-out")])  # fmt: skip
+def test_standings(p: float, word: str) -> None:
+    assert standing(p, asked=True) == word
+    assert standing(p, asked=False) == "not-measured"
+
+
+def test_a_consequence_folds_under_its_root_and_cycles_are_never_made() -> None:
+    first, second = check("first", consequences=("second",)), check("second", consequences=("first",))
+    findings = fold([examine(c, evidence()) for c in (first, second)], (first, second))
+    assert [f.consequence_of for f in findings] == [None, "first"]
+
+
+def test_the_root_is_the_worst_then_the_earliest() -> None:
+    late = check("late", lambda e: seen(9.0, Severity.FATAL))
+    early = check("early", lambda e: seen(1.0, Severity.SERIOUS))
+    earlier = check("fatal-too", lambda e: seen(5.0, Severity.FATAL))
+    found = root_finding(diagnose(evidence(), (early, late, earlier)), 0)
+    assert found is not None
+    assert found.mode == "fatal-too"
+
+
+def test_ignored_modes_are_not_looked_for() -> None:
+    found = examine(check("mode"), evidence(ignored=frozenset({"mode"})))
+    assert found.status == FindingStatus.NOT_MEASURED
+
+
+def test_next_time_names_what_present_modes_wanted_first() -> None:
+    other = Need("lr", say("log the learning rate"), lambda e: False)
+    wanted = check("present", causes=((cause("c", answer(holds=True, weight=3.0, needs=(NEVER,))), 0.0),))
+    absent = check("absent", lambda e: Cleared(say("fine")), causes=((cause("d", answer(holds=True, weight=3.0, needs=(other,))), 0.0),))
+    listed = (absent, wanted)
+    out = next_time(evidence(), listed, diagnose(evidence(), listed))
+    assert [n.log for n in out] == ["grad_norm", "lr"]
+    assert out[0].would_decide == ("c",)

@@ -1,0 +1,51 @@
+"""Every fixture gives the verdict, the set of findings and the standings that stand beside it; nothing more, nothing less."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import postmortem
+from postmortem.model.diagnosis import FindingStatus
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CASES = sorted(p.parent for p in FIXTURES.glob("*/*/run"))
+
+
+def test_there_are_fixtures() -> None:
+    assert len(CASES) >= 50
+    assert {c.parent.name for c in CASES} >= {"healthy", "crash", "corrupt-checkpoint", "non-finite", "overfitting", "underfitting", "frozen-parameters",
+                                              "exploding-gradients", "vanishing-gradients", "loss-not-decreasing"}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.parent.name}/{c.name}")
+def test_a_fixture_is_judged_as_expected(case: Path) -> None:
+    expected = tomllib.loads((case / "expected.toml").read_text(encoding="utf-8"))
+    diagnosis = postmortem.analyze(case / "run", with_exhibits=False)
+    verdict = diagnosis.verdict
+    assert not [f for f in diagnosis.findings if f.status == FindingStatus.CRASHED]
+    assert verdict.mode == expected["mode"], verdict.summary
+    assert (verdict.cause or "") == expected["cause"]
+    assert sorted(f.mode for f in diagnosis.findings if f.status == FindingStatus.PRESENT) == expected["present"]
+    if "confidence" in expected:
+        assert verdict.confidence == pytest.approx(expected["confidence"], abs=0.1)
+    if "onset" in expected:
+        assert verdict.onset is not None
+        assert verdict.onset.step == pytest.approx(expected["onset"], abs=0.05 * (diagnosis.run.steps.completed or 1.0) + 1e-9)
+    if "standing" in expected:
+        root = next(f for f in diagnosis.findings if f.mode == verdict.mode)
+        assert {c.cause: c.standing.value for c in root.causes} == expected["standing"]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.parent.name == "healthy"], ids=lambda c: c.name)
+def test_a_healthy_run_raises_no_alarm(case: Path) -> None:
+    diagnosis = postmortem.analyze(case / "run", with_exhibits=False)
+    assert diagnosis.verdict.mode == "healthy"
+    assert not [f for f in diagnosis.findings if f.status == FindingStatus.PRESENT]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.name.endswith("-blind")], ids=lambda c: c.parent.name + "/" + c.name)
+def test_a_blind_case_says_what_to_log_next_time(case: Path) -> None:
+    diagnosis = postmortem.analyze(case / "run", with_exhibits=False)
+    assert diagnosis.next_time
+    assert all(n.would_decide for n in diagnosis.next_time)
