@@ -72,7 +72,7 @@ def csv_loop(path: Path) -> int:
 
 def csv_rows(path: Path) -> int:
     with path.open(newline="") as file:
-        return sum(len(row) for row in csv.DictReader(file))
+        return sum(len((int(row["step"]), row["when"], float(row["loss"]), float(row["acc"]))) for row in csv.DictReader(file))
 
 
 def json_loop(path: Path) -> int:

@@ -12,7 +12,7 @@ from postmortem.model.run import Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
-from postmortem.sources.logs.csvblocks import parse
+from postmortem.sources.logs.csvblocks import cells_of, parse
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
 from postmortem.sources.logs.numbers import MISSING_WORDS, instant, number
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
@@ -126,9 +126,21 @@ class Rows:
         if not self.keys and block.strip():
             first = block.lstrip(b"\n").partition(b"\n")[0].decode("utf-8", "replace")
             self.keys = tuple(f"column {n + 1}" for n in range(len(first.split(self.layout.delimiter))))
-        parsed = parse(block, self.layout.delimiter.encode(), len(self.keys)) if self.layout.delimiter != " " and self.keys else None
-        if parsed is None:
+        delimiter = self.layout.delimiter.encode()
+        if delimiter == b" ":
             self._row_by_row(block.decode("utf-8", "replace"))
+            return
+        parsed = parse(block, delimiter, len(self.keys)) if self.keys else None
+        if parsed is None:
+            repeated = self.layout.header and max(self.layout.header, key=len).encode() in block
+            cells = None if repeated or not self.keys else cells_of(block, delimiter, len(self.keys))
+            if cells is None:
+                self._row_by_row(block.decode("utf-8", "replace"))
+                return
+            for n, key in enumerate(self.keys):
+                self._column(key, self.gathering.count, cells[n :: len(self.keys)])
+            self.gathering.count += len(cells) // len(self.keys)
+            self.last_ragged = False
             return
         values, present = parsed
         where = np.arange(self.gathering.count, self.gathering.count + len(values))
@@ -167,9 +179,9 @@ class Rows:
     def _column(self, key: str, start: int, cells: Sequence[str]) -> None:
         if key in self._texts:
             return
-        said = [n for n, cell in enumerate(cells) if cell]
+        said: Sequence[int] = range(len(cells)) if "" not in cells else [n for n, cell in enumerate(cells) if cell]
         try:
-            values = np.array([float(cells[n]) for n in said], dtype=np.float64)
+            values = np.array(list(map(float, cells if len(said) == len(cells) else [cells[n] for n in said])), dtype=np.float64)
         except ValueError:
             pass
         else:

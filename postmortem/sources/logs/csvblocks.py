@@ -10,6 +10,7 @@ from postmortem.model.run import Floats
 # Stand-ins for cells that JSON cannot spell; no run logs these values.
 _EMPTY, _NAN, _INF = 1.6123456789012345e308, 1.7123456789012345e308, 1.5123456789012345e308
 _WORDS = tuple((word, b"%r" % _NAN) for word in (b"nan", b"NaN", b"NAN")) + tuple((word, b"%r" % _INF) for word in (b"Infinity", b"inf", b"Inf"))
+_LETTERS = b"naNAiIfFtyoulLU"  # of those words
 _BLANKS = (b"NA", b"None", b"null", b"NULL")
 
 
@@ -31,6 +32,8 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         return None
     words = body.translate(None, b"0123456789.,+-eE\n \t")
     if words:
+        if words.translate(None, _LETTERS):
+            return None
         for word, stand_in in _WORDS:
             body = body.replace(word, stand_in)
         for word in _BLANKS:
@@ -51,6 +54,18 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         values[values == _INF] = math.inf
         values[values == -_INF] = -math.inf
     return values, present
+
+
+def cells_of(block: bytes, delimiter: bytes, width: int) -> list[str] | None:
+    """All cells of a block of whole rows, row after row, as text; None with quotes, blank lines or rows of another width."""
+    body = block.strip(b"\n")
+    if not body or b'"' in body or b"\n\n" in body:
+        return None
+    if delimiter != b",":
+        if b"," in body:
+            return None
+        body = body.replace(delimiter, b",")
+    return body.replace(b"\n", b",").decode("utf-8", "replace").split(",") if _aligned(body, width) else None
 
 
 def _aligned(body: bytes, width: int) -> bool:
