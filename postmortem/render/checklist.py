@@ -44,10 +44,12 @@ def others(diagnosis: Diagnosis) -> list[Finding]:
 
 def tally(diagnosis: Diagnosis) -> Sentence:
     """How many modes ended how."""
-    count = {status: sum(f.status is status for f in diagnosis.findings) for status in FindingStatus}
+    last = max(0, len(diagnosis.run.attempts) - 1)
+    judged = [f for f in diagnosis.findings if f.attempt == last] or list(diagnosis.findings)
+    count = {status: sum(f.status is status for f in judged) for status in FindingStatus}
     return say(
         "{n} failure modes were looked for: {present} present, {absent} absent, {open} not measured, {crashed} where the check itself crashed.",
-        n=len(diagnosis.findings),
+        n=len(judged),
         present=count[FindingStatus.PRESENT],
         absent=count[FindingStatus.ABSENT],
         open=count[FindingStatus.NOT_MEASURED],

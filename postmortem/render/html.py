@@ -25,6 +25,7 @@ def render_html(diagnosis: Diagnosis) -> str:
         badge=story.badge(verdict),
         badge_icon={"healthy": "absent", "inconclusive": "not-measured"}.get(verdict.mode, "present"),
         facts=story.facts(diagnosis),
+        cause_label=story.cause_label(verdict),
         deciding=story.deciding(verdict),
         others=checklist.others(diagnosis),
         checklist=checklist.groups(diagnosis),

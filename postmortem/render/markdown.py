@@ -66,7 +66,7 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     v = diagnosis.verdict
     title = say_inline(v.title)
     if v.cause_title is not None:
-        title = t("{mode}: {cause}", mode=title, cause=say_inline(v.cause_title))
+        title = t("{mode}. {label} {cause}", mode=title, label=story.cause_label(v), cause=say_inline(v.cause_title))
     yield f"## {title}"
     yield say_inline(v.summary)
     yield _facts(diagnosis)
@@ -134,8 +134,9 @@ def _fix(fix: Fix) -> str:
 
 
 def _also(diagnosis: Diagnosis, finding: Finding) -> str:
+    attempt = "" if finding.attempt == len(diagnosis.run.attempts) - 1 else t(" in attempt {n}", n=finding.attempt + 1)
     root = t("(a consequence of: {mode})", mode=checklist.mode_title(diagnosis, finding.consequence_of)) if finding.consequence_of else ""
-    return f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}: {say_inline(finding.summary)} {escape(root)}".rstrip()
+    return f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}{attempt}: {say_inline(finding.summary)} {escape(root)}".rstrip()
 
 
 def _curves(diagnosis: Diagnosis) -> str:

@@ -76,12 +76,13 @@ def curves(
 ) -> Markup:
     """The panels above each other on one step axis, with marks through all of them."""
     heights = [frame.tall if p.tall else frame.low for p in panels]
-    total = sum(heights) + _TITLE * len(panels) + _AXIS + _LETTERS
+    top = _LETTERS if letters else 0
+    total = sum(heights) + _TITLE * len(panels) + _AXIS + top
     figure = Figure(figsize=(frame.width / 72, total / 72), dpi=72)
     figure.patch.set_visible(False)
     low, high = _extent(panels, [m.mark for m in letters])
     letters = [item for item in letters if low <= item.mark.step <= high]
-    y = total - _LETTERS
+    y = float(total - top)
     first: Axes | None = None
     for panel, height in zip(panels, heights, strict=True):
         y -= _TITLE + height
@@ -96,7 +97,8 @@ def curves(
     assert first is not None
     _name_marks(first, letters, frame, heights[0])
     _checkpoints(axes, marks)
-    steps = MaxNLocator(9 if frame.width > 600 else 5).tick_values(low, high)
+    whole = all(s == int(s) for p in panels for line in p.lines for s in line.curve.steps if math.isfinite(s))
+    steps = MaxNLocator(9 if frame.width > 600 else 5, integer=whole).tick_values(low, high)
     _ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, {"epoch": t("epoch"), "record": t("record")}.get(unit, t("step")))
     return _svg(figure, prefix, label)
 

@@ -7,6 +7,8 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import hours, number, percent, plain, step
 from postmortem.render.words import name_words, outcome_words, severity_word, speak, sureness, t
 
+LIKELY = 0.7  # as for `Standing.LIKELY`
+
 
 def unit(axis: str) -> str:
     """What the axis counts."""
@@ -27,6 +29,11 @@ def badge(verdict: Verdict) -> str:
     if verdict.mode == "inconclusive":
         return t("cannot be told from what was logged")
     return severity_word(verdict.severity)
+
+
+def cause_label(verdict: Verdict) -> str:
+    """How the cause is introduced: nobody shall take a possible cause for a certain one."""
+    return t("Possible cause:") if verdict.cause_confidence is not None and verdict.cause_confidence < LIKELY else t("Cause:")
 
 
 def onset_words(onset: Onset | None, axis: str = "step") -> str:
@@ -92,7 +99,7 @@ def cost(diagnosis: Diagnosis) -> list[str]:
         out.append(t("{n} {unit}s", n=step(spent.steps_after_onset), unit=unit(diagnosis.run.axis)))
     if spent.share is not None:
         out.append(t("{p} of the run", p=percent(spent.share)))
-    return [out[0], ", ".join((t("after it began"), *out[1:]))] if out else []
+    return [out[0], ", ".join((*out[1:], t("after it began")))] if out else []
 
 
 def deciding(verdict: Verdict) -> tuple[Clue, ...]:

@@ -54,7 +54,7 @@ def _headline(diagnosis: Diagnosis, tone: str) -> Text:
     v = diagnosis.verdict
     line = Text(_flat(v.title), style=f"bold {tone}")
     if v.cause_title is not None:
-        line.append(": ", style="default not bold").append(_flat(v.cause_title), style="bold default")
+        line.append(f". {story.cause_label(v)} ", style="default not bold").append(_flat(v.cause_title), style="bold default")
     return line.append(f"  [{story.badge(v)}]", style=f"not bold {tone}")
 
 

@@ -56,8 +56,8 @@ def test_cost_leads_with_the_most_telling_figure() -> None:
     def cost(*figures: float | None) -> list[str]:
         return story.cost(dataclasses.replace(d, verdict=dataclasses.replace(d.verdict, cost=Cost(*figures))))
 
-    assert cost(690.0, 0.69, 1.9, 15.2) == ["15.2 GPU-hours", "after it began, 1.9 h, 690 steps, 69% of the run"]
-    assert cost(690.0, 0.69, None, None) == ["690 steps", "after it began, 69% of the run"]
+    assert cost(690.0, 0.69, 1.9, 15.2) == ["15.2 GPU-hours", "1.9 h, 690 steps, 69% of the run, after it began"]
+    assert cost(690.0, 0.69, None, None) == ["690 steps", "69% of the run, after it began"]
     assert cost(None, None, None, None) == []
 
 
@@ -66,6 +66,16 @@ def test_onset_in_the_unit_of_the_axis() -> None:
     assert story.onset_words(Onset(12.0, 12.0), "epoch") == "epoch 12"
     assert story.onset_words(Onset(None, 2.0)) == "epoch 2"
     assert story.onset_words(None) == "not told by the log"
+
+
+def test_a_possible_cause_is_not_called_the_cause() -> None:
+    v = samples.exploding().verdict
+    assert story.cause_label(v) == "Cause:"
+    assert story.cause_label(dataclasses.replace(v, cause_confidence=0.55)) == "Possible cause:"
+
+
+def test_the_tally_is_of_the_last_attempt() -> None:
+    assert str(checklist.tally(samples.crashed())).startswith("19 failure modes were looked for: 1 present")
 
 
 def test_every_section_of_the_contents_is_on_the_page() -> None:
