@@ -124,7 +124,7 @@ def window(before: Remembered, after: Remembered) -> GradientStats | None:
     if a.source != "adam" or b.source != "adam" or early is None or late is None or a.step is None or b.step is None:
         return None
     steps = b.step - a.step
-    if steps <= 0 or early.bad or late.bad or early.count != late.count or not late.count:
+    if not 0 < after.beta < 1 or not 1 <= steps < math.inf or early.bad or late.bad or early.count != late.count or not late.count:
         return None
     kept = after.beta**steps
     fresh = late.mean - kept * early.mean
@@ -163,7 +163,8 @@ def _large(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -
         tally.add(raw, slots.kernels)
     sums = tally.sums(below)
     bad = sums.non_finite + (sums.negative if positive else 0)
-    return Moment(tally.count, bad, sums.total, sums.squares, sums.zero, sums.below)
+    total = max(sums.total, 0.0) if positive else sums.total
+    return Moment(tally.count, bad, total, sums.squares, sums.zero, sums.below)
 
 
 def _one(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | None, kind: str) -> Remembered | None:
@@ -195,7 +196,7 @@ def _one(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | 
 def _second_only(slots: _Slots, slot: str, source: Source, name: str, settings: Mapping[str, Value], *, step: float | None) -> Remembered | None:
     epsilon = _setting(settings, "eps", "epsilon")
     if source == "adagrad":
-        if not step:
+        if step is None or not 1 <= step < math.inf:
             return None
         start = _setting(settings, "initial_accumulator_value") or 0.0
         moment = slots.moment(slot, positive=True, below=None if epsilon is None else epsilon * epsilon)
@@ -211,6 +212,6 @@ def _second_only(slots: _Slots, slot: str, source: Source, name: str, settings: 
 
 def _filled(beta: float, step: float | None) -> float:
     """1 − βᵗ: how much of a running mean that began at 0 is filled after `step` steps; 1 when the count is not known."""
-    if step is None or step <= 0 or not 0 < beta < 1:
+    if step is None or not step >= 1 or not 0 < beta < 1:
         return 1.0
     return -math.expm1(step * math.log(beta))

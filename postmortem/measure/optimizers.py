@@ -112,7 +112,7 @@ def _told_apart(candidate: Sequence[TensorRef]) -> bool:
 
 def _by_shape(keys: Sequence[Key], known: Mapping[Key, Shape], learnable: Sequence[TensorRef], order: Sequence[str]) -> tuple[dict[Key, str], Known]:
     """Hand out names by shape alone. Nothing when shapes are missing or there are more states of a shape than tensors."""
-    if not keys or len(known) < len(keys):
+    if not keys or any(k not in known for k in keys):
         return {}, "no"
     rank = {name: i for i, name in enumerate(order)}
     rooms: dict[Shape, list[str]] = {}

@@ -25,7 +25,7 @@ Singles = npt.NDArray[np.float32]
 Counters = npt.NDArray[np.int64]
 SPREAD = 4.0  # |mean| / std beyond which squares cancel too much: then the centred moments are summed in a second pass
 KEYS = 1 << 16
-_BINS_FROM = 1e-36  # peak from which float32 bins are narrow: subnormals lose their mantissa
+_BINS_FROM, _BINS_TO = 1e-36, 3e38  # peaks between which float32 bins are narrow: subnormals lose their mantissa, and beyond is its end
 _SIXTEEN = frozenset({"float16", "half", "bfloat16"})
 
 
@@ -219,7 +219,7 @@ class Tally:
         peak = max(-low, high)
         if not math.isfinite(squares) or squares < 1e-300:
             return again(math.nan, peak)
-        if not exact and (peak < _BINS_FROM or variance <= mean * mean / SPREAD**2):
+        if not exact and (not _BINS_FROM < peak < _BINS_TO or variance <= mean * mean / SPREAD**2):
             return again(mean, peak)
         about = mean if exact else dot(counts, values) / finite
         centred = (values - about) ** 2

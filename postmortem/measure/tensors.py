@@ -126,6 +126,7 @@ def centred_moments(blocks: Iterable[Real], mean: float, peak: float) -> Moments
     central = fourth / count - 4 * shift * third / count + 6 * shift * shift * second / count - 3 * shift**4
     rounding = (1e-15 * max(abs(about), 1e-300)) ** 2
     kurtosis = central / variance**2 - 3.0 if variance > rounding else math.nan
-    return Moments(
-        math.ldexp(about + shift, exponent), math.ldexp(math.sqrt(variance), exponent), math.ldexp(math.sqrt(squares / count), exponent), kurtosis
-    )
+    if not exponent:
+        return Moments(about + shift, math.sqrt(variance), math.sqrt(squares / count), kurtosis)
+    scaled = np.ldexp(np.array([about + shift, math.sqrt(variance), math.sqrt(squares / count)]), exponent)
+    return Moments(*scaled.tolist(), kurtosis)
