@@ -33,7 +33,15 @@ MOST_SOURCES = 500
 
 
 def document(
-    run: Run, evidence: Evidence, verdict: Verdict, findings: Sequence[Finding], next_time: Sequence[NextTime], exhibits: Exhibits, assumed: Sequence[Sentence], *, redacted: bool
+    run: Run,
+    evidence: Evidence,
+    verdict: Verdict,
+    findings: Sequence[Finding],
+    next_time: Sequence[NextTime],
+    exhibits: Exhibits,
+    assumed: Sequence[Sentence],
+    *,
+    redacted: bool,
 ) -> Diagnosis:
     """Everything a report needs."""
     return Diagnosis(
@@ -43,7 +51,9 @@ def document(
         next_time=tuple(next_time),
         exhibits=exhibits,
         tool=Tool("postmortem", __version__),
-        chance=MappingProxyType({"loss": evidence.chance.loss, "accuracy": evidence.chance.accuracy, "classes": evidence.chance.classes, "basis": evidence.chance.basis}),
+        chance=MappingProxyType(
+            {"loss": evidence.chance.loss, "accuracy": evidence.chance.accuracy, "classes": evidence.chance.classes, "basis": evidence.chance.basis}
+        ),
     )
 
 
@@ -69,9 +79,14 @@ def _run(run: Run, evidence: Evidence, assumed: Sequence[Sentence], *, redacted:
         settings=tuple(SettingNote(s.name, s.key, _short(s.value), s.file) for s in run.settings[:MOST_SETTINGS]),
         model=ModelNote(parameters, trainable, evidence.model.architecture, evidence.model.head, evidence.model.outputs),
         series=tuple(
-            SeriesNote(s.name, s.logged_as, s.source, len(s), float(s.steps[0]), float(s.steps[-1]), float(s.values[0]), float(s.values[-1])) for s in run.series[:MOST_SERIES] if len(s)
+            SeriesNote(s.name, s.logged_as, s.source, len(s), float(s.steps[0]), float(s.steps[-1]), float(s.values[0]), float(s.values[-1]))
+            for s in run.series[:MOST_SERIES]
+            if len(s)
         ),
-        checkpoints=tuple(CheckpointNote(c.path, c.step, c.epoch, c.format, c.status.value, len(c.tensors), c.size, c.detail, broken.get(c.path)) for c in run.checkpoints),
+        checkpoints=tuple(
+            CheckpointNote(c.path, c.step, c.epoch, c.format, c.status.value, len(c.tensors), c.size, c.detail, broken.get(c.path))
+            for c in run.checkpoints
+        ),
         events=tuple(EventNote(e.kind.value, e.text, e.source, e.line, e.step) for e in run.events[:MOST_EVENTS]),
         assumed=tuple(assumed),
         redacted=redacted,

@@ -28,7 +28,12 @@ MOST_EARLIER = 8  # attempts before the last one that are judged
 
 
 def analyze(
-    paths: PathIn | Sequence[PathIn], *, stated: Stated | None = None, redact: bool = True, with_exhibits: bool = True, progress: Progress | None = None
+    paths: PathIn | Sequence[PathIn],
+    *,
+    stated: Stated | None = None,
+    redact: bool = True,
+    with_exhibits: bool = True,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Read what a training run left behind and say what failed, when, why, and what to change.
 

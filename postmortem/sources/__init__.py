@@ -39,6 +39,8 @@ def read_run(
             continue
         try:
             one = reader.read(candidate)
+        except ImportError as error:  # a library that only this format needs
+            one = Found(Source(candidate.path, reader.name, Status.SKIPPED, _missing(error), candidate.size))
         except Exception as error:  # a reader must not raise; when it does, the rest of the run is still read
             one = Found(Source(candidate.path, reader.name, Status.FAILED, _failure(error), candidate.size))
         found.append(_renamed(one, aliases) if aliases else one)
@@ -50,6 +52,10 @@ def read_run(
 
 def _failure(error: Exception) -> Sentence:
     return say("the reader failed on this file: {kind}: {text}", kind=type(error).__name__, text=str(error)[:200])
+
+
+def _missing(error: ImportError) -> Sentence:
+    return say("reading it needs the library {library}, which is not installed or does not load", library=str(error.name or error)[:200])
 
 
 def _renamed(found: Found, aliases: Mapping[str, str]) -> Found:

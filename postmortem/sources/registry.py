@@ -2,10 +2,11 @@
 
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 from postmortem.sources.reader import Reader
 
-# module: attribute. Imported when a run is read; readers of heavy formats import their library when they read.
+# Each module has a `READER` or `READERS`. Imported when a run is read; readers of heavy formats import their library when they read.
 _MODULES = (
     "postmortem.sources.checkpoints.safetensors",
     "postmortem.sources.checkpoints.keras_zip",
@@ -28,12 +29,10 @@ _MODULES = (
 
 @cache
 def readers() -> tuple[Reader, ...]:
-    """Every reader."""
-    out: list[Reader] = []
-    for path in _MODULES:
-        try:
-            module = import_module(path)
-        except Exception:
-            continue
-        out.extend(getattr(module, "READERS", None) or ((module.READER,) if hasattr(module, "READER") else ()))
-    return tuple(out)
+    """Every reader, in order."""
+    return tuple(reader for path in _MODULES for reader in _of(import_module(path)))
+
+
+def _of(module: ModuleType) -> tuple[Reader, ...]:
+    many: tuple[Reader, ...] | None = getattr(module, "READERS", None)
+    return many if many is not None else (module.READER,)
