@@ -107,6 +107,7 @@ def test_a_hostile_checkpoint_is_refused_by_name_and_its_tensors_are_read(tmp_pa
     assert not (tmp_path / "pwned").exists()
 
 
+NUMBERS = b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(30_000))
 BOMBS = {
     "memo index of four billion": b"Nr\xff\xff\xff\xff.",
     "a billion memo indices away": b"Np999999999999999\n.",
@@ -139,6 +140,13 @@ BOMBS = {
     "one list in a million dictionaries": b"](" + b"\x8c\x01aK\x01\x86" * 30_000 + b"eq\x000ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R0" * 30_000 + b".",
     "one text encoded a million times": b"X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"q\x000c_codecs\nencode\nq\x01U\x06latin1q\x02(" + b"h\x01h\x00h\x02\x86R" * 30_000 + b"l.",
     "a hundred thousand colliding keys": b"}(" + b"".join(b"\x8a\x0a" + (i * ((1 << 61) - 1)).to_bytes(10, "little", signed=True) + b"N" for i in range(100_000)) + b"u.",
+    "a dictionary of two arguments": b"](" + b"\x8c\x01aK\x01\x86" * 30_000 + b"eq\x000ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00]\x86R0" * 30_000 + b".",
+    "one text in a million arrays": b"X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"q\x000cnumpy.core.multiarray\n_reconstruct\nq\x010(K\x01)cnumpy\ndtype\nU\x02u1\x85R\x89h\x00tq\x020("
+    + b"h\x01NNN\x87Rh\x02b" * 20_000 + b"l.",
+    "one text joined to paths": b"X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"q\x000cpathlib\nPosixPath\nq\x01(" + b"h\x00" * 100 + b"tq\x020(" + b"h\x01h\x02R" * 10_000 + b"l.",
+    "one tuple for a million objects": b"ccopy_reg\n__newobj__\nq\x01(cm\nN\n" + b"N" * 30_000 + b"tq\x020(" + b"h\x01h\x02R" * 30_000 + b"l.",
+    "states that add up": b"}(" + NUMBERS + b"uq\x000cm\nN\n)R" + b"}b" + b"h\x00b" * 100_000 + b".",
+    "a million names": b"".join(b"cm\nn%d\n0" % i for i in range(400_000)) + b"N.",
     "object as its own state": b"cm\nN\n)Rq\x00h\x00b.",
     "reconstructors of each other": b"ccopy_reg\n__newobj__\nq\x00" + b"(h\x00" * 1000 + b"tR" * 1000 + b".",
 }  # fmt: skip

@@ -197,6 +197,7 @@ def test_the_integer_of_ten_thousand_digits_is_left_out():
 
 def test_python_2_text_and_bytes():
     assert read_pickle(b"S'a\\x41\\n'\n.").value == "aA\n"
+    assert read_pickle(b"S'\\8\\101'\n.").value == "8A"
     assert read_pickle(b"U\x02\xff\x41.").value == "\xffA"
     assert read_pickle(b"T\x03\x00\x00\x00abc.").value == "abc"
     assert read_pickle(b"Va\\u00e4\n.").value == "aä"

@@ -13,6 +13,7 @@ from typing import Any
 from postmortem.model.run import Checkpoint, Source, Status, TensorRef
 from postmortem.model.sentence import say
 from postmortem.sources.checkpoints.contents import contents
+from postmortem.sources.checkpoints.dcp_tree import path_of, tree
 from postmortem.sources.checkpoints.fragments import fragment, whole_folder
 from postmortem.sources.checkpoints.placing import Placer, in_order
 from postmortem.sources.checkpoints.plain import as_list, as_mapping
@@ -28,7 +29,6 @@ NAME = "dcp"
 _LARGEST_VALUE = 16 << 20  # bytes of a pickled value
 _ONE_TENSOR, _ONE_VALUE = Limits(size=1 << 16, work=2_000), Limits(size=_LARGEST_VALUE, work=1_000_000)
 _OPEN_FILES = 64
-_SLOTS = frozenset({"exp_avg", "exp_avg_sq", "momentum_buffer", "max_exp_avg_sq", "fp32_param", "step"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +186,9 @@ def _read(candidate: Candidate, folder: _Folder) -> Found:
     items = _items(as_mapping(metadata.get("storage_data")) or {})
     paths = as_mapping(metadata.get("planner_data")) or {}
     placer = _ShardPlacer(lambda _: None, lambda _at, _n: b"", folder=folder, shards=items)
-    leaves = [(_path(name, paths.get(name)), _leaf(name, entry, items, folder)) for name, entry in described.items() if isinstance(name, str)]
+    leaves = [(path_of(name, paths.get(name)), _leaf(name, entry, items, folder)) for name, entry in described.items() if isinstance(name, str)]
     where = candidate.folder or candidate.path
-    content = contents(_tree(leaves), placer, candidate.path)
+    content = contents(tree(leaves), placer, candidate.path)
     files = {folder.relative(name): size for name, size in _sizes(folder, items).items()}
     truncated = bool(folder.missing or folder.short or pickled.problem)
     missing = say("{n:,} shard files are missing, such as {name}", n=len(folder.missing), name=min(folder.missing)) if folder.missing else None
@@ -236,8 +236,8 @@ def _items(storage_data: Mapping[object, object]) -> dict[str, tuple[_Item, ...]
         file, offset, length = info.get("relative_path"), info.get("offset"), info.get("length")
         if not isinstance(name, str) or not isinstance(file, str) or type(offset) is not int or type(length) is not int:
             continue
-        if file.startswith("/") or ".." in file.split("/") or offset < 0 or length < 0 or max(offset, length) >= 1 << 62:
-            continue  # a path that leaves the directory is never opened
+        if not file or set(file) & {"/", "\\", "\0"} or file == ".." or offset < 0 or length < 0 or max(offset, length) >= 1 << 62:
+            continue  # torch writes plain names; a path that may leave the directory is never opened
         place = tuple(n for n in corner or () if isinstance(n, int))
         out.setdefault(name, []).append(_Item(file, offset, length, bool(as_list(info.get("transform_descriptors"))), place))
     return {name: tuple(sorted(group, key=lambda i: i.corner)) for name, group in out.items()}
@@ -261,75 +261,6 @@ def _leaf(name: str, entry: object, items: Mapping[str, tuple[_Item, ...]], fold
     if not isinstance(shape, tuple) or not dtype or not all(type(n) is int for n in shape):
         return None
     return Tensor(Storage(name, dtype, 0), dtype if dtype in ITEM_SIZES else "", 0, shape, in_order(shape))
-
-
-def _path(name: str, planned: object) -> tuple[str | int, ...]:
-    """Where in the saved tree an item belongs: as the planner recorded it, else by the name's own parts."""
-    parts = as_list(planned)
-    if parts and all(isinstance(p, str | int) for p in parts):
-        return tuple(p for p in parts if isinstance(p, str | int))
-    split = name.split(".")
-    if "optimizer" in split[:3] or split[0] == "optim":  # Megatron: optimizer.state.<slot>.<parameter>
-        at = split.index("optimizer") if "optimizer" in split[:3] else 0
-        rest = split[at + 1 :]
-        if len(rest) > 2 and rest[0] == "state" and rest[1] in _SLOTS:
-            return ("optimizer", "state", ".".join(rest[2:]), rest[1])
-        return ("optimizer", *rest)
-    return ("model", name)
-
-
-def _tree(leaves: list[tuple[tuple[str | int, ...], object]]) -> dict[object, object]:
-    """The nested dict that was saved; dicts of positions become lists again, flattened optimizer states nested ones."""
-    root: dict[object, object] = {}
-    nodes = [root]
-    for path, value in leaves:
-        at = root
-        for part in path[:-1]:
-            below = at.setdefault(part, {})
-            if not isinstance(below, dict):
-                break
-            if not below:
-                nodes.append(below)
-            at = below
-        else:
-            at[path[-1]] = value
-    for node in nodes:
-        for key, below in list(node.items()):
-            if isinstance(below, dict) and below and all(type(k) is int for k in below):
-                node[key] = [v for _, v in sorted(below.items(), key=lambda kv: kv[0])]
-            elif isinstance(below, dict) and any(isinstance(k, str) and k.startswith("param_groups.") for k in below):
-                node[key] = _nested_optimizer(below)
-    for node in nodes:
-        state = node.get("state")
-        if isinstance(state, dict) and "param_groups" not in node and any(isinstance(v, dict) and not _SLOTS.isdisjoint(v) for v in state.values()):
-            node["param_groups"] = []
-    return root
-
-
-def _nested_optimizer(flat: Mapping[object, object]) -> dict[object, object]:
-    """`state.<parameter>.<slot>` and `param_groups.<parameter>.<setting>` as torch's flattened optimizer state has them."""
-    state: dict[object, object] = {}
-    settings: dict[str, dict[object, object]] = {}
-    for key, value in flat.items():
-        if not isinstance(key, str):
-            continue
-        head, _, rest = key.partition(".")
-        name, _, last = rest.rpartition(".")
-        if head == "state":
-            slots = state.setdefault(name, {})
-            if isinstance(slots, dict):
-                slots[last] = value
-        elif head == "param_groups":
-            settings.setdefault(name, {})[last] = value
-    groups: dict[str, dict[object, object]] = {}
-    for name, values in settings.items():
-        plain = {k: v for k, v in values.items() if k != "params"}
-        alike = repr(sorted((str(k), v) for k, v in plain.items() if isinstance(v, str | int | float | bool | None)))
-        group = groups.setdefault(alike, {**plain, "params": []})
-        names = group["params"]
-        if isinstance(names, list):
-            names.append(name)
-    return {"state": state, "param_groups": list(groups.values())}
 
 
 READER = Reader(NAME, claims, read)

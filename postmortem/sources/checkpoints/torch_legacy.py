@@ -7,7 +7,7 @@ each key eight bytes with its number of elements and the elements (`torch/serial
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.placing import Place
@@ -107,5 +107,7 @@ def _pickle(read: Read, at: int, size: int, limits: Limits) -> tuple[Pickled, in
         data = read(at, min(window, size - at, limits.size))
         pickled = read_pickle(data, limits=limits)
         if pickled.problem is None or pickled.end < len(data) - 16 or len(data) >= min(size - at, limits.size):
+            if pickled.problem is not None and len(data) < size - at and pickled.end >= len(data) - 16:
+                pickled = replace(pickled, problem=say("the pickle is longer than {limit:,} bytes; the rest was not read", limit=len(data)))
             return pickled, pickled.end, pickled.dangerous
         window *= 8

@@ -6,6 +6,7 @@ A file that was cut has no central directory; torch refuses it, and every tensor
 
 import os
 import re
+import stat
 from contextlib import suppress
 
 from postmortem.model.sentence import Sentence, say
@@ -29,9 +30,13 @@ _UNPACKED = 256 << 20  # bytes of compressed members that are held in memory
 
 
 def open_file(path: str | os.PathLike[str]) -> int | None:
-    """A descriptor for `pread`, None when the file cannot be opened."""
+    """A descriptor for `pread`, None when it is no regular file or cannot be opened."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     with suppress(OSError, ValueError):
-        return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        fd = os.open(path, flags)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
     return None
 
 

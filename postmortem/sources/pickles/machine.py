@@ -11,32 +11,13 @@ import re
 import struct
 
 from postmortem.model.sentence import Sentence, say
-from postmortem.sources.pickles.danger import dangerous, dangerous_attribute
-from postmortem.sources.pickles.rebuild import REBUILD, SET, fill_array, fill_dtype, is_key, storage_of
-from postmortem.sources.pickles.records import (
-    DEFAULT_LIMITS,
-    Array,
-    Limits,
-    Named,
-    NumpyType,
-    OddKey,
-    Omitted,
-    Persistent,
-    Pickled,
-    Record,
-    Storage,
-    pairs_of,
-)
+from postmortem.sources.pickles.calls import Calls
+from postmortem.sources.pickles.folding import fold
+from postmortem.sources.pickles.rebuild import SET, is_key, storage_of
+from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, OddKey, Omitted, Persistent, Pickled, Record, Storage, pairs_of
 
-_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg", "UserDict": "collections", "__builtins__": "builtins"}
-_COPYING = frozenset(
-    {"collections.OrderedDict", "builtins.dict", "collections.Counter", "collections.defaultdict", "builtins.set", "builtins.frozenset"}
-)
-_LONGEST_NAME = 500  # characters of a global's name
-_MOST_DANGEROUS = 64  # names that a report gets
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[^x])", re.DOTALL)
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\n": b""}
-_GETATTR = "builtins.getattr"
 
 
 class _HaltError(Exception):
@@ -70,10 +51,7 @@ class _Machine:
         self.decoded = 0
         self.odd_keys = 0
         self.omitted = 0
-        self.names: dict[tuple[str, str], Named] = {}
-        self.dangerous: dict[str, None] = {}
-        self.getattr_named = False
-        self.getattr_called = False
+        self.calls = Calls(self._charge)
         self.storages: list[Storage] = []
         self.value: object = None
 
@@ -99,10 +77,8 @@ class _Machine:
         except (MemoryError, RecursionError, ValueError, TypeError, KeyError, OverflowError, struct.error):
             problem = say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos)
         if problem is not None:
-            self._fold()
-        if self.getattr_named and not self.getattr_called:
-            self.dangerous[_GETATTR] = None
-        return Pickled(self.value, problem, tuple(self.dangerous)[:_MOST_DANGEROUS], self.pos, self.odd_keys, self.omitted, tuple(self.storages))
+            self.value = fold([*self.marks, self.stack])
+        return Pickled(self.value, problem, self.calls.reported(), self.pos, self.odd_keys, self.omitted, tuple(self.storages))
 
     # -- bounds ------------------------------------------------------------------------------------------------------
 
@@ -143,37 +119,6 @@ class _Machine:
         if self.pos >= len(self.data):
             return say("the pickle ends before its end marker, at byte {at}", at=len(self.data))
         return say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos)
-
-    def _fold(self) -> None:
-        """Put what is still on the stack into the containers that were waiting for it, innermost first."""
-        frames = [*self.marks, self.stack]
-        loose: list[object] = []
-        while frames:
-            stack = frames.pop() + loose
-            while len(stack) > 1:
-                top, below = stack[-1], stack[-2]
-                if len(stack) > 2 and is_key(below) and isinstance(stack[-3], dict):
-                    stack[-3][below] = top
-                    del stack[-2:]
-                elif isinstance(below, list):
-                    below.append(stack.pop())
-                elif isinstance(below, dict) and isinstance(top, str | int):
-                    stack.pop()  # a key without its value
-                elif frames and frames[-1] and isinstance(frames[-1][-1], dict | list):
-                    break  # the items of a batch: they go to the container below the mark
-                else:
-                    stack.pop()
-            loose = []
-            if not frames:
-                self.value = stack[0] if stack else None
-            elif frames[-1] and isinstance(frames[-1][-1], dict):
-                self._set(frames[-1][-1], stack)
-            elif frames[-1] and isinstance(frames[-1][-1], list):
-                frames[-1][-1].extend(stack)
-            elif stack and frames[-1]:
-                loose = []  # arguments of a call that was never made
-            else:
-                loose = stack
 
     # -- the stack ---------------------------------------------------------------------------------------------------
 
@@ -413,31 +358,18 @@ class _Machine:
 
     # -- globals and calls -------------------------------------------------------------------------------------------
 
-    def _named(self, module: str, name: str) -> Named:
-        key = (module, name)
-        known = self.names.get(key)
-        if known is None:
-            if len(module) + len(name) > _LONGEST_NAME:
-                module, name = module[:_LONGEST_NAME], name[:_LONGEST_NAME]
-            known = self.names[key] = Named(_PYTHON_2.get(module, module), name)
-            if known.full == _GETATTR:
-                self.getattr_named = True
-            elif dangerous(known.module, known.name):
-                self.dangerous[known.full] = None
-        return known
-
     def op_global(self) -> None:
         module, name = self._line(), self._line()
-        self.stack.append(self._named(module.decode("utf-8", "replace"), name.decode("utf-8", "replace")))
+        self.stack.append(self.calls.named(module.decode("utf-8", "replace"), name.decode("utf-8", "replace")))
 
     def op_stack_global(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise _HaltError(say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos))
-        self.stack.append(self._named(module, name))
+        self.stack.append(self.calls.named(module, name))
 
     def _extension(self, code: int) -> None:
-        self.stack.append(self._named("copyreg.extension", str(code)))
+        self.stack.append(self.calls.named("copyreg.extension", str(code)))
 
     def op_ext1(self) -> None:
         self._extension(self._take(1)[0])
@@ -463,97 +395,29 @@ class _Machine:
 
     def op_reduce(self) -> None:
         args = self.stack.pop()
-        self.stack[-1] = self._call(self.stack[-1], args)
+        self.stack[-1] = self.calls.call(self.stack[-1], args)
 
     op_newobj = op_reduce
 
     def op_newobj_ex(self) -> None:
         kwargs, args = self.stack.pop(), self.stack.pop()
-        self.stack[-1] = self._call(self.stack[-1], args, kwargs)
+        self.stack[-1] = self.calls.call(self.stack[-1], args, kwargs)
 
     def op_obj(self) -> None:
         callable_, *args = self._pop_mark()
-        self.stack.append(self._call(callable_, tuple(args)))
+        self.stack.append(self.calls.call(callable_, tuple(args)))
 
     def op_inst(self) -> None:
         self.op_global()
         named = self.stack.pop()
-        self.stack.append(self._call(named, tuple(self._pop_mark())))
+        self.stack.append(self.calls.call(named, tuple(self._pop_mark())))
 
     def op_build(self) -> None:
         state = self.stack.pop()
-        target = self.stack[-1]
-        kind = type(target)
-        if kind is Record:
-            _build(target, state)  # type: ignore[arg-type]
-        elif kind is Array:
-            fill_array(target, state)  # type: ignore[arg-type]
-        elif kind is NumpyType:
-            fill_dtype(target, state)  # type: ignore[arg-type]
-
-    def _call(self, callable_: object, args: object, kwargs: object = None) -> object:
-        if type(callable_) is not Named or type(args) is not tuple:
-            return Record(callable_, args, kwargs)
-        full = callable_.full
-        if full in ("copyreg.__newobj__", "copyreg.__newobj_ex__", "copyreg._reconstructor") and args:
-            return self._copyreg(full, args)
-        if full == _GETATTR:
-            self.getattr_called = True
-            if len(args) < 2 or dangerous_attribute(args[1]) or (isinstance(args[0], Named) and dangerous(args[0].module, args[0].name)):
-                self.dangerous[_GETATTR] = None
-        elif full in ("_codecs.encode", "builtins.bytearray", "builtins.bytes"):
-            return self._encoded(callable_, args)
-        rebuild = REBUILD.get(full)
-        if rebuild is not None and not kwargs:
-            if full in _COPYING and args and isinstance(args[-1], list | tuple):
-                self._charge(len(args[-1]))
-            try:
-                value = rebuild(args)
-            except (IndexError, ValueError, TypeError, AttributeError, OverflowError, struct.error):
-                value = NotImplemented
-            if value is not NotImplemented:
-                return value
-        return Record(callable_, args, kwargs)
-
-    def _copyreg(self, full: str, args: tuple[object, ...]) -> object:
-        """Objects of protocols 0 and 1, and classes with `__new__` arguments."""
-        if full == "copyreg.__newobj__":
-            if type(args[0]) is Named and args[0].full in ("copyreg.__newobj__", "copyreg.__newobj_ex__", "copyreg._reconstructor"):
-                return Record(args[0], args[1:])
-            return self._call(args[0], args[1:])
-        if full == "copyreg.__newobj_ex__":
-            return Record(args[0], args[1] if len(args) > 1 else (), args[2] if len(args) > 2 else None)
-        record = Record(args[0])
-        content = args[2] if len(args) > 2 else None
-        if isinstance(content, dict):
-            record.pairs = content
-        elif isinstance(content, list):
-            record.items = content
-        elif content is not None:
-            record.args = (content,)
-        return record
-
-    def _encoded(self, callable_: Named, args: tuple[object, ...]) -> object:
-        """`_codecs.encode(text, "latin1")`, `bytearray(text, "latin-1")`, `bytes()`: bytes in protocols below 3."""
-        if not args:
-            return b""
-        if isinstance(args[0], bytes) and len(args) == 1:
-            return args[0]
-        if not isinstance(args[0], str) or len(args) < 2 or args[1] not in ("latin1", "latin-1"):
-            return Record(callable_, args)
-        self._charge(0, len(args[0]))
-        return args[0].encode("latin-1", "replace")
+        self.calls.build(self.stack[-1], state)
 
     def op_unknown(self) -> None:
         raise _HaltError(say("the pickle holds an unknown instruction, {code:#04x}, at byte {at}", code=self.data[self.pos - 1], at=self.pos - 1))
-
-
-def _build(record: Record, state: object) -> None:
-    """BUILD: a dict, or (dict, slots); several of them add up."""
-    if isinstance(record.state, dict) and isinstance(state, dict):
-        record.state = {**record.state, **state} if len(record.state) < 64 else state
-    else:
-        record.state = state
 
 
 def _python_2_text(data: bytes) -> str:
@@ -568,7 +432,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     what = match[1]
     if what[:1] == b"x":
         return bytes([int(what[1:], 16)])
-    if what.isdigit():
+    if what[:1] in b"01234567":
         return bytes([int(what, 8) & 0xFF])
     return _ESCAPES.get(what, what)
 

@@ -4,11 +4,11 @@ Each function takes the positional arguments that the pickle gives and returns a
 fit; nothing here allocates by a number from the pickle. The names are those that torch and numpy have used since 2016.
 """
 
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from postmortem.sources.pickles.records import Array, Named, NumpyType, OddKey, Record, Storage, Tensor
+from postmortem.sources.pickles.rebuild_numpy import Args, array, dtype, frombuffer, scalar, sizes
+from postmortem.sources.pickles.records import Array, Named, OddKey, Record, Storage, Tensor
 
 # torch's storage classes and numpy's (or torch's) name of what they hold.
 STORAGES = {
@@ -26,16 +26,6 @@ _TORCH_ALIASES = {
     "float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16", "cfloat": "complex64",
     "cdouble": "complex128", "chalf": "complex32", "qint8": "int8", "quint8": "uint8", "qint32": "int32",
 }  # fmt: skip
-_NUMPY_CODES = {
-    "f2": "float16", "f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8", "u2": "uint16",
-    "u4": "uint32", "u8": "uint64", "b1": "bool", "c8": "complex64", "c16": "complex128",
-}  # fmt: skip
-_SCALARS = {
-    "float16": "e", "float32": "f", "float64": "d", "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B", "uint16": "H",
-    "uint32": "I", "uint64": "Q", "bool": "?",
-}  # fmt: skip
-_MOST_DIMENSIONS = 32  # numpy 1 can gather no more
-Args = tuple[object, ...]
 Rebuild = Callable[[Args], Any]
 
 
@@ -45,18 +35,6 @@ def torch_dtype(value: object) -> str:
         name = _TORCH_ALIASES.get(value.name, value.name)
         return name if name in ITEM_SIZES else ""
     return ""
-
-
-def numpy_dtype(value: object) -> str:
-    """The name of a numpy dtype record, "" when it is structured, textual or of objects."""
-    return _NUMPY_CODES.get(value.code, "") if isinstance(value, NumpyType) else ""
-
-
-def sizes(value: object) -> tuple[int, ...] | None:
-    """A shape or strides as a tuple of plain integers, None when it is none."""
-    if not isinstance(value, tuple | list) or len(value) > _MOST_DIMENSIONS:
-        return None
-    return tuple(value) if all(type(v) is int and abs(v) < 1 << 62 for v in value) else None
 
 
 def storage_of(pid: object) -> Storage | None:
@@ -209,43 +187,6 @@ def is_key(key: object) -> bool:
     return kind is str or kind is float or kind is bool or key is None or kind is bytes or (kind is int and -(1 << 60) < key < 1 << 60)  # type: ignore[operator]
 
 
-def _dtype(args: Args) -> Any:
-    code = args[0].decode("latin-1") if isinstance(args[0], bytes) else args[0]
-    if not isinstance(code, str) or len(code) > 16:
-        return NotImplemented
-    order = code[0] if code[:1] in "<>=|" and code else "<"
-    return NumpyType(code.lstrip("<>=|"), order)
-
-
-def _array(args: Args) -> Any:
-    """`numpy.core.multiarray._reconstruct(type, (0,), b"b")`: an empty array that BUILD fills."""
-    return Array() if len(args) == 3 else NotImplemented
-
-
-def _frombuffer(args: Args) -> Any:
-    """`numpy.core.numeric._frombuffer(buffer, dtype, shape, order)` of pickle protocol 5."""
-    buffer, dtype, shape, order = args
-    name, dimensions = numpy_dtype(dtype), sizes(shape)
-    if not isinstance(buffer, bytes) or not name or dimensions is None:
-        return NotImplemented
-    return Array(name, dimensions, buffer, byte_order(dtype), fortran=order == "F")
-
-
-def byte_order(dtype: object) -> str:
-    """ "<" or ">"; native is taken for little endian."""
-    return ">" if isinstance(dtype, NumpyType) and dtype.order == ">" else "<"
-
-
-def _numpy_scalar(args: Args) -> Any:
-    """`numpy.core.multiarray.scalar(dtype, bytes)` as Python's number."""
-    dtype, data = args[0], args[1]
-    data = data.encode("latin-1") if isinstance(data, str) else data
-    code = _SCALARS.get(numpy_dtype(dtype))
-    if code is None or not isinstance(data, bytes) or len(data) != struct.calcsize(code):
-        return NotImplemented
-    return struct.unpack(byte_order(dtype) + code, data)[0]
-
-
 def _complex(args: Args) -> Any:
     real, imaginary = args
     return complex(real, imaginary) if isinstance(real, int | float) and isinstance(imaginary, int | float) else NotImplemented
@@ -253,7 +194,9 @@ def _complex(args: Args) -> Any:
 
 def _path(args: Args) -> Any:
     """Paths become their text."""
-    return "/".join(args).replace("//", "/") if all(isinstance(a, str) for a in args) and len(args) < 200 else NotImplemented  # type: ignore[arg-type]
+    parts = [a for a in args if isinstance(a, str)]
+    whole = len(parts) == len(args) < 200 and sum(map(len, parts)) < 5000
+    return "/".join(parts).replace("//", "/") if whole else NotImplemented
 
 
 def _set(args: Args) -> Any:
@@ -286,13 +229,13 @@ REBUILD: Mapping[str, Rebuild] = {
     "builtins.dict": _mapping,
     "collections.Counter": _mapping,
     "collections.defaultdict": _default_mapping,
-    "numpy.dtype": _dtype,
-    "numpy.core.multiarray._reconstruct": _array,
-    "numpy._core.multiarray._reconstruct": _array,
-    "numpy.core.numeric._frombuffer": _frombuffer,
-    "numpy._core.numeric._frombuffer": _frombuffer,
-    "numpy.core.multiarray.scalar": _numpy_scalar,
-    "numpy._core.multiarray.scalar": _numpy_scalar,
+    "numpy.dtype": dtype,
+    "numpy.core.multiarray._reconstruct": array,
+    "numpy._core.multiarray._reconstruct": array,
+    "numpy.core.numeric._frombuffer": frombuffer,
+    "numpy._core.numeric._frombuffer": frombuffer,
+    "numpy.core.multiarray.scalar": scalar,
+    "numpy._core.multiarray.scalar": scalar,
     "builtins.complex": _complex,
     "builtins.set": _set,
     "builtins.frozenset": _set,
@@ -304,29 +247,3 @@ REBUILD: Mapping[str, Rebuild] = {
     "pathlib._local.PosixPath": _path,
     "pathlib._local.WindowsPath": _path,
 }
-
-
-def fill_array(array: Array, state: object) -> None:
-    """BUILD of an array: `(version, shape, dtype, is_fortran, bytes | list)`. One that does not fit stays empty."""
-    if not isinstance(state, tuple) or len(state) < 4:
-        return
-    shape, dtype, fortran, data = state[-4:]
-    dimensions = sizes(shape)
-    if dimensions is None:
-        return
-    array.shape, array.fortran, array.order, array.dtype = dimensions, bool(fortran is True), byte_order(dtype), numpy_dtype(dtype)
-    if isinstance(data, str):
-        array.data = data.encode("latin-1", "replace")
-    elif isinstance(data, bytes):
-        array.data = data
-    elif isinstance(data, list):
-        array.items = data
-
-
-def fill_dtype(dtype: NumpyType, state: object) -> None:
-    """BUILD of a dtype: `(version, byte order, …)`; a structured one loses its code."""
-    if isinstance(state, tuple) and len(state) > 4:
-        order = state[1].decode("latin-1", "replace") if isinstance(state[1], bytes) else state[1]
-        dtype.order = order if isinstance(order, str) else "<"
-        if state[3] is not None:
-            dtype.code = ""
