@@ -39,7 +39,7 @@ def curve(name: str, exhibit: CurveExhibit) -> Sentence:
 
 def panel(shown: Panel) -> tuple[Sentence, ...]:
     """One sentence per curve of a panel."""
-    return tuple(curve(_name(shown, line), line.curve) for line in shown.lines)
+    return tuple(curve(_name(shown, line), line.curve) for line in reversed(shown.lines))
 
 
 def _name(shown: Panel, line: Line) -> str:

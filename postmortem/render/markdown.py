@@ -141,7 +141,7 @@ def _also(diagnosis: Diagnosis, finding: Finding) -> str:
 
 def _curves(diagnosis: Diagnosis) -> str:
     main, rest = panels(diagnosis.exhibits)
-    shown = [(p, line) for p in (*main, *rest)[:12] for line in p.lines]
+    shown = [(p, line) for p in (*main, *rest)[:12] for line in reversed(p.lines)]
     if not shown:
         return ""
     first = min(line.curve.steps[0] for _, line in shown)
