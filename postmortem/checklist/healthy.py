@@ -1,38 +1,50 @@
 """What a good run looks like: the check behind the verdict "healthy". It is no failure mode and stands outside the list."""
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION, WEIGHTS, curve
+from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance, validation_level
+from postmortem.model.evidence import CurveStats
+
+
+def _progress(e: Evidence) -> CurveStats | None:
+    """The curve that shows progress best: a loss, else an accuracy, a score or a reward."""
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    scored = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score", "/f1", "/auc")) or n == "reward"]
+    if loss is None or (loss.finite and loss.highest == 0.0) or e.family in NOTHING_EXPECTED:
+        return max(scored, key=lambda c: c.finite, default=loss)
+    return loss
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
-    if loss is None:
-        others = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score")) or n == "reward"]
-        if not others:
-            return Unknown(say("No loss was found, so there is nothing to judge training by."))
-        loss = others[0]
-    if loss.finite < 3:
-        return Unknown(say("There are only {n} finite records of {name}: too few to judge.", n=loss.finite, name=loss.name))
+    shown = _progress(e)
+    if shown is None:
+        return Unknown(say("No loss was found, so there is nothing to judge training by."))
+    if shown.finite < 3:
+        return Unknown(say("There are only {n} finite records of {name}: too few to judge.", n=shown.finite, name=shown.name))
     return Sighting(
         Severity.MINOR,
         say(
             "{name} went from {start:.4g} to {final:.4g} over {n} records, and no check of the list found a fault.",
-            name=loss.name,
-            start=loss.start,
-            final=loss.final,
-            n=loss.points,
+            name=shown.name,
+            start=shown.start,
+            final=shown.final,
+            n=shown.points,
         ),
-        None,
     )
 
 
-@probe(say("the training loss fell"), LOSS, holds=1.5, fails=-1.0)
-def fell(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
-    if loss is None or e.family in NOTHING_EXPECTED:
+@probe(say("training made progress"), holds=1.5, fails=-1.0)
+def progressed(e: Evidence, seen: Sighting) -> Reading | None:
+    shown = _progress(e)
+    if shown is None:
         return None
-    return Reading(loss.relative_gain > 0.2, say("by {gain:.0%}", gain=loss.relative_gain))
+    steady = (
+        shown.trend is not None and shown.trend.p_value < 0.01 and abs(shown.trend.tau) > 0.5 and (shown.trend.tau < 0) == (shown.goal == "lower")
+    )
+    return Reading(
+        shown.relative_gain > 0.2 or (steady and shown.relative_gain > 0.03),
+        say("{name} got better by {gain:.0%}", name=shown.name, gain=shown.relative_gain),
+    )
 
 
 @probe(say("the loss is well below chance"), CHANCE, holds=1.3, fails=-0.8)
@@ -75,6 +87,6 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(fell, below_chance, follows, good, finite, ended),
+    probes=(progressed, below_chance, follows, good, finite, ended),
     prior=-0.4,
 )

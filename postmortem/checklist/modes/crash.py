@@ -33,12 +33,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The code ended itself because of a numeric fault: {text}", text=guard.text.strip().splitlines()[0][:120]))
     if events and e.outcome in ("crashed", "cancelled", "unknown", "running"):
         event = _first_cause(events)
+        if e.planned_steps is None and _by_hand(events):
+            return Cleared(say("Somebody stopped it, and nothing says that it was meant to go on."))
         return Sighting(Severity.FATAL, _sentence(event), event.step if event.step is not None else e.last_step, None, (), event.source, "words")
     if e.outcome in ("finished", "early-stopped"):
         return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome))
     cut = e.events_of(EventKind.CUT)
     short = e.planned_steps is not None and e.last_step is not None and e.last_step < SHORT * e.planned_steps - 1
-    short = short and (bool(cut) or (whole_run(e) and not excerpt(e)))
+    console = any(source.reader == "text-log" for source in e.sources)  # without one, a shorter history is only an earlier checkpoint
+    short = short and (bool(cut) or (console and whole_run(e) and not excerpt(e)))
     if e.outcome == "crashed" or (short and (cut or e.outcome == "unknown")):
         done = (e.last_step or 0.0) / e.planned_steps if e.planned_steps else 0.0
         summary = (
@@ -50,6 +53,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.planned_steps is None and not events:
         return Cleared(say("No exception, signal or kill is in the log."))
     return Cleared(say("The run reached its planned length."))
+
+
+def _by_hand(events: tuple[LogEvent, ...]) -> bool:
+    """All that the log speaks of is a keyboard interrupt."""
+    return all(ev.kind == EventKind.INTERRUPTED or ev.data.get("exception") == "KeyboardInterrupt" for ev in events)
 
 
 def _first_cause(events: tuple[LogEvent, ...]) -> LogEvent:

@@ -14,6 +14,8 @@ from postmortem.model.evidence import CurveStats
 
 GREW = 2.0  # times the start
 ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
+LARGE_LOG = 3.0  # ln C of twenty classes: from there on no noise lifts a mean loss by a quarter above it
+ABOVE_LARGE = 1.25
 GIVEN_BACK = 0.5  # share of the gained ground
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 BEYOND = 1e20
@@ -111,13 +113,15 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
     base = min(loss.start, loss.first) if loss.first > 0 else loss.start
     grown = loss.final > GREW * max(base, 0.0) and (loss.lost_ground > GIVEN_BACK or base < 0.5 * loss.start)
+    grown_far = loss.final > ABOVE_LARGE * max(base, 0.0) and loss.lost_ground > GIVEN_BACK
     turned = loss.best > 0 and loss.final > 3 * loss.best and loss.lost_ground > GIVEN_BACK and loss.finite >= 4
     high = level is not None and level > ABOVE
     started_high = first is not None and first > START and loss.final > 0.5 * loss.start
     if level is None and not (grown and loss.finite >= 3):
         return None
     thrown = (e.weights.highest_scale or 0.0) > THROWN and level is not None and level > 3.0
-    if level is not None and not (high and (grown or turned or started_high or thrown)):
+    many_classes = (e.chance.loss or 0.0) > LARGE_LOG and level is not None and level > ABOVE_LARGE
+    if level is not None and not (many_classes and grown_far) and not (high and (grown or turned or started_high or thrown)):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(

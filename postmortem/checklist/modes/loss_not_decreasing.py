@@ -44,7 +44,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
     if first is not None and first < GOOD_ALREADY:
         return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first))
-    if grew and (level is None or level >= 2.0) and loss.log_growth > 0.1:
+    far = level is None or level >= 2.0 or ((e.chance.loss or 0.0) > 3.0 and level > 1.25)
+    if grew and far and loss.log_growth > 0.1:
         return Cleared(
             say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final)
         )
@@ -119,7 +120,7 @@ def guessing(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.5)
+@probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.7)
 def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or loss.trend is None:
@@ -127,6 +128,20 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.2, say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value)
     )
+
+
+@probe(say("the number of classes is unknown, and the loss may be as low as it gets"), holds=-0.6, fails=0.0)
+def level_unknown(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, say("no chance level to compare with")) if e.chance.loss is None and not e.model.weight_layers else None
+
+
+@probe(say("it began where guessing among a few classes begins, and stayed there"), holds=1.2, fails=0.0)
+def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or e.chance.loss is not None or loss.start <= 0:
+        return None
+    classes = next((n for n in (*range(2, 11), 20, 100, 1000) if abs(loss.first / log(n) - 1) < 0.03), None)
+    return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))
 
 
 @probe(say("there are few records"), curve("train/loss"), holds=-0.7, fails=0.0)
@@ -141,7 +156,7 @@ CHECK = Check(
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
     needs=(LOSS,),
-    probes=(at_chance, stuck, guessing, no_trend, few),
+    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, few),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),
