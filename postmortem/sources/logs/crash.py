@@ -15,6 +15,7 @@ from postmortem.model.sentence import Value
 
 MAX_TEXT = 2_000  # characters of an excerpt
 MAX_TRACEBACK = 200  # lines
+MAX_STRAY = 200  # lines of other ranks within one traceback
 MOST = {EventKind.OVERFLOW: 5_000, EventKind.CHECKPOINT_SAVED: 1_000}
 MOST_OF_A_KIND = 60
 
@@ -167,6 +168,7 @@ class _Open:
     frames: list[tuple[str, str, str]] = field(default_factory=list)  # file, line, function
     raised: "tuple[str, str] | None" = None  # type, message
     more: int = 0  # lines of the message after the first
+    stray: int = 0  # lines of others in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,9 @@ class Watch:
         """The log is over."""
         for rank in list(self._open):
             self._close(rank)
-        return tuple(sorted(self.events, key=lambda e: e.line))
+        named = any(e.data.get("exception") for e in self.events)  # of interleaved tracebacks some lose their last line
+        kept = [e for e in self.events if not named or e.kind != _K.EXCEPTION or e.data.get("exception")]
+        return tuple(sorted(kept, key=lambda e: e.line))
 
     # -- tracebacks
 
@@ -246,12 +250,15 @@ class Watch:
         elif body[:1] not in " \t":
             found = _EXCEPTION.match(body.strip()) or _ANY_EXCEPTION.match(body.strip())
             if found is None:
-                if len(opened.lines) > MAX_TRACEBACK or not opened.frames:
+                opened.stray += 1
+                if opened.stray > MAX_STRAY or not opened.frames:
                     self._close(rank)
                 return False
             opened.raised = (found["type"], (found["message"] or "").strip())
-        if len(opened.lines) <= MAX_TRACEBACK:
-            opened.lines.append(body.rstrip()[:400])
+        if len(opened.lines) > MAX_TRACEBACK:
+            del opened.lines[1:51]  # the end is what tells
+            del opened.frames[:-MAX_TRACEBACK]
+        opened.lines.append(body.rstrip()[:400])
         return True
 
     def _close(self, rank: int | None) -> None:

@@ -52,6 +52,11 @@ class Plan:
         """The line says where training is."""
         return self.step >= 0 or self.epoch >= 0 or self.batch >= 0
 
+    @property
+    def counters(self) -> tuple[int, ...]:
+        """Slots that say where training is; a number there that is not finite makes the line worthless."""
+        return tuple(s for s in (self.step, self.step_total, self.epoch, self.epoch_total, self.batch, self.batch_total) if s >= 0)
+
 
 EMPTY = Plan()
 # Lines that count something and are not about where training is.
@@ -68,6 +73,8 @@ _QUOTES = str.maketrans(
 )  # fmt: skip
 _WRAPPER = re.compile(r"\b(?:tensor|array|Array|Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
 _MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
+_WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
+_MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|null|--)(?![\w./])")
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:\s*(?:[:=~≈]|->|\bis|\bwas|\bequals))+\s*$|\s+$")
@@ -103,6 +110,7 @@ def plan_of(shape: str) -> Plan:
     keras = _KERAS.match(text)
     mapping = text.lstrip().startswith("{") or "{" in text
     text = _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))
+    text = _WIDE_BRACKET.sub(" [", _MISSING.sub("", text))
     return _Reading(text, mapping=mapping, bar=keras is not None).plan()
 
 

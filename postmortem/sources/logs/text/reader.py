@@ -86,9 +86,7 @@ def read(candidate: Candidate) -> Found:
     problem: Sentence | None = None
     try:
         for chunk in chunks(candidate.file, candidate.size):
-            _lines(scan, repeats, chunk)
-            if chunk.cut:
-                cut = _cut(chunk, candidate.path)
+            cut = _lines(scan, repeats, chunk, candidate.path)
     except OSError as error:
         problem = say("the file could not be read to its end: {why}", why=error.strerror or "an input error")
     scan.end()
@@ -120,27 +118,24 @@ class _Cursor:
         return self.number
 
 
-def _lines(scan: Scan, repeats: Repeats, chunk: Chunk) -> None:
-    """Read a chunk: line by line, and by the stretch where shapes repeat."""
+def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | None:
+    """Read a chunk: line by line, and by the stretch where shapes repeat. A last line that is cut is left out and returned."""
     data = chunk.data
     cursor = _Cursor(chunk)
     scan.line_number = cursor.line_number
     start, size = 0, len(data)
     while start < size:
         end = data.find(b"\n", start)
+        cursor.offset = start
         if end < 0:
             end = size
-        cursor.offset = start
+            if chunk.cut and scan.ends_early(data[start:]):
+                return LogEvent(EventKind.CUT, data[start : start + 400].decode("utf-8", "replace"), path, cursor.line_number())
         period = repeats.saw(scan.line(data[start:end]))
         start = end + 1
         if period is not None and start < size:
             start = repeats.take(period, data, start)
-
-
-def _cut(chunk: Chunk, path: str) -> LogEvent:
-    start = chunk.data.rfind(b"\n") + 1
-    text = chunk.data[start : start + 400].decode("utf-8", "replace")
-    return LogEvent(EventKind.CUT, text, path, chunk.line_at(start))
+    return None
 
 
 def _facts(scan: Scan, per_epoch: float | None, planned: float | None) -> dict[str, Value]:

@@ -5,6 +5,7 @@ meaning of the counters (does "epoch" start at 0? does the counter start again i
 all rows are known.
 """
 
+import re
 from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from postmortem.model.run import Floats, Reduction, Series
 from postmortem.sources.names import reduction_of, series_names
 
+_LOSS_LIKE = re.compile(r"^l_\w+$")  # BasicSR and its kin: l_pix, l_total
 NAN = float("nan")
 MAX_ROWS = 20_000_000
 MAX_SERIES = 500
@@ -246,6 +248,10 @@ def _lifted(rows: Rows) -> dict[tuple[str, str, bool], str]:
             name = found.get(column.logged_as, column.name)
             if column.name.startswith("other/") and not name.startswith("other/") and name not in present:
                 out[key] = name
+        alike = [k for k, c in columns.items() if _LOSS_LIKE.match(c.logged_as) and len(c.values)]
+        wanted = f"{split or 'train'}/loss"
+        if len(alike) == 1 and alike[0] not in out and columns[alike[0]].name.startswith("other/") and not {wanted, "train/loss"} & present:
+            out[alike[0]] = wanted
     return out
 
 

@@ -198,6 +198,10 @@ def numbers_of(period: Period, stretch: bytes) -> Floats | None:
     if values.ndim != 1 or len(values) % width or len(values) // width != stretch.count(b"\n") // len(period.entries):
         return None
     matrix: Floats = values.reshape(-1, width)
+    offsets = np.cumsum((0, *period.counts))
+    counters = [int(offsets[j]) + slot for j, e in enumerate(period.entries) for slot in e.plan.counters]
+    if counters and not np.isfinite(matrix[:, counters]).all():
+        return None
     lines = len(period.entries)
     for row, some in ((0, stretch.split(b"\n", lines)[:lines]), (-1, stretch[:-1].rsplit(b"\n", lines)[-lines:])):
         expected = [number(t) for line in some for t in mask(line)[1]]

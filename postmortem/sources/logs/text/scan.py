@@ -223,6 +223,17 @@ class Scan:
         if entry.plan is not EMPTY:
             self._plan(entry.plan, tokens)
 
+    def ends_early(self, raw: bytes) -> bool:
+        """A last line without a line end was cut off: it begins like a longer record, or a record's brace stays open."""
+        masked, tokens = mask(raw[:MAX_LINE])
+        if masked in self.shapes:
+            return False
+        shape = shape_of(masked)
+        if tokens and shape.startswith("{") and "}" not in shape:
+            return True
+        begin = shape.rstrip(NUMBER + " .:=,-")
+        return len(begin) >= 3 and any(e.plan.values and len(e.shape) > len(shape) and e.shape.startswith(begin) for e in self.shapes.values())
+
     def _blank(self) -> None:
         self.near -= 1
         self.closing = 0
@@ -239,6 +250,8 @@ class Scan:
 
     def _plan(self, plan: Plan, tokens: list[bytes]) -> None:
         numbers = [number(t) for t in tokens]
+        if not all(math.isfinite(numbers[slot]) for slot in plan.counters):
+            return
         self.note_totals(plan, numbers)
         if plan.bar:
             if self.waiting is not None and not self._same_bar(plan, numbers):
@@ -472,6 +485,7 @@ class Scan:
 
     def _keyed_row(self, found: Mapping[Role, float], pairs: list[tuple[str, str, float]]) -> None:
         """A row whose counters and values are known by key."""
+        found = {role: value for role, value in found.items() if math.isfinite(value)}
         step = next((found[r] for r in (Role.GLOBAL, Role.STEP, Role.ITERATION) if r in found), NAN)
         epoch = found.get(Role.EPOCH, NAN)
         kind = Kind.BARE

@@ -47,6 +47,12 @@ _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
 )  # fmt: skip
 _HINTS = ("param", "sample", "example", "epochs", "optimization steps", "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config", "args", "arg",
           "options", "settings", "cfg", "opt")  # fmt: skip
+_NUMERIC = frozenset(
+    {"epochs", "max_steps", "batch_size", "seed", "gpus", "parameters", "trainable_parameters", "learning_rate", "min_learning_rate", "momentum", "weight_decay",
+     "beta1", "beta2", "epsilon", "gradient_clip_norm", "gradient_clip_value", "patience", "accumulation", "model_width", "model_depth", "train_samples",
+     "val_samples", "classes", "vocabulary", "log_every", "label_smoothing", "dropout", "loss_scale"}
+)  # fmt: skip
+_THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -138,6 +144,11 @@ class Settings:
         name = name or setting_name(key)
         if not name and not always:
             return
+        if name in _NUMERIC and isinstance(value, str):
+            number = _count(value) if _THOUSANDS.match(value) else None
+            if number is None and not always:
+                return
+            name, value = (name, number) if number is not None else ("", value)
         if name and isinstance(value, str) and len(value.split()) > 4:
             return
         if key not in self.found and len(self.found) < MAX_SETTINGS:

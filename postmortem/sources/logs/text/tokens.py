@@ -26,7 +26,7 @@ NUMBERS = re.compile(
     rb"\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|"  # what MSVC prints
     rb"[0-9]*+(?:\.[0-9]*+)?+(?:[eE][-+]?+[0-9]++)?+)"
     rb"|(?:(?<=[Ee]poch.)|(?<=batch.)|(?<=step.))[0-9]*+(?![\w.]))"  # epoch0; batch12;
-    rb"|(?<=[-+])(?<![\w)\].].)(?:" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|[0-9]\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|" + _NON_FINITE + rb")"
+    rb"|(?<=[-+])(?<![\w)\].].)(?:[0-9]\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"
     rb"|(?<=\.)" + _FREE + rb"[0-9]++(?:[eE][-+]?+[0-9]++)?+"
     rb"|(?<=[nN])" + _FREE + rb"(?i:an)" + _TAIL + rb"|(?<=[iI])" + _FREE + rb"(?i:nf(?:inity)?+)" + _TAIL + rb"))"
 )  # fmt: skip

@@ -1,0 +1,70 @@
+"""How fast text logs are read, beside a plain loop of `re.findall` over the same lines in the same run.
+
+Run: `python tests/benchmarks/bench_text.py`. The ratio is what can be compared between machines.
+"""
+
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from postmortem.sources.logs.text import READER
+from postmortem.sources.reader import Candidate
+
+_PAIRS = re.compile(rb"(\w+)[:=]\s*([-+0-9.eE]+)")
+R = random.Random(0)
+
+LOGS: dict[str, Callable[[], str]] = {
+    "step: N loss: N lr: N": lambda: "".join(f"step: {n} loss: {R.random() * 3:.3f} lr: 1e-03\n" for n in range(400_000)),
+    "dated, with evaluations": lambda: "".join(
+        f"2024-01-02 {n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d},{n % 1000:03d} INFO train: epoch {n // 5000 + 1} step {n} loss={R.random():.5f} lr=3.00e-03\n"
+        + (f"2024-01-02 00:00:00,000 INFO train: [eval] epoch {n // 5000 + 1} val_loss={R.random():.5f}\n" if n % 500 == 499 else "")
+        for n in range(200_000)
+    ),
+    "megatron, two lines a record": lambda: "".join(
+        f" iteration {n:8d}/  400000 | consumed samples: {n * 2048:12d} | learning rate: {R.random() / 1e4:.3E} | lm loss: {R.random() * 3:.6E} | grad norm: {R.random():.3f} |\ntime (ms)\n"
+        for n in range(60_000)
+    ),
+    "dict lines": lambda: "".join(
+        f"{{'loss': {R.random():.4f}, 'grad_norm': {R.random()!r}, 'learning_rate': {R.random() / 1e3!r}, 'epoch': {n / 1000:.2f}}}\n"
+        for n in range(100_000)
+    ),
+    "progress bars": lambda: (
+        "\r".join(f"Epoch 0: {n // 500:3d}%|{'█' * (n // 5000)}| {n}/50000 [00:05<00:33, 33.1it/s, loss={R.random():.3f}]" for n in range(50_000))
+        + "\n"
+    ),
+    "noise, no two lines alike": lambda: "".join(
+        f"node{n % 7}:{n}:{n} [{n % 4}] NCCL INFO Channel {n % 12:02d} : {n % 64}[1a000] -> {n % 63}[8a000] {R.random().hex()}\n"
+        for n in range(50_000)
+    ),
+}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The faster of two runs."""
+    best = float("inf")
+    for _ in range(2):
+        begin = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - begin)
+    return best
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, make in LOGS.items():
+            file = Path(folder) / "train.log"
+            file.write_text(make(), encoding="utf-8")
+            size = file.stat().st_size
+            with file.open("rb") as handle:
+                candidate = Candidate(Path(folder), file.name, size, handle.read(4096))
+            ours = seconds(lambda candidate=candidate: READER.read(candidate))
+            plain = seconds(lambda file=file: [_PAIRS.findall(line) for line in file.open("rb")])
+            sys.stdout.write(f"{name:32s} {size / 1e6:6.1f} MB  {size / 1e6 / ours:6.1f} MB/s  {plain / ours:5.2f} x the plain loop\n")
+
+
+if __name__ == "__main__":
+    main()
