@@ -128,5 +128,5 @@ def centred_moments(blocks: Iterable[Real], mean: float, peak: float) -> Moments
     kurtosis = central / variance**2 - 3.0 if variance > rounding else math.nan
     if not exponent:
         return Moments(about + shift, math.sqrt(variance), math.sqrt(squares / count), kurtosis)
-    scaled = np.ldexp(np.array([about + shift, math.sqrt(variance), math.sqrt(squares / count)]), exponent)
-    return Moments(*scaled.tolist(), kurtosis)
+    mean, std, rms = np.ldexp(np.array([about + shift, math.sqrt(variance), math.sqrt(squares / count)]), exponent).tolist()
+    return Moments(mean, std, rms, kurtosis)

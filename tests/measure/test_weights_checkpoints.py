@@ -232,6 +232,7 @@ def test_keras_orientation(tmp_path: Path) -> None:
 @pytest.mark.parametrize("momentum", [0.1, 0.001, 0.0001])
 def test_running_statistics_that_lag(tmp_path: Path, momentum: float) -> None:
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     norm = torch.nn.BatchNorm1d(8, momentum=momentum)
     states = []
     for step in range(1, 401):
