@@ -55,6 +55,7 @@ class History:
         """One `HistoryRecord`. Raises `MalformedError`."""
         row = self.count
         self.count += 1
+        self.nested.clear()  # of a row that broke off
         stated: int | None = None
         for number, wire, a, b in walk(data, start, end):
             if number == 1 and wire == BYTES:
