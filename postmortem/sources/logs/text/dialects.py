@@ -23,8 +23,10 @@ def special(shape: str) -> Plan | None:
         return Plan(values=values, step=0)
     if _YOLO_LINE.match(shape) and shape.count(_N) == 16:
         names = (
-            (3, "other/train/box_loss", "train/box_loss"), (4, "other/train/obj_loss", "train/obj_loss"), (5, "other/train/cls_loss", "train/cls_loss"),
-            (6, "train/loss", "train/total_loss"), (9, "other/metrics/precision", "metrics/precision"), (10, "other/metrics/recall", "metrics/recall"),
+            (3, "other/train/box_loss", "train/box_loss"), (4, "other/train/obj_loss", "train/obj_loss"),
+            (5, "other/train/cls_loss", "train/cls_loss"),
+            (6, "train/loss", "train/total_loss"), (9, "other/metrics/precision", "metrics/precision"),
+            (10, "other/metrics/recall", "metrics/recall"),
             (11, "val/score", "metrics/mAP_0.5"), (12, "other/metrics/mAP_0.5:0.95", "metrics/mAP_0.5:0.95"),
             (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
         )  # fmt: skip

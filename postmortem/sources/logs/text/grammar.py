@@ -62,8 +62,10 @@ EMPTY = Plan()
 # Lines that count something and are not about where training is.
 _ASIDE = re.compile(
     r"\b(?:improved from|did not improve|reducing learning rate|adjusting learning rate|saving|saved|sav(?:e|ing) (?:model|checkpoint|state)|"
-    r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|patience|checkpoint|downloading|frame #|OVERFLOW|Gradient overflow|"
-    r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",
+    r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|patience|checkpoint|downloading|frame #|OVERFLOW|"
+    r"Gradient overflow|"
+    r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|"
+    r"Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",
     re.IGNORECASE,
 )
 _DUMP = re.compile(rf"^\++ |^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
@@ -91,7 +93,8 @@ _PER = re.compile(
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|original|running|moving|smoothed|and|with|then|info|per)$",
+    r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|original|running|moving|smoothed|and|"
+    r"with|then|info|per)$",
     re.IGNORECASE,
 )
 _RATIOS = ("accuracy", "error", "f1", "score")
@@ -314,8 +317,7 @@ class _Reading:
                     best[name] = (rank, self._average(index, name))
                 if not name.endswith(_RATIOS):
                     total = NO
-                index = self._average(index, name)
-                named.append((Slot(index, name, used, total, percent and name.endswith(("/accuracy", "/error"))), True))
+                named.append((Slot(self._average(index, name), name, used, total, percent and name.endswith(("/accuracy", "/error"))), True))
             elif marked or (not style and _LOOSE.match(key)):
                 named.append((Slot(index, name, used), False))
         self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping

@@ -41,13 +41,16 @@ _CV = re.compile(r"\bCV\b")
 _NOISE = re.compile(
     r"^(?:eta|v[ _]?num|pid|job|seed|port|line|version|stalled|last best|best|best loss|user|node|host|shape|size|dim|thread|threads|ver|"
     r"net output|train net output|test net output|channel|coll|nranks|busid|opid|frame|id|index|num|no|table|region|remaining|"
-    r"median|std|min|max|avg|mean|sd|elapsed|eta seconds|wall time|date|jobid|image|images|total count|conv|layer|to|from|by|in|cudadev|nvmldev|via)$",
+    r"median|std|min|max|avg|mean|sd|elapsed|eta seconds|wall time|date|jobid|image|images|total count|conv|layer|to|from|by|in|cudadev|nvmldev|"
+    r"via)$",
     re.IGNORECASE,
 )
 _CJK = re.compile("[\u4e00-\u9fff]")
 _TERMS = (
-    ("验证", " val "), ("测试", " test "), ("评估", " eval "), ("训练", " train "), ("损失", " loss "), ("准确率", " accuracy "), ("精度", " accuracy "),
-    ("正确率", " accuracy "), ("学习率", " lr "), ("步数", " step "), ("迭代次数", " iter "), ("迭代", " iter "), ("轮次", " epoch "), ("轮数", " epoch "), ("平均", ""),
+    ("验证", " val "), ("测试", " test "), ("评估", " eval "), ("训练", " train "),
+    ("损失", " loss "), ("准确率", " accuracy "), ("精度", " accuracy "),
+    ("正确率", " accuracy "), ("学习率", " lr "), ("步数", " step "), ("迭代次数", " iter "),
+    ("迭代", " iter "), ("轮次", " epoch "), ("轮数", " epoch "), ("平均", ""),
     ("第", " epoch "), ("批次", " batch "), ("梯度范数", " grad_norm "), ("当前", ""),
 )  # fmt: skip
 

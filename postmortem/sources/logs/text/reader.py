@@ -14,7 +14,9 @@ from postmortem.sources.reader import Candidate, Found, Reader
 NAME = "text-log"
 _ENDINGS = (".log", ".txt", ".out", ".err", ".stderr", ".stdout", ".console", ".output")
 _OTHERS = (
-    ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".md", ".rst", ".html", ".xml", ".py", ".sh", ".ipynb", ".cfg", ".ini", ".js", ".css", ".c",
+    ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".md", ".rst", ".html", ".xml", ".py", ".sh", ".ipynb", ".cfg",
+    ".ini", ".js", ".css",
+    ".c",
     ".cu", ".cpp", ".h", ".lock", ".diff", ".patch", ".npy", ".npz", ".pt", ".pth", ".bin", ".ckpt", ".png", ".jpg", ".svg",
 )  # fmt: skip
 _NOT_LOGS = {
@@ -129,7 +131,7 @@ def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | 
         cursor.offset = start
         if end < 0:
             end = size
-            if chunk.cut and scan.ends_early(data[start:]):
+            if chunk.cut and scan.shapes.ends_early(data[start:]):
                 return LogEvent(EventKind.CUT, data[start : start + 400].decode("utf-8", "replace"), path, cursor.line_number())
         period = repeats.saw(scan.line(data[start:end]))
         start = end + 1
@@ -153,7 +155,7 @@ def _facts(scan: Scan, per_epoch: float | None, planned: float | None) -> dict[s
         facts["finished"] = True
     if isinstance(gpus, int | float):
         facts["gpus"] = gpus
-    framework = next((name for name, known in _FRAMEWORKS if scan.saw & known), "")
+    framework = next((name for name, known in _FRAMEWORKS if scan.shapes.saw & known), "")
     if framework:
         facts["framework"] = framework
     return facts

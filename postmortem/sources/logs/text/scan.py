@@ -7,60 +7,21 @@ from dataclasses import dataclass, replace
 
 from postmortem.model.run import Reduction
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
-from postmortem.sources.logs.text.dialects import special
-from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot, plan_of
+from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
-from postmortem.sources.logs.text.tables import Header, cells_of, header_of, is_rule, pair_of, section_of
-from postmortem.sources.logs.text.tokens import NUMBER, mask, moment, number, quantum, shape_of
+from postmortem.sources.logs.text.shapes import BRACES, HINT_BYTES, MAX_LINE, NOISE, Entry, Shapes
+from postmortem.sources.logs.text.tables import Header, cells_of, pair_of, section_of
+from postmortem.sources.logs.text.tokens import mask, moment, number, quantum
 from postmortem.sources.names import series_name
 
-MAX_SHAPES = 50_000
-MAX_LINE = 8_192  # bytes of a line that are looked at
 MAX_EARLY = 5_000  # lines
 NEAR = 3  # lines after a row or a counter that still belong to it
-_HEADING = re.compile(r"^[\s>#*=\-\[({|!+.]*([A-Za-z][A-Za-z ]{2,40}?)[\s>#*=\-\])}|!+.:…]*$")
-_SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
-_BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
-_HINT = re.compile(r"loss|acc|epoch|step|iter|\blr\b|error|ppl|nll|score|reward|val|train|eval|norm", re.IGNORECASE)
-_HINT_BYTES = re.compile(_HINT.pattern.encode(), re.IGNORECASE)
-MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
-_FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
-_HABITS = (
-    ("lightning", re.compile(rb"GPU available: (?:True|False)|`Trainer\.fit` stopped|pytorch_lightning|lightning\.pytorch|lightning/pytorch/")),
-    ("transformers", re.compile(rb"\*\*\*\*\* Running training \*\*\*\*\*|'train_runtime':|transformers/trainer\.py")),
-    ("keras", re.compile(rb"ms/step - |\ds/step - |^\d+/\d+ (?:\[=|\xe2\x94\x81)")),
-    ("megatron", re.compile(rb"elapsed time per iteration \((?:ms|s)\): .{0,400}global batch size:")),
-    ("fairseq", re.compile(rb"\| (?:train_inner|fairseq\.\w+) \||num_updates.{0,200}gnorm")),
-    ("mmengine", re.compile(rb"- mmengine - ")),
-    ("detectron2", re.compile(rb"d2\.utils\.events|detectron2/")),
-    ("caffe", re.compile(rb"solver\.cpp:\d+\] Iteration")),
-    ("darknet", re.compile(rb"\d avg(?: loss)?, [\d.]+ rate, ")),
-    ("marian", re.compile(rb"Up\. \d+ : Sen\. ")),
-)
 _DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
 _SAMPLED = 200  # values per series whose printed digits are looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What is known of a shape."""
-
-    plan: Plan
-    shape: str
-    header: Header | None = None
-    heading: str = ""  # split that a heading announces
-    rule: bool = False
-    pair: bool = False  # may be a row of a two-column block
-    final: bool = False  # a closing summary, no row
-    suspicious: bool = False  # may tell an event
-    settings: Wanted = Wanted.NEVER
-
-
-_NOISE = Entry(EMPTY, "")
 
 
 @dataclass(slots=True)
@@ -83,10 +44,9 @@ class Scan:
         self.settings = Settings(source)
         self.last_text = b""
         self.line_number: Callable[[], int] = lambda: 0  # of the line that is being read
-        self.saw: set[str] = set()  # frameworks whose habits were seen
         self.early = 0  # lines before the first record that were asked for settings
         self.placed = False  # a record that says where training is was seen
-        self.shapes: dict[bytes, Entry] = {}
+        self.shapes = Shapes()
         self.place = Place()  # of the last row or counter
         self.near = 0  # lines that still belong to it
         self.epoch = NAN  # the epoch that is running
@@ -106,37 +66,6 @@ class Scan:
         self.planned_epochs = NAN
         self.first_time = NAN
         self.last_time = NAN
-
-    # -- shapes
-
-    def entry(self, masked: bytes, raw: bytes) -> Entry:
-        """What is known of a masked line; understood when it is new."""
-        found = self.shapes.get(masked)
-        if found is None:
-            if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
-                self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
-            if len(self.shapes) >= MAX_SHAPES:
-                self.shapes.clear()
-            found = self.shapes[masked] = self._understand(masked, raw, many=len(self.shapes) > MANY_SHAPES)
-        return found
-
-    @staticmethod
-    def _understand(masked: bytes, raw: bytes, *, many: bool) -> Entry:
-        shape = shape_of(masked)
-        text = raw.decode("utf-8", "replace")
-        suspicious, settings = is_suspicious(text), wanted(text)
-        pair = shape.startswith(("|", "│", "┃", '"')) or shape in _BRACES
-        if NUMBER in shape:
-            dull = settings == Wanted.ALWAYS or (many and not _HINT.search(shape))
-            plan = EMPTY if dull else special(shape) or plan_of(shape)
-            if settings == Wanted.EARLY and plan.counts and plan.values:
-                settings = Wanted.NEVER
-            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings)
-        text = shape
-        header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
-        heading = _HEADING.match(text)
-        split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""
-        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)), suspicious, settings)
 
     # -- one line
 
@@ -161,12 +90,12 @@ class Scan:
             self._blank()
             return None
         self.last_text = raw
-        if len(self.shapes) > MANY_SHAPES and not self.watch.reading and not _HINT_BYTES.search(raw):
+        if self.shapes.many and not self.watch.reading and not HINT_BYTES.search(raw):
             if is_suspicious(text := raw.decode("utf-8", "replace")):
                 self.watch.line(text, self._where())
-            return _NOISE
+            return NOISE
         masked, tokens = mask(raw)
-        entry = self.entry(masked, raw)
+        entry = self.shapes.entry(masked, raw)
         self.near -= 1
         time = moment(raw)
         if time is not None:
@@ -222,17 +151,6 @@ class Scan:
             return
         if entry.plan is not EMPTY:
             self._plan(entry.plan, tokens)
-
-    def ends_early(self, raw: bytes) -> bool:
-        """A last line without a line end was cut off: it begins like a longer record, or a record's brace stays open."""
-        masked, tokens = mask(raw[:MAX_LINE])
-        if masked in self.shapes:
-            return False
-        shape = shape_of(masked)
-        if tokens and shape.startswith("{") and "}" not in shape:
-            return True
-        begin = shape.rstrip(NUMBER + " .:=,-")
-        return len(begin) >= 3 and any(e.plan.values and len(e.shape) > len(shape) and e.shape.startswith(begin) for e in self.shapes.values())
 
     def _blank(self) -> None:
         self.near -= 1
@@ -455,7 +373,7 @@ class Scan:
             return True
         pair = pair_of(text)
         if pair is None:
-            if entry.shape in _BRACES:
+            if entry.shape in BRACES:
                 self._flush_block()
                 return True
             return False

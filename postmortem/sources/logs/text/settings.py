@@ -16,7 +16,8 @@ MAX_VALUE = 200
 MAX_DEPTH = 6
 
 _CONFIG = re.compile(
-    r"(?:^|[\s\]:>|-])(?:config(?:uration)?|args|arguments|h(?:yper)?[ _-]?param(?:eter)?s|params|options|settings|cfg|opts?|Training/evaluation parameters)"
+    r"(?:^|[\s\]:>|-])(?:config(?:uration)?|args|arguments|h(?:yper)?[ _-]?param(?:eter)?s|params|options|settings|cfg|opts?|"
+    r"Training/evaluation parameters)"
     r"\s{0,3}[:=]?\s{0,3}(?P<body>\{.*\}|(?:argparse\.)?(?:Namespace|[A-Z]\w{0,40}(?:Config|Args|Arguments|Params))\(.*\))\s*$",
     re.IGNORECASE,
 )
@@ -30,11 +31,14 @@ _COMMAND = re.compile(r"\b(?:python3?|torchrun|accelerate launch|deepspeed|srun|
 _COUNT = re.compile(r"^(?P<n>\d{1,3}(?:,\d{3}){1,6}|\d{1,20}(?:\.\d{1,9})?)\s?(?P<unit>[KMB](?![A-Za-z]))?")
 _CONFIG_PREFIX = re.compile(r"^(?:\[[\d :,./-]{6,40}\]\s*)?\[(?:config|options|args|setting)\w{0,10}\]\s*", re.IGNORECASE)
 _LOGGED = re.compile(
-    r"^(?:\[?[\d/.:,\-T ]{8,40}\]?)?\s{0,3}(?:\[[^\]]{1,80}\]\s{0,3}){0,3}(?:[\s|\-:]{0,4}(?:DEBUG|INFO|NOTICE)\b[\]\s|\-:]{0,4}(?:[\w.]{1,60}(?::\d{1,6})?[:\]>| -]{1,4})?)?(?:>>\s{1,3})?"
+    r"^(?:\[?[\d/.:,\-T ]{8,40}\]?)?\s{0,3}(?:\[[^\]]{1,80}\]\s{0,3}){0,3}(?:[\s|\-:]{0,4}(?:DEBUG|INFO|NOTICE)\b[\]\s|"
+    r"\-:]{0,4}(?:[\w.]{1,60}(?::\d{1,6})?[:\]>| -]{1,4})?)?(?:>>\s{1,3})?"
 )
 _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
-    ("trainable_parameters", re.compile(r"(?:^|[^-\w])trainable params:\s*(?P<n>[\d.,]{1,30} ?[KMB]?)(?![\w])|number of trainable parameters\s*[:=]\s*(?P<n2>[\d.,]{1,30} ?[KMB]?)", re.IGNORECASE)),
-    ("parameters", re.compile(r"(?:total params|all params|(?:total )?number of (?:model )?parameters|# ?params|model parameters|total parameters)\s*[:=]\s*(?P<n>[\d.,]{1,30} ?[KMB]?)(?![\w])", re.IGNORECASE)),
+    ("trainable_parameters", re.compile(r"(?:^|[^-\w])trainable params:\s*(?P<n>[\d.,]{1,30} ?[KMB]?)(?![\w])|"
+        r"number of trainable parameters\s*[:=]\s*(?P<n2>[\d.,]{1,30} ?[KMB]?)", re.IGNORECASE)),
+    ("parameters", re.compile(r"(?:total params|all params|(?:total )?number of (?:model )?parameters|# ?params|model parameters|"
+        r"total parameters)\s*[:=]\s*(?P<n>[\d.,]{1,30} ?[KMB]?)(?![\w])", re.IGNORECASE)),
     ("trainable_parameters", re.compile(r"^\s*(?P<n>[\d.,]{1,20} [KMB]?)\s{1,8}Trainable params")),
     ("parameters", re.compile(r"^\s*(?P<n>[\d.,]{1,20} [KMB]?)\s{1,8}Total params")),
     ("train_samples", re.compile(r"Train on (?P<n>\d{1,12}) samples|(?<!\w)Num examples\s*=\s*(?P<n2>[\d,]{1,15})")),
@@ -43,13 +47,18 @@ _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
     ("max_steps", re.compile(r"Total optimization steps\s*=\s*(?P<n>[\d,]{1,15})")),
     ("batch_size", re.compile(r"Total train batch size [^=]{0,80}=\s*(?P<n>[\d,]{1,12})")),
     ("accumulation", re.compile(r"Gradient Accumulation steps\s*=\s*(?P<n>[\d,]{1,12})")),
-    ("gpus", re.compile(r"(?:world[_ ]size|num(?:ber)?[_ ]of[_ ]gpus|num_gpus|n_gpu)\s*[:=]\s*(?P<n>\d{1,6})\b|with (?P<n2>\d{1,6}) processes$", re.IGNORECASE)),
+    ("gpus", re.compile(r"(?:world[_ ]size|num(?:ber)?[_ ]of[_ ]gpus|num_gpus|n_gpu)\s*[:=]\s*(?P<n>\d{1,6})\b|"
+        r"with (?P<n2>\d{1,6}) processes$", re.IGNORECASE)),
 )  # fmt: skip
-_HINTS = ("param", "sample", "example", "epochs", "optimization steps", "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config", "args", "arg",
-          "options", "settings", "cfg", "opt")  # fmt: skip
+_HINTS = (
+    "param", "sample", "example", "epochs", "optimization steps", "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config",
+    "arg", "options", "settings", "cfg", "opt",
+)  # fmt: skip
 _NUMERIC = frozenset(
-    {"epochs", "max_steps", "batch_size", "seed", "gpus", "parameters", "trainable_parameters", "learning_rate", "min_learning_rate", "momentum", "weight_decay",
-     "beta1", "beta2", "epsilon", "gradient_clip_norm", "gradient_clip_value", "patience", "accumulation", "model_width", "model_depth", "train_samples",
+    {"epochs", "max_steps", "batch_size", "seed", "gpus", "parameters", "trainable_parameters", "learning_rate", "min_learning_rate", "momentum",
+     "weight_decay",
+     "beta1", "beta2", "epsilon", "gradient_clip_norm", "gradient_clip_value", "patience", "accumulation", "model_width", "model_depth",
+     "train_samples",
      "val_samples", "classes", "vocabulary", "log_every", "label_smoothing", "dropout", "loss_scale"}
 )  # fmt: skip
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")

@@ -1,0 +1,105 @@
+"""The shapes of a log's lines, each understood once: its plan, whether it heads a table, whether it may tell an event."""
+
+import re
+from dataclasses import dataclass
+
+from postmortem.sources.logs.crash import is_suspicious
+from postmortem.sources.logs.text.dialects import special
+from postmortem.sources.logs.text.grammar import EMPTY, Plan, plan_of
+from postmortem.sources.logs.text.keys import split_in
+from postmortem.sources.logs.text.settings import Wanted, wanted
+from postmortem.sources.logs.text.tables import Header, header_of, is_rule
+from postmortem.sources.logs.text.tokens import NUMBER, mask, shape_of
+
+MAX_SHAPES = 50_000
+MAX_LINE = 8_192  # bytes of a line that are looked at
+_HEADING = re.compile(r"^[\s>#*=\-\[({|!+.]*([A-Za-z][A-Za-z ]{2,40}?)[\s>#*=\-\])}|!+.:…]*$")
+_SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
+BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
+_HINT = re.compile(r"loss|acc|epoch|step|iter|\blr\b|error|ppl|nll|score|reward|val|train|eval|norm", re.IGNORECASE)
+HINT_BYTES = re.compile(_HINT.pattern.encode(), re.IGNORECASE)
+MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
+_FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
+_HABITS = (
+    ("lightning", re.compile(rb"GPU available: (?:True|False)|`Trainer\.fit` stopped|pytorch_lightning|lightning\.pytorch|lightning/pytorch/")),
+    ("transformers", re.compile(rb"\*\*\*\*\* Running training \*\*\*\*\*|'train_runtime':|transformers/trainer\.py")),
+    ("keras", re.compile(rb"ms/step - |\ds/step - |^\d+/\d+ (?:\[=|\xe2\x94\x81)")),
+    ("megatron", re.compile(rb"elapsed time per iteration \((?:ms|s)\): .{0,400}global batch size:")),
+    ("fairseq", re.compile(rb"\| (?:train_inner|fairseq\.\w+) \||num_updates.{0,200}gnorm")),
+    ("mmengine", re.compile(rb"- mmengine - ")),
+    ("detectron2", re.compile(rb"d2\.utils\.events|detectron2/")),
+    ("caffe", re.compile(rb"solver\.cpp:\d+\] Iteration")),
+    ("darknet", re.compile(rb"\d avg(?: loss)?, [\d.]+ rate, ")),
+    ("marian", re.compile(rb"Up\. \d+ : Sen\. ")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a shape."""
+
+    plan: Plan
+    shape: str
+    header: Header | None = None
+    heading: str = ""  # split that a heading announces
+    rule: bool = False
+    pair: bool = False  # may be a row of a two-column block
+    final: bool = False  # a closing summary, no row
+    suspicious: bool = False  # may tell an event
+    settings: Wanted = Wanted.NEVER
+
+
+NOISE = Entry(EMPTY, "")
+
+
+class Shapes:
+    """All shapes that were seen."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Entry] = {}
+        self.saw: set[str] = set()  # frameworks whose habits were seen
+
+    @property
+    def many(self) -> bool:
+        """So many that the log is mostly noise."""
+        return len(self.known) > MANY_SHAPES
+
+    def entry(self, masked: bytes, raw: bytes) -> Entry:
+        """What is known of a masked line; understood when it is new."""
+        found = self.known.get(masked)
+        if found is None:
+            if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
+                self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
+            if len(self.known) >= MAX_SHAPES:
+                self.known.clear()
+            found = self.known[masked] = self._understand(masked, raw, many=self.many)
+        return found
+
+    @staticmethod
+    def _understand(masked: bytes, raw: bytes, *, many: bool) -> Entry:
+        shape = shape_of(masked)
+        text = raw.decode("utf-8", "replace")
+        suspicious, settings = is_suspicious(text), wanted(text)
+        pair = shape.startswith(("|", "│", "┃", '"')) or shape in BRACES
+        if NUMBER in shape:
+            dull = settings == Wanted.ALWAYS or (many and not _HINT.search(shape))
+            plan = EMPTY if dull else special(shape) or plan_of(shape)
+            if settings == Wanted.EARLY and plan.counts and plan.values:
+                settings = Wanted.NEVER
+            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings)
+        text = shape
+        header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
+        heading = _HEADING.match(text)
+        split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""
+        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)), suspicious, settings)
+
+    def ends_early(self, raw: bytes) -> bool:
+        """A last line without a line end was cut off: it begins like a longer record, or a record's brace stays open."""
+        masked, tokens = mask(raw[:MAX_LINE])
+        if masked in self.known:
+            return False
+        shape = shape_of(masked)
+        if tokens and shape.startswith("{") and "}" not in shape:
+            return True
+        begin = shape.rstrip(NUMBER + " .:=,-")
+        return len(begin) >= 3 and any(e.plan.values and len(e.shape) > len(shape) and e.shape.startswith(begin) for e in self.known.values())
