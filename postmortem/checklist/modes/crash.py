@@ -2,7 +2,7 @@
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.process import PROCESS_CAUSES
-from postmortem.checklist.signs import excerpt, whole_run
+from postmortem.checklist.signs import excerpt, loss_curve, loss_is_flat, whole_run
 from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
 
@@ -22,6 +22,7 @@ WORDS = (
     EventKind.HANG,
 )
 PRIORS = {"out-of-memory": -0.5, "python-error": -0.8, "killed": -1.0, "stopped-by-user": -0.5}
+WATCHED = 50  # records from which a person has seen that nothing changes any more
 SHORT = 0.97  # share of the plan below which a run is unfinished
 
 
@@ -33,8 +34,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The code ended itself because of a numeric fault: {text}", text=guard.text.strip().splitlines()[0][:120]))
     if events and e.outcome in ("crashed", "cancelled", "unknown", "running"):
         event = _first_cause(events)
-        if e.planned_steps is None and _by_hand(events):
-            return Cleared(say("Somebody stopped it, and nothing says that it was meant to go on."))
+        if _by_hand(events) and (e.planned_steps is None or _had_seen_enough(e)):
+            return Cleared(say("Somebody stopped it, when the loss stood still or nothing says that it was meant to go on."))
         return Sighting(Severity.FATAL, _sentence(event), event.step if event.step is not None else e.last_step, None, (), event.source, "words")
     if e.outcome in ("finished", "early-stopped"):
         return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome))
@@ -53,6 +54,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.planned_steps is None and not events:
         return Cleared(say("No exception, signal or kill is in the log."))
     return Cleared(say("The run reached its planned length."))
+
+
+def _had_seen_enough(e: Evidence) -> bool:
+    """The loss had settled, or had never moved: who watches it stops such a run on purpose."""
+    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    if loss is None or loss.finite < 5:
+        return False
+    settled = loss.finite >= WATCHED and (
+        loss.plateau_share > 0.4 or (loss.asymptote is not None and loss.asymptote.remaining < 0.02 and loss.relative_gain > 0.8)
+    )
+    return settled or loss_is_flat(e)
 
 
 def _by_hand(events: tuple[LogEvent, ...]) -> bool:

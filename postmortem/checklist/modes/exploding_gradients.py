@@ -113,7 +113,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
     base = min(loss.start, loss.first) if loss.first > 0 else loss.start
     grown = loss.final > GREW * max(base, 0.0) and (loss.lost_ground > GIVEN_BACK or base < 0.5 * loss.start)
-    grown_far = loss.final > ABOVE_LARGE * max(base, 0.0) and loss.lost_ground > GIVEN_BACK
+    grown_far = loss.final > ABOVE_LARGE * max(base, 0.0) and (loss.lost_ground > GIVEN_BACK or loss.final > 1.5 * loss.best > 0)
     turned = loss.best > 0 and loss.final > 3 * loss.best and loss.lost_ground > GIVEN_BACK and loss.finite >= 4
     high = level is not None and level > ABOVE
     started_high = first is not None and first > START and loss.final > 0.5 * loss.start

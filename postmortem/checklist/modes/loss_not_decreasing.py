@@ -45,7 +45,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if first is not None and first < GOOD_ALREADY:
         return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first))
     far = level is None or level >= 2.0 or ((e.chance.loss or 0.0) > 3.0 and level > 1.25)
-    if grew and far and loss.log_growth > 0.1:
+    if grew and far:
         return Cleared(
             say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final)
         )
