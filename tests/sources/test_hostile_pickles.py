@@ -96,6 +96,17 @@ def candidate(file):
     return Candidate(file.parent, file.name, file.stat().st_size, head, frozenset(p.name for p in file.parent.iterdir()))
 
 
+@pytest.mark.parametrize("name", ["os.system by GLOBAL", "INST", "OBJ", "NEWOBJ", "STACK_GLOBAL", "BUILD with a hostile state", "a key"])
+def test_a_bare_hostile_pickle_is_refused_whatever_its_protocol(name, tmp_path):
+    for ending in ("model.pt", "model.pkl"):
+        file = tmp_path / ending
+        file.write_bytes(HOSTILE[name][0])
+        assert torch_zip.claims(candidate(file))
+        found = torch_zip.read(candidate(file))
+        assert found.source.refused, found.source.detail
+        assert HOSTILE[name][1] in found.checkpoints[0].refused
+
+
 def test_a_hostile_checkpoint_is_refused_by_name_and_its_tensors_are_read(tmp_path):
     file = tmp_path / "model.pt"
     torch.save({"model": torch.nn.Linear(3, 2).state_dict(), "surprise": Calls(os.system, f"touch {tmp_path}/pwned")}, file)
@@ -162,7 +173,7 @@ def test_bombs_cost_bounded_time_and_memory(name):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_500_000  # kB
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", [n for n in BOMBS if "million" not in n or n in ("million-deep list", "million-deep states")])
 def test_bombs_in_a_checkpoint_do_not_stop_its_reader(name, tmp_path):
     file = tmp_path / "model.pt"
     with zipfile.ZipFile(file, "w") as archive:

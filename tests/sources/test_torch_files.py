@@ -193,6 +193,8 @@ def test_what_is_called_a_checkpoint_and_is_none(name, content, says, tmp_path):
 def test_other_peoples_files_are_not_claimed(tmp_path):
     for name, content in {
         "train.bin": b"\x01\x02" * 100,
+        "model_00019560.bin": b"\x66\x1e\x35\x01" * 100,
+        "words.pkl": b"class of\nmine\n",
         "data.pkl": b"some text",
         "notes.txt": b"\x80",
         "events.bin": b"PK",

@@ -23,7 +23,9 @@ from postmortem.sources.reader import Candidate, Found, Reader
 NAME = "torch-zip"
 LEGACY = "torch-legacy"
 _EXTENSIONS = (".pt", ".pth", ".ckpt", ".pth.tar", ".pt.tar", ".th")
-_BIN_WORDS = ("pytorch_model", "optimizer", "scheduler", "training_args", "adapter_model", "scaler", "model", "diffusion_pytorch_model", "sampler")
+_BIN_WORDS = ("pytorch_model", "optimizer", "scheduler", "training_args", "adapter_model", "scaler", "diffusion_pytorch_model")
+# How pickles of protocols 0 and 1 start: a global, a dict, a list, a tuple. Nothing that a text would start with.
+_OLD_PICKLE = re.compile(rb"c[\w.]{1,100}\n[\w.]{1,100}\n|\((?:[dl]p\d|[ci][\w.]{1,100}\n|S['\"]|[dlt]\.)|[\]}][q(c]")
 _BLOB = Limits(work=2_000)  # the pickle of one storage
 _PARTITION = re.compile(r"zero_pp_rank_\d+.*optim_states|distrib_optim")  # DeepSpeed ZeRO, Megatron
 _UNPACKED = 256 << 20  # bytes of compressed members that are held in memory
@@ -148,7 +150,7 @@ def claims(candidate: Candidate) -> bool:
         return name.endswith((*_EXTENSIONS, ".bin", ".tar", ".pkl", ".model")) or b"/data.pkl" in head[:512]
     if name.endswith((*_EXTENSIONS, ".pth.tar")):
         return True
-    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+    if (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")) or (name.endswith((".pkl", ".pickle")) and _OLD_PICKLE.match(head)):
         return name.endswith((".bin", ".pkl", ".pickle", ".tar", ".p"))
     return name.endswith(".bin") and name.startswith(_BIN_WORDS)
 
@@ -173,21 +175,13 @@ def _read(candidate: Candidate) -> Found:
         head = window.read(4096, 0)
         if head.startswith(b"PK\x03\x04"):
             return _read_zip(candidate, window)
-        if head[:1] == b"\x80" or _old_pickle(head):
+        if head[:1] == b"\x80" or _OLD_PICKLE.match(head):
             return _read_stream(candidate, window)
         if b"ustar" in head[257:265] or head[:2] == b"\x1f\x8b":
             return skipped(candidate, NAME, say("the tar format of torch before 0.4 and compressed files are not read"))
         return failed(candidate, NAME, what_it_is_instead(head, size), truncated=size == 0 or not head.strip(b"\0"))
     finally:
         os.close(fd)
-
-
-def _old_pickle(head: bytes) -> bool:
-    return head[:1] in b"(c]}" and len(head) > 1 and head[:5] not in (b"(func", b"class") and b"\n" in head[:500] and not _text(head)
-
-
-def _text(head: bytes) -> bool:
-    return head[:1] == b"c" and not head.startswith((b"c__builtin__\n", b"ccopy_reg\n", b"cposix\n", b"cos\n", b"ccollections\n"))
 
 
 def _read_zip(candidate: Candidate, window: Window) -> Found:
