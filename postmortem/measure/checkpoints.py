@@ -82,7 +82,7 @@ class Outline:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Outline":
         """Look at a checkpoint's names and shapes."""
-        return cls(layouts(checkpoint), forward_order(checkpoint), {r.name: r for r in checkpoint.tensors})
+        return cls(layouts(checkpoint), tuple(dict.fromkeys(forward_order(checkpoint))), {r.name: r for r in checkpoint.tensors})
 
 
 def _bytes(checkpoint: Checkpoint) -> int:

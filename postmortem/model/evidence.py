@@ -311,7 +311,7 @@ class OptimizerFacts:
     kind: str
     step: float | None  # largest step count in its state
     lag: float | None  # checkpoint step − that, None when one of them is unknown
-    has_state: bool  # any parameter has a state
+    has_state: bool  # any parameter has a state, or the optimizer counted steps; ask `keeps_state` before concluding from False
     stateless: tuple[str, ...]  # parameters in its groups that have no state (names, or "#3")
     absent: tuple[str, ...] | None  # trainable tensors of the checkpoint in none of its groups; None when it cannot be told
     learning_rates: tuple[float, ...]

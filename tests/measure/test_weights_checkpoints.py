@@ -288,3 +288,31 @@ def test_pieces_of_one_tensor(tmp_path: Path) -> None:
     assert (found.count, found.fan_in) == (600, 20)
     assert found.std == pytest.approx(whole.astype(np.float64).std())
     assert found.identical_rows == 0
+
+
+def test_epochs_order_what_has_no_steps(tmp_path: Path) -> None:
+    saved = [replace(checkpoint(tmp_path, f"{i}.bin", network()), epoch=epoch) for i, epoch in enumerate((1.0, 2.0, 2.0, None))]
+    assert time_line(saved) == [0, 1]
+
+
+def test_a_name_given_twice_is_measured_once(tmp_path: Path) -> None:
+    one = checkpoint(tmp_path, "a.bin", network(), step=1)
+    stats, _, _ = measure_checkpoints(run_of(tmp_path, replace(one, tensors=one.tensors * 2)))
+    assert [t.name for t in stats[0].tensors] == list(network())
+
+
+def test_a_change_of_shape_is_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = network(), network()
+    second["head.weight"] = second["head.weight"][:, :7]
+    for direct in (1 << 17, 0):
+        monkeypatch.setattr(trajectory, "DIRECT", direct)
+        stats, summary, _ = measure_checkpoints(series_of(tmp_path, first, second))
+        assert {u.name for u in stats[1].updates} == set(first) - {"head.weight"}
+        assert "head.weight" not in summary.change
+
+
+def test_another_element_type_is_compared_by_value(tmp_path: Path) -> None:
+    first = network()
+    half = {n: t.astype(np.float16) for n, t in first.items()}
+    stats, _, _ = measure_checkpoints(series_of(tmp_path, first, half))
+    assert all(0 < u.relative_change < 1e-3 and not u.identical for u in stats[1].updates)
