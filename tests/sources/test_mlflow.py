@@ -104,6 +104,13 @@ def test_lines_of_every_age(tmp_path: Path) -> None:
     assert one.steps.tolist() == [0, 7, 8, 9]
 
 
+def test_lines_that_are_not_sorted_are_put_in_the_order_of_the_clock(tmp_path: Path) -> None:
+    (run_folder(tmp_path) / "loss").write_text("1700000002000 3.0 0\n1700000000000 1.0 0\n1700000001000 2.0 0\n")
+    (one,) = read(tmp_path, "metrics/loss").series
+    assert one.values.tolist() == [1, 2, 3]
+    assert np.isnan(one.steps).all()
+
+
 def test_a_run_that_is_still_running_or_died(tmp_path: Path) -> None:
     run_folder(tmp_path)
     assert read(tmp_path, "meta.yaml").facts == {"status": "running", "finished": False, "started_at": 1.7e9}

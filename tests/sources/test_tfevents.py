@@ -395,6 +395,15 @@ def test_both_scans_agree_on_real_files(tmp_path: Path, path: str) -> None:
     assert found.series or "empty" in path or found.settings
 
 
+def test_without_a_compiler_plain_python_reads_large_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_data: bytes) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(tfevents, "COMPILED_ABOVE", 0)
+    monkeypatch.setattr(tfevents_compiled, "scan", broken)
+    assert [len(s) for s in read_bytes(tmp_path, event(1, scalar(b"loss", 1.0))).series] == [1]
+
+
 def test_many_tags_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfevents, "MAX_TAGS", 50)
     found = read_bytes(tmp_path, b"".join(event(i, scalar(b"tag%d" % i, 1.0)) for i in range(80)))

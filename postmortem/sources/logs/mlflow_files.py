@@ -115,10 +115,11 @@ def _metric(candidate: Candidate, run: str, name: str) -> Found:
 
 
 def one_series(source: str, key: str, name: str, *, times: Floats, values: Floats, steps: Floats) -> Series:
-    """A metric as a series. Where the caller never gave a step, all are 0: then the clock has the order."""
+    """A metric as a series, in the order of the clock: lines need not be sorted. Where no caller gave a step, all are 0, and none is known."""
+    order = np.argsort(times, kind="stable")
+    times, values, steps = times[order], values[order], steps[order]
     if len(steps) > 1 and not steps.any():
-        order = np.argsort(times, kind="stable")
-        times, values, steps = times[order], values[order], np.full(len(values), math.nan)
+        steps = np.full(len(steps), math.nan)
     return Series(name, key, source, steps, values, times=times, reduction=reduction_of(key))
 
 
