@@ -31,7 +31,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     known = _number(facts.get("steps_per_epoch")) or _steps_per_epoch_of(joined) or _steps_per_epoch_from(settings)
     series, axis, per_epoch = on_one_axis(chosen, known)
     attempts = into_attempts(series)
-    events = tuple(e for f in found for e in f.events)
+    events = tuple(e for f in sorted(found, key=lambda f: _natural(f.source.path)) for e in f.events)
     checkpoints = _place_checkpoints(joined, per_epoch, axis, series)
     planned_epochs = _number(facts.get("planned_epochs")) or _setting_number(settings, "epochs")
     planned_steps = _number(facts.get("planned_steps")) or _setting_number(settings, "max_steps")
@@ -122,12 +122,15 @@ def choose(series: Sequence[Series]) -> tuple[Series, ...]:
 
 
 def _test_as_validation(series: Sequence[Series]) -> list[Series]:
-    """A "test" set that is evaluated again and again during training is what others call the validation set."""
+    """What stands for the validation set when nothing is called so: a test set that is evaluated again and again during
+    training, else the first of several named evaluation sets (`eval_squad_loss`)."""
     names = {s.name for s in series}
-    again = any(s.name.startswith("test/") and len(s) > 1 for s in series)
-    if not again or any(name.startswith("val/") for name in names):
+    if any(name.startswith("val/") for name in names):
         return list(series)
-    return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
+    if any(s.name.startswith("test/") and len(s) > 1 for s in series):
+        return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
+    first = min((s.name.partition("/")[0] for s in series if s.name.startswith("val.")), default="")
+    return [replace(s, name=f"val/{s.name.partition('/')[2]}") if first and s.name.startswith(f"{first}/") else s for s in series]
 
 
 def _rank(one: Series) -> tuple[object, ...]:
@@ -204,6 +207,8 @@ def _concatenated(parts: Sequence[Series]) -> Series:
 def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | None, axis: str, series: Sequence[Series]) -> tuple[Checkpoint, ...]:
     """Give each checkpoint a step on the run's axis, and put them in order."""
     last = max((float(s.steps[-1]) for s in series if len(s)), default=None)
+    if axis == "step" and last is not None:
+        checkpoints = _really_steps(checkpoints, last, _last_epoch(series, per_epoch))
     placed = []
     for one in checkpoints:
         step, epoch = one.step, one.epoch
@@ -218,6 +223,24 @@ def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | Non
             step = epoch
         placed.append(replace(one, step=step))
     return tuple(sorted(placed, key=lambda c: (c.step is None, c.step or 0.0, _natural(c.path))))
+
+
+def _last_epoch(series: Sequence[Series], per_epoch: float | None) -> float | None:
+    """How many epochs the log holds; None when it does not say."""
+    counted = max((float(np.nanmax(s.epochs)) for s in series if s.epochs is not None and np.isfinite(s.epochs).any()), default=None)
+    if counted is not None or not per_epoch:
+        return counted
+    return max((float(s.steps[-1]) for s in series if len(s)), default=0.0) / per_epoch
+
+
+def _really_steps(checkpoints: Sequence[Checkpoint], last_step: float, last_epoch: float | None) -> Sequence[Checkpoint]:
+    """A bare number in a file's name is taken for an epoch; more epochs than the log has, within its steps, are steps. All or none of them."""
+    guessed = [c for c in checkpoints if c.step is None and c.epoch is not None]
+    top = max((c.epoch for c in guessed if c.epoch is not None), default=0.0)
+    if last_epoch is None or not last_epoch + 1.0 < top <= 1.02 * last_step + 1.0:
+        return checkpoints
+    ids = {id(c) for c in guessed}
+    return [replace(c, step=c.epoch, epoch=None) if id(c) in ids else c for c in checkpoints]
 
 
 def _framework(found: Sequence[Found], checkpoints: Sequence[Checkpoint]) -> str:
@@ -243,26 +266,31 @@ _FATAL = frozenset({
 
 
 def outcome(events: Sequence[LogEvent], facts: Mapping[str, object], last_step: float | None, planned_steps: float | None) -> Outcome:
-    """How the run ended, as far as its own words and counters tell."""
+    """How the run ended, as far as its own words and counters tell.
+
+    events : in the order of their files' names and lines. What a log survived, because it starts or resumes below it, does not count.
+    """
     status = str(facts.get("status") or "")
     code = _number(facts.get("exit_code"))
-    last_finish = max((n for n, e in enumerate(events) if e.kind == EventKind.FINISHED), default=-1)
-    interrupted = [n for n, e in enumerate(events) if e.kind == EventKind.INTERRUPTED]
-    fatal = [n for n, e in enumerate(events) if e.kind in _FATAL]
+    begins = {e.source: n for n, e in enumerate(events) if e.kind in (EventKind.STARTED, EventKind.RESUMED)}
+    alive = [(n, e.kind) for n, e in enumerate(events) if n > begins.get(e.source, -1)]
+    last_finish = max((n for n, kind in alive if kind == EventKind.FINISHED), default=-1)
+    interrupted = [n for n, kind in alive if kind == EventKind.INTERRUPTED]
+    fatal = [n for n, kind in alive if kind in _FATAL]
     if interrupted and (not fatal or interrupted[-1] >= fatal[0]):
         return "cancelled"
-    if fatal and fatal[-1] > last_finish:
+    if fatal and fatal[-1] > last_finish and code != 0:
         return "crashed"
     if status == "failed" or (code is not None and code not in (0, 255)):
         return "crashed"
     if code == 255 or status == "killed":
         return "cancelled" if code == 255 else "crashed"
-    if any(e.kind == EventKind.EARLY_STOPPED for e in events):
+    if any(kind == EventKind.EARLY_STOPPED for _, kind in alive):
         return "early-stopped"
     if last_finish >= 0 or status == "finished" or facts.get("finished") is True or code == 0:
         return "finished"
     if last_step is not None and planned_steps and last_step >= 0.97 * planned_steps - 1:
         return "finished"
-    if any(e.kind == EventKind.CUT for e in events):
+    if any(kind == EventKind.CUT for _, kind in alive):
         return "crashed"
     return "running" if status == "running" else "unknown"
