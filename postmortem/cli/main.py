@@ -135,7 +135,7 @@ def render(
 def main() -> None:
     """The entry point: errors become one sentence and an exit status."""
     try:
-        app(standalone_mode=False)
+        app(prog_name="postmortem", standalone_mode=False)
     except PostmortemError as error:
         sys.exit(_complain(str(error), error.exit_status))
     except (KeyboardInterrupt, typer.Abort):

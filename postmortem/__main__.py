@@ -1,0 +1,5 @@
+"""`python -m postmortem`."""
+
+from postmortem.cli.main import main
+
+main()
