@@ -20,9 +20,8 @@ HEIGHT = 8.0  # noise units
 LEAST_SPREAD = 0.75  # of the curve's noise: so little may the noise just before a spike be
 DIGITS = 3.0  # printed digits that a jump must be worth
 SHARE = 0.05  # of the level: a jump smaller than this is none, however quiet the curve
-ENTRY = 0.5  # share of the height that the entry gains over the highest of the three points before it
-LEAP = 3.0  # times the median step before: a drift goes on as it went
-SUDDEN = 2.0  # times the largest of the three steps before
+LEAP = 3.0  # times the median step before
+SUDDEN = 2.0  # times the largest of the three steps before: a drift goes on as it went
 RETURN = 0.25  # share of the height left at which the spike is over
 FAST = 5  # points within which a fast recovery is back at the level
 MOST = 50  # spikes that are kept, the highest ones
@@ -40,8 +39,8 @@ def find_spikes(steps: Floats, values: Floats, sigma: float, *, worse: int = 1, 
     level, spread = _before(y, index, _floor(y, index, sigma))
     excess = y[index] - level
     entry = y[index] - np.max(y[index[:, None] - np.arange(1, 4)], axis=1)
-    keep = (excess > HEIGHT * spread) & (excess > SHARE * np.abs(level)) & (entry > ENTRY * excess) & (excess > DIGITS * quantum)
-    index, level, spread, excess, entry = (a[keep] for a in (index, level, spread, excess, entry))
+    keep = (excess > HEIGHT * spread) & (excess > SHARE * np.abs(level)) & (excess > DIGITS * quantum)
+    index, level, spread, excess, entry = index[keep], level[keep], spread[keep], excess[keep], entry[keep]
     keep = (entry > _stride(y, index)) & (spread > 0)  # zeros and nothing but zeros give no measure
     index, level, spread, excess = index[keep], level[keep], spread[keep], excess[keep]
     if len(index) > 10 * MOST:
@@ -96,7 +95,7 @@ def _before(y: Floats, index: npt.NDArray[np.intp], floor: Floats) -> tuple[Floa
 
 
 def _stride(y: Floats, index: npt.NDArray[np.intp]) -> Floats:
-    """The step that must be exceeded to be a jump at each index: the steps before, typical and largest of the last ones."""
+    """The step that a jump to each index must exceed, from the typical one before it and the largest of the last three."""
     size = np.abs(np.diff(y))  # size[i − 1] leads to i
     back = index[:, None] - np.arange(2, BEFORE + 2)
     window = np.where(back >= 0, size[np.maximum(back, 0)], np.nan)

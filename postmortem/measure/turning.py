@@ -50,9 +50,13 @@ def turn_index(raw: Floats, values: Floats, sigma: float, least: float = 0.0) ->
     further = min(turn + int(flat[-1] - flat[0]), len(heavy) - 1)
     if heavy[further] - bottom < GRADUAL * WITHIN * fuzz:
         turn = lowest  # a valley: over the width of its bottom a parabola rises ninefold, a plateau that ends far more
-    if turn > 0 and n <= SHORT:  # in a short curve the smooth cuts off the very point
-        turn += int(np.argmin(raw[turn - 1 : turn + 2])) - 1
-    gained = float(np.median(y[: max(1, len(y) // 20)])) - bottom
+    if n <= SHORT:  # in a short curve the smooth cuts off the very point
+        first = turn
+        while turn == lowest and first > 0 and heavy[first - 1] <= bottom + WITHIN * fuzz:
+            first -= 1
+        first = max(0, first - 1)
+        turn = first + int(np.argmin(raw[first : turn + 2]))
+    gained = float(np.median(raw[: max(1, n // 20)])) - bottom
     after = y[turn:]
     rise = float(np.median(after[-max(1, len(after) // 4) :])) - bottom
     if turn == 0 or len(after) < FEWEST_AFTER:

@@ -166,3 +166,9 @@ def test_nothing_finite_and_nothing_at_all() -> None:
         assert math.isnan(found.best)
         assert found.trend is None
         assert (found.non_finite is None) == (not values)
+
+
+def test_ends_are_no_more_than_fifty_points() -> None:
+    found = curve_stats(series(np.linspace(2, 1, 100_001)))
+    assert found.start == pytest.approx(2 - 24.5e-5)
+    assert found.final == pytest.approx(1 + 24.5e-5)

@@ -56,3 +56,9 @@ def test_infinities_do_not_hide_the_extremes() -> None:
     assert len(index) <= MOST
     kept = values[index]
     assert np.nanmax(kept[np.isfinite(kept)]) == values[np.isfinite(values)].max()
+
+
+@pytest.mark.parametrize("n", [2001, 4003, 50_000])
+def test_finite_curves_fit_too(n: int) -> None:
+    index = keep_index(np.random.default_rng(0).normal(size=n))
+    assert 0.6 * MOST < len(index) <= MOST

@@ -108,3 +108,9 @@ def test_any_two_curves(train: list[float], val: list[float]) -> None:
     if found is not None:
         assert 0 <= found.best_index < found.evaluations
         assert 0 <= found.erratic <= 1
+
+
+def test_a_gap_of_a_few_hundredths_has_not_opened() -> None:
+    found = gap_stats(series(np.ones(8)), series(np.exp(np.arange(8) * 0.005), "val/loss"))
+    assert found is not None
+    assert found.opened_step is None

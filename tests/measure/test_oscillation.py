@@ -39,3 +39,17 @@ def test_turns_within_the_print_do_not_count() -> None:
 
 def test_below_eight_points_nothing_is_said() -> None:
     assert oscillation(np.arange(7.0), np.arange(7.0)) is None
+
+
+def test_a_weak_period_is_none_however_long_the_curve() -> None:
+    x = np.arange(5000.0)
+    found = oscillation(x, 0.3 * np.sin(2 * np.pi * x / 7) + 0.5 * np.random.default_rng(0).normal(size=5000))
+    assert found is not None
+    assert (found.period, found.strength) == (None, 0)
+
+
+def test_the_stronger_of_two_periods() -> None:
+    x = np.arange(300.0)
+    found = oscillation(x, np.sin(2 * np.pi * x / 25) + 0.5 * np.sin(2 * np.pi * x / 3))
+    assert found is not None
+    assert found.period == pytest.approx(25, abs=1)

@@ -135,3 +135,14 @@ def test_any_rates(values: list[float], quantum: float | None) -> None:
         assert found.highest == max(finite)
         assert found.low_share <= 1
         assert found.phases
+
+
+def test_three_cosines_rise_twice() -> None:
+    found = of(np.concatenate([cosine(30, floor=1e-5)] * 3))
+    assert not found.cyclic
+    assert len(found.restarts) == 2
+
+
+def test_flats_of_a_coarse_print_within_a_decay() -> None:
+    rates = np.repeat(np.linspace(1e-3, 1e-5, 50), 5)
+    assert kinds(of(rates)) == ["constant", "decay"]

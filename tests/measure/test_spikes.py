@@ -92,3 +92,29 @@ def test_short_logs_and_negative_levels() -> None:
 
 def test_zeros_give_no_measure() -> None:
     assert curve_stats(series([0.0, 0.0, 0.0, 0.0, 0.0, 1e-4], "other/kl")).spikes == ()
+
+
+def test_a_spike_lasts_until_most_of_it_is_gone() -> None:
+    y = descent(400, noise=0.01)
+    y[200] += 6
+    y[201:215] += 3
+    (spike,) = curve_stats(series(y)).spikes
+    assert (spike.width, spike.recovery) == (15, "slow")
+
+
+def test_a_jump_of_a_hundredth_is_none_however_quiet_the_curve() -> None:
+    y = 1 + 1e-5 * np.random.default_rng(0).normal(size=100)
+    y[60] += 0.01
+    assert curve_stats(series(y)).spikes == ()
+
+
+def test_two_printed_digits_are_no_spike() -> None:
+    y = np.full(60, 0.02)
+    y[30] = 0.04
+    assert curve_stats(series(y, quantum=0.01)).spikes == ()
+    y[30] = 0.06
+    assert len(curve_stats(series(y, quantum=0.01)).spikes) == 1
+
+
+def test_an_uneven_drift_is_no_spike() -> None:
+    assert curve_stats(series(1 + 0.05 * np.cumsum(np.tile([1, 0.4, 0.4, 0.4], 30)))).spikes == ()

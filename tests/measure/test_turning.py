@@ -64,3 +64,16 @@ def test_a_moment_of_luck_in_the_ruins_is_not_the_turn() -> None:
     """A run that blew up answers right for one batch: the turn is where it blew up."""
     y = np.concatenate([descent(13, limit=0.0), [3e5, 4e5, 5e5, 2e5, 9e-4, 1e5, 1.3e5, 1.8e5, 2e5, 5e5, 3e4, 1.6e5]])
     assert curve_stats(series(y)).turn_step == 12
+
+
+def test_a_rise_of_a_hundredth_of_the_gain_is_no_turn() -> None:
+    y = np.concatenate([np.linspace(2, 0.5, 100), np.linspace(0.5, 0.51, 50)])
+    assert curve_stats(series(y)).turn_step is None
+    y[100:] = np.linspace(0.5, 0.6, 50)
+    assert curve_stats(series(y)).turn_step == pytest.approx(99, abs=4)
+
+
+def test_a_small_fall_before_a_certain_rise() -> None:
+    """Validation that overfits from the second epoch on."""
+    y = [2.98, 2.79, 2.85, 3.0, 3.3, 3.6, 3.95, 4.2, 4.5, 4.7, 4.9, 5.0, 5.15, 5.24]
+    assert curve_stats(series(y, "val/loss")).turn_step == 1
