@@ -54,6 +54,14 @@ def below_chance(e: Evidence, seen: Sighting) -> Reading | None:
     return None if level is None else Reading(level < 0.5, say("it ends at {level:.2f} × chance", level=level))
 
 
+@probe(say("the targets are not standardised, and most of the fall may be their mean"), holds=-1.6, fails=0.0)
+def raw_targets(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if e.family != "regression" or e.chance.loss is not None or loss is None or loss.first < 10.0:
+        return None
+    return Reading(True, say("the first loss is {first:.4g}", first=loss.first))
+
+
 @probe(say("validation follows training"), VALIDATION, holds=0.8, fails=-0.4)
 def follows(e: Evidence, seen: Sighting) -> Reading | None:
     if e.gap is None:
@@ -87,6 +95,6 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(progressed, below_chance, follows, good, finite, ended),
+    probes=(progressed, below_chance, raw_targets, follows, good, finite, ended),
     prior=-0.4,
 )

@@ -20,7 +20,7 @@ def repeats(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("batches are worse than guessing although validation is not"), CHANCE, curve("val/loss"), holds=1.6, fails=-0.8)
+@probe(say("batches are worse than guessing although validation is not"), CHANCE, curve("val/loss"), holds=1.6, fails=-0.3)
 def batches_worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     loss, val = e.curve("train/loss"), e.curve("val/loss")
     if loss is None or val is None:
@@ -32,7 +32,7 @@ def batches_worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(peak > 1.3 and wild, say("batch losses reach {peak:.2f} × chance and swing by {noise:.2g}", peak=peak, noise=loss.noise))
 
 
-@probe(say("the training loss stays above chance while validation lies at it"), CHANCE, curve("val/loss"), holds=1.5, fails=0.0)
+@probe(say("the training loss stays above chance while validation lies at it"), CHANCE, curve("val/loss"), holds=2.5, fails=0.0)
 def above_validation(e: Evidence, seen: Sighting) -> Reading | None:
     loss, val = e.curve("train/loss"), e.curve("val/loss")
     if loss is None or val is None or loss.finite < 10:

@@ -59,6 +59,11 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the loss is low where accuracy is that of guessing"), holds=2.5, fails=0.0)
+def low_loss_guessing(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "contradiction" and "guessing" in seen.summary.template else None
+
+
 @probe(say("loss and accuracy disagree"), CHANCE, holds=2.0, fails=-0.5)
 def disagree(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next((c for c in training_curves(e)), None)
@@ -90,7 +95,7 @@ wrong_loss = Cause(
         "A softmax before a loss that applies its own, a missing minus sign, a mean over shapes that broadcast: the number goes down (or cannot), and what it "
         "measures is not the task."
     ),
-    probes=(shapes_differ, runs_the_wrong_way, smooth, softmax_twice, disagree, tiny_norm),
+    probes=(shapes_differ, runs_the_wrong_way, smooth, softmax_twice, low_loss_guessing, disagree, tiny_norm),
     fixes=remedies.only(
         say("Give the loss what it expects: raw logits for cross-entropy, equal shapes for a squared error, a minus sign for a likelihood"),
         say("The loss that was logged contradicts the accuracy, or cannot have this value for this task."),
