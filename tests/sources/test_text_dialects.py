@@ -226,3 +226,9 @@ def test_two_losses_in_one_log(tmp_path: Path) -> None:
     found = read(tmp_path, "iter 90: loss 2.5, time 9ms\nstep 100: train loss 2.25, val loss 2.5\niter 100: loss 2.0, time 9ms\n")
     assert one(found, "train/loss", "loss").steps.tolist() == [90, 100]
     assert one(found, "train/loss", "train loss").steps.tolist() == [100]
+
+
+def test_a_record_before_the_first_bar(tmp_path: Path) -> None:
+    bars = [f" 10%|█         | {n}/900 [00:05<00:45,  2.00it/s]\n{{'loss': 2.{n}, 'epoch': 0.5}}\n" for n in (101, 102, 103)]
+    found = read(tmp_path, "{'loss': 2.5, 'epoch': 0.5}\n" + "".join(bars))
+    assert one(found, "train/loss").steps.tolist() == [100, 101, 102, 103]

@@ -157,7 +157,8 @@ class _Reading:
             values=values,
             step=slot.get("step", NO), step_total=slot.get("step_total", NO), epoch=slot.get("epoch", NO), epoch_total=slot.get("epoch_total", NO),
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
-            bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm, weak=self.weak, keyless=self.keyless,
+            bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm, weak=self.weak,
+            keyless=self.keyless,
         )  # fmt: skip
 
     def _promote(self) -> None:

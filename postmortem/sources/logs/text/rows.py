@@ -131,6 +131,7 @@ def settle(rows: Rows) -> Settled:
     before = epoch - (0.0 if zero else 1.0)  # epochs done before this one
     exact, summary, within = kind == Kind.EXACT, kind == Kind.SUMMARY, kind == Kind.WITHIN
     epochs[exact] = epoch[exact]
+    _head(steps, np.flatnonzero(exact))
     epochs[summary] = before[summary] + 1
     counted = np.isfinite(batch) & np.isfinite(total) & (total > 0)
     share = np.clip(np.divide(batch, total, out=np.full(len(batch), np.nan), where=counted), 0.0, 1.0)
@@ -153,6 +154,16 @@ def settle(rows: Rows) -> Settled:
     uncounted = within & ~np.isfinite(epochs)
     per_epoch = _interpolate(steps, epochs, batch, before, uncounted, per_epoch)
     return Settled(steps, epochs, per_epoch, planned)
+
+
+def _head(steps: Floats, rows: "npt.NDArray[np.int64]") -> None:
+    """The first one or two records that were printed before the progress bar that counts them. Changes `steps`."""
+    known = np.flatnonzero(np.isfinite(steps[rows]))
+    if len(known) < 2 or not 1 <= known[0] <= 2:
+        return
+    stride = float(np.median(np.diff(steps[rows[known]])))
+    if stride > 0:
+        steps[rows[: known[0]]] = steps[rows[known[0]]] - stride * np.arange(known[0], 0, -1)
 
 
 def _lone(batch: Floats, total: Floats) -> tuple[Floats, float | None]:
