@@ -49,6 +49,7 @@ class Archive:
         """`one_tensor`: the zip holds a single tensor (sharded checkpoints are made of such), found without the directory."""
         self.window = window
         self.file = file
+        self.top = ""
         self.pickled: Pickled | None = None
         self.unpacked = 0
         self.blobs = Blobs()
@@ -56,7 +57,6 @@ class Archive:
         self.scanned_sizes: dict[str, int] = {}
         found = None if one_tensor else read_directory(window)
         self.directory: Directory = found or scan(window, self._expect, one_tensor=one_tensor)
-        self.top = ""
         self._find_pickle()
 
     def _find_pickle(self) -> None:
