@@ -76,13 +76,24 @@ def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{times:.3g}-fold at step {step:g}", times=e.schedule.jump, step=e.schedule.jump_step or 0.0))
 
 
+@probe(say("it had learned well for long before it turned"), curve("train/loss", 8), holds=-2.0, fails=0.0)
+def learned_for_long(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = next(iter(training_curves(e)), None)
+    if loss is None or loss.last_step <= loss.first_step or not loss.finite:
+        return None
+    share = (loss.best_step - loss.first_step) / (loss.last_step - loss.first_step)
+    if share < 0.2 or loss.relative_gain < 0.3:
+        return None
+    return Reading(True, say("it got better by {gain:.0%} over {share:.0%} of the run", gain=loss.relative_gain, share=share))
+
+
 accumulating_gradients = Cause(
     id="accumulating-gradients",
     title=say("Gradients accumulate: zero_grad() is missing"),
     mechanism=say(
         "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
     ),
-    probes=(large, grew, moved_far, climbs, ordinary, smooth, rate_jumped),
+    probes=(large, grew, moved_far, climbs, ordinary, smooth, rate_jumped, learned_for_long),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),

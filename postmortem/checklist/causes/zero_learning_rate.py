@@ -9,7 +9,10 @@ from postmortem.checklist.signs import optimizer_name
 @probe(say("the learning rate is 0 (almost) everywhere"), LEARNING_RATE, holds=4.0, fails=-4.0)
 def zero_everywhere(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is not None:
-        return Reading(e.schedule.zero_share > 0.9, say("{share:.0%} of the records have a learning rate of 0", share=e.schedule.zero_share))
+        return Reading(
+            e.schedule.zero_share > 0.9 or e.schedule.highest == 0,
+            say("{share:.0%} of the records have a learning rate of 0", share=e.schedule.zero_share),
+        )
     rate = e.number("learning_rate")
     return None if rate is None else Reading(rate == 0, say("it is configured as {rate:g}", rate=rate))
 

@@ -9,7 +9,6 @@ from postmortem.checklist.signs import NOTHING_EXPECTED, to_chance
 from postmortem.model.evidence import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units
-RATIO = 3.0  # × the next highest record that is no spike itself; healthy runs stay at 1.1
 TWICE = 2.0  # × both ends of a short log
 SEVERE = 3.0  # × the level before
 

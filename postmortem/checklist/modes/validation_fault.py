@@ -123,7 +123,7 @@ CHECK = Check(
     probes=(below, from_first, no_turn, jumps),
     prior=0.5,
     causes=(
-        (batchnorm_eval_mismatch, -1.2),
+        (batchnorm_eval_mismatch, -2.0),
         (train_validation_shift, -0.5),
         (wrong_labels, -1.8),
         (class_imbalance, -1.2),

@@ -1,0 +1,62 @@
+"""Every threshold that a failure mode judges by matters: ten times more or ten times less changes what is said of some fixture."""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from postmortem.checklist import ORDER, checklist
+from postmortem.diagnose import examine
+from postmortem.measure import measure
+from postmortem.model.evidence import Evidence
+from postmortem.sources import read_run
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+# Thresholds that no fixture of this repository is near enough to: each with the reason. A threshold that is not here must matter.
+UNREACHED = {
+    "crash.WATCHED": "a run stopped by hand after it had settled",
+}
+
+
+@cache
+def evidence() -> tuple[Evidence, ...]:
+    return tuple(measure(read_run([case]))[0] for case in sorted(FIXTURES.glob("*/*/run")))
+
+
+def thresholds() -> list[tuple[str, str]]:
+    out = []
+    for mode in ORDER:
+        module = import_module(f"postmortem.checklist.modes.{mode}")
+        out += [(mode, name) for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float) and value]
+    return out
+
+
+def said(mode: str) -> list[tuple[str, str, str, float]]:
+    check = checklist()[ORDER.index(mode)]
+    found = [examine(check, one) for one in evidence()]
+    return [(f.status.value, str(f.severity), str(f.summary), round(f.confidence or 0.0, 3)) for f in found]
+
+
+@pytest.mark.parametrize(("mode", "name"), thresholds())
+def test_a_threshold_matters(mode: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module(f"postmortem.checklist.modes.{mode}")
+    before = said(mode)
+    value = getattr(module, name)
+    changed = False
+    for factor in (0.1, 10.0):
+        monkeypatch.setattr(module, name, type(value)(value * factor) if isinstance(value, int) else value * factor)
+        changed |= said(mode) != before
+        monkeypatch.setattr(module, name, value)
+    if f"{mode}.{name}" in UNREACHED:
+        assert not changed, "it matters now: take it off the list"
+    else:
+        assert changed, f"{mode}.{name} = {value} decides nothing in any fixture"
+
+
+def test_the_list_of_the_unreached_names_what_exists() -> None:
+    known: set[str] = {f"{mode}.{name}" for mode, name in thresholds()}
+    assert set(UNREACHED) <= known
+    assert isinstance(thresholds, Callable)
