@@ -10,6 +10,7 @@ from postmortem.model.run import Checkpoint, TensorRef
 _HEADS = frozenset({
     "head", "lm_head", "classifier", "fc", "out", "output", "score", "logits", "predictions", "qa_outputs", "proj_out", "out_proj", "final",
     "last", "last_layer", "linear_out", "output_layer", "fc_out", "to_logits", "readout", "heads", "output_projection", "embed_out",
+    "conv_out", "conv_norm_out",
 })  # fmt: skip
 _STEMS = frozenset(["stem", "inp", "input", "conv1", "conv_in", "first", "input_layer", "linear_in", "proj_in", "input_proj", "conv_stem"])
 _RECURRENT = re.compile(

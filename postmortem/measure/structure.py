@@ -139,7 +139,9 @@ def _numbered(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str
 
 
 def is_embedding(word: str) -> bool:
-    return word in ("wte", "wpe", "shared") or word.startswith("emb") or word.endswith("emb") or "embed" in word
+    return word not in ("embed_out", "output_embedding") and (
+        word in ("wte", "wpe", "shared") or word.startswith("emb") or word.endswith("emb") or "embed" in word
+    )
 
 
 def _layout(ref: TensorRef, role: str, leaf: str, family: Mapping[str, TensorRef], *, keras: bool) -> Layout:

@@ -250,3 +250,36 @@ def test_modules_of_torch_as_they_are() -> None:
     assert given["norm1.weight"] == Role.NORM_GAIN
     assert given["norm1.bias"] == Role.NORM_BIAS
     assert torch.allclose(layer.norm1.weight, torch.ones(16))
+
+
+@pytest.mark.parametrize(
+    ("order", "head"),
+    [
+        (
+            (
+                "embed_in",
+                "layers.0.attention.dense",
+                "layers.0.mlp.dense_h_to_4h",
+                "layers.1.attention.dense",
+                "layers.1.mlp.dense_h_to_4h",
+                "embed_out",
+            ),
+            "embed_out",
+        ),
+        (("conv_in", "down_blocks.0.conv1", "down_blocks.1.conv1", "mid_block.conv1", "up_blocks.0.conv1", "conv_out"), "conv_out"),
+        (("conv_stem", "blocks.0.conv", "blocks.10.conv", "classifier"), "classifier"),
+        (("stem.0", "stages.0.blocks.0.conv", "stages.1.blocks.0.conv", "head.fc"), "head.fc"),
+        (
+            ("patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "blocks.1.attn.qkv", "head"),
+            "head",
+        ),
+        (("encoder.0", "encoder.2", "decoder.0", "decoder.2"), "decoder.2"),
+        (("lstm", "fc"), "fc"),
+        (("features.0", "features.3", "features.10", "classifier.0", "classifier.6"), "classifier.6"),
+    ],
+)
+def test_common_names_after_sorting(order: tuple[str, ...], head: str) -> None:
+    shapes: Shapes = {f"{n}.weight": (8, 8) for n in order}
+    one = saved(by_name(shapes))
+    assert forward_order(one) == tuple(shapes)
+    assert facts(by_name(shapes)).head == f"{head}.weight"
