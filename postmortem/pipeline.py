@@ -52,7 +52,9 @@ def analyze(
         stated = stated or stated_beside([p.directory for p in places])
         name = places[0].name if len(places) == 1 else ""
         refused = [source for place in places for source in place.skipped]
-        run = read_run([p.directory for p in places], name=name, aliases=stated.aliases, progress=_part(progress, 0.0, 0.5), refused=refused)
+        run = read_run(
+            [p.directory for p in places], name=name, aliases=stated.aliases, progress=_part(progress, 0.0, 0.5), refused=refused, one=True
+        )
         return diagnose_run(run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0))
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from postmortem.model.run import Run, Source, Status
+from postmortem.errors import UsageError
+from postmortem.model.run import Run, Series, Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.assemble import assemble
-from postmortem.sources.discover import discover
+from postmortem.sources.discover import discover, several_runs
 from postmortem.sources.reader import Found
 from postmortem.sources.registry import readers
 
@@ -15,7 +16,13 @@ Progress = Callable[[str, float], None]
 
 
 def read_run(
-    paths: Sequence[Path], *, name: str = "", aliases: Mapping[str, str] | None = None, progress: Progress | None = None, refused: Sequence[Source] = ()
+    paths: Sequence[Path],
+    *,
+    name: str = "",
+    aliases: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    refused: Sequence[Source] = (),
+    one: bool = False,
 ) -> Run:
     """Find and read everything below `paths`. Nothing is raised about what is in the files.
 
@@ -23,8 +30,11 @@ def read_run(
     aliases : logged key → canonical series name, for keys that the vocabulary does not know.
     refused : sources that were left out before discovery (members of an archive).
     progress : called with what is being read and the share of bytes done, 0 to 1.
+    one : raise `UsageError` when a single directory was named and it holds several runs, side by side.
     """
     discovery = discover(paths)
+    if one and len(paths) == 1 and (runs := several_runs(discovery)):
+        raise UsageError(_several(name or discovery.name, runs))
     found: list[Found] = []
     unclaimed: list[Source] = []
     consumed: set[str] = set()
@@ -38,16 +48,23 @@ def read_run(
             unclaimed.append(Source(candidate.path, "", Status.SKIPPED, say("no reader knows this format"), candidate.size))
             continue
         try:
-            one = reader.read(candidate)
+            piece = reader.read(candidate)
         except ImportError as error:  # a library that only this format needs
-            one = Found(Source(candidate.path, reader.name, Status.SKIPPED, _missing(error), candidate.size))
+            piece = Found(Source(candidate.path, reader.name, Status.SKIPPED, _missing(error), candidate.size))
         except Exception as error:  # a reader must not raise; when it does, the rest of the run is still read
-            one = Found(Source(candidate.path, reader.name, Status.FAILED, _failure(error), candidate.size))
-        found.append(_renamed(one, aliases) if aliases else one)
-        consumed.update(one.consumed)
+            piece = Found(Source(candidate.path, reader.name, Status.FAILED, _failure(error), candidate.size))
+        found.append(piece)
+        consumed.update(piece.consumed)
     unclaimed = [s for s in unclaimed if s.path not in consumed]
     found = [f for f in found if f.source.path not in consumed]
+    if aliases:
+        found = _renamed(found, aliases)
     return assemble(discovery.root, name or discovery.name, found, (*discovery.skipped, *unclaimed, *refused))
+
+
+def _several(name: str, runs: Sequence[str]) -> str:
+    shown = ", ".join(runs[:5]) + (", …" if len(runs) > 5 else "")
+    return f"{name} holds {len(runs)} runs ({shown}): name one of them, or several that are parts of one run"
 
 
 def _failure(error: Exception) -> Sentence:
@@ -58,5 +75,13 @@ def _missing(error: ImportError) -> Sentence:
     return say("reading it needs the library {library}, which is not installed or does not load", library=str(error.name or error)[:200])
 
 
-def _renamed(found: Found, aliases: Mapping[str, str]) -> Found:
-    return replace(found, series=tuple(replace(s, name=aliases[s.logged_as]) if s.logged_as in aliases else s for s in found.series))
+def _renamed(found: Sequence[Found], aliases: Mapping[str, str]) -> list[Found]:
+    """Under the names that the user gives; what the vocabulary called by such a name makes room."""
+    used = {aliases[s.logged_as] for f in found for s in f.series if s.logged_as in aliases}
+
+    def one(series: Series) -> Series:
+        if series.logged_as in aliases:
+            return replace(series, name=aliases[series.logged_as])
+        return replace(series, name=f"other/{series.logged_as}") if series.name in used else series
+
+    return [replace(f, series=tuple(map(one, f.series))) for f in found]

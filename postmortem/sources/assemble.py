@@ -1,29 +1,26 @@
 """What several readers found, merged into one run: one series per name, one axis, attempts, checkpoints in order, an outcome."""
 
-import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from postmortem.model.run import Checkpoint, EventKind, LogEvent, Outcome, Reduction, Run, Series, Setting, Source
+from postmortem.model.run import Checkpoint, Run, Series, Setting, Source
 from postmortem.sources.attempts import describe, into_attempts
 from postmortem.sources.axes import on_one_axis
 from postmortem.sources.checkpoints.joining import join
+from postmortem.sources.choose import choose, natural
+from postmortem.sources.outcome import outcome
 from postmortem.sources.reader import Found
 
 # Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
 _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".bin", ".ckpt", ".pt", ".pth")
 
 
-ONE_IS_A_SETTING = frozenset({"lr", "loss_scale"})  # a single record of these among many others is the configuration, printed
-MANY = 3
-
-
 def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[Source] = ()) -> Run:
-    """Merge. `found` is in the order of the files' paths; `skipped` are sources that no reader took."""
+    """Merge. `skipped` are sources that no reader took."""
+    found = sorted(found, key=lambda f: natural(f.source.path))  # of two that contradict each other the later file is believed
     chosen = choose([s for f in found for s in f.series if len(s)])
     facts = {k: v for f in found for k, v in f.facts.items() if v is not None}
     settings = _settings([s for f in found for s in f.settings] + [s for f in found for c in f.checkpoints for s in c.settings])
@@ -31,7 +28,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     known = _number(facts.get("steps_per_epoch")) or _steps_per_epoch_of(joined) or _steps_per_epoch_from(settings)
     series, axis, per_epoch = on_one_axis(chosen, known)
     attempts = into_attempts(series)
-    events = tuple(e for f in sorted(found, key=lambda f: _natural(f.source.path)) for e in f.events)
+    events = tuple(e for f in found for e in f.events)
     checkpoints = _place_checkpoints(joined, per_epoch, axis, series)
     planned_epochs = _number(facts.get("planned_epochs")) or _setting_number(settings, "epochs")
     planned_steps = _number(facts.get("planned_steps")) or _setting_number(settings, "max_steps")
@@ -97,110 +94,6 @@ def _settings(settings: Sequence[Setting]) -> tuple[Setting, ...]:
     return tuple(sorted(unique.values(), key=authority))
 
 
-# --- one series per name --------------------------------------------------------------------------------------------
-
-
-def choose(series: Sequence[Series]) -> tuple[Series, ...]:
-    """At most one series of each known name. A second, coarser one that holds epoch means becomes `<name>.epoch`."""
-    by_name: dict[str, list[Series]] = defaultdict(list)
-    for one in _test_as_validation(series):
-        by_name[one.name].append(one)
-    out: list[Series] = []
-    longest = max(map(len, series), default=0)
-    for name, group in by_name.items():
-        if name.startswith("other/"):
-            out.extend(_joined(group))
-            continue
-        if name in ONE_IS_A_SETTING and max(map(len, group)) == 1 and longest > MANY:
-            continue
-        ranked = sorted(_joined(group), key=_rank)
-        out.append(ranked[0])
-        means = [s for s in ranked[1:] if s.reduction == Reduction.EPOCH and len(s) < len(ranked[0]) and ranked[0].reduction != Reduction.EPOCH]
-        if means:
-            out.append(replace(means[0], name=f"{name}.epoch"))
-    return tuple(out)
-
-
-def _test_as_validation(series: Sequence[Series]) -> list[Series]:
-    """What stands for the validation set when nothing is called so: a test set that is evaluated again and again during
-    training, else the first of several named evaluation sets (`eval_squad_loss`)."""
-    names = {s.name for s in series}
-    if any(name.startswith("val/") for name in names):
-        return list(series)
-    if any(s.name.startswith("test/") and len(s) > 1 for s in series):
-        return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
-    first = min((s.name.partition("/")[0] for s in series if s.name.startswith("val.")), default="")
-    return [replace(s, name=f"val/{s.name.partition('/')[2]}") if first and s.name.startswith(f"{first}/") else s for s in series]
-
-
-def _rank(one: Series) -> tuple[object, ...]:
-    """Best first: enough points, with a step, precise, from a structured source."""
-    stepped = bool(np.isfinite(one.steps).any())
-    points = len(one)
-    return (-np.log2(max(points, 1)) // 0.5, not stepped, one.quantum is not None, -points, one.source)
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", path)]
-
-
-def _joined(group: list[Series]) -> list[Series]:
-    """Series of one name and key that several files of one kind hold: copies are dropped, continuations joined."""
-    by_kind: dict[tuple[str, str], list[Series]] = defaultdict(list)
-    for one in group:
-        by_kind[(one.logged_as, _kind(one.source))].append(one)
-    out: list[Series] = []
-    for same in by_kind.values():
-        same.sort(key=lambda s: (_start(s), _natural(s.source)))
-        parts: list[Series] = []
-        for one in same:
-            if any(_holds(other, one) for other in parts):
-                continue
-            parts = [p for p in parts if not _holds(one, p)]
-            parts.append(one)
-        out.append(_concatenated(parts) if len(parts) > 1 else parts[0])
-    return out
-
-
-def _kind(source: str) -> str:
-    """Files of one kind: the same name but for digits, in sibling directories."""
-    return re.sub(r"\d+", "#", source.rpartition("/")[2])
-
-
-def _start(one: Series) -> float:
-    return float(one.times[0]) if one.times is not None and len(one.times) and np.isfinite(one.times[0]) else 0.0
-
-
-def _holds(whole: Series, part: Series) -> bool:
-    """`part` is a copy of some records of `whole` (a `trainer_state.json` of an earlier checkpoint)."""
-    if len(part) > len(whole):
-        return False
-    if np.isfinite(part.steps).all() and np.isfinite(whole.steps).all():
-        at = np.searchsorted(whole.steps, part.steps)
-        inside = at < len(whole)
-        if not inside.all() or not np.array_equal(whole.steps[at], part.steps):
-            return False
-        return bool(np.array_equal(whole.values[at], part.values, equal_nan=True))
-    return bool(np.array_equal(whole.values[: len(part)], part.values, equal_nan=True))
-
-
-def _concatenated(parts: Sequence[Series]) -> Series:
-    def joined(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
-        if all(a is None for a in arrays):
-            return None
-        return np.concatenate([np.full(len(p), np.nan) if a is None else a for a, p in zip(arrays, parts, strict=True)])
-
-    first = parts[0]
-    return replace(
-        first,
-        source=", ".join(dict.fromkeys(p.source for p in parts)),
-        steps=np.concatenate([p.steps for p in parts]),
-        values=np.concatenate([p.values for p in parts]),
-        epochs=joined([p.epochs for p in parts]),
-        times=joined([p.times for p in parts]),
-    )
-
-
 # --- checkpoints ----------------------------------------------------------------------------------------------------
 
 
@@ -222,7 +115,7 @@ def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | Non
         elif step is None and epoch is not None:
             step = epoch
         placed.append(replace(one, step=step))
-    return tuple(sorted(placed, key=lambda c: (c.step is None, c.step or 0.0, _natural(c.path))))
+    return tuple(sorted(placed, key=lambda c: (c.step is None, c.step or 0.0, natural(c.path))))
 
 
 def _last_epoch(series: Sequence[Series], per_epoch: float | None) -> float | None:
@@ -254,43 +147,3 @@ def _framework(found: Sequence[Found], checkpoints: Sequence[Checkpoint]) -> str
     if any(f.startswith("keras") for f in formats):
         return "keras"
     return "pytorch" if checkpoints else ""
-
-
-# --- how it ended ---------------------------------------------------------------------------------------------------
-
-_FATAL = frozenset({
-    EventKind.EXCEPTION, EventKind.OUT_OF_MEMORY, EventKind.COLLECTIVE, EventKind.DEVICE_ASSERT, EventKind.SIGNAL, EventKind.KILLED,
-    EventKind.TIME_LIMIT, EventKind.PREEMPTED, EventKind.DISK_FULL, EventKind.DATA_LOADER, EventKind.HARDWARE, EventKind.HANG,
-    EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR,
-})  # fmt: skip
-
-
-def outcome(events: Sequence[LogEvent], facts: Mapping[str, object], last_step: float | None, planned_steps: float | None) -> Outcome:
-    """How the run ended, as far as its own words and counters tell.
-
-    events : in the order of their files' names and lines. What a log survived, because it starts or resumes below it, does not count.
-    """
-    status = str(facts.get("status") or "")
-    code = _number(facts.get("exit_code"))
-    begins = {e.source: n for n, e in enumerate(events) if e.kind in (EventKind.STARTED, EventKind.RESUMED)}
-    alive = [(n, e.kind) for n, e in enumerate(events) if n > begins.get(e.source, -1)]
-    last_finish = max((n for n, kind in alive if kind == EventKind.FINISHED), default=-1)
-    interrupted = [n for n, kind in alive if kind == EventKind.INTERRUPTED]
-    fatal = [n for n, kind in alive if kind in _FATAL]
-    if interrupted and (not fatal or interrupted[-1] >= fatal[0]):
-        return "cancelled"
-    if fatal and fatal[-1] > last_finish and code != 0:
-        return "crashed"
-    if status == "failed" or (code is not None and code not in (0, 255)):
-        return "crashed"
-    if code == 255 or status == "killed":
-        return "cancelled" if code == 255 else "crashed"
-    if any(kind == EventKind.EARLY_STOPPED for _, kind in alive):
-        return "early-stopped"
-    if last_finish >= 0 or status == "finished" or facts.get("finished") is True or code == 0:
-        return "finished"
-    if last_step is not None and planned_steps and last_step >= 0.97 * planned_steps - 1:
-        return "finished"
-    if any(kind == EventKind.CUT for _, kind in alive):
-        return "crashed"
-    return "running" if status == "running" else "unknown"

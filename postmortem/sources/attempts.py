@@ -1,47 +1,68 @@
 """Restarts cut a run into attempts.
 
 A step counter that goes back is a restart: to where a checkpoint was (a resume) or to the beginning (a new start, or several
-runs in one file). Counters that go back all the time are ranks or writers interleaved: those are sorted instead.
+runs in one file). Counters that go back all the time, each time by a little, are ranks or writers interleaved: those are sorted instead.
+One series, the training loss, says where the restarts are; the records of the others are handed to the attempts that they fit.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from postmortem.model.run import Attempt, Floats, Series
 from postmortem.model.sentence import say
 
 INTERLEAVED = 0.2  # share of backward steps above which a counter is interleaved rather than restarted
+BEGINNING = 0.1  # share of the range: a counter that goes back to below it starts anew, however often it does
 MOST_ATTEMPTS = 64
+_FEW = 3  # records below which a series cannot say where the restarts are
+# What it costs to hand a record to an attempt, in records that lie far outside of it.
+_BACKWARD = 10.0  # a step that goes back within the attempt
+_OLDER = 1e-6  # per attempt: of two that fit the later one is taken
+_SLACK = 0.05  # share of an attempt's range by which a record may lie outside of it: epochs end after the last batch
 
 
 def cut(steps: Floats) -> list[slice]:
     """Segments of a step counter between restarts. One segment when it never goes back, or does so all the time."""
+    whole = [slice(0, len(steps))]
     if len(steps) < 2:
-        return [slice(0, len(steps))]
-    back = np.flatnonzero(np.diff(steps) < 0) + 1
+        return whole
+    back = _restarts(steps)
     if not len(back):
-        return [slice(0, len(steps))]
-    if len(back) > max(3, INTERLEAVED * len(steps)) or len(back) > MOST_ATTEMPTS:
-        return [slice(0, len(steps))]
+        return whole
+    if len(back) > max(3, INTERLEAVED * len(steps)) and not _from_the_beginning(steps, back):
+        return whole
+    if len(back) >= MOST_ATTEMPTS:
+        if not _from_the_beginning(steps, back):
+            return whole
+        back = back[-(MOST_ATTEMPTS - 1) :]  # what lies before is one attempt
     edges = [0, *back.tolist(), len(steps)]
-    segments = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
-    return _without_jitter(steps, segments)
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
-def _without_jitter(steps: Floats, segments: list[slice]) -> list[slice]:
-    """A single record out of order is no restart: join a segment that goes on above where the one before ended."""
-    kept: list[slice] = []
-    for segment in segments:
-        if kept and segment.stop - segment.start == 1 and segment.stop < len(steps) and steps[segment.stop] >= steps[kept[-1].stop - 1]:
-            kept[-1] = slice(kept[-1].start, segment.stop)
-            continue
-        if kept and kept[-1].stop - kept[-1].start == 1 and len(kept) == 1:
-            kept[-1] = slice(kept[-1].start, segment.stop)  # a lone first record, such as a sanity check of validation
-            continue
-        kept.append(segment)
-    return kept
+def _restarts(steps: Floats) -> npt.NDArray[np.intp]:
+    """Where a segment begins: the counter goes back, and not for one record out of order alone."""
+    back = np.flatnonzero(np.diff(steps) < 0) + 1
+    gaps = np.diff(steps)
+    usual = float(np.median(gaps[gaps > 0])) if np.any(gaps > 0) else 1.0
+    keep = []
+    for at in back.tolist():
+        before, here = steps[at - 1], steps[at]
+        if at == 1 and (len(back) > 1 or len(steps) > 2):
+            continue  # a lone first record, such as a sanity check of validation
+        alone = at + 1 == len(steps) or steps[at + 1] > before
+        if alone and before - here <= 1.5 * usual:
+            continue  # a single record that was written late
+        keep.append(at)
+    return np.array(keep, dtype=np.intp)
+
+
+def _from_the_beginning(steps: Floats, back: npt.NDArray[np.intp]) -> bool:
+    low, span = float(steps.min()), float(np.ptp(steps))
+    return len(steps) >= 2 * (len(back) + 1) and float(np.mean(steps[back] <= low + BEGINNING * span)) >= 0.8
 
 
 def take(one: Series, part: slice) -> Series:
@@ -56,39 +77,80 @@ def take(one: Series, part: slice) -> Series:
 
 
 def tidy(one: Series) -> Series:
-    """In order of step; of records with one step the newest wins, unless it is finite and an older one is not."""
+    """In order of step. Of records with one step the newest counts; NaN where any of them is not finite."""
     order = np.argsort(one.steps, kind="stable")
     steps = one.steps[order]
     last = np.append(steps[1:] != steps[:-1], True)
     if last.all() and np.array_equal(order, np.arange(len(order))):
         return one
     keep = order[last]
-    picked = Series(
-        one.name, one.logged_as, one.source, one.steps[keep], one.values[keep].copy(),
-        None if one.epochs is None else one.epochs[keep], None if one.times is None else one.times[keep], one.reduction, one.quantum,
-    )  # fmt: skip
+    values = one.values[keep].copy()
     if not np.isfinite(one.values).all():
         bad = np.unique(steps[~np.isfinite(one.values[order])])
-        picked.values[np.isin(picked.steps, bad)] = np.nan
-    return picked
+        hidden = np.isin(one.steps[keep], bad) & np.isfinite(values)
+        values[hidden] = np.nan
+    return replace(
+        one,
+        steps=one.steps[keep],
+        values=values,
+        epochs=None if one.epochs is None else one.epochs[keep],
+        times=None if one.times is None else one.times[keep],
+    )
 
 
 def into_attempts(series: Sequence[Series]) -> list[list[Series]]:
-    """The series of each attempt, oldest first; at least one list."""
-    pieces = [(s, cut(s.steps)) for s in series]
-    anchors = [p for p in pieces if p[0].name == "train/loss"] or sorted(pieces, key=lambda p: -len(p[0]))[:1]
-    attempts = max((len(cuts) for _, cuts in anchors), default=1)
-    out: list[list[Series]] = [[] for _ in range(attempts)]
-    for one, cuts in pieces:
-        if len(cuts) == attempts:
-            for n, part in enumerate(cuts):
+    """The series of each attempt, oldest first; at least one list. `steps` are finite."""
+    anchor = _anchor(series)
+    segments = cut(anchor.steps) if anchor is not None else []
+    if anchor is None or len(segments) < 2:
+        return [[tidy(s) for s in series]]
+    spans = [(float(anchor.steps[part].min()), float(anchor.steps[part].max())) for part in segments]
+    out: list[list[Series]] = [[] for _ in spans]
+    for one in series:
+        for n, part in enumerate(segments if one is anchor else hand_out(one.steps, spans)):
+            if part.stop > part.start:
                 out[n].append(tidy(take(one, part)))
-        elif len(cuts) < attempts:
-            for n, part in enumerate(cuts):
-                out[attempts - len(cuts) + n].append(tidy(take(one, part)))
-        else:
-            out[-1].append(tidy(take(one, cuts[-1])) if attempts > 1 else tidy(one))
     return out
+
+
+def _anchor(series: Sequence[Series]) -> Series | None:
+    loss = next((s for s in series if s.name == "train/loss" and len(s) >= _FEW), None)
+    return loss or max((s for s in series if len(s)), key=len, default=None)
+
+
+def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]:
+    """Cut records, in the order in which they were written, into one part per attempt; a part may be empty.
+
+    spans : first and last step of each attempt. The cheapest cut is taken: no step back within a part, no record far outside of its attempt.
+    """
+    n = len(steps)
+    back = np.append(np.diff(steps, prepend=steps[0]) < 0, False) * _BACKWARD  # (n + 1,)
+    best = np.full(n + 1, np.inf)
+    best[0] = 0.0
+    begins: list[npt.NDArray[np.intp]] = []
+    for number, (low, high) in enumerate(spans):
+        span = max(high - low, 1.0)
+        outside = np.maximum(np.maximum(low - steps, steps - high) / span - _SLACK, 0.0)
+        cost = np.minimum(outside, 1.0) + _OLDER * (len(spans) - number) + back[:n]
+        total = np.concatenate([[0.0], np.cumsum(cost)])
+        entering = best - total - back  # a part's own first record goes back from none of its own
+        where = np.arange(n + 1)
+        cheapest = np.minimum.accumulate(entering)
+        first = np.maximum.accumulate(np.where(entering <= cheapest, where, 0))
+        within = np.full(n + 1, np.inf)
+        within[1:] = cheapest[:-1] + total[1:]
+        empty = best <= within
+        begin = np.empty(n + 1, dtype=np.intp)
+        begin[0] = 0
+        begin[1:] = first[:-1]
+        begins.append(np.where(empty, where, begin))
+        best = np.where(empty, best, within)
+    parts: list[slice] = []
+    stop = n
+    for begin in reversed(begins):
+        parts.append(slice(int(begin[stop]), stop))
+        stop = int(begin[stop])
+    return parts[::-1]
 
 
 def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:

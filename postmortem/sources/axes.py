@@ -6,53 +6,71 @@ where any series has them, else epochs, else the order of the records.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from postmortem.model.run import AxisUnit, Floats, Reduction, Series
 
+MOST_STEPS = 1e12  # of steps or epochs; beyond, a counter was read from something else
+
 
 def steps_per_epoch(series: Sequence[Series]) -> float | None:
-    """Median of Δstep / Δepoch between records of one series that have both; None when no series has both."""
-    ratios: list[float] = []
-    weights: list[int] = []
+    """Steps per epoch from the series with most records that have both counters; None when no series has both.
+
+    Of a counter of whole epochs the first record of each epoch counts, so that a cut epoch at the end does not matter; series whose
+    records each say exactly how much is done come before it. Restarts are left out: the longest stretch in which both counters go forward counts.
+    """
+    best, rank = None, (False, 0)
     for one in series:
         if one.epochs is None or len(one) < 2:
             continue
         known = np.isfinite(one.steps) & np.isfinite(one.epochs)
-        steps, epochs = one.steps[known], one.epochs[known]
+        steps, epochs = _longest_forward(one.steps[known], one.epochs[known])
         if len(steps) < 2:
             continue
-        wide = np.flatnonzero((np.diff(epochs) > 0) & (np.diff(steps) > 0))
-        if not len(wide):
+        first = np.append(True, np.diff(epochs) > 0)
+        exact = bool(first.all()) or not np.array_equal(epochs, np.floor(epochs))
+        if (exact, len(steps)) <= rank:
             continue
-        span = epochs[-1] - epochs[0]
-        if span > 0 and steps[-1] > steps[0] and not np.any(np.diff(steps) < 0):
-            ratios.append(float((steps[-1] - steps[0]) / span))
-            weights.append(len(steps))
-    if not ratios:
+        if not exact:
+            steps, epochs = steps[first], epochs[first]
+        if steps[-1] > steps[0] and epochs[-1] - epochs[0] > 1e-6:
+            best, rank = float((steps[-1] - steps[0]) / (epochs[-1] - epochs[0])), (exact, int(np.count_nonzero(known)))
+    if best is None or not 1.0 + 1e-9 < best <= MOST_STEPS:
         return None
-    best = float(ratios[int(np.argmax(weights))])
-    return best if best > 1.0 + 1e-9 else None
+    return float(round(best)) if abs(best - round(best)) < 1e-6 * best else best  # printed epochs are rounded
 
 
-def within_epochs(one: Series) -> Series:
-    """Unroll a step counter that starts again in each epoch (`Epoch 2, batch 10/100`) into a global one."""
-    if one.epochs is None or len(one) < 4:
+def _longest_forward(steps: Floats, epochs: Floats) -> tuple[Floats, Floats]:
+    falls = np.flatnonzero((np.diff(steps) < 0) | (np.diff(epochs) < 0)) + 1
+    edges = [0, *falls.tolist(), len(steps)]
+    start, stop = max(pairwise(edges), key=lambda e: e[1] - e[0])
+    return steps[start:stop], epochs[start:stop]
+
+
+def within_epochs(one: Series, known_steps_per_epoch: float | None = None) -> Series:
+    """Unroll a step counter that starts again in each epoch (`Epoch 2, batch 10/100`) into a global one.
+
+    An epoch counter that goes back as well is a restart: it stays one, of the global counter.
+    """
+    if one.epochs is None or len(one) < 4 or not np.isfinite(one.steps).all() or not np.isfinite(one.epochs).all():
         return one
-    falls = np.flatnonzero(np.diff(one.steps) < 0)
-    if not len(falls) or not np.all(np.isfinite(one.steps)) or not np.all(np.isfinite(one.epochs)):
+    falls = np.diff(one.steps) < 0
+    rises, turns = np.diff(one.epochs) > 0, np.diff(one.epochs) != 0
+    if not np.array_equal(np.floor(one.epochs), one.epochs) or np.any(falls & ~turns):
         return one
-    whole = np.floor(one.epochs)
-    if not np.all(np.diff(one.epochs)[falls] > 0) or np.any(np.diff(whole) < 0):
-        return one
-    if not np.array_equal(whole, one.epochs):
-        return one
-    length = float(one.steps.max())
+    if np.count_nonzero(falls & rises) < max(1.0, 0.5 * np.count_nonzero(rises)):
+        return one  # a global counter
+    length, gap = float(one.steps.max()), 1.0
+    gaps = np.diff(one.steps)
+    if np.any(gaps > 0):
+        gap = float(np.median(gaps[gaps > 0]))
     if np.any(one.steps == 0):
-        gaps = np.diff(one.steps)
-        length += float(np.median(gaps[gaps > 0])) if np.any(gaps > 0) else 1.0
-    return replace(one, steps=(whole - whole[0]) * length + one.steps)
+        length += gap
+    if known_steps_per_epoch and length <= known_steps_per_epoch < length + gap + 1:
+        length = known_steps_per_epoch  # the last batches of an epoch are not logged
+    return replace(one, steps=(one.epochs - min(float(one.epochs.min()), 1.0)) * length + one.steps)
 
 
 def spread(epochs: Floats) -> Floats:
@@ -71,24 +89,42 @@ def spread(epochs: Floats) -> Floats:
 
 
 def _counts_epochs(one: Series, longest: float) -> bool:
-    """The series' own "step" is an epoch counter (Keras' `epoch_loss`), while others count batches."""
+    """The series' own "step" is an epoch counter (Keras' `epoch_loss`, `add_scalar("val/loss", x, epoch)`), while others count batches."""
     known = one.steps[np.isfinite(one.steps)]
-    return (
-        one.reduction == Reduction.EPOCH
-        and (one.epochs is None or not np.isfinite(one.epochs).any())
-        and len(known) >= 2
-        and "epoch" in one.logged_as.lower()
-        and bool(np.all(np.diff(known) == 1))
-        and known[-1] < longest / 2
+    if one.reduction != Reduction.EPOCH or (one.epochs is not None and np.isfinite(one.epochs).any()) or len(known) < 2:
+        return False
+    by_one = np.diff(known)
+    named = "epoch" in one.logged_as.lower()
+    if known[0] not in (0.0, 1.0) or not np.all((by_one == 1) | (by_one < 0)):
+        return named and bool(np.all(by_one == 1)) and float(known[-1]) < longest / 2
+    return float(known.max()) < (longest / 2 if named else longest / 5) and (named or len(known) >= 3)
+
+
+def _as_epochs(one: Series) -> Series:
+    """Its steps are epochs, and a value is of the epoch's end."""
+    return replace(one, epochs=one.steps + (1.0 if one.steps[0] == 0 else 0.0), steps=np.full(len(one), np.nan))
+
+
+def _sane(one: Series) -> Series:
+    """Counters that no training reaches are none."""
+    steps = np.abs(one.steps) <= MOST_STEPS
+    epochs = None if one.epochs is None else np.abs(one.epochs) <= MOST_STEPS
+    if steps.all() and (epochs is None or epochs.all()):
+        return one
+    return replace(
+        one,
+        steps=np.where(steps, one.steps, np.nan),
+        epochs=None if one.epochs is None or epochs is None else np.where(epochs, one.epochs, np.nan),
     )
 
 
 def on_one_axis(series: Sequence[Series], known_steps_per_epoch: float | None) -> tuple[tuple[Series, ...], AxisUnit, float | None]:
     """All series with finite `steps`, the unit of that axis, and the steps per epoch when they could be told."""
-    unrolled = [within_epochs(s) for s in series if len(s)]
+    unrolled = [within_epochs(_sane(s), known_steps_per_epoch) for s in series if len(s)]
     longest = max((float(np.nanmax(s.steps)) for s in unrolled if np.isfinite(s.steps).any()), default=0.0)
     unrolled = [
-        replace(s, epochs=s.steps + (1.0 if s.steps[0] == 0 else 0.0), steps=np.full(len(s), np.nan)) if _counts_epochs(s, longest) else s for s in unrolled
+        replace(s, epochs=s.steps + (1.0 if s.steps[0] == 0 else 0.0), steps=np.full(len(s), np.nan)) if _counts_epochs(s, longest) else s
+        for s in unrolled
     ]
     stepped = [s for s in unrolled if np.isfinite(s.steps).any()]
     epoched = [s for s in unrolled if s.epochs is not None and np.isfinite(s.epochs).any()]

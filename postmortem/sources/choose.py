@@ -1,0 +1,151 @@
+"""One series per name: copies, ranks and continuations over several files, and which of several sources is believed."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from postmortem.model.run import Reduction, Series
+
+ONE_IS_A_SETTING = frozenset({"lr", "loss_scale"})  # a single record of these among many others is the configuration, printed
+MANY = 3
+
+
+def choose(series: Sequence[Series]) -> tuple[Series, ...]:
+    """At most one series of each known name. A second, coarser one that holds epoch means becomes `<name>.epoch`."""
+    by_name: dict[str, list[Series]] = defaultdict(list)
+    for one in _test_as_validation(series):
+        by_name[one.name].append(one)
+    out: list[Series] = []
+    longest = max(map(len, series), default=0)
+    for name, group in by_name.items():
+        if name.startswith("other/"):
+            out.extend(_joined(group))
+            continue
+        if name in ONE_IS_A_SETTING and max(map(len, group)) == 1 and longest > MANY:
+            continue
+        ranked = _with_continuations(sorted(_joined(group), key=_rank))
+        out.append(ranked[0])
+        means = [s for s in ranked[1:] if s.reduction == Reduction.EPOCH and len(s) < len(ranked[0]) and ranked[0].reduction != Reduction.EPOCH]
+        if means and f"{name}.epoch" not in by_name:
+            out.append(replace(means[0], name=f"{name}.epoch"))
+    return tuple(out)
+
+
+def _test_as_validation(series: Sequence[Series]) -> list[Series]:
+    """What stands for the validation set when nothing is called so: a test set that is evaluated again and again during
+    training, else the first of several named evaluation sets (`eval_squad_loss`)."""
+    names = {s.name for s in series}
+    if any(name.startswith("val/") for name in names):
+        return list(series)
+    if any(s.name.startswith("test/") and len(s) > 1 for s in series):
+        return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
+    first = min((s.name.partition("/")[0] for s in series if s.name.startswith("val.")), default="")
+    return [replace(s, name=f"val/{s.name.partition('/')[2]}") if first and s.name.startswith(f"{first}/") else s for s in series]
+
+
+def _rank(one: Series) -> tuple[object, ...]:
+    """Best first: enough points, with a step, precise, from a structured source."""
+    stepped = bool(np.isfinite(one.steps).any())
+    points = len(one)
+    return (-np.log2(max(points, 1)) // 0.5, not stepped, one.quantum is not None, -points, one.source)
+
+
+def natural(path: str) -> list[tuple[int, str]]:
+    """Sort key: `run-9` before `run-10`."""
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", path)]
+
+
+def _joined(group: list[Series]) -> list[Series]:
+    """Series of one name and key that several files of one kind hold: copies and other ranks are dropped, continuations joined."""
+    by_kind: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in group:
+        by_kind[(one.logged_as, _kind(one.source))].append(one)
+    out: list[Series] = []
+    for same in by_kind.values():
+        same.sort(key=lambda s: (_start(s), natural(s.source)))
+        parts: list[Series] = []
+        for one in same:
+            if any(_holds(other, one) for other in parts):
+                continue
+            parts = [p for p in parts if not _holds(one, p)]
+            beside = next((n for n, p in enumerate(parts) if _side_by_side(p, one)), None)
+            if beside is None:
+                parts.append(one)
+            elif natural(one.source) < natural(parts[beside].source):
+                parts[beside] = one  # rank 0 speaks for all
+        out.append(_concatenated(parts) if len(parts) > 1 else parts[0])
+    return out
+
+
+def _with_continuations(ranked: list[Series]) -> list[Series]:
+    """The best series, joined by others of its key that begin where it ends (`train.log`, `train_resumed.log`), and the rest."""
+    best, rest = ranked[0], []
+    if not np.isfinite(best.steps).all():
+        return ranked
+    parts = [best]
+    for one in ranked[1:]:
+        apart = np.isfinite(one.steps).all() and all(one.steps.min() > p.steps.max() or one.steps.max() < p.steps.min() for p in parts)
+        alike = one.logged_as == best.logged_as and one.source.rpartition(".")[2] == best.source.rpartition(".")[2]
+        if apart and alike and len(one) > 1:
+            parts.append(one)
+        else:
+            rest.append(one)
+    if len(parts) == 1:
+        return ranked
+    return [_concatenated(sorted(parts, key=lambda s: float(s.steps[0]))), *rest]
+
+
+def _kind(source: str) -> str:
+    """Files of one kind: the same name but for digits, in sibling directories."""
+    return re.sub(r"\d+", "#", source.rpartition("/")[2])
+
+
+def _start(one: Series) -> float:
+    return float(one.times[0]) if one.times is not None and len(one.times) and np.isfinite(one.times[0]) else 0.0
+
+
+_RANK = re.compile(r"(?i)(?:(?<![a-z])(?:rank|node|worker|gpu|device|proc|process|host)[_\-]?\d+|attempt_\d+/\d+(?=/))")
+
+
+def _side_by_side(one: Series, other: Series) -> bool:
+    """Written at the same time by several processes: their names say so, or their clocks."""
+    if one.source != other.source and _RANK.search(one.source) and _RANK.sub("", one.source) == _RANK.sub("", other.source):
+        return True
+    if one.times is None or other.times is None or not np.isfinite(one.times).all() or not np.isfinite(other.times).all():
+        return False
+    shared = min(one.times.max(), other.times.max()) - max(one.times.min(), other.times.min())
+    return bool(len(one) > 2 and len(other) > 2 and shared > 0.5 * min(np.ptp(one.times), np.ptp(other.times)) and shared > 0)
+
+
+def _holds(whole: Series, part: Series) -> bool:
+    """`part` is a copy of some records of `whole` (a `trainer_state.json` of an earlier checkpoint)."""
+    if len(part) > len(whole):
+        return False
+    if np.isfinite(part.steps).all() and np.isfinite(whole.steps).all() and not np.any(np.diff(whole.steps) < 0):
+        at = np.searchsorted(whole.steps, part.steps)
+        inside = at < len(whole)
+        if not inside.all() or not np.array_equal(whole.steps[at], part.steps):
+            return False
+        return bool(np.array_equal(whole.values[at], part.values, equal_nan=True))
+    begin = slice(0, len(part))
+    return bool(np.array_equal(whole.steps[begin], part.steps, equal_nan=True) and np.array_equal(whole.values[begin], part.values, equal_nan=True))
+
+
+def _concatenated(parts: Sequence[Series]) -> Series:
+    def joined(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        if all(a is None for a in arrays):
+            return None
+        return np.concatenate([np.full(len(p), np.nan) if a is None else a for a, p in zip(arrays, parts, strict=True)])
+
+    first = parts[0]
+    return replace(
+        first,
+        source=", ".join(dict.fromkeys(p.source for p in parts)),
+        steps=np.concatenate([p.steps for p in parts]),
+        values=np.concatenate([p.values for p in parts]),
+        epochs=joined([p.epochs for p in parts]),
+        times=joined([p.times for p in parts]),
+    )

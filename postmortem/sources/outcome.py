@@ -1,0 +1,43 @@
+"""How a run ended, as far as its own words and counters tell."""
+
+from collections.abc import Mapping, Sequence
+
+from postmortem.model.run import EventKind, LogEvent, Outcome
+from postmortem.model.sentence import Value
+
+_FATAL = frozenset({
+    EventKind.EXCEPTION, EventKind.OUT_OF_MEMORY, EventKind.COLLECTIVE, EventKind.DEVICE_ASSERT, EventKind.SIGNAL, EventKind.KILLED,
+    EventKind.TIME_LIMIT, EventKind.PREEMPTED, EventKind.DISK_FULL, EventKind.DATA_LOADER, EventKind.HARDWARE, EventKind.HANG,
+    EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR,
+})  # fmt: skip
+
+
+def outcome(events: Sequence[LogEvent], facts: Mapping[str, Value], last_step: float | None, planned_steps: float | None) -> Outcome:
+    """How the run ended, as far as its own words and counters tell.
+
+    events : in the order of their files' names and lines. What a log survived, because it starts or resumes below it, does not count.
+    """
+    status = str(facts.get("status") or "")
+    code = facts.get("exit_code")
+    begins = {e.source: n for n, e in enumerate(events) if e.kind in (EventKind.STARTED, EventKind.RESUMED)}
+    alive = [(n, e.kind) for n, e in enumerate(events) if n > begins.get(e.source, -1)]
+    last_finish = max((n for n, kind in alive if kind == EventKind.FINISHED), default=-1)
+    interrupted = [n for n, kind in alive if kind == EventKind.INTERRUPTED]
+    fatal = [n for n, kind in alive if kind in _FATAL]
+    if interrupted and (not fatal or interrupted[-1] >= fatal[0]):
+        return "cancelled"
+    if fatal and fatal[-1] > last_finish and code != 0:
+        return "crashed"
+    if status == "failed" or (code is not None and code not in (0, 255)):
+        return "crashed"
+    if code == 255 or status == "killed":
+        return "cancelled" if code == 255 else "crashed"
+    if any(kind == EventKind.EARLY_STOPPED for _, kind in alive):
+        return "early-stopped"
+    if last_finish >= 0 or status == "finished" or facts.get("finished") is True or code == 0:
+        return "finished"
+    if last_step is not None and planned_steps and last_step >= 0.97 * planned_steps - 1:
+        return "finished"
+    if any(kind == EventKind.CUT for _, kind in alive):
+        return "crashed"
+    return "running" if status == "running" else "unknown"
