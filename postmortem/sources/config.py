@@ -53,7 +53,8 @@ _IGNORED_KEYS = frozenset(
 _INDEX_FILE = re.compile(r".*\.index\.json")
 _LINE = re.compile(r"\s*-{0,2}([A-Za-z_][\w.\-/]{0,100})\s*[:=]\s*(.*)")
 _FLAG = re.compile(r"--([A-Za-z_][\w.\-]{0,100})(?:=|\s+)(\S+)")
-_PAIR = re.compile(r"([A-Za-z_]\w{0,100})=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[^,)]*)")
+_LONGEST_NAMESPACE = 1 << 16  # characters
+_PAIR = re.compile(r"([A-Za-z_]\w{0,100})=('[^']{0,500}'|\"[^\"]{0,500}\"|\[[^\]]{0,500}\]|\([^)]{0,500}\)|[^,)]{0,500})")
 
 
 def claims(candidate: Candidate) -> bool:
@@ -220,7 +221,7 @@ def _text(candidate: Candidate) -> Any:
         return _ini(body)
     namespace = re.search(r"\w{0,40}Namespace\(", body[:200])
     if namespace:
-        return {m[1]: scalar(m[2].strip("'\"")) for m in _PAIR.finditer(body, namespace.end())}
+        return {m[1]: scalar(m[2].strip("'\"")) for m in _PAIR.finditer(body, namespace.end(), _LONGEST_NAMESPACE)}
     out: dict[str, Any] = {}
     for line in text.splitlines()[: 4 * MOST_SETTINGS]:
         match = _LINE.fullmatch(line[:2000])

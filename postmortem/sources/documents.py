@@ -16,6 +16,7 @@ from postmortem.sources.logs.blocks import head_text
 LARGEST_CONFIG = 4 << 20  # bytes
 DEEPEST = 64  # levels
 MOST_NODES = 200_000
+_LARGEST_TOML = 256 << 10  # bytes
 _LONGEST_INTEGER = 300  # digits
 
 
@@ -59,6 +60,9 @@ def _integer(digits: str) -> int | float:
 
 
 def _toml(raw: bytes) -> Any:
+    # the standard library's reader takes the square of a key's length
+    if len(raw) > _LARGEST_TOML or any(line.partition(b"=")[0].count(b".") > DEEPEST for line in raw.splitlines()):
+        raise Unreadable(say("it is larger or nested more deeply than any configuration"))
     try:
         return tomllib.loads(head_text(raw))
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@ tables exported by W&B and TensorBoard, `loss.tsv`, and whatever else people wri
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "csv"
+MOST_RAGGED = 100_000  # rows of another width, before a file without others is given up
+_BLANK_LINES = re.compile(rb"\n\n+")
 MOST_DISTINCT_TEXTS = 2_000  # in one block, before a column without numbers is given up
 
 
@@ -61,7 +64,7 @@ def read(candidate: Candidate) -> Found:
     try:
         for block in blocks(candidate.file, met):
             rows.take(block)
-            if rows.gathering.full:
+            if rows.gathering.full or rows.ragged > max(MOST_RAGGED, 10 * rows.gathering.count):
                 break
     except (OSError, csv.Error) as error:
         source = Source(candidate.path, NAME, Status.FAILED, say("it could not be read: {why}", why=str(error)[:200]), candidate.size)
@@ -123,7 +126,11 @@ class Rows:
         while self._skipped < self.layout.skip and block:
             _, _, block = block.partition(b"\n")
             self._skipped += 1
-        if not self.keys and block.strip():
+        if b"\n\n" in block:
+            block = _BLANK_LINES.sub(b"\n", block)
+        if not block.strip():
+            return
+        if not self.keys:
             first = block.lstrip(b"\n").partition(b"\n")[0].decode("utf-8", "replace")
             self.keys = tuple(f"column {n + 1}" for n in range(len(first.split(self.layout.delimiter))))
         delimiter = self.layout.delimiter.encode()

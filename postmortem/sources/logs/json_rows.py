@@ -74,8 +74,10 @@ def _table_of_rows(rows: list[dict[str, Any]]) -> Table:
 
 def _of_list(document: list[Any], filename: str) -> tuple[Table, Habits]:
     if document and all(isinstance(row, list) and len(row) == 3 for row in document):
-        cells = [[number(str(cell)) for cell in row] for row in document]
-        values = np.array([[np.nan if cell is None else cell for cell in row] for row in cells])
+        try:
+            values = np.array(document, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            return Table(0, {}), Habits()
         stem = filename.rpartition(".")[0].rpartition("tag-")[2]
         rows = np.arange(len(values))
         table = Table(len(values), {"wall time": Column(rows, values[:, 0]), "step": Column(rows, values[:, 1]), stem: Column(rows, values[:, 2])})
@@ -95,27 +97,32 @@ def _is_log(table: Table) -> bool:
 
 def _of_lists(document: dict[str, Any]) -> Table:
     """Lists of numbers by key; those of the most common length, which is that of epochs, are rows of one table."""
-    lists: dict[str, list[float | None]] = {}
+    columns: dict[str, Column] = {}
+    longest = 0
 
     def walk(node: dict[str, Any], prefix: str, depth: int) -> None:
+        nonlocal longest
         for key, value in node.items():
-            if len(lists) >= MOST_COLUMNS:
+            if len(columns) >= MOST_COLUMNS:
                 return
-            if isinstance(value, list) and value and not any(isinstance(v, dict | list) for v in value):
-                lists[prefix + str(key)] = [_cell(v) for v in value]
+            if isinstance(value, list) and value and not {dict, list} & set(map(type, value)):
+                columns[prefix + str(key)] = _column(value)
+                longest = max(longest, len(value))
             elif isinstance(value, dict) and depth < _NESTED:
                 walk(value, prefix if key == "history" else f"{prefix}{key}/", depth + 1)
 
     walk(document, "", 0)
-    lists = {k: v for k, v in lists.items() if any(c is not None for c in v)}
-    if not any(series_name(k).partition("/")[2] in ("loss", "accuracy", "error", "perplexity", "score", "mae", "mse", "f1", "auc") for k in lists):
-        return Table(0, {})
-    count = max(map(len, lists.values()), default=0)
-    columns: dict[str, Column] = {}
-    for key, cells in lists.items():
-        said = [n for n, cell in enumerate(cells) if cell is not None]
-        columns[key] = Column(np.array(said, dtype=np.int64), np.array([cells[n] for n in said], dtype=np.float64))
-    return Table(count, columns)
+    columns = {k: c for k, c in columns.items() if len(c)}
+    known = ("loss", "accuracy", "error", "perplexity", "score", "mae", "mse", "f1", "auc")
+    return Table(longest, columns) if any(series_name(k).partition("/")[2] in known for k in columns) else Table(0, {})
+
+
+def _column(cells: list[Any]) -> Column:
+    if set(map(type, cells)) <= {int, float}:
+        return Column(np.arange(len(cells)), np.array(cells, dtype=np.float64))
+    numbers = [_cell(cell) for cell in cells]
+    said = [n for n, one in enumerate(numbers) if one is not None]
+    return Column(np.array(said, dtype=np.int64), np.array([numbers[n] for n in said], dtype=np.float64))
 
 
 def _cell(value: Any) -> float | None:

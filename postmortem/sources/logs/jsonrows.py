@@ -1,7 +1,7 @@
 """JSON objects as rows of a table: numbers, numbers in text, one level of statistics; fast where rows look alike."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
@@ -14,6 +14,7 @@ from postmortem.sources.logs.numbers import instant, number, seconds
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
 
 DEEPEST = 4  # levels of nested objects that are flattened
+MOST_SHAPES = 64  # different sets of keys in one block that are taken each by itself
 LONGEST_LIST = 8  # a list of one number (`lr: [0.1]`) is that number; longer ones give their first
 
 
@@ -38,18 +39,38 @@ class RowTaker:
             for index, keys in enumerate(shapes):
                 lists[keys].append(index)
             groups = dict(lists)
-        start = self.gathering.count
-        for keys, indices in groups.items():
-            if "log_history" in keys:  # a summary of the whole run at the end
-                continue
-            where = np.array(indices, dtype=np.int64) + start
-            same = rows if len(groups) == 1 else [rows[i] for i in indices]
-            for key in keys:
-                if key not in self._keys and len(self._keys) >= MOST_COLUMNS:
-                    self.gathering.narrowed = True
-                elif key != "train_loss" or "train_runtime" not in keys:  # the mean over the whole run, in transformers' last record
-                    self._column(key, where, [row[key] for row in same])
+        if len(groups) > MOST_SHAPES:
+            self._by_key(rows)
+        else:
+            for keys, indices in groups.items():
+                where = np.array(indices, dtype=np.int64) + self.gathering.count
+                same = rows if len(groups) == 1 else [rows[i] for i in indices]
+                for key in keys:
+                    if self._wanted(key, keys):
+                        self._column(key, where, [row[key] for row in same])
         self.gathering.count += len(rows)
+
+    def _wanted(self, key: str, beside: Container[str]) -> bool:
+        """Whether a key is taken. Not the summary of a whole run in transformers' last record, nor more keys than there is room for."""
+        if "log_history" in beside or (key == "train_loss" and "train_runtime" in beside):
+            return False
+        if key not in self._keys and len(self._keys) >= MOST_COLUMNS:
+            self.gathering.narrowed = True
+            return False
+        return True
+
+    def _by_key(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of which hardly two look alike."""
+        cells: defaultdict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
+        for index, row in enumerate(rows, self.gathering.count):
+            for key, cell in row.items():
+                if (key in cells or len(cells) < 2 * MOST_COLUMNS) and self._wanted(key, row):
+                    at, found = cells[key]
+                    at.append(index)
+                    found.append(cell)
+        for key, (at, found) in cells.items():
+            if self._wanted(key, ()):
+                self._column(key, np.array(at, dtype=np.int64), found)
 
     def table(self) -> Table:
         """The rows taken so far, columns in the order in which their keys were first met."""
