@@ -11,6 +11,7 @@ from postmortem.model.run import Reduction, Series
 
 ONE_IS_A_SETTING = frozenset({"lr", "loss_scale"})  # a single record of these among many others is the configuration, printed
 MANY = 3
+LATEST = 1e12  # seconds since 1970; beyond, a clock is none
 
 
 def choose(series: Sequence[Series]) -> tuple[Series, ...]:
@@ -115,6 +116,8 @@ def _side_by_side(one: Series, other: Series) -> bool:
     if one.source != other.source and _RANK.search(one.source) and _RANK.sub("", one.source) == _RANK.sub("", other.source):
         return True
     if one.times is None or other.times is None or not np.isfinite(one.times).all() or not np.isfinite(other.times).all():
+        return False
+    if max(np.abs(one.times).max(), np.abs(other.times).max()) > LATEST:
         return False
     shared = min(one.times.max(), other.times.max()) - max(one.times.min(), other.times.min())
     return bool(len(one) > 2 and len(other) > 2 and shared > 0.5 * min(np.ptp(one.times), np.ptp(other.times)) and shared > 0)
