@@ -22,7 +22,7 @@ def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("all weights stand still and the optimizer holds no state, without any warning"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.7, fails=-1.0)
 def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
     last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
-    if last is None or not all_identical(e):
+    if last is None or not last.keeps_state or not all_identical(e):
         return None
     silent = not last.has_state and not warned(e, "scheduler-before-optimizer")
     return Reading(

@@ -17,7 +17,7 @@ def nothing_moved(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the saved optimizer has no state"), OPTIMIZER_STATE, holds=1.5, fails=-2.0)
 def no_state(e: Evidence, seen: Sighting) -> Reading | None:
     last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
-    if last is None or (last.kind == "sgd" and not last.settings.get("momentum")):
+    if last is None or not last.keeps_state:
         return None
     return Reading(
         not last.has_state, say("its state has {what}", what="no entry: step() was never called with a gradient" if not last.has_state else "entries")

@@ -66,7 +66,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 def _idle(e: Evidence) -> bool:
     last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
-    return last is not None and not last.has_state
+    return last is not None and last.keeps_state and not last.has_state
 
 
 @probe(say("second moments of the weights are exactly zero"), WEIGHTS, holds=1.5, fails=-0.5)

@@ -16,7 +16,7 @@ GREW = 2.0  # times the start
 ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
 LARGE_LOG = 3.0  # ln C of twenty classes: from there on no noise lifts a mean loss by a quarter above it
 ABOVE_LARGE = 1.25
-GIVEN_BACK = 0.5  # share of the gained ground
+GIVEN_BACK = 0.5  # share of the ground gained
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 BEYOND = 1e20
 RISEN = 1.4  # final / start of a loss that rises from record to record
@@ -25,7 +25,6 @@ LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; hea
 FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
 UNSETTLED = 0.25  # times chance
 THROWN = 0.75  # decades of weight scale above the default initialisation; healthy runs end below 0.6
-START = 3.5  # times chance at the first record
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -91,10 +90,8 @@ def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
     bad = loss.non_finite
     if bad is None or bad.last_finite is None or bad.recovered:
         return None
-    level = to_chance(e, bad.last_finite)
-    first = to_chance(e, loss.first)
-    grew = (bad.growth_before or 0.0) > BEFORE_NAN or (loss.first > 0 and bad.last_finite > 3 * loss.first)
-    if not grew and not (level is not None and level > 20) and not (first is not None and first > 20) and not starts_absurd(e):
+    levels = [to_chance(e, bad.last_finite) or 0.0, to_chance(e, loss.first) or 0.0]
+    if (bad.growth_before or 0.0) <= BEFORE_NAN and max(levels) <= 20 and not starts_absurd(e):
         return None
     return Sighting(
         Severity.FATAL,
@@ -110,18 +107,17 @@ def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
 def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     if loss.final <= 0 or e.family in NOTHING_EXPECTED:
         return None
-    level, first = to_chance(e, loss.final), to_chance(e, loss.start)
+    level = to_chance(e, loss.final)
     base = min(loss.start, loss.first) if loss.first > 0 else loss.start
-    grown = loss.final > GREW * max(base, 0.0) and (loss.lost_ground > GIVEN_BACK or base < 0.5 * loss.start)
-    grown_far = loss.final > ABOVE_LARGE * max(base, 0.0) and (loss.lost_ground > GIVEN_BACK or loss.final > 1.5 * loss.best > 0)
-    turned = loss.best > 0 and loss.final > 3 * loss.best and loss.lost_ground > GIVEN_BACK and loss.finite >= 4
-    high = level is not None and level > ABOVE
-    started_high = first is not None and first > START and loss.final > 0.5 * loss.start
-    if level is None and not (grown and loss.finite >= 3):
-        return None
-    thrown = (e.weights.highest_scale or 0.0) > THROWN and level is not None and level > 3.0
-    many_classes = (e.chance.loss or 0.0) > LARGE_LOG and level is not None and level > ABOVE_LARGE
-    if level is not None and not (many_classes and grown_far) and not (high and (grown or turned or started_high or thrown)):
+    grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and loss.final - base > 3 * loss.noise
+    if level is None:
+        away = grown
+    else:
+        turned = loss.finite >= 4 and loss.final > 3 * loss.best > 0
+        thrown = (e.weights.highest_scale or 0.0) > THROWN and level > 3.0
+        many_classes = (e.chance.loss or 0.0) > LARGE_LOG and level > ABOVE_LARGE and loss.final > ABOVE_LARGE * base
+        away = many_classes or (level > ABOVE and (grown or turned or thrown))
+    if not away and not _gave_back(loss):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(
@@ -133,6 +129,12 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         e.series[loss.name].source,
         "loss",
     )
+
+
+def _gave_back(loss: CurveStats) -> bool:
+    """The loss had learned something, turned, gave more than half of it back, and stayed there."""
+    turned_early = loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
+    return turned_early and loss.relative_gain > 0.3 and loss.lost_ground > GIVEN_BACK and abs(loss.final - loss.best) > 6 * loss.noise
 
 
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:

@@ -5,10 +5,12 @@ from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.stale_second_moment import stale_second_moment
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, clip_norm, to_chance
 from postmortem.model.evidence import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units
+KICK = 15.0  # × the gradient norm's level
+ALONE = 8.0  # × the next largest rise of the norm
 TWICE = 2.0  # × both ends of a short log
 SEVERE = 3.0  # × the level before
 
@@ -35,6 +37,21 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series["train/loss"].source,
             "above-both-ends",
         )
+    kick = _unclipped_kick(e)
+    if kick is not None:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "At step {step:g} the gradient norm was {ratio:.3g} × its level, nothing clipped it, and the loss shows little of it.",
+                step=kick.step,
+                ratio=kick.ratio,
+            ),
+            kick.step,
+            kick.step,
+            ("grad_norm", "train/loss"),
+            e.series["grad_norm"].source,
+            "gradient",
+        )
     high = [s for s in loss.spikes if _stands_out(e, loss, s)]
     if not high:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)))
@@ -57,6 +74,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _unclipped_kick(e: Evidence) -> Spike | None:
+    """One step with a gradient far beyond any other, taken in full: a bad batch whose loss was small. None without one."""
+    norm = e.curve("grad_norm")
+    if norm is None or clip_norm(e) is not None or norm.finite < 20:
+        return None
+    return next((s for s in norm.spikes if s.ratio >= KICK and s.prominence >= ALONE and s.height >= HEIGHT and s.width <= 2), None)
+
+
 def _above_both_ends(loss: CurveStats) -> float | None:
     """highest / the larger end, when a short log holds a jump in its middle. None without one."""
     ends = max(loss.start, loss.first, loss.final, loss.last)
@@ -74,7 +99,7 @@ def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
 @probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-0.8)
 def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
-    if loss is None or not loss.spikes or seen.facet:
+    if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends"):
         return None
     worst = max(loss.spikes, key=lambda s: s.value)
     level = to_chance(e, worst.value)
