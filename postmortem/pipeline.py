@@ -34,6 +34,7 @@ def analyze(
     redact: bool = True,
     with_exhibits: bool = True,
     progress: Progress | None = None,
+    seen: Callable[[Run], None] | None = None,
 ) -> Diagnosis:
     """Read what a training run left behind and say what failed, when, why, and what to change.
 
@@ -41,6 +42,7 @@ def analyze(
     stated : what the user knows of the run; None looks for `postmortem.toml` in the run.
     redact : replace secrets, home paths, user and host names before anything is measured.
     progress : called with a few words and a share, 0 to 1.
+    seen : called with the run as it was read, before names are replaced (a batch tells nodes and users apart by it).
     Raises `UsageError` when a path does not exist and `NothingReadable` when nothing in it could be read.
     """
     given = [Path(p) for p in ([paths] if isinstance(paths, str | PathLike) else paths)]
@@ -55,6 +57,8 @@ def analyze(
         run = read_run(
             [p.directory for p in places], name=name, aliases=stated.aliases, progress=_part(progress, 0.0, 0.5), refused=refused, one=True
         )
+        if seen is not None:
+            seen(run)
         return diagnose_run(run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0))
 
 
