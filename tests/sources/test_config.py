@@ -222,3 +222,12 @@ def test_any_bytes_are_yaml_or_unreadable(data: bytes) -> None:
 
 def test_a_value_that_someone_else_fills_in_has_no_name() -> None:
     assert [s.name for s in settings_of([("lr", "auto"), ("loss", 0.25), ("epochs", 3)], "f")] == ["", "", "epochs"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a." * 100_000 + "b = 1", "a = " + "[" * 100_000, "a = " + "{a=" * 50_000, "[" + "a." * 50_000 + "b]"], ids=range(4)
+)
+def test_hostile_toml_is_refused_quickly(tmp_path: Path, text: str) -> None:
+    start = time.process_time()
+    assert not read(tmp_path, "config.toml", text).settings
+    assert time.process_time() - start < 5

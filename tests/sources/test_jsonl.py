@@ -1,6 +1,7 @@
 """JSON lines of every habit as curves."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,14 @@ def test_too_many_keys_are_bounded(tmp_path: Path) -> None:
     found = read(tmp_path, "m.jsonl", *({"step": n, "loss": 1.0, f"key{n}": n} for n in range(5000)))
     assert len(found.series) <= 2_000
     assert found.source.status == Status.PARTIAL
+
+
+def test_shapeless_rows_and_rows_of_many_keys_take_linear_time(tmp_path: Path) -> None:
+    start = time.process_time()
+    wide = {f"k{n}": n for n in range(200_000)}
+    found = read(tmp_path, "m.jsonl", {"step": 1, "loss": 2.0}, wide, *({"step": n, f"x{n}": n, "loss": 1.0} for n in range(2, 20_000)))
+    assert time.process_time() - start < 20
+    assert len(curves(found)["train/loss"]) == 19_999
 
 
 def test_documents_are_left_to_others(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """JSON objects as rows of a table: numbers, numbers in text, one level of statistics; fast where rows look alike."""
 
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
@@ -14,6 +15,7 @@ from postmortem.sources.logs.numbers import instant, number, seconds
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
 
 DEEPEST = 4  # levels of nested objects that are flattened
+_SUMMARY = frozenset({"log_history", "train_runtime"})  # keys of records about the whole run
 MOST_SHAPES = 64  # different sets of keys in one block that are taken each by itself
 LONGEST_LIST = 8  # a list of one number (`lr: [0.1]`) is that number; longer ones give their first
 
@@ -45,12 +47,13 @@ class RowTaker:
             for keys, indices in groups.items():
                 where = np.array(indices, dtype=np.int64) + self.gathering.count
                 same = rows if len(groups) == 1 else [rows[i] for i in indices]
+                said = _SUMMARY.intersection(keys)
                 for key in keys:
-                    if self._wanted(key, keys):
+                    if self._wanted(key, said):
                         self._column(key, where, [row[key] for row in same])
         self.gathering.count += len(rows)
 
-    def _wanted(self, key: str, beside: Container[str]) -> bool:
+    def _wanted(self, key: str, beside: AbstractSet[str]) -> bool:
         """Whether a key is taken. Not the summary of a whole run in transformers' last record, nor more keys than there is room for."""
         if "log_history" in beside or (key == "train_loss" and "train_runtime" in beside):
             return False
@@ -63,13 +66,14 @@ class RowTaker:
         """Rows of which hardly two look alike."""
         cells: defaultdict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
         for index, row in enumerate(rows, self.gathering.count):
+            said = _SUMMARY & row.keys()
             for key, cell in row.items():
-                if (key in cells or len(cells) < 2 * MOST_COLUMNS) and self._wanted(key, row):
+                if (key in cells or len(cells) < 2 * MOST_COLUMNS) and self._wanted(key, said):
                     at, found = cells[key]
                     at.append(index)
                     found.append(cell)
         for key, (at, found) in cells.items():
-            if self._wanted(key, ()):
+            if self._wanted(key, frozenset()):
                 self._column(key, np.array(at, dtype=np.int64), found)
 
     def table(self) -> Table:
