@@ -23,7 +23,6 @@ BRIDGE = 0.05  # share of the points: a flat stretch between two falls that is p
 ABSURD = 10.0  # factor of a leap that is not the schedule's own
 LEAP_SHARE = 0.05  # of the points: the longest such leap
 MOST_LEAPS = 1000
-REPR = 0.05  # a printed digit this coarse is no format: it is `0.0`, the shortest form of an exact 0
 FINE = 1e-9  # printed precision at which 0 is 0, whatever the rate was meant to be
 FEWEST_BRIDGED = 20  # points from which a flat end as short as that belongs to the fall, too
 MOST_PHASES = 24
@@ -48,7 +47,7 @@ def _from_best_source(series: Series | None, settings: Sequence[Setting], optimi
         keep = np.isfinite(series.values) & (series.values >= 0)
         x, y = axis(series)[keep], series.values[keep]
         reference = max([float(np.max(y)) if len(y) else 0.0, configured or 0.0, *(lr for _, lr in saved)])
-        telling = not series.quantum or series.quantum >= REPR or series.quantum <= FINE or series.quantum <= LOW * reference
+        telling = not series.quantum or series.quantum <= FINE or series.quantum <= LOW * reference
         if len(y) and (telling or bool(np.any(y > 0)) or not (saved or configured)):
             return _stats("logged", x, y, quantum=series.quantum or 0.0, zero_is_zero=telling)
     if saved:

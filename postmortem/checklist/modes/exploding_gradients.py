@@ -109,7 +109,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     level = to_chance(e, loss.final)
     base = min(loss.start, loss.first) if loss.first > 0 else loss.start
-    grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and loss.final - base > 3 * loss.noise
+    grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and (loss.finite < 10 or loss.final - base > 3 * loss.noise)
     if level is None:
         away = grown
     else:
