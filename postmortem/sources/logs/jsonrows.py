@@ -68,7 +68,7 @@ class RowTaker:
         for index, row in enumerate(rows, self.gathering.count):
             said = _SUMMARY & row.keys()
             for key, cell in row.items():
-                if (key in cells or len(cells) < 2 * MOST_COLUMNS) and self._wanted(key, said):
+                if (key in cells or key in self._keys or len(cells) < 2 * MOST_COLUMNS) and self._wanted(key, said):
                     at, found = cells[key]
                     at.append(index)
                     found.append(cell)
