@@ -9,7 +9,10 @@ from postmortem.checklist.needs import curve
 def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is None:
         return None
-    return Reading(e.schedule.low_share > 0.4 and e.schedule.zero_share < 0.95, say("for {share:.0%} of the records", share=e.schedule.low_share))
+    return Reading(
+        (e.schedule.low_share > 0.4 or e.schedule.zero_share > 0.4) and e.schedule.highest > 0,
+        say("for {share:.0%} of the records", share=e.schedule.low_share),
+    )
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

@@ -10,7 +10,7 @@ from postmortem.checklist.signs import optimizer_name
 def zero_everywhere(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is not None:
         return Reading(
-            e.schedule.zero_share > 0.9 or e.schedule.highest == 0,
+            e.schedule.highest == 0 or (e.schedule.zero_share > 0.9 and e.schedule.first == 0),
             say("{share:.0%} of the records have a learning rate of 0", share=e.schedule.zero_share),
         )
     rate = e.number("learning_rate")
