@@ -79,7 +79,7 @@ def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("it had learned well for long before it turned"), curve("train/loss", 8), holds=-2.0, fails=0.0)
 def learned_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
-    if loss is None or loss.last_step <= loss.first_step or not loss.finite:
+    if loss is None or loss.last_step <= loss.first_step or not loss.finite or seen.facet == "weights":
         return None
     share = (loss.best_step - loss.first_step) / (loss.last_step - loss.first_step)
     if share < 0.2 or loss.relative_gain < 0.3:

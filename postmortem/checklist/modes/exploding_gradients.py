@@ -133,7 +133,8 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 def _gave_back(loss: CurveStats) -> bool:
     """The loss had learned something, turned, gave more than half of it back, and stayed there."""
-    turned_early = loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
+    periodic = loss.oscillation is not None and loss.oscillation.strength > 0.4  # then its ends depend on where in the period they lie
+    turned_early = not periodic and loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
     return turned_early and loss.relative_gain > 0.3 and loss.lost_ground > GIVEN_BACK and abs(loss.final - loss.best) > 6 * loss.noise
 
 
