@@ -6,32 +6,71 @@ Names are replaced by pseudonyms that are stable within a run (`user-1`, `host-1
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from types import MappingProxyType
 
 from postmortem.model.run import Checkpoint, LogEvent, Run, Setting, Source
 from postmortem.model.sentence import Sentence, Value
 
-# Words of a key whose value is a secret. Matched as whole words, so that `tokenizer` and `max_tokens` are none.
-_SECRET_KEYS = re.compile(
-    r"(?:^|[._\- ])(?:api[_\-]?key|secret|secret[_\-]?key|password|passwd|access[_\-]?token|auth[_\-]?token|hf[_\-]?token|token|credentials?)(?:$|[._\- ])",
-    re.IGNORECASE,
-)
+_HEX_KEY = re.compile(r"[0-9a-fA-F]{40}")
 _SECRETS = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|sk-[A-Za-z0-9_\-]{20,}|AKIA[0-9A-Z]{16}|xox[baprs]-[A-Za-z0-9\-]{10,}"
-    r"|eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{5,}|glpat-[A-Za-z0-9_\-]{20})"
+    r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,200}|gh[pousr]_[A-Za-z0-9]{20,200}|github_pat_[A-Za-z0-9_]{20,200}|glpat-[A-Za-z0-9_\-]{20,200}"
+    r"|sk-[A-Za-z0-9_\-]{20,200}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_\-]{30,40}|xox[baprs]-[A-Za-z0-9\-]{10,200}|wandb_v\d_[A-Za-z0-9_]{20,200}"
+    r"|eyJ[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{5,2000})"
 )
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8000}")
+# `WANDB_API_KEY=…`, `"api_key": "…"`, `--password …`. What only ends in "token" must look like one: not `pad_token: <pad>`.
+_SURE = (
+    r"api[_\-]?key|(?:access|secret|private)[_\-]?key(?:[_\-]?id)?|secret|password|passwd|passphrase"
+    r"|(?:access|auth|bearer|refresh|session)[_\-]?token|credentials?|signature"
+)
+# A value may hold `&` unless it parts the parameters of an address: `X-Amz-Signature=…&b=1`.
 _ASSIGNED = re.compile(
-    r"(?i)\b((?:wandb_|hf_|aws_|openai_|[a-z]{1,20}_)?(?:api_?key|secret(?:_?(?:access)?_?key)?|password|passwd|(?:access_|auth_|hf_)?token))(\s{0,3}[=:]\s{0,3})([^\s,;'\"]{6,200})"
+    rf"(?i)((?<![A-Za-z])(?:{_SURE})[\"']?(?:\s{{0,3}}[=:]\s{{0,3}}[\"']?)|--[a-z_\-]{{0,30}}(?:{_SURE}|token)[= ][\"']?)"
+    r"([^\s,;'\"&]{4,400}(?:&[^\s,;'\"&=]{1,100}(?![^\s,;'\"&]|=))?)"
 )
-_URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.\-]{1,20}://)[^/\s:@]{1,100}:[^/\s@]{1,200}@")
-_HOME = re.compile(r"(/(?:home|Users|data/home|export/home|scratch|gpfs/home|nfs/home)/)([A-Za-z0-9][A-Za-z0-9._\-]{0,63})(?=/|\b)")
-_WINDOWS_HOME = re.compile(r"([A-Za-z]:\\{1,2}Users\\{1,2})([^\\\s:*?\"<>|]{1,64})")
-_EMAIL = re.compile(r"\b[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,64}(?:\.[A-Za-z0-9\-]{1,64}){1,4}\b")
-_ADDRESS = re.compile(r"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b(?!\.\d)")
-_USER_AT_HOST = re.compile(r"\b([a-z_][a-z0-9_\-]{0,31})@([a-zA-Z0-9][a-zA-Z0-9\-]{1,62})(?=[:\s\]])")
-_HOST_KEYS = frozenset({"host", "hostname", "node", "nodename", "nodelist", "slurm_nodelist", "master_addr"})
+_TOKEN = re.compile(r"(?i)((?<![A-Za-z])token[\"']?\s{0,3}[=:]\s{0,3}[\"']?)((?=[^\s,;'\"]{0,60}\d)[A-Za-z0-9_\-.+/=]{12,400})")
+_NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?", re.IGNORECASE)
+_WANDB = re.compile(r"(?i)(wandb[^\n]{0,40}?)(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])")
+_BEARER = re.compile(r"(?i)\b(bearer\s{1,3})[A-Za-z0-9_\-.+/=]{12,2000}")
+_URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.\-]{1,20}://)[^/\s@'\"]{1,300}@([A-Za-z0-9.\-]{1,200})")
+_HOME = re.compile(r"(/(?:home|Users|scratch)/)([A-Za-z0-9][A-Za-z0-9._\-]{0,63})(?=/|\b)")
+_WINDOWS_HOME = re.compile(r"([A-Za-z]:\\{1,2}Users\\{1,2})([^\\/:*?\"<>|\n]{1,64}(?=\\)|[^\\/\s:*?\"<>|]{1,64})")
+_EMAIL = re.compile(
+    r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,64}(?:\.[A-Za-z0-9\-]{1,64}){0,3}\.[A-Za-z]{2,24}(?![A-Za-z0-9\-])"
+)
+_ADDRESS = re.compile(r"(?<![\w.=\-])(?<!ersion )(?<!ersion: )(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.]*\w\.?\d|\w)")
+_ADDRESS_6 = re.compile(
+    r"(?<![\w:.])(?=[0-9a-fA-F:]{0,39}\d)(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}"
+    r"|(?:[0-9a-fA-F]{1,4}:){1,5}(?::[0-9a-fA-F]{1,4}){2,6}|(?:[0-9a-fA-F]{1,4}:){2,6}:[0-9a-fA-F]{1,4})(?![\w:])"
+)
+# A prompt, or a host that has a digit; `recall@10` and `acc@top5` are metrics.
+_USER_AT_HOST = re.compile(
+    r"(?<![A-Za-z0-9._\-@])(?!(?:acc|accuracy|r|p|k|recall|precision|hits?|map|m?ap|ndcg|mrr|pass|top|iou|auc|f1|err|error|score)@)"
+    r"([A-Za-z_][A-Za-z0-9_.\-]{0,63})@(?:([A-Za-z0-9][A-Za-z0-9\-]{1,62})(?=:[~/])"
+    r"|((?=[A-Za-z0-9\-]{0,62}\d)(?=[0-9\-]{0,62}[A-Za-z])[A-Za-z0-9][A-Za-z0-9\-]{1,62})(?=[:\s\]]|$))"
+)
+_HOST_SAID = re.compile(
+    r"(?i)((?<![A-Za-z])(?:hostname|host_name|nodename|node_name|(?:[a-z]{1,10}_){0,3}(?:nodelist|node_list)|slurmd_nodename|master_addr)[\"']?\s{0,3}[=:]\s{0,3}[\"']?)"
+    r"(?!localhost)([a-z][a-z0-9.\-]{1,62}(?:\[[0-9,\-]{1,60}\])?)"
+)
+_HOST_OF_SLURM = re.compile(r"(srun: error: |(?:STEP|JOB) [\w.\[\]\-]{1,40} ON )([A-Za-z][A-Za-z0-9.\-]{0,62})(?=: task| CANCELLED|: )")
+_USER_SAID = re.compile(r"((?<![A-Za-z])(?:SLURM_JOB_USER|USER|LOGNAME|USERNAME)=)([A-Za-z][\w.\-]{1,31})")
+_HOST_KEYS = frozenset({"host", "hostname", "node", "nodename", "nodelist", "slurm_nodelist", "slurm_job_nodelist", "master_addr"})
 _USER_KEYS = frozenset({"user", "username", "email", "mlflow.user", "mail_user"})
-_EVENT_FILE_HOST = re.compile(r"(events\.out\.tfevents\.\d{6,14}\.)([^/]{1,100}?)(?=(?:\.\d+){0,3}(?:\.v2)?(?:/|$|,))")
+_EVENT_FILE_HOST = re.compile(r"(events\.out\.tfevents\.\d{6,14}\.)([^/\s'\",:)]{1,100}?)(?=(?:\.\d{1,12}){0,3}(?:\.v2)?(?:[/\s'\",:)]|$))")
+# Words of a key whose value is a secret, whole: `tokenizer` and `max_tokens` are none.
+_KEY_WORDS = re.compile(r"[._\- /]+|(?<=[a-z0-9])(?=[A-Z])")
+_SECRET_WORDS = frozenset({"password", "passwd", "passphrase", "apikey", "credential", "credentials"})
+_KINDS_OF_KEY = frozenset({"api", "access", "secret", "private"})
+_KINDS_OF_TOKEN = frozenset({"access", "auth", "api", "bearer", "refresh", "session", "hf", "hub", "wandb", "github", "gitlab", "slack"})
+# Names that are too common to be looked for in running text.
+_COMMON = frozenset({
+    "root", "user", "users", "home", "admin", "ubuntu", "data", "work", "test", "train", "model", "models", "runs", "team", "shared", "public", "guest",
+    "adam", "lion", "muon", "node", "host", "local", "localhost", "server", "runner", "loss", "checkpoint", "checkpoints", "python", "conda", "docker", "none",
+    "main",
+})  # fmt: skip
+_SHORTEST = 4  # characters of a name that is looked for in running text
 
 
 class Pseudonyms:
@@ -39,17 +78,39 @@ class Pseudonyms:
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {}
+        self._anywhere: re.Pattern[str] | None = None
+        self._of: dict[str, str] = {}
 
     def of(self, kind: str, name: str) -> str:
         """The pseudonym of a name."""
         known = self._names.setdefault(kind, {})
         return known.setdefault(name, f"{kind}-{len(known) + 1}")
 
+    def look_everywhere(self) -> None:
+        """From now on names that are known are found wherever they stand as words of their own, such as in a file's name."""
+        self._of = {
+            name: pseudonym
+            for kind in ("user", "host")
+            for name, pseudonym in self._names.get(kind, {}).items()
+            if len(name) >= _SHORTEST and name.lower() not in _COMMON and (kind == "user" or any(c.isdigit() or c in ".-" for c in name))
+        }
+        names = "|".join(map(re.escape, sorted(self._of, key=len, reverse=True)))
+        self._anywhere = re.compile(rf"(?<![A-Za-z0-9])(?:{names})(?![A-Za-z0-9])") if names else None
+
+    def anywhere(self, raw: str) -> str:
+        """`raw` with known names replaced."""
+        return self._anywhere.sub(lambda m: self._of[m.group()], raw) if self._anywhere else raw
+
 
 def redact(run: Run) -> Run:
     """The same run without secrets, home paths, host, user and mail names in any text that a report could show."""
     names = Pseudonyms()
+    _redacted(run, names)  # who is there is known only at the end
+    names.look_everywhere()
+    return _redacted(run, names)
 
+
+def _redacted(run: Run, names: Pseudonyms) -> Run:
     def text(raw: str) -> str:
         return clean(raw, names)
 
@@ -61,13 +122,11 @@ def redact(run: Run) -> Run:
         name=text(run.name),
         sources=tuple(_source(s, text) for s in run.sources),
         series=tuple(replace(s, source=text(s.source)) for s in run.series),
+        histograms=tuple(replace(h, source=text(h.source)) for h in run.histograms),
         events=tuple(_event(e, text) for e in run.events),
         settings=tuple(setting(s) for s in run.settings),
         checkpoints=tuple(_checkpoint(c, text, setting) for c in run.checkpoints),
-        earlier=tuple(
-            replace(r, series=tuple(replace(s, source=text(s.source)) for s in r.series), settings=tuple(setting(s) for s in r.settings))
-            for r in run.earlier
-        ),
+        earlier=tuple(_redacted(r, names) for r in run.earlier),
     )
 
 
@@ -76,31 +135,62 @@ def clean(raw: str, names: Pseudonyms) -> str:
     if not raw:
         return raw
     out = _SECRETS.sub("***", raw)
-    out = _ASSIGNED.sub(r"\1\2***", out)
-    out = _URL_LOGIN.sub(r"\1***@", out)
-    out = _EMAIL.sub(lambda m: names.of("mail", m.group()), out)
+    if "-----BEGIN" in out:
+        out = _PRIVATE_KEY.sub("***", out)
+    out = _URL_LOGIN.sub(lambda m: f"{m.group(1)}***@{names.of('host', m.group(2))}", out)
+    out = _BEARER.sub(r"\1***", out)
+    out = _WANDB.sub(r"\1***", out)
+    out = _ASSIGNED.sub(r"\1***", out)
+    out = _TOKEN.sub(lambda m: m.group() if _NUMBER.fullmatch(m.group(2)) else m.group(1) + "***", out)
+    if "@" in out:
+        out = _EMAIL.sub(lambda m: names.of("mail", m.group()), out)
+        out = _USER_AT_HOST.sub(lambda m: f"{names.of('user', m.group(1))}@{names.of('host', m.group(2) or m.group(3))}", out)
     out = _HOME.sub(lambda m: m.group(1) + names.of("user", m.group(2)), out)
     out = _WINDOWS_HOME.sub(lambda m: m.group(1) + names.of("user", m.group(2)), out)
-    out = _USER_AT_HOST.sub(lambda m: f"{names.of('user', m.group(1))}@{names.of('host', m.group(2))}", out)
+    out = _USER_SAID.sub(lambda m: m.group(1) + names.of("user", m.group(2)), out)
+    out = _HOST_SAID.sub(lambda m: m.group(1) + names.of("host", m.group(2)), out)
+    out = _HOST_OF_SLURM.sub(lambda m: m.group(1) + names.of("host", m.group(2)), out)
     out = _EVENT_FILE_HOST.sub(lambda m: m.group(1) + names.of("host", m.group(2)), out)
-    return _ADDRESS.sub(lambda m: m.group() if m.group().startswith(("127.", "0.0.")) else names.of("address", m.group()), out)
+    out = _ADDRESS.sub(lambda m: m.group() if m.group().startswith(("127.", "0.0.")) else names.of("address", m.group()), out)
+    out = _ADDRESS_6.sub(lambda m: names.of("address", m.group()), out)
+    return names.anywhere(out)
 
 
 def _value(key: str, value: Value, names: Pseudonyms) -> Value:
+    secret = _is_secret(key, value)
     if not isinstance(value, str):
-        return (
-            "***"
-            if value is not None and not isinstance(value, bool | float) and _SECRET_KEYS.search(key) and isinstance(value, int) and value > 10**6
-            else value
-        )
+        return "***" if secret and isinstance(value, int) and not isinstance(value, bool) else value
     leaf = key.rpartition(".")[2].lower()
-    if _SECRET_KEYS.search(key) and value:
+    if secret and value:
         return "***"
-    if leaf in _HOST_KEYS and value:
-        return names.of("host", value)
-    if (leaf in _USER_KEYS or key.lower() in _USER_KEYS) and value:
+    if leaf in _HOST_KEYS and value and not _NUMBER.fullmatch(value) and not value.startswith(("127.", "0.0.", "localhost")):
+        cleaned = clean(value, names)  # a list of hosts, an address
+        return cleaned if cleaned != value else names.of("host", value)
+    if (leaf in _USER_KEYS or key.lower() in _USER_KEYS) and value and "@" not in value:
         return names.of("user", value)
+    if leaf.endswith("version"):
+        return value
     return clean(value, names)
+
+
+def _is_secret(key: str, value: Value) -> bool:
+    """Whether a setting's value is a secret, by its key: `wandb.api_key`, `hub_token`; not `pad_token`, `token_dim`, `num_tokens`."""
+    words = [w.lower() for w in _KEY_WORDS.split(key) if w]
+    if not words:
+        return False
+    if not _SECRET_WORDS.isdisjoint(words) or words[-1] == "secret":
+        return True
+    if any(b == "key" and a in _KINDS_OF_KEY for a, b in pairwise(words)):
+        return True
+    if words[-1] == "key" and isinstance(value, str) and _HEX_KEY.fullmatch(value):
+        return True
+    if words[-1] != "token" or not isinstance(value, str):
+        return False
+    return (
+        len(words) == 1
+        or words[-2] in _KINDS_OF_TOKEN
+        or (len(value) >= 12 and value.isascii() and any(c.isdigit() for c in value) and " " not in value)
+    )
 
 
 def _sentence(sentence: Sentence | None, text: Callable[[str], str]) -> Sentence | None:
@@ -121,7 +211,13 @@ def _event(event: LogEvent, text: Callable[[str], str]) -> LogEvent:
 def _checkpoint(checkpoint: Checkpoint, text: Callable[[str], str], setting: Callable[[Setting], Setting]) -> Checkpoint:
     """Tensor references keep their true file names: those are opened, and never shown."""
     facts = MappingProxyType({k: text(v) if isinstance(v, str) else v for k, v in checkpoint.facts.items()})
+    optimizer = checkpoint.optimizer and replace(checkpoint.optimizer, source=text(checkpoint.optimizer.source))
     return replace(
-        checkpoint, path=text(checkpoint.path), detail=_sentence(checkpoint.detail, text), settings=tuple(setting(s) for s in checkpoint.settings), facts=facts,
+        checkpoint,
+        optimizer=optimizer,
+        path=text(checkpoint.path),
+        detail=_sentence(checkpoint.detail, text),
+        settings=tuple(setting(s) for s in checkpoint.settings),
+        facts=facts,
         files=tuple(text(f) for f in checkpoint.files),
-    )  # fmt: skip
+    )
