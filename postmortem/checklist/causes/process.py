@@ -1,8 +1,9 @@
 """Why a process died: each of these is read off the log's own words."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from postmortem.check import Cause, Evidence, Probe, Reading, Sighting, say
+from postmortem.check import Cause, Evidence, Fix, Probe, Reading, Sighting, say
 from postmortem.checklist import remedies
 from postmortem.model.run import EventKind
 from postmortem.model.sentence import Sentence
@@ -50,19 +51,53 @@ def _cause(
     return Cause(name, title, mechanism, probes, remedies.only(*fix), by_hand)
 
 
-out_of_memory = _cause(
+def _memory_fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    hit = next(iter(e.events_of(EventKind.OUT_OF_MEMORY)), None)
+    asked = str(hit.data.get("asked") or "") if hit is not None else ""
+    size = e.number("batch_size")
+    why = say("It asked for {asked} more than there was.", asked=asked) if asked else say("The allocator's own words are in the log.")
+    changes = (
+        (remedies.change(e, "batch_size", max(1, int(size // 2)), size), remedies.change(e, "accumulation", 2 * int(e.number("accumulation") or 1)))
+        if size
+        else ()
+    )
+    title = say("Halve the batch to {to} and accumulate twice", to=max(1, int(size // 2))) if size else say("Halve the batch and accumulate twice")
+    snippets = {
+        "pytorch": "loss = criterion(model(x), y) / accumulate\nloss.backward()\nif (i + 1) % accumulate == 0:\n    optimizer.step(); optimizer.zero_grad(set_to_none=True)",
+        "transformers": "args = TrainingArguments(..., per_device_train_batch_size=half, gradient_accumulation_steps=2)",
+    }
+    spare = {
+        "pytorch": "from torch.utils.checkpoint import checkpoint\nx = checkpoint(block, x, use_reentrant=False)\nwith torch.autocast('cuda', dtype=torch.bfloat16): ...",
+        "transformers": "args = TrainingArguments(..., gradient_checkpointing=True, bf16=True)",
+    }
+    return (
+        remedies.fix(e, title, why, changes, snippets),
+        remedies.fix(
+            e,
+            say("Or keep the batch: gradient checkpointing and bfloat16"),
+            say("Both trade a little time for about half of the memory of the activations."),
+            (),
+            spare,
+        ),
+    )
+
+
+def _exception_fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    hit = next((ev for ev in reversed(e.events_of(EventKind.EXCEPTION)) if ev.data.get("frame")), None)
+    if hit is None:
+        return (remedies.fix(e, say("Mend the line that the traceback names"), say("The exception is in the log.")),)
+    name, message, frame, function = (str(hit.data.get(key) or "") for key in ("exception", "message", "frame", "frame_function"))
+    title = say("Mend {frame}, in {function}", frame=frame, function=function) if function else say("Mend {frame}", frame=frame)
+    fix = remedies.fix(e, title, say("It is the innermost frame of the run's own code: {name}: {message}", name=name, message=message[:300]))
+    return (replace(fix, code="\n".join(hit.text.strip().splitlines()[-6:])[:1200]),)
+
+
+out_of_memory = Cause(
     "out-of-memory",
     say("Out of memory"),
     say("An allocation did not fit. On the device: batch, activations or optimizer state; on the host: workers, caches, a leak."),
     (_words((EventKind.OUT_OF_MEMORY,)),),
-    (
-        say("Halve the batch and accumulate twice, or use gradient checkpointing and bf16"),
-        say("The allocator's own words are in the log."),
-        {
-            "pytorch": "loss = criterion(model(x), y) / accumulate\nloss.backward()\nif (i + 1) % accumulate == 0:\n    optimizer.step(); optimizer.zero_grad(set_to_none=True)",
-            "transformers": "args = TrainingArguments(..., per_device_train_batch_size=half, gradient_accumulation_steps=2, gradient_checkpointing=True, bf16=True)",
-        },
-    ),
+    _memory_fixes,
     (say("Print torch.cuda.max_memory_allocated() after the first step, and after an evaluation."),),
 )
 collective_failure = _cause(
@@ -102,12 +137,12 @@ def _more_specific(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 WRAPPERS = ("ChildFailedError", "ProcessRaisedException", "ProcessExitedException", "SpawnException")  # they report another process's end
-python_error = _cause(
+python_error = Cause(
     "python-error",
     say("The code raised an exception"),
     say("An exception that nobody caught ended the process."),
     (_words((EventKind.EXCEPTION,)), Probe(say("a more specific reason stands in the log"), _more_specific, -2.5)),
-    (say("Mend the line that the traceback names"), say("The exception and its innermost own frame are in the log."), None),
+    _exception_fixes,
     (say("Run the failing batch alone, on the CPU, under a debugger."),),
 )
 device_assert = _cause(

@@ -35,6 +35,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if level is None:
         return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
+    cut_short = e.outcome in ("crashed", "cancelled", "running") and bool(e.planned_steps) and (e.last_step or 0.0) < 0.5 * (e.planned_steps or 0.0)
+    if cut_short or (loss.finite < 3 and e.outcome != "finished"):
+        return Unknown(say("Not measured: the run ended before it could show how far it would get."))
     limit = {"language-model": LANGUAGE, "regression": REGRESSION}.get(e.family, HIGH)
     contradiction = best is not None and best > 0.6 and level > HIGH
     if level < limit and loss.relative_gain > 0.3 and _guesses_at_a_low_loss(e, limit):
