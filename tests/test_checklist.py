@@ -5,7 +5,7 @@ import re
 import pytest
 
 from postmortem.check import Cause, Check
-from postmortem.checklist import causes, checklist
+from postmortem.checklist import all_causes, checklist
 from postmortem.checklist.healthy import HEALTHY
 from postmortem.model.sentence import Sentence, fields
 
@@ -56,7 +56,7 @@ def test_a_check_is_well_formed(check: Check) -> None:
         assert not list(fields(sentence.template)) or sentence.values is not None
 
 
-@pytest.mark.parametrize("cause", causes().values(), ids=lambda c: c.id)
+@pytest.mark.parametrize("cause", all_causes().values(), ids=lambda c: c.id)
 def test_a_cause_says_how_it_works_and_can_be_asked_about(cause: Cause) -> None:
     assert len(cause.mechanism.template) > 40
     assert cause.probes, "a cause that no probe can ask about is a guess"

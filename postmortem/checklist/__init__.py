@@ -20,6 +20,6 @@ def checklist() -> tuple[Check, ...]:
 
 
 @cache
-def causes() -> dict[str, Cause]:
+def all_causes() -> dict[str, Cause]:
     """All causes by id."""
     return {cause.id: cause for check in checklist() for cause, _ in check.causes}

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from postmortem.check import Cause, Check
-from postmortem.checklist import causes, checklist
+from postmortem.checklist import all_causes, checklist
 from postmortem.errors import UsageError
 
 
@@ -22,7 +22,7 @@ def show_checklist(item: str | None, *, as_json: bool) -> None:
             console.print(Text.assemble((f"{one.id:22}", "bold"), str(one.symptom)))
         return
     check = next((c for c in checklist() if c.id == item), None)
-    cause = causes().get(item)
+    cause = all_causes().get(item)
     if check is None and cause is None:
         raise UsageError(f"the checklist has no {item!r}; `postmortem checklist` lists its modes, `postmortem checklist MODE` their causes")
     if as_json:
