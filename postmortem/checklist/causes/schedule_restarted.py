@@ -22,11 +22,17 @@ def resumed(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(hit is not None, say("{what}", what=hit.text[:100] if hit else "no such line"), hit.source if hit else "")
 
 
+@probe(say("the log says that the scheduler was not restored"), holds=3.0)
+def said_so(e: Evidence, seen: Sighting) -> Reading | None:
+    hit = next((ev for ev in e.events_of(EventKind.WARNING) if ev.data.get("about") == "state-not-resumed" and "schedul" in ev.text), None)
+    return None if hit is None else Reading(True, say("{text}", text=hit.text.strip().splitlines()[0][:160]), hit.source)
+
+
 schedule_restarted = Cause(
     id="schedule-restarted",
     title=say("The learning-rate schedule started again"),
     mechanism=say("The scheduler's state was not restored: after the resume the rate is back at its peak, and what was settled is shaken up again."),
-    probes=(jumped_up, resumed),
+    probes=(jumped_up, resumed, said_so),
     fixes=remedies.only(
         say("Save and restore the scheduler beside the optimizer"),
         say("After the resume the learning rate was back where it began."),

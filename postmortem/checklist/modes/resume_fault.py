@@ -4,6 +4,7 @@ from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, 
 from postmortem.checklist.causes.data_order_restarted import data_order_restarted
 from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_lost
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
+from postmortem.checklist.signs import warned
 from postmortem.model.run import EventKind
 
 RESUMED = Need(
@@ -14,6 +15,7 @@ RESUMED = Need(
         or len(e.attempts) > 1
         or (e.schedule is not None and len(e.schedule.restarts) > 0)
         or _lag(e) is not None
+        or warned(e, "state-not-resumed")
     ),
 )
 
@@ -52,6 +54,18 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "optimizer",
         )
+    skipped = next((ev for ev in e.events_of(EventKind.WARNING) if ev.data.get("about") == "state-not-resumed"), None)
+    if skipped is not None:
+        text = skipped.text.strip().splitlines()[0][:160]
+        return Sighting(
+            Severity.SERIOUS,
+            say("The log says that something was not restored: {text}", text=text),
+            skipped.step,
+            skipped.step,
+            (),
+            skipped.source,
+            "words",
+        )
     if event is not None or len(e.attempts) > 1:
         return Cleared(say("Training was resumed; learning rate and optimizer went on where they were."))
     return Cleared(say("Nothing points to a resume."))
@@ -63,6 +77,11 @@ def said(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(
         hit is not None or len(e.attempts) > 1, say("{text}", text=hit.text.strip()[:120] if hit else "no line about it"), hit.source if hit else ""
     )
+
+
+@probe(say("the log itself says what was not restored"), holds=1.5, fails=0.0)
+def not_restored(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "words" else None
 
 
 @probe(say("a cyclic or stepped schedule is configured, which explains jumps"), holds=-3.0, fails=0.0)
@@ -84,7 +103,7 @@ CHECK = Check(
     symptom=say("A jump of loss or learning rate where the run was resumed."),
     detect=detect,
     needs=(RESUMED,),
-    probes=(said, cyclic),
+    probes=(said, not_restored, cyclic),
     prior=0.8,
     causes=((optimizer_state_lost, -1.0), (schedule_restarted, -1.0), (data_order_restarted, -2.5)),
     by_hand=(say("Compare learning rate, optimizer step and sampler position right before and right after the seam."),),
