@@ -3,7 +3,7 @@
 import math
 
 from postmortem.check import Evidence
-from postmortem.model.evidence import CurveStats
+from postmortem.model.evidence import CurveStats, OptimizerFacts
 from postmortem.model.run import EventKind
 
 USUAL_RATES = {"adam": 1e-3, "sgd": 0.05}  # what a fresh small model is trained with; the unit of `rate_decades`
@@ -44,6 +44,11 @@ def skill(e: Evidence, split: str, *, best: bool = False) -> float | None:
     percent = c.highest > 1.5
     value = c.best if best else c.final
     return above_chance(e, value / 100.0 if percent else value)
+
+
+def last_optimizer(e: Evidence) -> OptimizerFacts | None:
+    """The newest saved optimizer, None without any."""
+    return next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
 
 
 def optimizer_name(e: Evidence) -> str:

@@ -2,8 +2,9 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BATCH_STATISTICS, FIRST_BAD_BATCH, LEARNING_RATE, curve
-from postmortem.checklist.signs import loss_curve, rate_decades
+from postmortem.checklist.needs import BATCH_STATISTICS, FIRST_BAD_BATCH, curve
+from postmortem.checklist.probes import usual_rate
+from postmortem.checklist.signs import loss_curve
 
 
 @probe(say("it began within the first epoch of seeing the data"), holds=1.2, fails=-1.2)
@@ -29,12 +30,6 @@ def one_record(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("the learning rate is usual, so no step was too long"), LEARNING_RATE, holds=0.6, fails=-2.5)
-def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
-    decades = rate_decades(e)
-    return None if decades is None else Reading(decades < 1.3, say("it is {times:.2g} × the usual one", times=10**decades))
-
-
 @probe(say("recorded inputs hold NaN or absurd values"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
 def recorded(e: Evidence, seen: Sighting) -> Reading | None:
     bad = e.curve("data/non_finite")
@@ -52,7 +47,7 @@ bad_batch = Cause(
     mechanism=say(
         "A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."
     ),
-    probes=(within_first_epoch, one_record, usual_rate, recorded, batch_known),
+    probes=(within_first_epoch, one_record, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
     fixes=remedies.only(
         say("Check every batch for non-finite and extreme inputs before it is used; skip steps with a non-finite loss"),
         say("Nothing in the curve announced it: it came with one batch."),

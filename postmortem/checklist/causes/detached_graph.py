@@ -3,11 +3,12 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE
+from postmortem.checklist.signs import last_optimizer
 
 
 @probe(say("the optimizer holds them and never got a gradient for them"), OPTIMIZER_STATE, holds=2.2, fails=-2.0)
 def held_without_state(e: Evidence, seen: Sighting) -> Reading | None:
-    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    last = last_optimizer(e)
     if last is None or not last.has_state:
         return None
     return Reading(

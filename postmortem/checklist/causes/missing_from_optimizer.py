@@ -3,12 +3,12 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
-from postmortem.checklist.signs import all_identical, warned
+from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
 @probe(say("trained tensors stand in none of the optimizer's groups"), OPTIMIZER_STATE, holds=1.8, fails=-1.5)
 def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
-    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    last = last_optimizer(e)
     if last is None or last.absent is None:
         return None
     if all_identical(e):
@@ -21,7 +21,7 @@ def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("all weights stand still and the optimizer holds no state, without any warning"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.7, fails=-1.0)
 def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
-    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    last = last_optimizer(e)
     if last is None or not last.keeps_state or not all_identical(e):
         return None
     silent = not last.has_state and not warned(e, "scheduler-before-optimizer")

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
-from postmortem.checklist.signs import all_identical, warned
+from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
 @probe(say("no weight changed between checkpoints"), TWO_CHECKPOINTS, holds=2.0, fails=-4.0)
@@ -16,7 +16,7 @@ def nothing_moved(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the saved optimizer has no state"), OPTIMIZER_STATE, holds=1.5, fails=-2.0)
 def no_state(e: Evidence, seen: Sighting) -> Reading | None:
-    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    last = last_optimizer(e)
     if last is None or not last.keeps_state:
         return None
     return Reading(

@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
+from postmortem.checklist.signs import last_optimizer
 
 
 @probe(say("a saved flag or the model summary says that they are not trainable"), holds=3.0, fails=-3.0)
@@ -27,7 +28,7 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("they stand in none of the optimizer's groups"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.2, fails=-0.7)
 def filtered(e: Evidence, seen: Sighting) -> Reading | None:
-    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    last = last_optimizer(e)
     if last is None or last.absent is None:
         return None
     return Reading(len(last.absent) > 0, say("{n} tensors are in no group, as after filtering by requires_grad", n=len(last.absent)))

@@ -2,8 +2,8 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import LEARNING_RATE
-from postmortem.checklist.signs import loss_curve, rate_decades
+from postmortem.checklist.probes import usual_rate
+from postmortem.checklist.signs import loss_curve
 
 
 @probe(say("a whole epoch was finite first, so it is not the data"), holds=1.6, fails=-0.8)
@@ -30,19 +30,13 @@ def anomaly(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the log says: {text}", text=hit.text[:120]), hit.source) if hit else None
 
 
-@probe(say("the learning rate is usual"), LEARNING_RATE, holds=0.4, fails=-2.0)
-def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
-    decades = rate_decades(e)
-    return None if decades is None else Reading(decades < 1.3, say("it is {times:.2g} × the usual one", times=10**decades))
-
-
 unsafe_operation = Cause(
     id="unsafe-operation",
     title=say("An operation without a guard: log(0), division by 0, sqrt at 0"),
     mechanism=say(
         "log, division, square root and norm have infinite values or slopes at 0. It takes one sample that lands there: a probability that rounds to 0, a group without members."
     ),
-    probes=(after_first_epoch, weights_finite, anomaly, usual_rate),
+    probes=(after_first_epoch, weights_finite, anomaly, usual_rate(holds=0.4, fails=-2.0)),
     fixes=remedies.only(
         say("Guard logarithms, divisions and roots with an epsilon, or use the stable form"),
         say("Values were finite until the model became sure of something; then they were not."),

@@ -4,7 +4,7 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import inputs_are_zero, loss_curve, loss_is_flat
+from postmortem.checklist.signs import inputs_are_zero, last_optimizer, loss_curve, loss_is_flat
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 THROWN = 0.75  # decades of weight scale at the first checkpoint
@@ -65,7 +65,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 
 def _idle(e: Evidence) -> bool:
-    last = next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    last = last_optimizer(e)
     return last is not None and last.keeps_state and not last.has_state
 
 

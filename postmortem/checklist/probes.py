@@ -1,0 +1,17 @@
+"""Probes that several causes ask in the same words."""
+
+from postmortem.check import Evidence, Probe, Reading, Sighting, say
+from postmortem.checklist.needs import LEARNING_RATE
+from postmortem.checklist.signs import rate_decades
+
+USUAL = 1.3  # decades; learning rates within it are no explanation of their own
+
+
+def usual_rate(*, holds: float, fails: float) -> Probe:
+    """The learning rate is usual for the optimizer, so that no step was too long."""
+
+    def ask(e: Evidence, seen: Sighting) -> Reading | None:
+        decades = rate_decades(e)
+        return None if decades is None else Reading(decades < USUAL, say("it is {times:.2g} × the usual one", times=10**decades))
+
+    return Probe(say("the learning rate is usual, so no step was too long"), ask, holds, fails, (LEARNING_RATE,))
