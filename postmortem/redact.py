@@ -66,9 +66,9 @@ _KINDS_OF_KEY = frozenset({"api", "access", "secret", "private"})
 _KINDS_OF_TOKEN = frozenset({"access", "auth", "api", "bearer", "refresh", "session", "hf", "hub", "wandb", "github", "gitlab", "slack"})
 # Names that are too common to be looked for in running text.
 _COMMON = frozenset({
-    "root", "user", "users", "home", "admin", "ubuntu", "data", "work", "test", "train", "model", "models", "runs", "team", "shared", "public", "guest",
-    "adam", "lion", "muon", "node", "host", "local", "localhost", "server", "runner", "loss", "checkpoint", "checkpoints", "python", "conda", "docker", "none",
-    "main",
+    "root", "user", "users", "home", "admin", "ubuntu", "data", "work", "test", "train", "model", "models", "runs", "team", "shared",
+    "public", "guest", "adam", "lion", "muon", "node", "host", "local", "localhost", "server", "runner", "loss", "checkpoint",
+    "checkpoints", "python", "conda", "docker", "none", "main",
 })  # fmt: skip
 _SHORTEST = 4  # characters of a name that is looked for in running text
 

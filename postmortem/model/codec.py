@@ -2,12 +2,15 @@
 
 Numbers that are not finite are the strings "nan", "inf", "-inf" in numeric fields. A `Sentence` field `x` is its rendered
 English under `x`, with template and values beside it under `x_sentence`; lists of sentences likewise. A trailing underscore
-of a field's name is dropped. Unknown keys are ignored when reading, so a newer minor version can be read.
+of a field's name is dropped. Unknown keys are ignored when reading, so a newer minor version can be read. `schema()` is the
+JSON Schema of what is written.
 """
 
 import dataclasses
 import json
 import math
+import re
+import string
 import types
 import typing
 from collections.abc import Mapping
@@ -19,7 +22,10 @@ from typing import Any, Union
 from postmortem.errors import DocumentError
 from postmortem.model.diagnosis import SCHEMA, Diagnosis
 from postmortem.model.exhibits import Exhibits
+from postmortem.model.schema import schema
 from postmortem.model.sentence import Sentence
+
+__all__ = ["decode", "dump", "encode", "load", "schema"]
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -28,7 +34,9 @@ def dump(diagnosis: Diagnosis, *, exhibits: bool = True, indent: int | None = 1)
     """JSON text of a document. `exhibits=False` leaves curves and histograms out (batch, `--no-exhibits`)."""
     if not exhibits:
         diagnosis = dataclasses.replace(diagnosis, exhibits=Exhibits())
-    return json.dumps(encode(diagnosis), ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
+    data = encode(diagnosis)
+    first = {key: data[key] for key in ("schema", "tool")}
+    return json.dumps({**first, **data}, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
 
 
 def load(text: str | bytes) -> Diagnosis:
@@ -43,7 +51,7 @@ def load(text: str | bytes) -> Diagnosis:
         raise DocumentError(f"this document has the schema {data['schema']}; this version reads {SCHEMA}")
     try:
         return typing.cast(Diagnosis, decode(Diagnosis, data))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DocumentError(f"this document is damaged: {error!r}") from error
 
 
@@ -74,6 +82,8 @@ def encode(value: object) -> Any:
         return {str(k): encode(v) for k, v in value.items()}
     if isinstance(value, tuple | list):
         return [encode(v) for v in value]
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):  # a scalar
+        return encode(value.item())
     raise TypeError(f"{type(value).__name__} has no place in a document")
 
 
@@ -83,13 +93,19 @@ def _parts(sentence: Sentence) -> dict[str, Any]:
 
 def _boxed(value: object) -> Any:
     """A sentence's value: text stays text, so non-finite numbers need a box to be told from the word "nan"."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):  # also numpy's
         return {"number": encode(value)}
     return encode(value)
 
 
 def _unboxed(value: Any) -> Any:
-    return _NON_FINITE[value["number"]] if isinstance(value, dict) else value
+    return _NON_FINITE[value["number"]] if isinstance(value, dict) else _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if value is not None and not isinstance(value, str | int | float):
+        raise TypeError("text, a number, true, false or null expected")
+    return value
 
 
 @cache
@@ -104,6 +120,8 @@ def decode(kind: Any, data: Any) -> Any:
         return _decode_union(typing.get_args(kind), data)
     if origin is tuple:
         (item, *_) = typing.get_args(kind)
+        if not isinstance(data, list):
+            raise TypeError("a list expected")
         return tuple(decode(item, d) for d in data)
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         item = typing.get_args(kind)[1]
@@ -117,6 +135,7 @@ def decode(kind: Any, data: Any) -> Any:
             return _NON_FINITE[data]
         if isinstance(data, bool) or not isinstance(data, int | float):
             raise TypeError(f"{data!r} is no number")
+        float(data)  # an integer that is too large for one
         return data
     if kind in (str, int, bool):
         if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
@@ -129,7 +148,7 @@ def _decode_union(options: tuple[Any, ...], data: Any) -> Any:
     if data is None:
         return None
     if set(options) >= {str, int, float}:  # a `Value`: text is text
-        return data
+        return _scalar(data)
     rest = [o for o in options if o is not type(None)]
     if len(rest) != 1:
         raise TypeError(f"ambiguous {options}")
@@ -147,13 +166,22 @@ def _decode_dataclass(kind: type, data: Any) -> Any:
             continue  # a default, or a TypeError from the constructor
         parts = data.get(f"{name}_sentence")
         if parts is None:
-            values[f.name] = () if data[name] == [] else decode(hints[f.name], data[name])
-        elif isinstance(parts, list):
+            values[f.name] = decode(hints[f.name], data[name])
+        elif isinstance(parts, list) and data[name] is not None:
             values[f.name] = tuple(_sentence(p) for p in parts)
         else:
             values[f.name] = _sentence(parts)
     return kind(**values)
 
 
+_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,2}[,_]?(?:\.\d{1,2})?[a-zA-Z%]?")  # widths that fill no memory
+
+
 def _sentence(parts: Any) -> Sentence:
-    return Sentence(str(parts["template"]), MappingProxyType({str(k): _unboxed(v) for k, v in parts["values"].items()}))
+    template = parts["template"]
+    if not isinstance(template, str):
+        raise TypeError("a template is text")
+    for _, _, spec, _ in string.Formatter().parse(template):
+        if spec and not _SPEC.fullmatch(spec):
+            raise ValueError(f"the format {spec[:20]!r} is none of this program's")
+    return Sentence(template, MappingProxyType({str(k): _unboxed(v) for k, v in parts["values"].items()}))
