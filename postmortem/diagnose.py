@@ -65,7 +65,10 @@ def _judge(check: Check, evidence: Evidence, blank: Finding) -> Finding:
     causes = tuple(sorted((judge_cause(cause, prior, evidence, seen) for cause, prior in check.causes), key=lambda c: -c.confidence))
     by_hand = {str(s): s for cause in causes[:3] for s in _by_hand(check, cause.cause)}
     return replace(
-        finding, causes=causes, fixes=_first_fixes(causes), steps_by_hand=tuple(by_hand.values()) + check.by_hand if check.by_hand else tuple(by_hand.values())
+        finding,
+        causes=causes,
+        fixes=_first_fixes(causes),
+        steps_by_hand=tuple(by_hand.values()) + check.by_hand if check.by_hand else tuple(by_hand.values()),
     )
 
 

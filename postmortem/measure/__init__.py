@@ -9,7 +9,7 @@ from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.measure.curves import curve_stats
 from postmortem.measure.family import family_of
 from postmortem.measure.gap import gap_stats
-from postmortem.measure.intents import intents_of
+from postmortem.measure.intents import intents_of, without_stated
 from postmortem.measure.pace import pace_stats
 from postmortem.measure.schedule import schedule_stats
 from postmortem.model.evidence import CurveStats, Evidence
@@ -40,6 +40,7 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
         if len(s)
     }
     checkpoints, weights, model = measure_checkpoints(run, progress)
+    weights = without_stated(weights, stated.frozen)
     inferred, why = family_of([*by_name, *(s.logged_as for s in run.series)], run.settings, model)
     family = stated.family or inferred
     train = curves.get("train/loss") or curves.get("val/loss")

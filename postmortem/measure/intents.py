@@ -1,21 +1,34 @@
 """What was meant: freezing, adapters, a single epoch. Such intents are no faults; the report shows what was assumed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 
-from postmortem.model.evidence import ModelFacts
+from postmortem.model.evidence import ModelFacts, WeightSummary
 from postmortem.model.run import Setting
 
 _LORA = ("lora", "adapter", "peft", "qlora", "prefix_tuning", "prompt_tuning")
 
 
+def without_stated(weights: WeightSummary, frozen: Sequence[str]) -> WeightSummary:
+    """The summary without the tensors that are meant to stand still (glob patterns of their names)."""
+    if not frozen or not weights.identical or weights.identical_share is None:
+        return weights
+    left = tuple(name for name in weights.identical if not any(fnmatchcase(name, pattern) for pattern in frozen))
+    return replace(weights, identical=left, identical_share=weights.identical_share * len(left) / len(weights.identical))
+
+
 def intents_of(settings: Sequence[Setting], model: ModelFacts, frozen: Sequence[str] = ()) -> Mapping[str, str]:
-    """Intent → where it was read off: `lora`, `frozen`, `one-epoch`."""
+    """Intent → where it was read off: `lora`, `stated-frozen`, `one-epoch`."""
     out: dict[str, str] = {}
     if frozen:
-        out["frozen"] = f"frozen = {', '.join(frozen)} was stated"
+        out["stated-frozen"] = f"frozen = {', '.join(frozen)} was stated"
     if model.adapters:
         out["lora"] = "the checkpoints hold adapter weights"
-    hit = next((s for s in settings if any(word in s.key.lower().replace("-", "_") for word in _LORA) and s.value not in (None, False, 0, "", "none", "no")), None)
+    hit = next(
+        (s for s in settings if any(word in s.key.lower().replace("-", "_") for word in _LORA) and s.value not in (None, False, 0, "", "none", "no")),
+        None,
+    )
     if hit is not None and "lora" not in out:
         out["lora"] = f"{hit.key} = {hit.value}"
     epochs = next((s for s in settings if s.name == "epochs" and s.value in (1, 1.0)), None)

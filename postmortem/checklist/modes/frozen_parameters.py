@@ -16,11 +16,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     w = e.weights
     if w.identical_share is None:
         return Unknown(say("Not measured: this needs two checkpoints."))
-    if e.model.adapters or "lora" in e.intents or "frozen" in e.intents:
+    if e.model.adapters or "lora" in e.intents:
         return Cleared(
             say(
                 "The frozen tensors are meant to be: {why}.",
-                why="adapters are trained" if e.model.adapters else e.intents.get("frozen", e.intents.get("lora", "")),
+                why="adapters are trained" if e.model.adapters else e.intents["lora"],
             )
         )
     if (w.zero_weight_share or 0.0) > 0.4:
