@@ -6,16 +6,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from postmortem.batch.run import batch as batch
     from postmortem.model.diagnosis import Diagnosis as Diagnosis
     from postmortem.pipeline import analyze as analyze
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "__version__", "analyze"]
+__all__ = ["Diagnosis", "__version__", "analyze", "batch"]
 
 _HOME = {"analyze": "postmortem.pipeline", "Diagnosis": "postmortem.model.diagnosis"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "batch":
+        from importlib import import_module
+
+        return import_module("postmortem.batch")  # a package that can be called
     if name in _HOME:
         from importlib import import_module
 

@@ -23,8 +23,9 @@ ALLOWED = {
     "__main__": {"cli"},
     "stated": {"measure", "checklist", "model"},
     "pipeline": {"model", "sources", "redact", "measure", "checklist", "diagnose", "verdict", "document", "stated"},
-    "__init__": {"model", "pipeline"},
-    "cli": {"__init__", "model", "sources", "redact", "measure", "check", "checklist", "render", "stated", "pipeline"},
+    "batch": {"__init__", "model", "sources", "stated", "pipeline", "render"},
+    "__init__": {"model", "pipeline", "batch"},
+    "cli": {"__init__", "model", "sources", "redact", "measure", "check", "checklist", "render", "stated", "pipeline", "batch"},
 }
 # The document's convenience methods import the renderers when they are called: `diagnosis.to_html()`.
 LAZY = {("model", "render")}

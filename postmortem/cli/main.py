@@ -88,6 +88,47 @@ def analyze(
 
 
 @app.command()
+def batch(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="JOBS...", help="Directories to search, runs, globs, @FILE or - for a list of paths.", show_default=False),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Write index, tables and reports here.")] = Path("triage"),
+    from_: Annotated[list[str], typer.Option("--from", metavar="FILE", help="A list of paths, one per line.", show_default=False)] = [],  # noqa: B006
+    no_reports: Annotated[bool, typer.Option("--no-reports", help="Write no HTML report per run: several times as fast.")] = False,  # noqa: FBT002
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Leave healthy runs out of index, table and reports.")] = False,  # noqa: FBT002
+    since: Annotated[
+        str, typer.Option(metavar="WHEN", help="Only runs with a file changed since a date, or in the last 7d or 12h.", show_default=False)
+    ] = "",
+    workers: Annotated[int, typer.Option(metavar="N", help="Runs at a time; 0 for one per processor.")] = 0,
+    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds after which a run is given up.")] = 60.0,
+    memory: Annotated[int, typer.Option(metavar="MB", help="Memory above which a run is given up.")] = 4096,
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts, for job arrays; then --merge.", show_default=False)] = "",
+    merge: Annotated[bool, typer.Option("--merge", help="JOBS are output directories of batches: gather them.")] = False,  # noqa: FBT002
+    cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="Work on a Dask cluster: dask://HOST:PORT.", show_default=False)] = "",
+    retry: Annotated[bool, typer.Option("--retry", help="Try runs again whose analysis failed.")] = False,  # noqa: FBT002
+    family: Annotated[str, typer.Option(help="Kind of training of all runs: classifier, language-model, gan, …", show_default=False)] = "",
+    frozen: Annotated[list[str], typer.Option(metavar="PATTERN", help="Tensors that are meant to stand still.", show_default=False)] = [],  # noqa: B006
+    ignore: Annotated[list[str], typer.Option(metavar="MODE", help="A failure mode not to look for.", show_default=False)] = [],  # noqa: B006
+    alias: Alias = [],  # noqa: B006
+    fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when any run has a finding at least that severe.", show_default=False)] = None,
+    no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
+    json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Say which of many runs failed for which reason, grouped and sorted by what they cost.
+
+    Interrupted, the same command goes on where it stopped; later it does again only what has changed.
+    """
+    from postmortem.cli.batch import Asked, run_jobs
+
+    asked = Asked(
+        output, from_, not no_reports, only_failed, since, workers, timeout, memory, shard, merge, cluster, retry, fail_on, not no_redact,
+        family, frozen, ignore, alias, json,
+    )  # fmt: skip
+    raise typer.Exit(run_jobs(jobs or [], asked))
+
+
+@app.command()
 def checklist(
     item: Annotated[str | None, typer.Argument(metavar="[ID]", help="A failure mode or a cause.", show_default=False)] = None,
     json: AsJson = False,  # noqa: FBT002

@@ -1,0 +1,198 @@
+"""One run under supervision: `analyze_one(task)` is the unit that any executor is handed.
+
+The thread that runs it keeps one child process, which imports the package once and analyses run after run. A run that
+hangs, eats memory or brings the process down costs that run alone: the child is killed and the next run gets a new one.
+"""
+
+import atexit
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from contextlib import suppress
+
+from postmortem.batch.child import failed, frame, request, result_from
+from postmortem.batch.task import Result, Task
+from postmortem.model.batch import RowStatus
+
+# -P: the working directory may hold anything, and must not be imported from
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "postmortem.batch.child")
+START = 120.0  # seconds until a child has to be ready
+LOOK = 0.05  # seconds between two looks at a child's memory
+MOST_ANSWER = 512 << 20  # bytes
+MOST_RUNS = 500  # per child: what leaks in a library ends with it
+MOST_SAID = 1 << 20  # bytes on standard error
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+_children: "weakref.WeakSet[Child]" = weakref.WeakSet()
+_mine = threading.local()
+_stopping = threading.Event()
+
+
+class _EndedError(Exception):
+    """The child's answer will not come."""
+
+    def __init__(self, status: RowStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Child:
+    """A process that analyses runs, one at a time."""
+
+    def __init__(self) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
+        self.process = subprocess.Popen(  # noqa: S603 - our own module
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, start_new_session=True, env=environment, bufsize=0
+        )
+        _children.add(self)
+        self.runs = 0
+        try:
+            self._read(time.monotonic() + START, 0)
+        except _EndedError:
+            self.kill()
+            raise
+
+    @property
+    def spent(self) -> bool:
+        """Whether a new one should take over."""
+        return self.runs >= MOST_RUNS or self.process.poll() is not None or os.fstat(self._said.fileno()).st_size > MOST_SAID
+
+    def ask(self, task: Task) -> Result:
+        """The result of a run. Raises `_EndedError` when the process had to be killed or died."""
+        self.runs += 1
+        deadline = time.monotonic() + task.limits.seconds
+        try:
+            stdin = self.process.stdin
+            assert stdin is not None
+            stdin.write(frame(request(task)))
+        except OSError:
+            raise _EndedError(RowStatus.CRASHED, self._death()) from None
+        try:
+            return result_from(self._read(deadline, task.limits.memory))
+        except (ValueError, TypeError, KeyError) as error:
+            raise _EndedError(RowStatus.CRASHED, f"the answer was damaged: {type(error).__name__}") from error
+
+    def _read(self, deadline: float, memory: int) -> bytes:
+        """One frame before the deadline, while the process keeps within `memory` MB (0: whatever it needs)."""
+        stdout = self.process.stdout
+        assert stdout is not None
+        file = stdout.fileno()
+        got = bytearray()
+        wanted = 8
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _EndedError(RowStatus.TIMEOUT, "it took longer than the time limit")
+            ready, _, _ = select.select([file], [], [], min(left, LOOK))
+            if ready:
+                chunk = os.read(file, 1 << 20)
+                if not chunk:
+                    raise _EndedError(RowStatus.CRASHED, self._death())
+                got += chunk
+                if wanted == 8 and len(got) >= 8:
+                    wanted = 8 + int.from_bytes(got[:8], "big")
+                    if wanted > MOST_ANSWER:
+                        raise _EndedError(RowStatus.CRASHED, "the answer was too large")
+                if len(got) >= wanted > 8:
+                    return bytes(got[8:wanted])
+            elif memory and resident(self.process.pid) > memory << 20:
+                raise _EndedError(RowStatus.MEMORY, f"it took more than {memory} MB of memory")
+
+    def _death(self) -> str:
+        """How the process ended, in words."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(2.0)
+        code = self.process.poll()
+        if code is None:
+            return "the analyzing process closed its pipe"
+        if code >= 0:
+            return f"the analyzing process ended with status {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"the analyzing process was ended by {name}"
+
+    def kill(self) -> None:
+        """End the process and what it started."""
+        if self.process.poll() is None:
+            with suppress(OSError):
+                if hasattr(os, "killpg"):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                else:
+                    self.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(10.0)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        self._said.close()
+        _children.discard(self)
+
+
+def analyze_one(task: Task) -> Result:
+    """Analyse one run; whatever happens becomes a row. A child that died without being asked to is given a second chance."""
+    start = time.monotonic()
+    for attempt in (1, 2):
+        try:
+            return _child().ask(task)
+        except _EndedError as ended:
+            _drop()
+            if ended.status is not RowStatus.CRASHED or attempt == 2 or _stopping.is_set():
+                return Result(failed(task, ended.status, str(ended), time.monotonic() - start))
+        except BaseException:
+            _drop()
+            raise
+    raise AssertionError
+
+
+def stop_children() -> None:
+    """Kill all children of this process: the batch was interrupted or is over."""
+    for child in list(_children):
+        child.kill()
+
+
+def interrupt() -> None:
+    """No second chances from now on, then kill."""
+    _stopping.set()
+    stop_children()
+
+
+def resume() -> None:
+    """Second chances again."""
+    _stopping.clear()
+
+
+def resident(pid: int) -> int:
+    """Bytes of resident memory of a process, 0 where the system does not say."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - asked for often
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _child() -> Child:
+    child: Child | None = getattr(_mine, "child", None)
+    if child is None or child.spent:
+        _drop()
+        child = _mine.child = Child()
+    return child
+
+
+def _drop() -> None:
+    child: Child | None = getattr(_mine, "child", None)
+    if child is not None:
+        child.kill()
+        _mine.child = None
+
+
+atexit.register(stop_children)

@@ -1,0 +1,99 @@
+"""What is said of many runs: counts, costs and contrasts in words, the same in the index and in the summary."""
+
+from postmortem.model.batch import Batch, Contrast, Group, Row, RowStatus
+from postmortem.model.sentence import Sentence, say
+from postmortem.render.figures import hours, number, step
+from postmortem.render.words import t
+
+_STATUS = {
+    RowStatus.UNREADABLE: "nothing readable",
+    RowStatus.CRASHED: "analysis failed",
+    RowStatus.TIMEOUT: "took too long",
+    RowStatus.MEMORY: "took too much memory",
+}
+
+
+def headline(batch: Batch) -> Sentence:
+    """The whole batch in one line."""
+    if batch.failed:
+        return say("{failed} of {runs} runs failed", failed=batch.failed, runs=batch.runs)
+    return say("None of {runs} runs is known to have failed", runs=batch.runs)
+
+
+def tally(batch: Batch) -> Sentence:
+    """How many ended how."""
+    count = dict(batch.statuses)
+    unsure = count.get("analysed", 0) - batch.failed - batch.good
+    return say(
+        "{failed} failed, {good} healthy, {unsure} cannot be told, {lost} not analysed, in {groups} groups that failed the same way.",
+        failed=batch.failed,
+        good=batch.good,
+        unsure=unsure,
+        lost=batch.runs - count.get("analysed", 0),
+        groups=sum(1 for g in batch.groups if g.mode not in ("inconclusive", *RowStatus)),
+    )
+
+
+def status_words(row: Row) -> str:
+    """What became of a run that was not analysed."""
+    return t(_STATUS.get(row.status, row.status.value))
+
+
+def title(group: Group) -> str:
+    """A group's name: how the runs failed."""
+    return group.title
+
+
+def because(group: Group) -> str:
+    """The cause, or the exception and where it was raised; "" where neither is known."""
+    raised = t("{exception} in {frame}", exception=group.exception, frame=group.frame) if group.frame else group.exception
+    return ": ".join(part for part in (group.cause_title, raised) if part)
+
+
+def cost_words(group: Group) -> str:
+    """What was spent after the onset, as far as the runs tell."""
+    parts = []
+    if group.gpu_hours is not None:
+        parts.append(t("{n} GPU-hours", n=number(group.gpu_hours, 3)))
+    if group.hours is not None:
+        parts.append(t("{time} ({told} of {n} runs tell)", time=hours(group.hours), told=group.told, n=len(group.runs)))
+    if group.steps is not None:
+        parts.append(t("{n} steps", n=step(group.steps)))
+    return ", ".join(parts) or t("not told by the logs")
+
+
+def row_cost(row: Row) -> str:
+    """The same of one run, short."""
+    if row.gpu_hours_after_onset is not None:
+        return t("{n} GPU-h", n=number(row.gpu_hours_after_onset, 3))
+    if row.hours_after_onset is not None:
+        return hours(row.hours_after_onset)
+    return t("{n} {unit}s", n=step(row.steps_after_onset), unit=row.axis) if row.steps_after_onset is not None else ""
+
+
+def contrast(one: Contrast, what: str) -> Sentence:
+    """One contrast; `what` names the runs in question."""
+    return say(
+        "{attribute} {value}: {inside} of {of_inside} {what}, {outside} of {of_outside} healthy runs (p = {p:.1g})",
+        attribute=one.attribute.replace("_", " "),
+        value=one.value,
+        inside=one.inside,
+        of_inside=one.of_inside,
+        what=what,
+        outside=one.outside,
+        of_outside=one.of_outside,
+        p=one.p,
+    )
+
+
+def test_words() -> Sentence:
+    """How contrasts were found."""
+    return say(
+        "Fisher's exact test, two-sided; p is multiplied by the number of values or cut points tried and corrected by Holm's method over all "
+        "attributes. Runs that share one setting often share others: this says what goes along with failing, not what causes it."
+    )
+
+
+def layers_words(group: Group) -> str:
+    """The layers that the verdicts name first."""
+    return ", ".join(t("{layer} ({n})", layer=layer, n=n) for layer, n in group.layers)
