@@ -35,9 +35,11 @@ def forward_order(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Names in the order in which data meets them, as far as it can be told.
 
     A state dict lists modules as they were defined, which is kept. Files that sort their entries by name (safetensors,
-    HDF5) lost that: then blocks are ordered by number, embeddings and stems come first, heads last.
+    HDF5) lost that, unless their reader found it out: then blocks are ordered by number, embeddings and stems come first, heads last.
     """
     names = [ref.name for ref in checkpoint.tensors]
+    if checkpoint.facts.get("order") == "known":
+        return tuple(names)
     if not sorted_by_name(checkpoint.tensors) and not (checkpoint.facts.get("layout") == "keras" and _backwards(names)):
         return tuple(sorted(names, key=lambda n: "lm_head" in words(n)))  # some models define it before their blocks
     return tuple(sorted(names, key=_place))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postmortem.measure.ordering import forward_order
 from postmortem.model.run import Checkpoint, Status, TensorRef
 from postmortem.sources.checkpoints import hdf5, keras_h5, keras_zip
 from postmortem.sources.discover import discover
@@ -271,6 +272,36 @@ def test_attributes_in_an_unknown_order_claim_no_names(tmp_path: Path) -> None:
         one = checkpoint(path)
         assert one.optimizer is not None
         assert bool(one.optimizer.states) == known
+
+
+@pytest.mark.parametrize("file", ["plain.weights.h5", "stack.weights.h5", "nested.weights.h5", "blocks.weights.h5", "blocks.keras"])
+def test_the_order_of_definition_where_attributes_are_saved_by_name(file: str) -> None:
+    model = file.partition(".")[0]
+    one = checkpoint(DATA / file)
+    with np.load(DATA / "order.npz") as made:
+        learned = [made[f"{model}|{i}"] for i in range(len(made.files)) if f"{model}|{i}" in made.files]
+        moments = [made[f"{model}|moment|{i}"] for i in range(len(learned))]
+    assert one.optimizer is not None
+    refs = {ref.name: ref for ref in one.tensors}
+    assert len(one.optimizer.states) == len(learned)
+    for state, weight, moment in zip(one.optimizer.states, learned, moments, strict=True):
+        assert np.array_equal(values(DATA, refs[str(state.param)]), weight)
+        assert np.array_equal(values(DATA, state.slots["exp_avg"]), moment)
+    order = [name for name in forward_order(one) if not name.endswith(("moving_mean", "moving_variance"))]
+    assert order == [str(state.param) for state in one.optimizer.states]
+
+
+@pytest.mark.parametrize("hidden", [6, 8])
+def test_widths_tell_the_order_where_no_optimizer_was_saved(tmp_path: Path, hidden: int) -> None:
+    """5 → 8 → 6 → 3 has one order; with 5 → 8 → 8 → 3 the numbers of Keras decide between equal layers."""
+    path = tmp_path / "a.weights.h5"
+    with h5py.File(path, "w") as file:
+        for layer, name, shape in (("final", "dense_2", (hidden, 3)), ("a", "dense", (5, 8)), ("z", "dense_1", (8, hidden))):
+            file[f"{layer}/vars/0"] = np.ones(shape, "f4")
+            file[f"{layer}/vars/1"] = np.ones(shape[-1:], "f4")
+            file[f"{layer}/vars"].attrs["name"] = name
+        file.create_group("vars")
+    assert [name for name in forward_order(checkpoint(path)) if name.endswith("kernel")] == ["a/kernel", "z/kernel", "final/kernel"]
 
 
 def test_files_that_hold_no_model(tmp_path: Path) -> None:

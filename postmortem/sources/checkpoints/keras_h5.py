@@ -9,7 +9,8 @@ from postmortem.sources.checkpoints.fragments import modified, what_it_is_instea
 from postmortem.sources.checkpoints.hdf5 import MAGIC, Job, Listing, listing
 from postmortem.sources.checkpoints.keras_config import Configuration, configuration, parsed
 from postmortem.sources.checkpoints.keras_names import Variable, is_model, variables
-from postmortem.sources.checkpoints.keras_optimizer import optimizer_state, saved
+from postmortem.sources.checkpoints.keras_optimizer import Saved, optimizer_state, parameter_shapes, saved
+from postmortem.sources.checkpoints.keras_order import by_shapes, by_widths
 from postmortem.sources.checkpoints.steps import step_and_epoch
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -67,11 +68,15 @@ def checkpoint(candidate: Candidate, reader: str, found: Listing, config: Config
     """The checkpoint of a listed file. Also for a weights file inside a `.keras` archive."""
     model = variables(found, list(config.layers))
     memory = saved(found)
+    named = replace(memory, name=config.optimizer_class or memory.name) if memory is not None else None
+    if not all(v.ordered for v in model):
+        model = _ordered(found, model, named)
+    if model and all(v.ordered for v in model):
+        facts["order"] = "known"
     optimizer = None
     scaler: dict[str, Value] = {}
     step, epoch = step_and_epoch(candidate.path)
-    if memory is not None:
-        named = replace(memory, name=config.optimizer_class or memory.name)
+    if memory is not None and named is not None:
         optimizer = optimizer_state(named, model, frozenset(config.frozen), config.optimizer, candidate.path)
         if memory.loss_scale is not None:
             scaler["scale"] = memory.loss_scale
@@ -101,6 +106,15 @@ def checkpoint(candidate: Candidate, reader: str, found: Listing, config: Config
     )
     source = Source(candidate.path, reader, status, detail, candidate.size, refused=bool(found.refused))
     return Found(source, checkpoints=(one,), facts=MappingProxyType({"framework": "keras"}))
+
+
+def _ordered(found: Listing, model: list[Variable], memory: Saved | None) -> list[Variable]:
+    """Variables of a model class of one's own, in the order of definition where one can be told."""
+    for shapes in parameter_shapes(memory, model) if memory is not None else ():
+        order = by_shapes(found, model, shapes)
+        if order is not None:
+            return order
+    return by_widths(found, model) or model
 
 
 def failed(candidate: Candidate, reader: str, why: Sentence, *, truncated: bool = False) -> Found:

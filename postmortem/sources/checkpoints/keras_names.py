@@ -17,7 +17,7 @@ _NORMALISED = ("gamma", "beta", "moving_mean", "moving_variance")
 _RECURRENT = ("kernel", "recurrent_kernel", "bias")
 _STATISTICS = frozenset({"moving_mean", "moving_variance"})
 # Attributes of a layer are saved by name; these are the orders in which the layers of Keras make them.
-_ATTRIBUTES = {name: i for i, name in enumerate((
+ATTRIBUTES = {name: i for i, name in enumerate((
     "query_dense", "key_dense", "value_dense", "output_dense", "forward_layer", "backward_layer", "cell", "cells", "layer",
 ))}  # fmt: skip
 _ORDER_OF_ARRIVAL = re.compile(r"_\d+$")
@@ -44,7 +44,8 @@ def variables(listing: Listing, layers: Sequence[str]) -> list[Variable]:
     """The model's variables in the order of its layers. `layers` are their names in order, () when no configuration says."""
     found = _listed(listing, _root(listing)) or _numbered(listing)
     rank = {name: i for i, name in enumerate(layers)}
-    found = sorted(found, key=lambda v: rank.get(v.layer.partition("/")[0], len(rank))) if rank else found
+    if all(v.layer.partition("/")[0] in rank for v in found):  # a class of one's own may keep its name to itself
+        found = sorted(found, key=lambda v: rank[v.layer.partition("/")[0]])
     names = Counter(v.ref.name for v in found)
     return [v if names[v.ref.name] == 1 else replace(v, ref=replace(v.ref, name=v.path)) for v in found]
 
@@ -92,7 +93,9 @@ def _numbered(listing: Listing) -> list[Variable]:
     for owner in sorted(families, key=lambda o: _place(o, written)):
         family = dict(sorted(families[owner].items(), key=lambda item: int(item[0])))
         layer = _layer(owner, made)
-        for (number, ref), leaf in zip(family.items(), _leaves(owner, family), strict=True):
+        name = made.get(f"{owner}/vars", (0, {}))[1].get("name")
+        kind = owner.rpartition("/")[2] if owner.rpartition("/")[0].rpartition("/")[2] in _CONTAINERS or not isinstance(name, str) else name
+        for (number, ref), leaf in zip(family.items(), _leaves(kind, family), strict=True):
             named = replace(ref, name=f"{layer}/{leaf}" if layer else leaf)
             out.append(Variable(f"{owner}/vars/{number}", layer, leaf, named, ordered=_in_order(owner)))
     return out
@@ -125,14 +128,14 @@ def _place(owner: str, written: Mapping[str, int]) -> list[tuple[int, int, int]]
     key = []
     for prefix in _prefixes(owner):
         match = _ORDER_OF_ARRIVAL.search(prefix)
-        key.append((_ATTRIBUTES.get(prefix.rpartition("/")[2], len(_ATTRIBUTES)), written.get(prefix, 0), int(match[0][1:12]) if match else 0))
+        key.append((ATTRIBUTES.get(prefix.rpartition("/")[2], len(ATTRIBUTES)), written.get(prefix, 0), int(match[0][1:12]) if match else 0))
     return key
 
 
 def _in_order(owner: str) -> bool:
     """Whether every step of the path is an item of a list of layers, or an attribute with a known order."""
     parts = owner.split("/")
-    return all(part in _CONTAINERS or part in _ATTRIBUTES or (i > 0 and parts[i - 1] in _CONTAINERS) or not part for i, part in enumerate(parts))
+    return all(part in _CONTAINERS or part in ATTRIBUTES or (i > 0 and parts[i - 1] in _CONTAINERS) or not part for i, part in enumerate(parts))
 
 
 def _prefixes(path: str) -> list[str]:
@@ -155,9 +158,9 @@ def _layer(owner: str, made: Mapping[str, tuple[int, Mapping[str, object]]]) -> 
     return "/".join(out)
 
 
-def _leaves(owner: str, family: Mapping[str, TensorRef]) -> Sequence[str]:
-    """Names of numbered variables, from the layer's class as the group is called and from their shapes; numbers when these say nothing."""
-    kind = _ORDER_OF_ARRIVAL.sub("", owner.rpartition("/")[2])
+def _leaves(called: str, family: Mapping[str, TensorRef]) -> Sequence[str]:
+    """Names of numbered variables, from the layer's class as the layer is called and from their shapes; numbers when these say nothing."""
+    kind = _ORDER_OF_ARRIVAL.sub("", called)
     shapes = [ref.shape for ref in family.values()]
     ranks = [len(shape) for shape in shapes]
     if kind == "embedding" and ranks == [2]:
@@ -168,6 +171,8 @@ def _leaves(owner: str, family: Mapping[str, TensorRef]) -> Sequence[str]:
         if len(ranks) == 3:  # one of gamma and beta is switched off: which, the file does not say
             return ("0", *_NORMALISED[2:])
         return ("gamma",) if kind != "batch_normalization" else ("0",)
+    if ranks == [1, 1, 1, 1] and len(set(shapes)) == 1:  # no other layer has four vectors of one length
+        return _NORMALISED
     if (kind == "cell" or kind.endswith("_cell")) and len(ranks) in (2, 3) and ranks[:2] == [2, 2] and shapes[0][1] == shapes[1][1]:
         return _RECURRENT[: len(ranks)]
     if ranks and ranks[0] >= 2 and len(ranks) == 1:

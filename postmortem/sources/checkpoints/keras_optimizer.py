@@ -8,7 +8,7 @@ Source: keras/src/optimizers/{base_optimizer,adam,sgd,rmsprop,adagrad,nadam}.py 
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -106,7 +106,7 @@ def _legacy(listing: Listing, names: Sequence[str]) -> Saved | None:
 
 def optimizer_state(found: Saved, model: Sequence[Variable], frozen: frozenset[str], config: Mapping[str, Any], source: str) -> OptimizerState:
     """Parameters, their slots and the settings. `frozen`: layers that the configuration switches off; `config`: the optimizer's own."""
-    kind = re.sub(r"(?:_\d+)+$", "", found.name.lower()).replace("_", "") or "optimizer"
+    kind = _kind(found)
     if kind in ("adamw", "adam") and config.get("amsgrad"):
         kind += "-amsgrad"
     settings: dict[str, Value] = {}
@@ -128,6 +128,23 @@ def optimizer_state(found: Saved, model: Sequence[Variable], frozen: frozenset[s
             break
     group = ParamGroup(tuple(names), MappingProxyType(settings), tuple(names))
     return OptimizerState(f"keras-{kind}", (group,), states, source)
+
+
+def parameter_shapes(found: Saved, model: Sequence[Variable]) -> Iterator[list[tuple[int, ...]]]:
+    """Shapes of the parameters in the optimizer's order, one list for each way in which its variables can be read."""
+    learned = [v for v in model if not v.statistic]
+    for count in range(1, len(_SLOTS.get(_kind(found), ())) + 1):
+        rest = _without_scalars(list(found.slots), count, learned) or []
+        shapes = [ref.shape for _, ref in rest]
+        if shapes and all(shapes[i::count] == shapes[::count] for i in range(count)):
+            yield shapes[::count]
+        length = len(shapes) // count
+        if count > 1 and shapes and shapes == shapes[:length] * count:
+            yield shapes[:length]
+
+
+def _kind(found: Saved) -> str:
+    return re.sub(r"(?:_\d+)+$", "", found.name.lower()).replace("_", "") or "optimizer"
 
 
 def _matched(found: Saved, kind: str, model: Sequence[Variable]) -> list[tuple[str, list[tuple[str, TensorRef]]]] | None:
