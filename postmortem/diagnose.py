@@ -17,6 +17,7 @@ PRESENT = 0.5  # P(mode) from which a sighted symptom is called present
 OFFERED = 0.3  # P(cause | mode) from which a cause's fixes are offered ("possible")
 ABSENT = 0.02  # P(mode) stated when the symptom was looked for and not there
 FEW_FIXES = 6
+MOST_TO_LOG = 6
 
 
 def probability(log_odds: float) -> float:
@@ -184,4 +185,4 @@ def next_time(evidence: Evidence, checklist: Sequence[Check], findings: Sequence
                     if not need.met(evidence):
                         want(need, cause.id, p.holds if check.id in present else 0.01)
     ranked = sorted(wanted.values(), key=lambda w: -w[2])
-    return tuple(NextTime(need.log, need.how, tuple(ids)) for need, ids, _ in ranked[:8])
+    return tuple(NextTime(need.log, need.how, tuple(ids)) for need, ids, _ in ranked[:MOST_TO_LOG])

@@ -59,14 +59,14 @@ def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
         say(
             "the rate is {times:.2g} × the usual one, the first loss {what}",
             times=10**decades,
-            what="is that of an untrained model" if sane else "is not",
+            what=say("is that of an untrained model") if sane else say("is not"),
         ),
     )
 
 
 @probe(say("the growth is perfectly smooth, as with a wrong sign"), curve("train/loss", 8), holds=-3.0, fails=0.0)
 def smooth(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what="hardly ever" if o else "did"))
+    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
 
 
 @probe(say("the learning rate jumped, which explains it"), curve("lr"), holds=-4.0, fails=0.0)

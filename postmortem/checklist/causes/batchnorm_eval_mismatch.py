@@ -9,7 +9,7 @@ SLOW = 0.02  # torch momentum below which running statistics lag behind
 
 @probe(say("the model has batch normalisation"), WEIGHTS, holds=1.0, fails=-4.0)
 def has_batch_norm(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(e.model.batch_norm, say("running statistics in the checkpoints: {what}", what="yes" if e.model.batch_norm else "none"))
+    return Reading(e.model.batch_norm, say("running statistics in the checkpoints: {what}", what=say("yes") if e.model.batch_norm else say("none")))
 
 
 @probe(say("its momentum keeps running statistics behind"), holds=3.0, fails=-0.5)

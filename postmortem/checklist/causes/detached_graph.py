@@ -16,7 +16,7 @@ def held_without_state(e: Evidence, seen: Sighting) -> Reading | None:
         say(
             "{n} parameters of its groups have no state, among them {name}",
             n=len(last.stateless),
-            name=last.stateless[0] if last.stateless else "none",
+            name=last.stateless[0] if last.stateless else say("none"),
         ),
     )
 

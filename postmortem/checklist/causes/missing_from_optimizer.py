@@ -15,7 +15,7 @@ def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     return Reading(
         len(last.absent) > 0,
-        say("{n} tensors are in no group, among them {name}", n=len(last.absent), name=last.absent[0] if last.absent else "none"),
+        say("{n} tensors are in no group, among them {name}", n=len(last.absent), name=last.absent[0] if last.absent else say("none")),
     )
 
 
@@ -27,7 +27,7 @@ def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
     silent = not last.has_state and not warned(e, "scheduler-before-optimizer")
     return Reading(
         silent,
-        say("the optimizer's state is {what}", what="empty, as when it was built on another copy of the model" if not last.has_state else "there"),
+        say("the optimizer's state is {what}", what=say("empty, as when it was built on another copy of the model") if not last.has_state else say("there")),
     )
 
 

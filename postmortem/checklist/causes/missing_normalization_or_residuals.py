@@ -13,7 +13,7 @@ def plain_stack(e: Evidence, seen: Sighting) -> Reading | None:
     if not n or e.model.normalised is None:
         return None
     plain = n >= DEEP and not e.model.normalised and not e.model.residual
-    return Reading(plain, say("{n} weight layers, normalisation: {norm}", n=n, norm="yes" if e.model.normalised else "none"))
+    return Reading(plain, say("{n} weight layers, normalisation: {norm}", n=n, norm=say("yes") if e.model.normalised else say("none")))
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

@@ -13,7 +13,7 @@ def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
     if not any(s.name for s in e.settings):
         return None
     value = clip_norm(e)
-    return Reading(value is None, say("gradient clip norm: {value}", value="none" if value is None else f"{value:g}"))
+    return Reading(value is None, say("gradient clip norm: {value}", value=say("none") if value is None else f"{value:g}"))
 
 
 @probe(say("the model is recurrent, where gradients multiply over time"), holds=1.2, fails=-0.8)
@@ -21,7 +21,7 @@ def recurrent(e: Evidence, seen: Sighting) -> Reading | None:
     if not e.model.weight_layers:
         return None
     return Reading(
-        e.model.recurrent, say("its weights are {what}", what="those of a recurrent layer" if e.model.recurrent else "of no recurrent layer")
+        e.model.recurrent, say("its weights are {what}", what=say("those of a recurrent layer") if e.model.recurrent else say("of no recurrent layer"))
     )
 
 

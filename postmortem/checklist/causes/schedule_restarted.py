@@ -19,7 +19,7 @@ def jumped_up(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the log says that training was resumed"), holds=1.0, fails=-0.3)
 def resumed(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next(iter(e.events_of(EventKind.RESUMED)), None)
-    return Reading(hit is not None, say("{what}", what=hit.text[:100] if hit else "no such line"), hit.source if hit else "")
+    return Reading(hit is not None, say("{what}", what=hit.text[:100] if hit else say("no such line")), hit.source if hit else "")
 
 
 @probe(say("the log says that the scheduler was not restored"), holds=3.0)

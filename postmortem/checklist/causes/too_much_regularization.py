@@ -66,6 +66,9 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
                 {"pytorch": "nn.Dropout(0.1)"},
             )
         )
+    if not out and value and (e.weights.scale_drift or 0.0) < -0.5:
+        why = say("With it the weights shrank {times:.3g}-fold while training went on.", times=10 ** -(e.weights.scale_drift or 0.0))
+        out.append(remedies.fix(e, say("Remove the weight decay of {value:g}", value=value), why, (remedies.change(e, "weight_decay", None, value),)))
     if not out:
         out.append(
             remedies.fix(

@@ -31,7 +31,7 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the loss runs away perfectly smoothly: each step goes the wrong way"), curve("train/loss", 8), holds=2.5, fails=-0.8)
 def smooth(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what="hardly ever" if o else "did"))
+    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
 
 
 @probe(say("accuracy is good and the loss is not: the floor of a softmax applied twice"), CHANCE, holds=3.0, fails=-1.0)

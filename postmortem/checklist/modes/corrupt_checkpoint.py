@@ -21,7 +21,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     severity = Severity.FATAL if last is e.saved[-1] or not good else Severity.MINOR
     return Sighting(
         severity,
-        say("{path} is damaged: {detail}", path=last.path, detail=str(last.detail or "it cannot be read")),
+        say("{path} is damaged: {detail}", path=last.path, detail=last.detail or say("it cannot be read")),
         last.step,
         None,
         (),

@@ -20,7 +20,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(
             say(
                 "The frozen tensors are meant to be: {why}.",
-                why="adapters are trained" if e.model.adapters else e.intents["lora"],
+                why=say("adapters are trained") if e.model.adapters else e.intents["lora"],
             )
         )
     if (w.zero_weight_share or 0.0) > 0.4:

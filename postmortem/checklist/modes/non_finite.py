@@ -61,13 +61,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     if hits:
         return Cleared(say("A few records were not finite; the values came back."))
-    return Cleared(say("All logged losses are finite{weights}.", weights=", and all weights" if e.weights.checkpoints else ""))
+    return Cleared(say("All logged losses are finite{weights}.", weights=say(", and all weights") if e.weights.checkpoints else ""))
 
 
 @probe(say("weights hold NaN or Inf"), WEIGHTS, holds=1.5, fails=-0.3)
 def weights(e: Evidence, seen: Sighting) -> Reading | None:
     path = e.weights.first_non_finite
-    return Reading(path is not None, say("first in {path}", path=path or "no checkpoint"), path or "")
+    return Reading(path is not None, say("first in {path}", path=path or say("no checkpoint")), path or "")
 
 
 @probe(say("it stays so"), holds=1.0, fails=-1.0)

@@ -1,6 +1,6 @@
 """fp16 loss scale collapses; bf16 updates round away."""
 
-from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.half_precision_overflow import half_precision_overflow
 from postmortem.checklist.causes.loss_scale_collapse import loss_scale_collapse
 from postmortem.checklist.causes.update_below_precision import update_below_precision
@@ -9,13 +9,6 @@ from postmortem.model.run import EventKind
 
 LOW = 128.0  # loss scales that leave little to halve
 MANY = 8  # overflow messages in a row: the first sixteen of a scaler that starts at 2^16 are normal, when it settles
-SCALED = Need(
-    "loss_scale",
-    say("log GradScaler.get_scale() at every logged step"),
-    lambda e: (
-        e.curve("loss_scale") is not None or bool(e.events_of(EventKind.OVERFLOW, EventKind.LOSS_SCALE_FLOOR)) or e.weights.low_precision is not None
-    ),
-)
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -85,7 +78,21 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             overflows[0].source,
             "overflow",
         )
-    return Cleared(say("{n} overflow messages, no collapse.", n=len(overflows)))
+    if overflows or scale is not None:
+        return Cleared(say("{n} overflow messages, no collapse.", n=len(overflows)))
+    if _half(e):
+        return Unknown(
+            say("Not measured: half precision is configured, and the loss scale was not logged."),
+            "loss_scale",
+            say("log GradScaler.get_scale() at every logged step"),
+        )
+    return Cleared(say("Nothing says that float16 with a loss scaler was used."))
+
+
+def _half(e: Evidence) -> bool:
+    setting = e.setting("precision")
+    text = f"{setting.key} {setting.value}".lower() if setting is not None and setting.value not in (None, False, "no", 32, "32") else ""
+    return e.weights.low_precision == "float16" or ("16" in text and "bf16" not in text and "bfloat16" not in text)
 
 
 @probe(say("the scale kept falling"), holds=1.0, fails=-1.0)
@@ -99,7 +106,6 @@ CHECK = Check(
     title=say("Precision at fault"),
     symptom=say("The fp16 loss scale collapses, or bf16 updates round away."),
     detect=detect,
-    needs=(SCALED,),
     probes=(fell,),
     prior=1.5,
     causes=((loss_scale_collapse, 0.0), (half_precision_overflow, -0.5), (update_below_precision, -2.5)),

@@ -1,23 +1,10 @@
 """A jump where the run was resumed."""
 
-from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.data_order_restarted import data_order_restarted
 from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_lost
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
-from postmortem.checklist.signs import warned
 from postmortem.model.run import EventKind
-
-RESUMED = Need(
-    "a resume",
-    say("print a line when training resumes, with the step and what was restored"),
-    lambda e: (
-        bool(e.events_of(EventKind.RESUMED))
-        or len(e.attempts) > 1
-        or (e.schedule is not None and len(e.schedule.restarts) > 0)
-        or _lag(e) is not None
-        or warned(e, "state-not-resumed")
-    ),
-)
 
 
 def _lag(e: Evidence) -> tuple[float, float] | None:
@@ -75,7 +62,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 def said(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next(iter(e.events_of(EventKind.RESUMED)), None)
     return Reading(
-        hit is not None or len(e.attempts) > 1, say("{text}", text=hit.text.strip()[:120] if hit else "no line about it"), hit.source if hit else ""
+        hit is not None or len(e.attempts) > 1, say("{text}", text=hit.text.strip()[:120] if hit else say("no line about it")), hit.source if hit else ""
     )
 
 
@@ -102,7 +89,6 @@ CHECK = Check(
     title=say("Faulty resume"),
     symptom=say("A jump of loss or learning rate where the run was resumed."),
     detect=detect,
-    needs=(RESUMED,),
     probes=(said, not_restored, cyclic),
     prior=0.8,
     causes=((optimizer_state_lost, -1.0), (schedule_restarted, -1.0), (data_order_restarted, -2.5)),

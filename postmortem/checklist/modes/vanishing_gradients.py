@@ -81,7 +81,7 @@ def hardly(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("nothing is learned"), holds=0.6, fails=-1.5)
 def nothing_learned(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(loss_is_flat(e), say("the loss {what}", what="is flat" if loss_is_flat(e) else "falls"))
+    return Reading(loss_is_flat(e), say("the loss {what}", what=say("is flat") if loss_is_flat(e) else say("falls")))
 
 
 CHECK = Check(
