@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from postmortem.batch.run import batch as batch
+    from postmortem.capture.recorder import Recorder as Recorder
     from postmortem.model.diagnosis import Diagnosis as Diagnosis
     from postmortem.pipeline import analyze as analyze
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "__version__", "analyze", "batch"]
+__all__ = ["Diagnosis", "Recorder", "__version__", "analyze", "batch"]
 
-_HOME = {"analyze": "postmortem.pipeline", "Diagnosis": "postmortem.model.diagnosis"}
+_HOME = {"Recorder": "postmortem.capture.recorder", "analyze": "postmortem.pipeline", "Diagnosis": "postmortem.model.diagnosis"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ _MODULES = (
     "postmortem.sources.checkpoints.dcp",
     "postmortem.sources.checkpoints.sharded_torch",
     "postmortem.sources.checkpoints.torch_zip",
+    "postmortem.sources.logs.captured",
     "postmortem.sources.logs.tfevents",
     "postmortem.sources.logs.wandb",
     "postmortem.sources.logs.mlflow",

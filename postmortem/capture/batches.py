@@ -1,0 +1,162 @@
+"""Statistics of one batch: range, NaN, labels, hashes of its samples."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+IGNORED = -100  # the label that losses leave out
+HASHED = 256  # samples of a batch that are hashed
+HASHED_BYTES = 1 << 23
+REMEMBERED = 200_000  # hashes kept per split
+MOST_CLASSES = 1000  # of a label histogram that is written down
+INPUT_KEYS = ("pixel_values", "input_values", "input_features", "inputs", "input", "image", "images", "x", "input_ids", "data")
+LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+
+
+def parts(batch: Any) -> tuple[Any, Any]:
+    """(inputs, labels) of a batch as a loader gives it: a tuple, a mapping, or inputs alone; None for what is not there."""
+    if isinstance(batch, Mapping) or (hasattr(batch, "keys") and hasattr(batch, "__getitem__")):
+        names = list(batch.keys())
+        label = next((k for k in LABEL_KEYS if k in names), None)
+        named = next((k for k in INPUT_KEYS if k in names), next((k for k in names if k != label), None))
+        return (None if named is None else batch[named]), (None if label is None else batch[label])
+    if isinstance(batch, list | tuple):
+        if not batch:
+            return None, None
+        return (batch[0], batch[-1]) if len(batch) > 1 else (batch[0], None)
+    return batch, None
+
+
+def arrays(value: Any) -> Iterator[Any]:
+    """The arrays of a nested structure, in order."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from arrays(inner)
+    elif isinstance(value, list | tuple):
+        if value and isinstance(value[0], int | float):
+            yield np.asarray(value)
+        else:
+            for inner in value:
+                yield from arrays(inner)
+    elif hasattr(value, "shape") and hasattr(value, "dtype"):
+        yield value
+
+
+def size(inputs: Any) -> int:
+    """Number of samples in a batch, 0 when it cannot be told."""
+    shape: tuple[int, ...] = getattr(next(arrays(inputs), None), "shape", ())
+    return int(shape[0]) if shape else 0
+
+
+def on_host(value: Any) -> np.ndarray[Any, Any]:
+    """An array or tensor of any framework as numpy; bfloat16 as float32."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+        if str(value.dtype) in ("torch.bfloat16", "torch.float8_e4m3fn", "torch.float8_e5m2"):
+            value = value.float()
+        value = value.cpu()
+    return np.asarray(value)
+
+
+def input_figures(inputs: Any) -> dict[str, float]:
+    """mean, std, min, max over the finite elements of the inputs, the number of others, and whether each sample is constant.
+
+    A torch tensor is measured where it is; only the figures cross over.
+    """
+    array = next(arrays(inputs), None)
+    if array is None:
+        return {}
+    if hasattr(array, "detach") and hasattr(array, "isfinite"):
+        import torch
+
+        x = array.detach()
+        if not x.numel():
+            return {}
+        x = x.abs() if x.is_complex() else x
+        ok = torch.isfinite(x)
+        x = torch.where(ok, x, torch.zeros((), dtype=x.dtype, device=x.device)).to(torch.float64 if x.device.type == "cpu" else torch.float32)
+        kept = ok.sum()
+        mean = x.sum() / kept
+        spread = torch.where(ok, (x - mean) ** 2, 0.0).sum() / kept
+        high = torch.where(ok, x, -torch.inf).max()
+        low = torch.where(ok, x, torch.inf).min()
+        lost = (x.numel() - kept).to(x.dtype)
+        values = torch.stack([mean, spread.sqrt(), low, high, lost]).tolist()
+    else:
+        host = on_host(array)
+        if not host.size or host.dtype.kind not in "fiubc":
+            return {}
+        wide = np.abs(host) if host.dtype.kind == "c" else host.astype(np.float64)
+        fine = wide[np.isfinite(wide)]
+        lost = wide.size - fine.size
+        values = [fine.mean(), fine.std(), fine.min(), fine.max(), lost] if fine.size else [np.nan] * 4 + [lost]
+    return dict(zip(("mean", "std", "min", "max", "non_finite"), map(float, values), strict=True))
+
+
+def label_figures(labels: Any, classes: int | None) -> tuple[dict[str, float], dict[int, int]]:
+    """Share of the largest class and labels out of range, and the histogram; ({}, {}) for labels that are no class numbers."""
+    array = next(arrays(labels), None)
+    if array is None:
+        return {}, {}
+    host = on_host(array)
+    if host.dtype.kind == "f":
+        return {"label_non_finite": float(np.count_nonzero(~np.isfinite(host)))}, {}
+    if host.dtype.kind not in "iub" or not host.size:
+        return {}, {}
+    counted = host[host != IGNORED] if host.dtype.kind == "i" else host
+    names, counts = np.unique(counted, return_counts=True)
+    if not len(names):
+        return {}, {}
+    out = {"largest_class_share": float(counts.max() / counts.sum())}
+    if classes is not None:
+        outside = (names < 0) | (names >= classes)
+        out["labels_out_of_range"] = float(counts[outside].sum())
+    return out, {int(n): int(c) for n, c in zip(names[:MOST_CLASSES], counts[:MOST_CLASSES], strict=True)}
+
+
+def sample_hashes(inputs: Any) -> list[bytes]:
+    """A hash of each of the first samples. Samples are the first axis."""
+    array = next(arrays(inputs), None)
+    if array is None or len(getattr(array, "shape", ())) < 1 or not array.shape[0]:
+        return []
+    host = np.ascontiguousarray(on_host(array[:HASHED]))
+    most = max(1, HASHED_BYTES // max(host[0].nbytes, 1))
+    return [hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=8).digest() for row in host[:most]]
+
+
+@dataclass(slots=True)
+class Seen:
+    """Which samples were met: in this epoch, in the batch before, and in each split."""
+
+    epoch: float | None = None
+    within: set[bytes] = field(default_factory=set)
+    before: tuple[int, frozenset[bytes]] = (-2, frozenset())
+    splits: dict[str, set[bytes]] = field(default_factory=dict)
+
+    def duplicates(self, hashes: list[bytes], step: int, epoch: float | None) -> float | None:
+        """Share of samples that were met before in this epoch. Where no epoch is told: in the batch right before; None when that was not recorded."""
+        now = frozenset(hashes)
+        inside = len(hashes) - len(now)
+        if epoch is not None:
+            if epoch != self.epoch:
+                self.epoch, self.within = epoch, set()
+            share = (inside + sum(h in self.within for h in now)) / len(hashes)
+            if len(self.within) < REMEMBERED:
+                self.within |= now
+            return share
+        earlier, met = self.before
+        self.before = (step, now)
+        if earlier != step - 1:
+            return inside / len(hashes) if inside else None
+        return (inside + sum(h in met for h in now)) / len(hashes)
+
+    def overlap(self, split: str, hashes: list[bytes]) -> float | None:
+        """Share of a validation batch's samples that are among the recorded training samples; None for training itself."""
+        known = self.splits.setdefault("train" if split == "train" else "val", set())
+        if len(known) < REMEMBERED:
+            known.update(hashes)
+        trained = self.splits.get("train")
+        return None if split == "train" or not trained else sum(h in trained for h in hashes) / len(hashes)

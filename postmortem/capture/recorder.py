@@ -1,0 +1,322 @@
+"""Records a training as it runs. Costs next to nothing, never stops a training, leaves a file that `postmortem analyze` reads."""
+
+import functools
+import math
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self
+
+from postmortem.capture import batches, surroundings
+from postmortem.capture.watching import Watch, describe
+from postmortem.capture.writing import FORMAT, RecordFile
+
+EVERY = 100  # steps between two that are looked at closely
+WAITING = 16  # steps whose numbers may wait on an accelerator before they are fetched together
+MOST_TEXT = 6000  # characters of a traceback, counted from its end
+TRACEBACK = "Traceback (most recent call last):"
+BAD_BATCHES = 3  # batches of a non-finite loss that are recorded
+
+P = ParamSpec("P")
+
+
+def _quiet(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Concatenate[Recorder, P], None]":
+    """What goes wrong while recording ends the recording, with one warning, and not the training."""
+
+    @functools.wraps(method)
+    def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.failed or self._pid != os.getpid():
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self.failed = True
+            warnings.warn(f"postmortem records no more: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+
+    return guarded
+
+
+class Recorder:
+    """Records loss, learning rate, gradients, weights, activations and batches of a training.
+
+    run_dir : where the capture file goes; several recorders never share a file.
+    every : steps between two that are looked at closely. The steps 0, 1, 2, 4, 8 … up to it are looked at as well.
+    config : the training's configuration, nested as it is.
+    classes : number of classes, to tell labels that are out of range.
+
+    Use it as a context manager and an exception is recorded on its way out. In a job of several processes rank 0 records, the others
+    record exceptions alone. Nothing here raises once it is built.
+    """
+
+    def __init__(
+        self, run_dir: str | os.PathLike[str], *, every: int = EVERY, config: Mapping[str, Any] | None = None, classes: int | None = None
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"every must be at least 1 and is {every}")
+        self.every = every
+        self.classes = classes
+        self.failed = False
+        self._pid = os.getpid()
+        rank = surroundings.rank()
+        self._quiet_rank = rank > 0
+        self._file = RecordFile(Path(run_dir), f"capture-rank{rank}" if rank else "capture")
+        self._at = 0  # the step under way
+        self._epoch: float | None = None
+        self._last_time: float | None = None
+        self._waiting: list[tuple[int, float, float | None, dict[str, Any]]] = []
+        self._watch: Watch | None = None
+        self._seen = batches.Seen()
+        self._last_batch: tuple[Any, Any, str] | None = None
+        self._recorded: dict[str, int] = {}  # split → step of the last batch that was recorded
+        self._batches_in_step = 0
+        self._bad = 0
+        self._samples = 0
+        self._write(
+            {"k": "start", "format": FORMAT, "time": time.time(), "every": every, "versions": surroundings.versions(), "git": surroundings.git(),
+             "config": dict(config or {}), "script": Path(sys.argv[0]).name if sys.argv else "", "gpus": surroundings.gpus()}
+        )  # fmt: skip
+
+    @property
+    def path(self) -> Path:
+        """The file that is written."""
+        return self._file.path
+
+    def sampled(self, step: int | None = None) -> bool:
+        """Whether a step (the one under way) is looked at closely."""
+        at = self._at if step is None else step
+        return at % self.every == 0 or (0 < at < self.every and at & (at - 1) == 0)
+
+    @_quiet
+    def configured(self, config: Mapping[str, Any]) -> None:
+        """More of the configuration, nested as it is."""
+        self._write({"k": "config", "config": dict(config)})
+
+    @_quiet
+    def framework(self, name: str) -> None:
+        """What runs the training; fixes are then written for it."""
+        self._write({"k": "config", "config": {}, "framework": name})
+
+    @_quiet
+    def at(self, step: int) -> None:
+        """The step that comes next, after a resume."""
+        self._at = int(step)
+
+    @_quiet
+    def watch(self, model: Any, *optimizers: Any) -> None:
+        """Look at this model's gradients, weights, updates and activations on sampled steps."""
+        if self._watch is not None:
+            self._watch.remove()
+        self._write({"k": "model", "facts": describe(model, optimizers)})
+        if not self._quiet_rank:
+            self._watch = Watch(model, optimizers, self.sampled)
+            if self.sampled():
+                self._watch.look()
+
+    @_quiet
+    def batch(self, inputs: Any, labels: Any = None, split: str = "train", *, epoch: float | None = None) -> None:
+        """Hand over a batch as the model gets it. Only those of sampled steps (and the first of each split) are looked at."""
+        if labels is None and isinstance(inputs, Mapping | list | tuple):
+            inputs, labels = batches.parts(inputs)
+        self._epoch = epoch if epoch is not None else self._epoch
+        if split == "train":
+            self._last_batch = (inputs, labels, split)
+            self._batches_in_step += 1
+            self._samples += batches.size(inputs)
+        due = split not in self._recorded or (self._recorded[split] != self._at and (self.sampled() or self.sampled(self._at - 1)))
+        if due and not self._quiet_rank:
+            self._recorded[split] = self._at
+            self._write(self._data(inputs, labels, split))
+
+    def _data(self, inputs: Any, labels: Any, split: str) -> dict[str, Any]:
+        figures = batches.input_figures(inputs)
+        told, histogram = batches.label_figures(labels, self.classes)
+        lost = figures.pop("non_finite", 0.0) + told.pop("label_non_finite", 0.0)
+        values: dict[str, float | None] = {"non_finite": lost, **{f"{split}_{name}": v for name, v in figures.items()}}
+        if split == "train":
+            values.update(told)
+        elif "labels_out_of_range" in told:
+            values["labels_out_of_range"] = told["labels_out_of_range"]
+        hashes = batches.sample_hashes(inputs)
+        if hashes:
+            if split == "train" and self._batches_in_step <= 1:
+                values["duplicate_share"] = self._seen.duplicates(hashes, self._at, None if self._epoch is None else math.floor(self._epoch))
+            values["split_overlap"] = self._seen.overlap(split, hashes) or None
+        return {"k": "data", "s": self._at, "split": split, "v": {k: v for k, v in values.items() if v is not None}, "labels": histogram}
+
+    @_quiet
+    def step(self, /, loss: Any = None, *, lr: float | None = None, step: int | None = None, epoch: float | None = None, **values: Any) -> None:
+        """One optimizer step is done. Losses may be tensors: on an accelerator they are fetched later, several at once.
+
+        step : its number; counted from 0 where it is not given. values : whatever else is logged, under the job's own names.
+        """
+        now = time.time()
+        if step is not None and step != self._at:
+            self._at = int(step)
+        self._epoch = epoch if epoch is not None else self._epoch
+        if loss is not None:
+            values["loss"] = loss
+        rate = lr if lr is not None else self._watch.learning_rate if self._watch is not None else None
+        if rate is not None:
+            values["lr"] = rate
+        if self._last_time is not None:
+            values.setdefault("step_time", now - self._last_time)
+            if self._samples and now > self._last_time:
+                values.setdefault("throughput", self._samples / (now - self._last_time))
+        self._last_time, self._samples, self._batches_in_step = now, 0, 0
+        if self._quiet_rank:
+            self._at += 1
+            return
+        layers: list[dict[str, Any]] = []
+        if self.sampled():
+            values.setdefault("memory", surroundings.memory())
+            if self._watch is not None:
+                norm = self._watch.norm()
+                if norm is not None:
+                    values.setdefault("grad_norm", norm)
+                layers = self._watch.taken()
+        self._waiting.append((self._at, now, self._epoch, {k: _unread(v) for k, v in values.items() if v is not None}))
+        far = any(_far(v) for v in self._waiting[-1][3].values())
+        if not far or len(self._waiting) >= WAITING or self.sampled():
+            self._flush()
+        for one in layers:
+            self._write({"k": "layers", "s": self._at, **one})
+        self._at += 1
+        if self._watch is not None and self.sampled():
+            self._watch.look()
+
+    @_quiet
+    def log(self, /, step: int | None = None, **values: Any) -> None:
+        """Numbers that belong to a step without ending one: an evaluation, what a framework logs."""
+        self._flush()
+        at = (self._at - 1 if self._at else 0) if step is None else int(step)
+        kept = {k: [_number(v)] for k, v in values.items() if _number(v) is not None}
+        if kept and not self._quiet_rank:
+            self._write({"k": "steps", "s": [at], "t": [time.time()], "e": [self._epoch], "v": kept})
+
+    def _flush(self) -> None:
+        """Fetch what waits, all far numbers in one transfer, and write one record."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        far = [(n, k, v) for n, (_, _, _, values) in enumerate(waiting) for k, v in values.items() if hasattr(v, "detach")]
+        if far:
+            import torch
+
+            for (n, key, _), number in zip(far, torch.stack([v.float() for _, _, v in far]).tolist(), strict=True):
+                waiting[n][3][key] = number
+        keys = dict.fromkeys(k for *_, values in waiting for k in values)
+        record: dict[str, Any] = {"k": "steps", "s": [w[0] for w in waiting], "t": [w[1] for w in waiting]}
+        if any(w[2] is not None for w in waiting):
+            record["e"] = [w[2] for w in waiting]
+        record["v"] = {k: [w[3].get(k) for w in waiting] for k in keys}
+        self._write(record)
+        losses = [w[3].get("loss") for w in waiting]
+        if self._bad < BAD_BATCHES and any(isinstance(v, float) and not math.isfinite(v) for v in losses) and self._last_batch is not None:
+            self._bad += 1
+            if self._recorded.get("train") != self._at:
+                self._recorded["train"] = self._at
+                self._write(self._data(*self._last_batch))
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self.exception(error)
+        self.close("finished" if error is None else "failed")
+
+    @_quiet
+    def exception(self, error: BaseException) -> None:
+        """Record an exception: its traceback, where it came from, and the last batch's statistics."""
+        self._flush()
+        frames = traceback.extract_tb(error.__traceback__)
+        text = "".join(traceback.format_exception(error))
+        told: dict[str, Any] = {}
+        if self._last_batch is not None:
+            try:
+                told = self._data(*self._last_batch)["v"]
+            except Exception:  # a device that died answers nothing any more
+                told = {}
+        last = next((f for f in reversed(frames) if "site-packages" not in f.filename), frames[-1] if frames else None)
+        self._write({
+            "k": "event", "kind": "interrupted" if isinstance(error, KeyboardInterrupt) else "exception", "type": type(error).__name__,
+            "message": str(error)[:500], "text": text if len(text) <= MOST_TEXT else f"{TRACEBACK}\n{text[-MOST_TEXT:]}", "s": self._at,
+            "time": time.time(), "batch": told, "frame": f"{Path(last.filename).name}:{last.lineno}" if last else "",
+            "function": last.name if last else "",
+        })  # fmt: skip
+
+    def close(self, status: str = "finished") -> None:
+        """The training is over. Hooks come off, the file is closed; what is recorded later is ignored."""
+        self._end(status)
+        if self._watch is not None:
+            self._watch.remove()
+            self._watch = None
+        self._last_batch = None
+        if self._pid == os.getpid():
+            self._file.close()
+        self.failed = True
+
+    @_quiet
+    def _end(self, status: str) -> None:
+        self._flush()
+        self._write({"k": "end", "status": status, "s": self._at - 1, "time": time.time()})
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        self._file.write(record)
+
+    # --- other people's loops ---------------------------------------------------------------------------------------
+
+    def for_transformers(self) -> Any:
+        """A callback for `transformers.Trainer(callbacks=[…])`."""
+        from postmortem.capture.for_transformers import callback
+
+        return callback(self)
+
+    def for_lightning(self) -> Any:
+        """A callback for `lightning.Trainer(callbacks=[…])`."""
+        from postmortem.capture.for_lightning import callback
+
+        return callback(self)
+
+    def for_keras(self) -> Any:
+        """A callback for `model.fit(callbacks=[…])`."""
+        from postmortem.capture.for_keras import callback
+
+        return callback(self)
+
+    def for_accelerate(self) -> Any:
+        """A tracker for `Accelerator(log_with=…)`."""
+        from postmortem.capture.for_accelerate import tracker
+
+        return tracker(self)
+
+
+def _far(value: Any) -> bool:
+    """A number that lies on an accelerator."""
+    device = getattr(value, "device", None)
+    return hasattr(value, "detach") and getattr(device, "type", "cpu") != "cpu"
+
+
+def _unread(value: Any) -> Any:
+    """A number, or a tensor that stays where it is until many are fetched."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+        return value.mean() if value.dim() and _far(value) else value if _far(value) else float(value.float().mean())
+    return _number(value)
+
+
+def _number(value: Any) -> float | None:
+    """A value as a number; None for what is none."""
+    if isinstance(value, str) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

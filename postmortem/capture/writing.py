@@ -1,0 +1,68 @@
+"""Appends records to a capture file. See the package's docstring for the format."""
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = "postmortem-capture/1"
+MOST_FILES = 9999
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it; numbers that are not finite become strings, what is not known its `str`, cut."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return number if math.isfinite(number) else "nan" if math.isnan(number) else "inf" if number > 0 else "-inf"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, np.integer | np.bool_):
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    return str(value)[:300]
+
+
+def line(record: Mapping[str, Any]) -> bytes:
+    """One record as it stands in the file."""
+    text = json.dumps(plain(record), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+class RecordFile:
+    """An append-only file of records, its own from the first byte. Every record is one `write`, unbuffered."""
+
+    def __init__(self, folder: Path, name: str = "capture") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._descriptor = -1
+        for number in range(1, MOST_FILES + 1):
+            path = folder / f"{name}-{number:04d}.postmortem"
+            try:
+                self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+            except FileExistsError:
+                continue
+            self.path = path
+            return
+        raise FileExistsError(f"{folder} holds {MOST_FILES} capture files")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record. Raises `OSError`."""
+        if self._descriptor >= 0:
+            data = line(record)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+    def close(self) -> None:
+        """Nothing is written from now on."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
