@@ -5,12 +5,14 @@ written into. Views, virtual tables and triggers of an input are not used; a que
 Tables: mlflow/store/tracking/dbmodels/models.py. There `is_nan` marks a NaN (its value is 0), ±1.8e308 an infinity.
 """
 
+import os
 import shutil
 import sqlite3
 import tempfile
 import time
 from array import array
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +30,9 @@ MAX_STORE = 2 << 30  # bytes
 MAX_METRICS = 20_000
 MAX_PARAMS = 5_000
 TIME_LIMIT = 60.0  # seconds
+SHORTEST = 5.0  # seconds that a small store may take
+PACE = 20e6  # bytes per second that a large one must reach
+_JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _LONGEST_VALUE = 1 << 20  # bytes of one text in the data base
 _INFINITE = 1.7976931348623157e308
 
@@ -49,12 +54,13 @@ def read(candidate: Candidate) -> Found:
     try:
         with tempfile.TemporaryDirectory(prefix="postmortem-") as folder:
             copy = Path(folder, "store.db")
-            consumed = _copied(candidate, copy)
+            consumed, refused = _copied(candidate, copy)
             connection = sqlite3.connect(f"{copy.as_uri()}?mode=rw", uri=True)
             try:
-                return _read(candidate, _guarded(connection), consumed)
+                found = _read(candidate, _guarded(connection, candidate.size), consumed)
             finally:
                 connection.close()
+            return _with_refusal(found, refused) if refused else found
     except OSError as error:
         return _without(candidate, Status.FAILED, say("cannot be read: {error}", error=error.strerror or ""))
     except (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError, MemoryError):
@@ -65,21 +71,39 @@ def _without(candidate: Candidate, status: Status, why: Sentence) -> Found:
     return Found(Source(candidate.path, NAME, status, why, candidate.size))
 
 
-def _copied(candidate: Candidate, copy: Path) -> tuple[str, ...]:
-    """Copy the data base with what was not yet merged into it; the names of those further files."""
+def _with_refusal(found: Found, journal: str) -> Found:
+    status = Status.PARTIAL if found.source.status is Status.READ else found.source.status
+    why = say("its journal {journal} names a further file, which SQLite would read and delete: the journal was not used", journal=journal)
+    return replace(found, source=replace(found.source, status=status, detail=why, refused=True))
+
+
+def _copied(candidate: Candidate, copy: Path) -> tuple[tuple[str, ...], str]:
+    """Copy the data base with what was not yet merged into it; the names of those further files, and of a journal that was refused."""
     shutil.copyfile(candidate.file, copy, follow_symlinks=False)
     taken: list[str] = []
+    refused = ""
     for end in ("-wal", "-journal"):
         beside = candidate.file.with_name(candidate.name + end)
         if candidate.name + end in candidate.siblings and beside.is_file() and not beside.is_symlink() and beside.stat().st_size <= MAX_STORE:
-            shutil.copyfile(beside, copy.with_name(copy.name + end), follow_symlinks=False)
+            merged = copy.with_name(copy.name + end)
+            shutil.copyfile(beside, merged, follow_symlinks=False)
             taken.append(candidate.path + end)
-    return tuple(taken)
+            if end == "-journal" and _names_a_file(merged):
+                merged.unlink()
+                refused = candidate.path + end
+    return tuple(taken), refused
 
 
-def _guarded(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Limits on what a hostile data base can cost."""
-    ends = time.monotonic() + TIME_LIMIT
+def _names_a_file(journal: Path) -> bool:
+    """Whether a rollback journal ends with the name of a super-journal, a file anywhere that SQLite opens and deletes (fileformat2, 3.1)."""
+    with journal.open("rb") as file:
+        file.seek(-min(8, journal.stat().st_size), os.SEEK_END)
+        return file.read(8) == _JOURNAL_MAGIC
+
+
+def _guarded(connection: sqlite3.Connection, size: int) -> sqlite3.Connection:
+    """Limits on what a hostile data base can cost: pages that point to themselves make endless tables of a few bytes."""
+    ends = time.monotonic() + min(TIME_LIMIT, SHORTEST + size / PACE)
     connection.set_progress_handler(lambda: int(time.monotonic() > ends), 100_000)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
