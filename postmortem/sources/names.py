@@ -38,14 +38,14 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "ctc loss, ctc, mse loss, loss mse, l2 loss, mae loss, l1 loss, smooth l1 loss, huber loss, rmse loss, reconstruction mse, focal loss, "
         "dice loss, triplet loss, contrastive loss, info "
         "nce, infonce, infonce loss, nt xent, sft loss, dpo loss, bpc, bpd, bpb, bits per char, bits per character, bits per dim, bits per byte, "
-        "empirical risk"
+        "empirical risk, ce mean words, ce mean"
     ),
     "accuracy": (
         "accuracy, acc, acc1, acc 1, acc@1, acc@top1, top1, top 1, top@1, top1 acc, top1 accuracy, acc top1, acc top 1, accuracy top1, accuracy "
         "top 1, accuracy top@1, top 1 acc, top 1 accuracy, prec@1, prec1, prec 1, precision@1, accuracy@1, accuracy 1, categorical accuracy, "
         "sparse categorical accuracy, binary accuracy, multiclass accuracy, classification accuracy, cls acc, token acc, token accuracy, mean "
-        "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, acc pose, oa, overall "
-        "accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate"
+        "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, aacc, acc pose, oa, "
+        "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate"
     ),
     "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, word ppl, token ppl, perp, word perplexity",
     "error": (
@@ -60,7 +60,7 @@ _QUANTITY_PHRASES: dict[str, str] = {
     "auc": "auc, auroc, roc auc, auc roc, rocauc, auc score, binary auroc, roc auc score",
     "score": (
         "score, map, ap, map50 95, map 50 95, map 50 95 b, map 50 95 m, coco bbox map, map 0 5 0 95, bbox map, "
-        "bbox m ap, bbox ap, coco bbox m ap, segm ap, segm m ap, miou, m iou, mean iou, iou, iou score, jaccard, dice, dice score, m dice, "
+        "bbox m ap, bbox ap, coco bbox m ap, coco ap, segm ap, segm m ap, miou, m iou, mean iou, iou, iou score, jaccard, dice, dice score, m dice, "
         "mdice, dice coef, dice coefficient, bleu, bleu4, bleu 4, sacrebleu, bleu detok, bleu score, rouge l, rougel, rouge1, rouge 1, meteor, "
         "cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, spearmanr, "
         "ndcg, ndcg@10, mrr, recall@1, r@1, hit@1, hits@1, pck, pass@1"
@@ -119,7 +119,8 @@ _GRAD_NORM = re.compile(
 )
 _BARE_PHRASES: dict[str, str] = {
     "loss_scale": (
-        "loss scale, lossscale, loss scaler, loss scaling, grad scale, grad scaler, gradscaler, amp scale, scaler scale, amp loss scale, scaler, "
+        "loss scale, lossscale, loss scaler, loss scaling, grad scale, grad scaler, gradscaler, amp scale, amp scaler, "
+        "scaler scale, amp loss scale, scaler, "
         "scale, fp16 loss scale, dynamic loss scale"
     ),
     "throughput": (

@@ -158,3 +158,13 @@ def test_the_log_says_that_it_is_done(tmp_path: Path) -> None:
 def test_control_characters_do_not_reach_an_event(tmp_path: Path) -> None:
     (event,) = events(tmp_path, "RuntimeError: bad \x07\x01 thing\n")
     assert event.text == "RuntimeError: bad  thing"
+
+
+@pytest.mark.parametrize("line", [
+    "[1688151643.420670] [host:23489:f]        vfs_fuse.c:281  UCX  ERROR inotify_add_watch(/tmp) failed: No space left on device",
+    "/var/spool/slurm/d/job21518/slurm_script: line 23: 427394 Killed                  uvicorn api_main:app --host 0.0.0.0 --port 8000",
+    "run.sh: line 4: 991 Killed      /usr/bin/tensorboard --logdir runs",
+])  # fmt: skip
+def test_what_happened_to_something_else(tmp_path: Path, line: str) -> None:
+    """A full table of inotify watches is no full disk, a server that was killed no training."""
+    assert not [e for e in events(tmp_path, f"step 1 loss 0.5\n{line}\nstep 2 loss 0.4\n") if e.kind in (K.DISK_FULL, K.KILLED)]

@@ -297,3 +297,15 @@ def test_any_bytes_are_read_or_told(tmp_path_factory: pytest.TempPathFactory, da
     for series in found.series:
         assert len(series.steps) == len(series.values)
         assert series.epochs is None or len(series.epochs) == len(series.values)
+
+
+def test_text_tells_how_finely_a_column_was_printed(tmp_path: Path) -> None:
+    """Zeros at an end are a fixed format; the shortest spellings of a few numbers are these numbers, and 0.0 is zero."""
+    rows = "".join(f"{n},0.00100000,{0.001 if n < 5 else 0.0},{0.1234 + n / 1000:.4f},{0.5 if n % 2 else 0.25}\n" for n in range(10))
+    found = curves(read(tmp_path, "log.csv", f"step,lr,grad_norm,train_loss,val_accuracy\n{rows}"))
+    assert found["lr"].quantum == 1e-8
+    assert found["grad_norm"].quantum is None
+    assert found["train/loss"].quantum == 1e-4
+    assert found["val/accuracy"].quantum is None
+    quoted = "".join(f'{n},"0.0010","x"\n' for n in range(3))
+    assert curves(read(tmp_path, "log.csv", f"step,lr,note\n{quoted}"))["lr"].quantum == 1e-4

@@ -27,6 +27,11 @@ _K = EventKind
 SIZE = r"Tried to allocate (?P<asked>[\d.]{1,20} ?[KMGT]?i?B)"
 CAPACITY = r"(?P<capacity>[\d.]{1,20} ?[KMGT]?i?B) total capacity|total capacity of (?P<capacity2>[\d.]{1,20} ?[KMGT]?i?B)"
 
+# Programs beside a training; a shell tells which one was killed.
+_OTHER_PROGRAM = (
+    r"(?:\S{1,200}/)?(?:uvicorn|gunicorn|hypercorn|tensorboard|jupyter\S{0,20}|nginx|redis-server|streamlit|gradio|ollama|node|npm|sleep|tail|watch|"
+    r"nvidia-smi|wget|curl|rsync|scp|cp|tar|zip|unzip|ssh|Xvfb|mlflow|ray)\b"
+)
 # In order: the first that matches names the line.
 RULES: tuple[Rule, ...] = (
     # overflows and their floor
@@ -69,7 +74,8 @@ RULES: tuple[Rule, ...] = (
         r"thread: \[\d{1,6},\d{1,6},\d{1,6}\] Assertion .(?P<assertion>.{1,200}?). failed"),
     _rule(_K.DEVICE_ASSERT, r"device-side assert triggered"),
     # disk
-    _rule(_K.DISK_FULL, r"No space left on device|[Dd]isk quota exceeded|\[?Errno 28\]?|PytorchStreamWriter failed writing file"),
+    _rule(_K.DISK_FULL, r"^(?!.{0,1500}inotify)(?:.{0,1500}?)(?:No space left on device|[Dd]isk quota exceeded|\[?Errno 28\]?|"
+        r"PytorchStreamWriter failed writing file)"),  # a table of inotify watches is full, not a disk
     # schedulers
     _rule(_K.TIME_LIMIT, r"CANCELLED AT \S{1,40} DUE TO TIME LIMIT|DUE TO TIME LIMIT|job killed: walltime|exceeded (?:hard )?wallclock"),
     _rule(_K.PREEMPTED, r"CANCELLED AT \S{1,40} DUE TO PREEMPTION|DUE TO PREEMPTION|[Pp]reemption (?:notice|signal) received|"
@@ -96,7 +102,8 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.SIGNAL, r"(?:task \d{1,6}: )Bus error|^(?:\S{1,200}: line \d{1,6}:\s+\d{1,9} )?Bus error", signal=7),
     _rule(_K.SIGNAL, r"Received SIGTERM|SIGTERM received|[Rr]eceived (?:termination )?signal:? (?:15|SIGTERM)|Caught signal 15|"
         r": Terminated\s*$", signal=15),
-    _rule(_K.KILLED, r"^Killed\s*$|^\S{1,200}: line \d{1,6}:\s+\d{1,9} Killed\b|^\[1\]\s{1,8}\d{1,9} killed ", signal=9),
+    _rule(_K.KILLED, r"^Killed\s*$|^\S{1,200}: line \d{1,6}:\s+\d{1,9} Killed\b(?!\s{1,60}" + _OTHER_PROGRAM + r")|"
+        r"^\[1\]\s{1,8}\d{1,9} killed ", signal=9),
     _rule(_K.KILLED, r"A worker died or was killed while executing a task|died unexpectedly.{0,80}SIGKILL"),
     _rule(_K.INTERRUPTED, r"^KeyboardInterrupt\b|Detected KeyboardInterrupt|Keyboard ?interrupt received|Interrupted by user|"
         r"^\^C", case=True),

@@ -15,13 +15,14 @@ from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
 from postmortem.sources.logs.csvblocks import cells_of, parse
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
-from postmortem.sources.logs.numbers import MISSING_WORDS, instant, number
+from postmortem.sources.logs.numbers import MISSING_WORDS, fixed_decimals, instant, number
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "csv"
 MOST_RAGGED = 100_000  # rows of another width, before a file without others is given up
 _BLANK_LINES = re.compile(rb"\n\n+")
+_PRINTED_ROWS, _PRINTED_BYTES = 200, 1 << 16  # that show how finely columns are printed
 MOST_DISTINCT_TEXTS = 2_000  # in one block, before a column without numbers is given up
 
 
@@ -137,6 +138,8 @@ class Rows:
         if delimiter == b" ":
             self._row_by_row(block.decode("utf-8", "replace"))
             return
+        if self.gathering.count < _PRINTED_ROWS:
+            self._printed(block)
         parsed = parse(block, delimiter, len(self.keys)) if self.keys else None
         if parsed is None:
             repeated = self.layout.header and max(self.layout.header, key=len).encode() in block
@@ -159,6 +162,16 @@ class Rows:
                 self.gathering.add(key, where[inside], values[inside, n])
         self.gathering.count += len(values)
         self.last_ragged = False
+
+    def _printed(self, block: bytes) -> None:
+        """How finely each column is printed, from its first rows."""
+        head = block[:_PRINTED_BYTES].decode("utf-8", "replace").splitlines()
+        rows = [row for line in head[:_PRINTED_ROWS] if len(row := line.replace('"', "").split(self.layout.delimiter)) == len(self.keys)]
+        fixed = {key: found for key, cells in zip(self.keys, zip(*rows, strict=True), strict=bool(rows)) if (found := fixed_decimals(cells))}
+        formats = {places for places, padded in fixed.values() if padded}  # one format often prints all columns
+        for key, (places, _) in fixed.items():
+            if places in formats:
+                self.gathering.add_unit(key, float(f"1e-{places}"))
 
     def _row_by_row(self, text: str) -> None:
         rows = [line.split() for line in text.splitlines()] if self.layout.delimiter == " " else _rows(text, self.layout.delimiter)

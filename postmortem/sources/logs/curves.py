@@ -25,7 +25,6 @@ _SPLITS = {
     "test": "test",
 }
 _EVALUATED = ("val", "test")
-_FEW = 3  # distinct values below which a column's own digits tell nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def _one_split(table: Table, source: str, habits: Habits, rows: _Rows) -> tuple[
             continue
         inside = slice(None) if mask.all() else mask[column.rows]
         if len(column.rows[inside]):
-            columns[key] = Column(column.rows[inside], column.values[inside])
+            columns[key] = Column(column.rows[inside], column.values[inside], column.unit)
     if rows.said and rows.split in _EVALUATED:  # what such a row repeats of the training, such as lr
         columns = {k: c for k, c in columns.items() if "/" in series_name(k, rows.split)}
     names = series_names(columns, rows.split) | {k: n for k, n in habits.renamed.items() if k in columns}
@@ -121,9 +120,8 @@ def _one_split(table: Table, source: str, habits: Habits, rows: _Rows) -> tuple[
     if epochs is not None and not habits.epochs_are_done:
         epochs = epochs_done(epochs, axis.steps, at_end, habits.epoch_base)
     axis = replace(axis, epochs=epochs)
-    full = _printed_in_full(columns)
     return tuple(
-        _series(Curve(names[k], k, source, reductions[k]), c, axis, None if full and len(np.unique(c.values[:1000])) < _FEW else quantum(c.values))
+        _series(Curve(names[k], k, source, reductions[k]), c, axis, c.unit if c.unit is not None else quantum(c.values))
         for k, c in columns.items()
         if names[k] != "epoch"
     )
@@ -219,8 +217,3 @@ def _once_per_epoch(column: Column, epochs: Floats) -> bool:
     if not 1 < len(own) < len(epochs) or not np.array_equal(own, np.floor(own)) or np.any(np.diff(own) <= 0):
         return False
     return len(np.unique(epochs[np.isfinite(epochs)])) - len(own) <= 1
-
-
-def _printed_in_full(columns: Mapping[str, Column]) -> bool:
-    """Whether some column shows full precision: then a column of few values such as 0.5 says nothing about its digits."""
-    return any(len(c) > 1 and quantum(c.values[:50]) is None and not np.array_equal(np.floor(c.values[:50]), c.values[:50]) for c in columns.values())

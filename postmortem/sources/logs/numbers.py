@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -20,6 +21,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?%?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TENSOR = re.compile(r"(?:tensor|array|np\.float\d+|jnp\.float\d+)\(\[?\s*([^,\])]+)[,\])].*")
 _LONGEST_NUMBER = 400  # digits
+_DECIMALS = re.compile(r"[+-]?\d{1,30}\.(\d{1,30})")
+_ENOUGH = 3  # different values that show a rounding
 
 SAMPLE = 400  # values that decide about the printed precision
 FULL_PRECISION = 8  # significant digits from which on a value counts as printed in full
@@ -84,15 +87,34 @@ def digits(value: float) -> tuple[int, int]:
 
 
 def quantum(values: Floats) -> float | None:
-    """The smallest difference that the printed digits can show, None for full precision (or when nothing tells).
+    """The smallest difference that the digits of values written in their shortest spelling can show, None for full precision.
 
-    From a sample of the values: the largest number of decimals among them, as long as none has 8 significant digits.
+    Values that were rounded before have as many decimals as fit, all but those that end in zeros by chance. Few values, or
+    decimals of every number, tell nothing: 0.001 and 0.5 are themselves, and 0.0 among them is exactly zero.
     """
     finite = values[np.isfinite(values)]
-    if not len(finite):
+    sample = np.unique(finite[:: max(1, len(finite) // SAMPLE)][:SAMPLE])
+    told = [(figures, places) for figures, places in (digits(float(v)) for v in sample) if figures > 1]
+    most = max((places for _, places in told), default=0)
+    if most == 0 or max(figures for figures, _ in told) >= FULL_PRECISION:
         return None
-    sample = finite[:: max(1, len(finite) // SAMPLE)][:SAMPLE]
-    figures, places = zip(*(digits(float(v)) for v in sample), strict=True)
-    if max(figures) >= FULL_PRECISION or max(places) == 0:
-        return None
-    return float(f"1e-{max(places)}")
+    rounded = sum(places == most for _, places in told)
+    return float(f"1e-{most}") if rounded >= max(_ENOUGH, len(told) / 2) else None
+
+
+def fixed_decimals(cells: Iterable[str]) -> tuple[int, bool] | None:
+    """How many decimals all cells have, and whether zeros at an end show that they were printed so; None where they differ.
+
+    Without such zeros the cells may be the shortest spellings of full numbers: 0.5 and 0.0 are, 0.00100000 is not.
+    """
+    places: set[int] = set()
+    padded = False
+    for cell in cells:
+        match = _DECIMALS.fullmatch(cell.strip())
+        if match is None:
+            if number(cell) is not None and math.isfinite(number(cell) or 0.0):
+                return None
+            continue
+        places.add(len(match[1]))
+        padded = padded or (len(match[1]) > 1 and match[1].endswith("0"))
+    return (places.pop(), padded) if len(places) == 1 else None

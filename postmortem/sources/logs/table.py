@@ -20,6 +20,7 @@ class Column:
 
     rows: npt.NDArray[np.int64]
     values: Floats
+    unit: float | None = None  # the last decimal that a fixed format printed, None when the text does not show one
 
     def __len__(self) -> int:
         return len(self.values)
@@ -52,6 +53,11 @@ class Gathering:
     narrowed: bool = False  # columns were left out
     _parts: dict[str, list[tuple[npt.NDArray[np.int64], Floats]]] = field(default_factory=dict)
     _texts: dict[str, dict[int, str]] = field(default_factory=dict)
+    _units: dict[str, float] = field(default_factory=dict)
+
+    def add_unit(self, key: str, unit: float) -> None:
+        """How finely the text of one key was printed; the finest that was told stays."""
+        self._units[key] = min(unit, self._units.get(key, unit))
 
     def add(self, key: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
         """Numbers of one key at these rows."""
@@ -91,5 +97,5 @@ class Gathering:
             if len(rows) > 1 and np.any(rows[1:] < rows[:-1]):
                 by_row = np.argsort(rows, kind="stable")
                 rows, values = rows[by_row], values[by_row]
-            columns[key] = Column(rows, values)
+            columns[key] = Column(rows, values, self._units.get(key))
         return Table(self.count, columns, self._texts)
