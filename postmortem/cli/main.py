@@ -4,6 +4,8 @@ Exit status: 0 done · 1 `--fail-on` and a finding that severe · 2 usage · 3 n
 130 interrupted. Results go to standard output, progress and complaints to standard error.
 """
 
+import io
+import logging
 import os
 import sys
 from enum import StrEnum
@@ -56,6 +58,7 @@ Alias = Annotated[
     typer.Option("--alias", metavar="KEY=NAME", help="Read a logged key as a canonical series, such as mynll=val/loss.", show_default=False),
 ]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the document as JSON; - for standard output.", show_default=False)]
+Lang = Annotated[str, typer.Option("--lang", metavar="LANG", help="Language of the report: en, zh, or auto for that of the environment.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -76,6 +79,7 @@ def analyze(
     fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when a finding is at least that severe.", show_default=False)] = None,
     no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
     no_exhibits: Annotated[bool, typer.Option("--no-exhibits", help="Leave curves and histograms out of the JSON.")] = False,  # noqa: FBT002
+    lang: Lang = "en",
 ) -> None:
     """Say what failed in a run, and write a self-contained HTML report to attach to an issue.
 
@@ -83,7 +87,7 @@ def analyze(
     """
     from postmortem.cli.analyze import Outputs, analyze_run
 
-    outputs = Outputs(output, json, markdown, exhibits=not no_exhibits)
+    outputs = Outputs(output, json, markdown, exhibits=not no_exhibits, lang=lang)
     raise typer.Exit(analyze_run(run, outputs, family=family, frozen=frozen, ignore=ignore, alias=alias, fail_on=fail_on, redact=not no_redact))
 
 
@@ -132,11 +136,12 @@ def batch(
 def checklist(
     item: Annotated[str | None, typer.Argument(metavar="[ID]", help="A failure mode or a cause.", show_default=False)] = None,
     json: AsJson = False,  # noqa: FBT002
+    lang: Lang = "en",
 ) -> None:
     """List the failure modes, or explain one mode or cause as a colleague would."""
     from postmortem.cli.checklist import show_checklist
 
-    show_checklist(item, as_json=json)
+    show_checklist(item, as_json=json, lang=lang)
 
 
 @app.command()
@@ -166,23 +171,33 @@ def render(
         str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; - for standard output.", show_default=False)
     ] = None,
     json: Json = None,
+    lang: Lang = "en",
 ) -> None:
     """Make a report from a JSON document, on any machine, without the run."""
     from postmortem.cli.render import render_file
 
-    render_file(file, output, markdown, json)
+    render_file(file, output, markdown, json, lang)
 
 
 def main() -> None:
     """The entry point: errors become one sentence and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a locale without the characters of a report is no reason to fail
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its remarks on homes that cannot be written
     try:
-        app(prog_name="postmortem", standalone_mode=False)
+        status = app(prog_name="postmortem", standalone_mode=False)  # of `typer.Exit`; None without
+        sys.stdout.flush()
+        if status == 130:
+            sys.exit(_complain("interrupted", 130))
     except PostmortemError as error:
         sys.exit(_complain(str(error), error.exit_status))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_complain("interrupted", 130))
     except typer.Exit as done:
         sys.exit(done.exit_code)
+    except SystemExit as done:
+        sys.exit(0 if done.code == 1 else done.code)  # 1 is rich's answer to a reader of standard output that is gone
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -195,6 +210,7 @@ def main() -> None:
             f"internal error: {type(error).__name__}: {error}. Please report it with the output of POSTMORTEM_TRACEBACK=1 {' '.join(sys.argv[:2])} …"
         )
         sys.exit(_complain(text, 4))
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _complain(text: str, status: int) -> int:
