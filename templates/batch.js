@@ -27,7 +27,8 @@
 
   function cost(r) {
     if (r[GPU] !== null) { return number(r[GPU]) + " GPU-h"; }
-    if (r[HOURS] !== null) { return number(r[HOURS]) + " h"; }
+    var h = r[HOURS];
+    if (h !== null) { return h < 1 / 60 ? Math.round(h * 3600) + " s" : h < 1 ? Math.round(h * 60) + " min" : number(h) + " h"; }
     return r[STEPS] === null ? "" : number(r[STEPS]) + " steps";
   }
 

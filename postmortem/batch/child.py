@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import BinaryIO
 
 from postmortem.batch.fingerprint import with_limits
@@ -93,9 +94,9 @@ def answer(result: Result) -> bytes:
 
 
 def result_from(data: bytes) -> Result:
-    """The result that `answer` sent."""
+    """The result that `answer` sent; it can be pickled."""
     result: Result = decode(Result, json.loads(data))
-    return result
+    return replace(result, row=replace(result.row, settings=dict(result.row.settings)))
 
 
 def main() -> None:

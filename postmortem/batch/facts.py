@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from types import MappingProxyType
 
 from postmortem.batch.curves import tiny
 from postmortem.batch.task import Options, Task
@@ -61,7 +60,7 @@ def row_of(task: Task, run: Run | None, diagnosis: Diagnosis, seconds: float) ->
         user=pseudonym(task.options, "user", _user(run)),
         image=next((str(s.value)[:_MOST_TEXT] for s in note.settings if _leaf(s.key) in _IMAGE and isinstance(s.value, str)), ""),
         week=_week(run, task.modified),
-        settings=MappingProxyType(_settings(diagnosis)),
+        settings=_settings(diagnosis),
         curve=curve,
         curve_name=name,
         summary=str(verdict.summary)[:400],

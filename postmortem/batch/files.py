@@ -40,6 +40,6 @@ def write(path: Path, text: str, *, durable: bool = True) -> int:
 def report_name(name: str) -> str:
     """A file name for a run's report: its own where that is harmless, else a part of it and a digest."""
     plain = _KEPT.sub("-", name.replace("/", "--")).strip(".-")[:_LONGEST]
-    if plain != name.replace("/", "--") or "--" in name:
+    if not plain or plain != name.replace("/", "--") or "--" in name:
         plain = f"{plain or 'run'}.{sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
     return f"{plain}.html"

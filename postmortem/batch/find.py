@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from postmortem.errors import UsageError
 from postmortem.sources.bystanders import kind_by_name, left_out_directory
 from postmortem.sources.discover import Discovery, several_runs
+from postmortem.sources.names import words
 from postmortem.sources.reader import Candidate
 
 MAX_ENTRIES = 5_000_000  # files and directories below one argument
@@ -98,27 +100,53 @@ def _listed(data: bytes, base: Path) -> list[Path]:
 def _matched(path: Path) -> list[Path]:
     """A path out of a glob or a list: a run, several of them, or nothing where its name says that it is none."""
     if path.is_dir():
-        return [path / run if run else path for run in _split(path.absolute(), _candidates(path))]
+        return [path / run if run else path for run in _split(path.absolute(), list(_walk(path)))]
     return [] if kind_by_name(path.name) and os.path.lexists(path) else [path]
 
 
 def _searched(path: Path, remarks: list[str]) -> list[Path]:
-    """The runs in a directory that was named itself."""
-    candidates = _candidates(path)
-    runs = _split(path.absolute(), candidates)
-    if runs == [""]:
-        own, others = _own_neighbours(candidates)
-        if len(own) >= FEW:
-            if others:
-                shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-                remarks.append(f"{len(others)} logs beside the {len(own)} runs in {path} belong to none of them and are left out: {shown}")
-            runs = [f"{head}/{run}".rstrip("/") for head in own for run in _split(path / head, _below(candidates, head))]
-    tops = {run.split("/")[0] for run in runs}
-    logless = sorted({c.path.split("/")[0] for c in candidates if "/" in c.path} - tops) if runs != [""] else []
-    if logless:
-        shown = ", ".join(logless[:3]) + (", …" if len(logless) > 3 else "")
-        remarks.append(f"{len(logless)} directories in {path} hold no log and are left out: {shown}; name them, or use a glob, to have them listed")
-    return [path / run if run else path for run in runs]
+    """The runs in a directory that was named itself: itself, or all directories beside each other in it that are no mere parts of a run."""
+    candidates = list(_walk(path))
+    found = several_runs(Discovery(path, path.name, tuple(candidates), ()))
+    level = found[0].rpartition("/")[0] if found else _lonely(candidates)
+    heads, beside = _neighbours(candidates, f"{level}/" if level else "")
+    holding = [head for head, logs in heads.items() if logs and _own_name(head.rpartition("/")[2])]
+    if not found and len(holding) < FEW:
+        return [path]
+    taken = sorted({*found, *(head for head in heads if _own_name(head.rpartition("/")[2]))}, key=os.fsencode)
+    taken = [head for head in taken if head in set(found) or not any(run.startswith(f"{head}/") for run in found)]
+    left = [*beside, *sorted(f"{head}/" for head in heads if head not in set(taken) and not any(run.startswith(f"{head}/") for run in found))]
+    if left:
+        shown = ", ".join(left[:3]) + (", …" if len(left) > 3 else "")
+        remarks.append(f"left out in {path}, since they lie beside {len(taken)} runs and are none by their names: {shown}")
+    members = _members(candidates, taken)
+    return [path / f"{head}/{run}".rstrip("/") for head in taken for run in _split(path / head, members[head])]
+
+
+def _lonely(candidates: Sequence[Candidate]) -> str:
+    """The directory below which everything lies that is below the top, where there is only one way down; "" for the top."""
+    level = ""
+    while True:
+        prefix = f"{level}/" if level else ""
+        heads = {c.path[len(prefix) :].partition("/")[:2] for c in candidates if c.path.startswith(prefix)}
+        if len(heads) != 1 or not (only := next(iter(heads)))[1]:
+            return level
+        level = f"{prefix}{only[0]}"
+
+
+def _neighbours(candidates: Sequence[Candidate], prefix: str) -> tuple[dict[str, bool], list[str]]:
+    """Directories at one level, each with whether it holds a log, and the logs that lie at that level themselves."""
+    heads: dict[str, bool] = {}
+    beside: list[str] = []
+    for c in candidates:
+        if not c.path.startswith(prefix):
+            continue
+        head, slash, _ = c.path[len(prefix) :].partition("/")
+        if slash:
+            heads[f"{prefix}{head}"] = heads.get(f"{prefix}{head}", False) or _is_log(c.name)
+        elif _is_log(c.name):
+            beside.append(c.path)
+    return heads, beside
 
 
 def _split(root: Path, candidates: Sequence[Candidate]) -> list[str]:
@@ -144,47 +172,24 @@ def _members(candidates: Iterable[Candidate], runs: Sequence[str]) -> dict[str, 
     return members
 
 
-def _below(candidates: Iterable[Candidate], head: str) -> list[Candidate]:
-    return _members(candidates, (head,))[head]
-
-
-def _own_neighbours(candidates: Sequence[Candidate]) -> tuple[list[str], list[str]]:
-    """Directories that hold logs and have names of their own, and the logs beside them."""
-    heads: dict[str, bool] = {}
-    beside: list[str] = []
-    for c in candidates:
-        head, slash, _ = c.path.partition("/")
-        if not slash:
-            if _logs(c.path):
-                beside.append(c.path)
-        elif _logs(c.path):
-            heads[head] = True
-    own = [head for head in sorted(heads, key=os.fsencode) if _own_name(head)]
-    beside += [f"{head}/" for head in sorted(heads) if head not in set(own)]
-    return (own, beside) if len(own) > len(heads) // 2 else ([], beside)
-
-
+@cache
 def _own_name(name: str) -> bool:
-    """Whether a directory's name is not that of a part of a run, as discovery sees it. Numbers of four digits and more are jobs."""
-    return (name.isdigit() and len(name) >= 4) or bool(_runs_of((f"{name}/a.log", "some-other-name/a.log")))
+    """Whether any word of a directory's name is not that of a part of a run, as discovery sees it. Numbers of four digits and more are jobs."""
+    return any((word.isdigit() and len(word) >= 4) or _runs_of((f"{word}/a.log", "some-other-name/a.log")) for word in words(name))
 
 
-def _logs(path: str) -> bool:
-    """Whether discovery takes a file for a log."""
-    file = path.rpartition("/")[2]
-    return bool(_runs_of((f"one-name/{file}", "some-other-name/a.log")))
+@lru_cache(maxsize=100_000)
+def _is_log(name: str) -> bool:
+    """Whether discovery takes a file of that name for a log."""
+    return bool(_runs_of((f"one-name/{name}", "some-other-name/a.log")))
 
 
 def _runs_of(paths: tuple[str, ...]) -> tuple[str, ...]:
     return several_runs(Discovery(Path(), "", tuple(Candidate(Path(), p, 0, b"") for p in paths), ()))
 
 
-def _candidates(top: Path) -> list[Candidate]:
-    """Every file below a directory that may be about a run, by name alone: nothing is opened, no link followed."""
-    return list(_walk(top))
-
-
 def _walk(top: Path) -> Iterator[Candidate]:
+    """Every file below a directory that may be about a run, by name alone: nothing is opened, no link followed."""
     stack = [("", 0)]
     entries = 0
     while stack and entries < MAX_ENTRIES:

@@ -8,7 +8,7 @@ import numpy as np
 
 from postmortem import __version__
 from postmortem.batch.separation import FEWEST, Attributes
-from postmortem.model.batch import Batch, Group, Row, RowStatus
+from postmortem.model.batch import Batch, Contrast, Group, Row, RowStatus
 from postmortem.model.sentence import Sentence, say
 
 # Causes of a crash that are the same wherever they strike; of the others the exception and its place say which bug it is.
@@ -74,16 +74,17 @@ def summarize(rows: Sequence[Row], notes: Sequence[Sentence] = ()) -> Batch:
     )
 
 
-def _weight(rows: Sequence[Row]) -> tuple[float, float, int]:
-    """What sorts groups: hours on devices first, then hours, then how many they are."""
+def _weight(rows: Sequence[Row]) -> tuple[float, float, int, float]:
+    """What sorts groups: GPU-hours first, then hours (to a tenth: seconds are no cost), then how many they are, then steps."""
     return (
-        -sum(r.gpu_hours_after_onset or 0.0 for r in rows),
-        -sum(r.hours_after_onset or 0.0 for r in rows),
+        -round(sum(r.gpu_hours_after_onset or 0.0 for r in rows), 1),
+        -round(sum(r.hours_after_onset or 0.0 for r in rows), 1),
         -len(rows),
+        -sum(r.steps_after_onset or 0.0 for r in rows),
     )
 
 
-def _group(key: Signature, rows: Sequence[Row], contrasts: tuple, *, too_few: bool) -> Group:  # type: ignore[type-arg]
+def _group(key: Signature, rows: Sequence[Row], contrasts: tuple[Contrast, ...], *, too_few: bool) -> Group:
     first = rows[0]
     analysed = first.status is RowStatus.ANALYSED
     by_cost = sorted(rows, key=lambda r: (-(r.gpu_hours_after_onset or 0), -(r.hours_after_onset or 0), -(r.steps_after_onset or 0), r.name))

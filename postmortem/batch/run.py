@@ -22,7 +22,7 @@ from postmortem.batch.journal import Journal, Place
 from postmortem.batch.outputs import write_outputs
 from postmortem.batch.progress import Progress
 from postmortem.batch.task import Limits, Options, Result, Task
-from postmortem.errors import NothingReadable, OutputError, UsageError
+from postmortem.errors import NothingReadable, OutputError, PostmortemError, UsageError
 from postmortem.model.batch import Batch, Row, RowStatus
 
 PathIn = str | PathLike[str]
@@ -113,15 +113,9 @@ def run_batch(
             progress.close()
         rows = journal.gather(names)
         summary = write_outputs(plan.output, rows, only_failed=plan.options.only_failed)
-    if not any(row.status is RowStatus.ANALYSED for row in rows):
-        raise NothingReadable(_nothing(rows))
+    if rows and not shard and not any(row.status is RowStatus.ANALYSED for row in rows):
+        raise NothingReadable(f"none of {len(rows)} runs could be analysed; the first, {rows[0].name}: {rows[0].reason}")
     return Finished(summary, tuple(rows), len(rows) - tasks, tuple(remarks))
-
-
-def _nothing(rows: Sequence[Row]) -> str:
-    if not rows:
-        return "no run is left to analyse"
-    return f"none of {len(rows)} runs could be analysed; the first, {rows[0].name}: {rows[0].reason}"
 
 
 def _pending(
@@ -209,6 +203,8 @@ def _done(pool: Executor, tasks: Iterator[Task], most: int) -> Iterator[Result]:
             task = waiting.pop(future)
             try:
                 yield future.result()
+            except PostmortemError:
+                raise
             except Exception as error:  # the executor gave it up: its worker died again and again
                 yield Result(failed(task, RowStatus.CRASHED, f"{type(error).__name__}: the worker that analysed it went away", 0.0))
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from postmortem.batch.child import failed, frame, request, result_from
 from postmortem.batch.task import Result, Task
+from postmortem.errors import PostmortemError
 from postmortem.model.batch import RowStatus
 
 # -P: the working directory may hold anything, and must not be imported from
@@ -42,6 +43,10 @@ class _EndedError(Exception):
         self.status = status
 
 
+class StartError(PostmortemError):
+    """No process can be started that analyses runs: nothing is wrong with the run, and going on with the next is no use."""
+
+
 class Child:
     """A process that analyses runs, one at a time."""
 
@@ -55,9 +60,10 @@ class Child:
         self.runs = 0
         try:
             self._read(time.monotonic() + START, 0)
-        except _EndedError:
+        except _EndedError as ended:
+            said = self._last_words()
             self.kill()
-            raise
+            raise StartError(f"the process that analyses runs cannot be started: {said or ended}") from ended
 
     @property
     def spent(self) -> bool:
@@ -119,6 +125,12 @@ class Child:
         except ValueError:
             name = f"signal {-code}"
         return f"the analyzing process was ended by {name}"
+
+    def _last_words(self) -> str:
+        """The last line on standard error."""
+        size = os.fstat(self._said.fileno()).st_size
+        tail = os.pread(self._said.fileno(), 2000, max(0, size - 2000)).decode("utf-8", "replace").strip()
+        return tail.rpartition("\n")[2][:300]
 
     def kill(self) -> None:
         """End the process and what it started."""

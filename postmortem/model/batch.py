@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
 from postmortem.model.sentence import Sentence, Value
 
@@ -50,7 +49,7 @@ class Row:
     user: str = ""
     image: str = ""
     week: str = ""  # ISO week of the first record, such as 2026-W31
-    settings: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))  # hyper-parameters by canonical name
+    settings: Mapping[str, Value] = field(default_factory=dict)  # hyper-parameters by canonical name
     curve: str = ""  # see `postmortem.batch.curves`
     curve_name: str = ""
     summary: str = ""
