@@ -196,7 +196,8 @@ def _is_secret(key: str, value: Value) -> bool:
 def _sentence(sentence: Sentence | None, text: Callable[[str], str]) -> Sentence | None:
     if sentence is None:
         return None
-    return Sentence(sentence.template, MappingProxyType({k: text(v) if isinstance(v, str) else v for k, v in sentence.values.items()}))
+    values = {k: text(v) if isinstance(v, str) else _sentence(v, text) if isinstance(v, Sentence) else v for k, v in sentence.values.items()}
+    return Sentence(sentence.template, MappingProxyType(values))
 
 
 def _source(source: Source, text: Callable[[str], str]) -> Source:

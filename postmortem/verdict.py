@@ -36,7 +36,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
             None,
             None,
             None,
-            say("Nothing is clearly wrong and nothing shows that it works: {why}", why=str(good.summary)),
+            say("Nothing is clearly wrong and nothing shows that it works: {why}", why=good.summary),
             decided_by=deciding(good.clues),
         )
     minor = root is not None

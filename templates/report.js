@@ -1,17 +1,19 @@
 "use strict";
 // Comfort only: copy, sort, filter. The report is complete without it.
 (function () {
+  var words = document.body.dataset;
+
   document.querySelectorAll(".code").forEach(function (box) {
     var pre = box.querySelector("pre");
     var button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
-    button.textContent = "Copy";
-    button.setAttribute("aria-label", "Copy: " + (box.getAttribute("data-label") || "snippet"));
+    button.textContent = words.copy;
+    button.setAttribute("aria-label", words.copy + ": " + (box.getAttribute("data-label") || words.snippet));
     button.addEventListener("click", function () {
       var done = function () {
-        button.textContent = "Copied";
-        setTimeout(function () { button.textContent = "Copy"; }, 1500);
+        button.textContent = words.copied;
+        setTimeout(function () { button.textContent = words.copy; }, 1500);
       };
       var select = function () {
         var range = document.createRange();
@@ -67,7 +69,7 @@
     var scroll = table.closest(".scroll");
     var label = document.createElement("label");
     label.className = "filter";
-    label.textContent = "Filter ";
+    label.textContent = words.filter + " ";
     var input = document.createElement("input");
     input.type = "search";
     label.appendChild(input);

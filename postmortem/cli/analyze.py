@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from postmortem.cli.files import default_report, write_result
+from postmortem.cli.files import default_report, html_of, write_result
 from postmortem.errors import UsageError
 from postmortem.measure import Stated
 from postmortem.model.diagnosis import Diagnosis, FindingStatus, Severity
@@ -23,6 +23,7 @@ class Outputs:
     json: str | None
     markdown: str | None
     exhibits: bool = True
+    lang: str = "en"
 
     @property
     def asked(self) -> bool:
@@ -41,7 +42,10 @@ def analyze_run(
     redact: bool,
 ) -> int:
     """Analyse, write, and return the exit status."""
+    from postmortem.cli.lang import asked_language
     from postmortem.pipeline import analyze
+
+    lang = asked_language(outputs.lang)
 
     with progress_line() as progress:
         stated = stated_by_flags(family, frozen, ignore, aliases(alias))
@@ -51,25 +55,28 @@ def analyze_run(
     if outputs.json is not None:
         write_result(outputs.json, diagnosis.to_json(exhibits=outputs.exhibits))
     if outputs.markdown is not None:
-        write_result(outputs.markdown, diagnosis.to_markdown())
+        write_result(outputs.markdown, diagnosis.to_markdown(lang))
     if outputs.html is not None:
-        write_result(outputs.html, diagnosis.to_html())
+        write_result(outputs.html, html_of(diagnosis, lang))
     if not outputs.asked:
         report = default_report(runs, diagnosis.run.name)
-        write_result(report, diagnosis.to_html())
-        _show(diagnosis, report)
+        write_result(report, html_of(diagnosis, lang))
+        _show(diagnosis, report, lang)
     return 1 if fail_on is not None and _as_severe(diagnosis, Severity(fail_on)) else 0
 
 
-def _show(diagnosis: Diagnosis, report: Path) -> None:
+def _show(diagnosis: Diagnosis, report: Path, lang: str) -> None:
     from rich.console import Console
 
+    from postmortem.render.language import speaking
     from postmortem.render.terminal import render_terminal
+    from postmortem.render.words import t
 
     console = Console(highlight=False, soft_wrap=False)
-    render_terminal(diagnosis, console)
     shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
-    console.print(f"Report: {shown}", markup=False, soft_wrap=True)
+    with speaking(lang):
+        render_terminal(diagnosis, console)
+        console.print(t("Report: {path}", path=str(shown)), markup=False, soft_wrap=True)
 
 
 def _as_severe(diagnosis: Diagnosis, least: Severity) -> bool:

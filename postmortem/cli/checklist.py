@@ -1,25 +1,35 @@
 """`postmortem checklist`: the list, or one mode or cause explained."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from postmortem.check import Cause, Check
+from postmortem.check import Cause, Check, Probe
 from postmortem.checklist import all_causes, checklist
+from postmortem.cli.lang import asked_language
 from postmortem.errors import UsageError
+from postmortem.model.sentence import Sentence
+from postmortem.render.language import speaking, word
+from postmortem.render.words import speak, t
 
 
-def show_checklist(item: str | None, *, as_json: bool) -> None:
-    """Print all modes, or explain `item`. Raises `UsageError` for an unknown id."""
+def show_checklist(item: str | None, *, as_json: bool, lang: str = "en") -> None:
+    """Print all modes, or explain `item`; the JSON is English. Raises `UsageError` for an unknown id or language."""
+    with speaking(asked_language(lang)):
+        _show(item, as_json=as_json)
+
+
+def _show(item: str | None, *, as_json: bool) -> None:
     console = Console(highlight=False)
     if item is None:
         if as_json:
             print(json.dumps([_mode_data(check) for check in checklist()], indent=1, ensure_ascii=False))  # noqa: T201
             return
         for one in checklist():
-            console.print(Text.assemble((f"{one.id:22}", "bold"), str(one.symptom)))
+            console.print(Text.assemble((f"{one.id:22}", "bold"), speak(one.symptom)))
         return
     check = next((c for c in checklist() if c.id == item), None)
     cause = all_causes().get(item)
@@ -51,31 +61,35 @@ def _cause_data(cause: Cause) -> dict[str, Any]:
 
 
 def _explain_mode(check: Check, console: Console) -> None:
-    console.print(Text(f"{check.title} ({check.id})", "bold"))
-    console.print(Text(str(check.symptom)))
-    console.print(Text("\nWhat speaks for and against it:"))
-    for p in check.probes:
-        console.print(Text(f"  · {p.claim} ({p.holds:+.1f} if so, {p.fails:+.1f} if not)"))
-    console.print(Text("\nUsual causes, most usual first:"))
+    console.print(Text(f"{speak(check.title)} ({check.id})", "bold"))
+    console.print(Text(speak(check.symptom)))
+    _clues(check.probes, console)
+    console.print(Text(f"\n{t('Usual causes, most usual first:')}"))
     for cause, _ in sorted(check.causes, key=lambda c: -c[1]):
-        console.print(Text.assemble("  ", (cause.id, "bold"), f"  {cause.title}"))
-        console.print(Text(f"      {cause.mechanism}"))
-    if check.by_hand:
-        console.print(Text("\nWhat to do by hand:"))
-        for step in check.by_hand:
-            console.print(Text(f"  · {step}"))
+        console.print(Text.assemble("  ", (cause.id, "bold"), f"  {speak(cause.title)}"))
+        console.print(Text(f"      {speak(cause.mechanism)}"))
+    _by_hand(check.by_hand, console)
 
 
 def _explain_cause(cause: Cause, console: Console) -> None:
-    console.print(Text(f"{cause.title} ({cause.id})", "bold"))
-    console.print(Text(str(cause.mechanism)))
-    console.print(Text("\nWhat speaks for and against it:"))
-    for p in cause.probes:
-        needs = f" [needs {', '.join(n.log for n in p.needs)}]" if p.needs else ""
-        console.print(Text(f"  · {p.claim} ({p.holds:+.1f} if so, {p.fails:+.1f} if not){needs}"))
-    if cause.by_hand:
-        console.print(Text("\nWhat to do by hand:"))
-        for step in cause.by_hand:
-            console.print(Text(f"  · {step}"))
+    console.print(Text(f"{speak(cause.title)} ({cause.id})", "bold"))
+    console.print(Text(speak(cause.mechanism)))
+    _clues(cause.probes, console)
+    _by_hand(cause.by_hand, console)
     modes = [check.id for check in checklist() if any(c.id == cause.id for c, _ in check.causes)]
-    console.print(Text(f"\nIt can bring about: {', '.join(modes)}"))
+    console.print(Text(f"\n{t('It can bring about: {modes}', modes=', '.join(modes))}"))
+
+
+def _clues(probes: Sequence[Probe], console: Console) -> None:
+    console.print(Text(f"\n{t('What speaks for and against it:')}"))
+    for p in probes:
+        weights = t(" (if so {holds}, if not {fails})", holds=f"{p.holds:+.1f}", fails=f"{p.fails:+.1f}")
+        needs = t(" [needs {logs}]", logs=t(", ").join(word(n.log) for n in p.needs)) if p.needs else ""
+        console.print(Text(f"  · {speak(p.claim)}{weights}{needs}"))
+
+
+def _by_hand(steps: Sequence[Sentence], console: Console) -> None:
+    if steps:
+        console.print(Text(f"\n{t('What to do by hand:')}"))
+    for step in steps:
+        console.print(Text(f"  · {speak(step)}"))

@@ -13,8 +13,14 @@ def write_result(target: str | Path, text: str) -> None:
     """Write to a file (through a temporary one beside it, renamed when whole) or, for "-", to standard output. Raises `OutputError`."""
     data = text.encode("utf-8", "replace")
     if str(target) == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer would fail again at the end
+            raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
         return
     path = Path(target)
     if path.is_dir():

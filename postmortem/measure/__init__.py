@@ -74,7 +74,7 @@ def _assumed(evidence: Evidence, why: Sentence) -> tuple[Sentence, ...]:
     if evidence.family_stated:
         out.append(say("Family: {family}, as stated.", family=evidence.family))
     elif evidence.family:
-        out.append(say("Family: {family}, because {why}.", family=evidence.family, why=str(why)))
+        out.append(say("Family: {family}, because {why}.", family=evidence.family, why=why))
     if evidence.chance.loss is not None:
         out.append(say("A model that knows nothing would have a loss of {loss:.4g} ({classes} classes, from the {basis}).", loss=evidence.chance.loss,
                        classes=evidence.chance.classes, basis=evidence.chance.basis))  # fmt: skip

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from postmortem.model.evidence import ModelFacts, WeightSummary
 from postmortem.model.run import Setting
+from postmortem.model.sentence import Sentence, say
 
 _LORA = ("lora", "adapter", "peft", "qlora", "prefix_tuning", "prompt_tuning")
 
@@ -18,20 +19,20 @@ def without_stated(weights: WeightSummary, frozen: Sequence[str]) -> WeightSumma
     return replace(weights, identical=left, identical_share=weights.identical_share * len(left) / len(weights.identical))
 
 
-def intents_of(settings: Sequence[Setting], model: ModelFacts, frozen: Sequence[str] = ()) -> Mapping[str, str]:
+def intents_of(settings: Sequence[Setting], model: ModelFacts, frozen: Sequence[str] = ()) -> Mapping[str, Sentence]:
     """Intent → where it was read off: `lora`, `stated-frozen`, `one-epoch`."""
-    out: dict[str, str] = {}
+    out: dict[str, Sentence] = {}
     if frozen:
-        out["stated-frozen"] = f"frozen = {', '.join(frozen)} was stated"
+        out["stated-frozen"] = say("frozen = {names} was stated", names=", ".join(frozen))
     if model.adapters:
-        out["lora"] = "the checkpoints hold adapter weights"
+        out["lora"] = say("the checkpoints hold adapter weights")
     hit = next(
         (s for s in settings if any(word in s.key.lower().replace("-", "_") for word in _LORA) and s.value not in (None, False, 0, "", "none", "no")),
         None,
     )
     if hit is not None and "lora" not in out:
-        out["lora"] = f"{hit.key} = {hit.value}"
+        out["lora"] = say("{key} = {value}", key=hit.key, value=hit.value)
     epochs = next((s for s in settings if s.name == "epochs" and s.value in (1, 1.0)), None)
     if epochs is not None:
-        out["one-epoch"] = f"{epochs.key} = {epochs.value}"
+        out["one-epoch"] = say("{key} = {value}", key=epochs.key, value=epochs.value)
     return out

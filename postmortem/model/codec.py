@@ -95,10 +95,14 @@ def _boxed(value: object) -> Any:
     """A sentence's value: text stays text, so non-finite numbers need a box to be told from the word "nan"."""
     if isinstance(value, float) and not math.isfinite(value):  # also numpy's
         return {"number": encode(value)}
+    if isinstance(value, Sentence):
+        return {"sentence": _parts(value)}
     return encode(value)
 
 
 def _unboxed(value: Any) -> Any:
+    if isinstance(value, dict) and "sentence" in value:
+        return _sentence(value["sentence"])
     return _NON_FINITE[value["number"]] if isinstance(value, dict) else _scalar(value)
 
 

@@ -286,17 +286,17 @@ class Diagnosis:
 
         return dump(self, exhibits=exhibits, indent=indent)
 
-    def to_html(self) -> str:
-        """A self-contained HTML page."""
+    def to_html(self, lang: str = "en") -> str:
+        """A self-contained HTML page, in English or in Chinese (`lang="zh"`)."""
         from postmortem.render.html import render_html
 
-        return render_html(self)
+        return render_html(self, lang)
 
-    def to_markdown(self) -> str:
-        """Markdown for an issue's text, under 60,000 characters."""
+    def to_markdown(self, lang: str = "en") -> str:
+        """Markdown for an issue's text, under 60,000 characters, in English or in Chinese (`lang="zh"`)."""
         from postmortem.render.markdown import render_markdown
 
-        return render_markdown(self)
+        return render_markdown(self, lang)
 
     def _repr_html_(self) -> str:
         """For notebooks: the report in a sandboxed frame."""

@@ -22,6 +22,7 @@ from postmortem.model.run import (
     Setting,
     Source,
 )
+from postmortem.model.sentence import Sentence
 
 # --- curves ---------------------------------------------------------------------------------------------------------
 
@@ -426,7 +427,7 @@ class Evidence:
     last_epoch: float | None
     planned_steps: float | None
     planned_epochs: float | None
-    intents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # intent → where it was read off
+    intents: Mapping[str, Sentence] = field(default_factory=lambda: MappingProxyType({}))  # intent → where it was read off
     ignored: frozenset[str] = frozenset()  # modes that the user told us not to look for
 
     def curve(self, name: str) -> CurveStats | None:

@@ -29,6 +29,7 @@ _SENTENCE = {
                 "anyOf": [
                     {"type": ["string", "number", "boolean", "null"]},
                     {"type": "object", "properties": {"number": {"enum": ["nan", "inf", "-inf"]}}, "required": ["number"]},
+                    {"type": "object", "properties": {"sentence": {"$ref": "#/$defs/sentence"}}, "required": ["sentence"]},
                 ]
             },
         },

@@ -7,8 +7,10 @@ import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Union
 
 Value = str | int | float | bool | None
+Said = Union[Value, "Sentence"]  # a sentence within a sentence is rendered with it, in the same language
 
 _FORMATTER = string.Formatter()
 
@@ -17,12 +19,12 @@ _FORMATTER = string.Formatter()
 class Sentence:
     """One sentence (or title) of a report.
 
-    `template` is a literal of this package with `{name:format}` fields; `values` fill them. A value that does not fit
-    its format (a NaN for an integer format, None for a number) is shown as Python prints it, never raised about.
+    `template` is a literal of this package with `{name:format}` fields; `values` fill them: numbers, text, other
+    sentences. A value that does not fit its format (a NaN for an integer format, None for a number) is shown as Python prints it, never raised about.
     """
 
     template: str
-    values: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
+    values: Mapping[str, Said] = field(default_factory=lambda: MappingProxyType({}))
 
     def __str__(self) -> str:
         return render(self.template, self.values)
@@ -31,7 +33,7 @@ class Sentence:
         return hash((self.template, tuple(sorted(self.values.items(), key=lambda kv: kv[0]))))
 
 
-def say(template: str, /, **values: Value) -> Sentence:
+def say(template: str, /, **values: Said) -> Sentence:
     """Make a sentence: `say("{n} layers", n=3)`. `template` must be a literal, never a text from an input."""
     return Sentence(template, MappingProxyType(values))
 
@@ -43,7 +45,7 @@ def fields(template: str) -> Iterator[str]:
             yield name
 
 
-def render(template: str, values: Mapping[str, Value]) -> str:
+def render(template: str, values: Mapping[str, Said]) -> str:
     """Fill `template`. Only plain names are fields: attribute and index access of `str.format` is not interpreted."""
     parts: list[str] = []
     for literal, name, spec, _ in _FORMATTER.parse(template):

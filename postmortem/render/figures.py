@@ -3,6 +3,7 @@
 import math
 
 from postmortem.model.sentence import Value
+from postmortem.render.words import t
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -84,7 +85,7 @@ def hours(value: float) -> str:
         return f"{value * 3600:.0f} s"
     if value < 1:
         return f"{value * 60:.0f} min"
-    return f"{value:.1f} h" if value < 48 else f"{value / 24:.1f} days"
+    return f"{value:.1f} h" if value < 48 else t("{n} days", n=f"{value / 24:.1f}")
 
 
 def plain(value: Value) -> str:

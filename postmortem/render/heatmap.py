@@ -137,14 +137,13 @@ def _alternative(exhibit: HeatmapExhibit, values: Sequence[float]) -> Sentence:
     if not values:
         return say("{n} layers, nothing measured.", n=len(exhibit.layers))
     low, high = min(finite, key=lambda c: abs(c[0])), max(finite, key=lambda c: abs(c[0]))
-    template = "From {low} ({a}, {b}) to {high} ({c}, {d})."
-    return say(
-        "From {low} ({a}, {b}) to {high} ({c}, {d}). Cells that are NaN or infinite: {broken}." if broken else template,
+    range_ = say(
+        "From {low} ({a}, {b}) to {high} ({c}, {d}).",
         low=number(low[0], 3),
         a=exhibit.layers[low[1]],
         b=exhibit.columns[low[2]],
         high=number(high[0], 3),
         c=exhibit.layers[high[1]],
         d=exhibit.columns[high[2]],
-        broken=broken,
     )
+    return say("{range} Cells that are NaN or infinite: {n}.", range=range_, n=broken) if broken else range_

@@ -3,17 +3,23 @@
 from markupsafe import Markup
 
 from postmortem.model.diagnosis import Diagnosis
-from postmortem.render import checklist, csp, pictures, story, templates
+from postmortem.render import checklist, csp, language, pictures, story, templates
 from postmortem.render.words import speak
 
 
-def render_html(diagnosis: Diagnosis) -> str:
-    """The page. The same diagnosis gives the same bytes; what is rendered from the re-read JSON is the same page."""
+def render_html(diagnosis: Diagnosis, lang: str = "en") -> str:
+    """The page. The same diagnosis and language give the same bytes; what is rendered from the re-read JSON is the same page."""
+    with language.speaking(lang):
+        return _page(diagnosis)
+
+
+def _page(diagnosis: Diagnosis) -> str:
     style, script = templates.asset("report.css"), templates.asset("report.js")
     verdict = diagnosis.verdict
     env = templates.environment()
     return env.get_template("report.html.j2").render(
         d=diagnosis,
+        lang=language.current(),
         v=verdict,
         policy=csp.policy(style, script),
         style=Markup(style),  # noqa: S704 - our own asset

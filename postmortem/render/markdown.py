@@ -8,6 +8,7 @@ from postmortem.model.diagnosis import CauseVerdict, Clue, Diagnosis, Finding, F
 from postmortem.model.sentence import Sentence
 from postmortem.render import checklist, story
 from postmortem.render.figures import number, percent, size, weight
+from postmortem.render.language import speaking, word
 from postmortem.render.panels import mark_word, panels
 from postmortem.render.sparkline import sparkline
 from postmortem.render.words import answer_word, name_words, one_line, severity_word, speak, standing_word, status_word, sureness, t, visible
@@ -26,8 +27,13 @@ _STATUS = {FindingStatus.PRESENT: "🔺", FindingStatus.ABSENT: "✅", FindingSt
 _BOX = {"box-ticked": "☑", "box-crossed": "☒", "box-open": "☐"}
 
 
-def render_markdown(diagnosis: Diagnosis) -> str:
-    """The text. What does not fit under the limit is left out at the end, and said so."""
+def render_markdown(diagnosis: Diagnosis, lang: str = "en") -> str:
+    """The text, in a language of `language.LANGUAGES`. What does not fit under the limit is left out at the end, and said so."""
+    with speaking(lang):
+        return _whole(diagnosis)
+
+
+def _whole(diagnosis: Diagnosis) -> str:
     out: list[str] = []
     used = 0
     for part in _parts(diagnosis):
@@ -85,7 +91,7 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     if also:
         yield "\n".join((f"**{t('Also found')}**", "", *(_also(diagnosis, f) for f in also[:10])))
     if diagnosis.next_time:
-        items = (f"- **{escape(n.log)}**: {say_inline(n.how)}" for n in diagnosis.next_time[:8])
+        items = (f"- **{escape(word(n.log))}**: {say_inline(n.how)}" for n in diagnosis.next_time[:8])
         yield "\n".join((f"**{t('What to log next time')}**", "", *items))
     curves = _curves(diagnosis)
     if curves:
@@ -109,7 +115,10 @@ def _facts(diagnosis: Diagnosis) -> str:
     rows = [(t("Run"), escape(diagnosis.run.name))]
     if diagnosis.verdict.severity is not None:
         rows.append((t("Severity"), severity_word(diagnosis.verdict.severity)))
-    rows += [(term, f"**{escape(main)}**" + (f", {escape(rest)}" if rest else "")) for term, main, rest in story.facts(diagnosis)]
+    rows += [
+        (term, t("**{main}**, {rest}", main=escape(main), rest=escape(rest)) if rest else f"**{escape(main)}**")
+        for term, main, rest in story.facts(diagnosis)
+    ]
     return "\n".join(("| | |", "| --- | --- |", *(f"| {term} | {text} |" for term, text in rows)))
 
 
@@ -178,7 +187,7 @@ def _checklist(diagnosis: Diagnosis) -> str:
 
 
 def _details(finding: Finding) -> str:
-    sure = f" ({sureness(finding.confidence)}, {percent(finding.confidence)})" if finding.confidence is not None else ""
+    sure = t(" ({word}, {p})", word=sureness(finding.confidence), p=percent(finding.confidence)) if finding.confidence is not None else ""
     body = [_sum(finding.prior, finding.clues)] if finding.clues else []
     body += [_cause(cause) for cause in finding.causes]
     title = t("Clues and causes: {title}", title=say_inline(finding.title))
@@ -218,7 +227,7 @@ def _sources(diagnosis: Diagnosis) -> str:
     rows = [f"| {t('File')} | {t('Status')} | {t('Reader')} | {t('Size')} | {t('Remark')} |", "| --- | --- | --- | ---: | --- |"]
     for s in diagnosis.run.sources[:60]:
         remark = say_inline(s.detail) if s.detail is not None else ""
-        rows.append(f"| {code(s.path, table=True)} | {escape(s.status)} | {escape(s.reader)} | {size(s.size)} | {remark} |")
+        rows.append(f"| {code(s.path, table=True)} | {escape(name_words(s.status))} | {escape(s.reader)} | {size(s.size)} | {remark} |")
     left = len(diagnosis.run.sources) - 60
     body = "\n".join(rows) + (t("\n\n{n} more files.", n=left) if left > 0 else "")
     return _folded(t("What was read"), body)

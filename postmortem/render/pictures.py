@@ -12,6 +12,7 @@ from postmortem.model.sentence import Sentence
 from postmortem.render import describe, plots
 from postmortem.render.heatmap import heatmap
 from postmortem.render.panels import Panel, lettered, panels
+from postmortem.render.story import unit
 from postmortem.render.words import speak, t
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def pictures(diagnosis: Diagnosis) -> Mapping[str, Any]:
     for panels_, folded in ((main, False), (rest[:MOST_OTHERS], bool(main))):
         if panels_:
             sentences = tuple(s for p in panels_ for s in describe.panel(p))
-            label = t("Curves against {unit}. ", unit=axis) + " ".join(speak(s) for s in sentences)
+            label = t("Curves against {unit}. ", unit=unit(axis)) + " ".join(speak(s) for s in sentences)
             prefix = "o" if folded else "c"
             caption = t("Other curves ({n})", n=len(rest)) if folded else ""
             wide = plots.curves(panels_, shown.marks, letters, unit=axis, frame=plots.WIDE, prefix=f"{prefix}w", label=label)

@@ -24,7 +24,7 @@ from postmortem.render.figures import number
 from postmortem.render.layers import central, outline, short_names
 from postmortem.render.panels import TINY, Lettered, Line, Panel, drawable, gaps
 from postmortem.render.svg import ROLES, polish
-from postmortem.render.words import one_line, speak, t
+from postmortem.render.words import breadth, one_line, speak, t
 
 FEW = 40  # points up to which each one is drawn as a dot
 _RC: dict[Any, Any] = {
@@ -140,7 +140,7 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float) -> None:
     up = 1 + 8 / height
     axes.text(0, up, title, transform=axes.transAxes, fontsize=frame.font, fontweight="bold", color=ROLES["ink"])
     inner = frame.width - frame.left - frame.right
-    x = (len(title) * _EM + 2) * frame.font / inner
+    x = (breadth(title) * _EM + 2) * frame.font / inner
     for line in reversed(panel.lines):
         if line.label and (len(panel.lines) > 1 or line.role == "val") and x < 0.8:
             dash = (0, (4, 2)) if line.role == "val" else "-"
@@ -154,7 +154,7 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float) -> None:
                 linestyle=dash,
             )
             axes.text(x + 24 / inner, up, line.label, transform=axes.transAxes, fontsize=frame.font, color=ROLES["ink"])
-            x += (24 + (len(line.label) * _EM + 1.5) * frame.font) / inner
+            x += (24 + (breadth(line.label) * _EM + 1.5) * frame.font) / inner
 
 
 def _limits(axes: Axes, panel: Panel) -> None:
@@ -363,7 +363,7 @@ def depth(shown: Sequence[DepthExhibit], prefix: str, label: str) -> Markup:
             linestyle=(0, (4, 2)) if role == "first" else "-",
         )  # fmt: skip
         axes.text(x + 0.09, 1 + 10 / (total - _AXIS - 26), text, transform=axes.transAxes, fontsize=font, color=ROLES["ink"])
-        x += 0.13 + len(text) * _EM * font / (width - margin - 12)
+        x += 0.13 + breadth(text) * _EM * font / (width - margin - 12)
     axes.set_ylim(len(layers) - 0.5, -0.5)
     every = max(1, math.ceil(len(layers) / 40))
     axes.set_axis_off()

@@ -43,7 +43,7 @@ def onset_words(onset: Onset | None, axis: str = "step") -> str:
     at = [t("{unit} {n}", unit=unit(axis), n=step(onset.step))] if onset.step is not None else []
     if onset.epoch is not None and axis != "epoch":
         at.append(t("epoch {n}", n=step(onset.epoch)))
-    return ", ".join(at)
+    return t(", ").join(at)
 
 
 def facts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
@@ -99,7 +99,7 @@ def cost(diagnosis: Diagnosis) -> list[str]:
         out.append(t("{n} {unit}s", n=step(spent.steps_after_onset), unit=unit(diagnosis.run.axis)))
     if spent.share is not None:
         out.append(t("{p} of the run", p=percent(spent.share)))
-    return [out[0], ", ".join((*out[1:], t("after it began")))] if out else []
+    return [out[0], t(", ").join((*out[1:], t("after it began")))] if out else []
 
 
 def deciding(verdict: Verdict) -> tuple[Clue, ...]:

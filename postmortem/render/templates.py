@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from postmortem.model.sentence import Sentence
-from postmortem.render import checklist, figures, story, words
+from postmortem.render import checklist, figures, language, story, words
 
 
 def folder() -> Path:
@@ -69,6 +69,8 @@ def environment() -> jinja2.Environment:
         words.outcome_words,
         words.name_words,
         words.several,
+        words.speak,
+        language.word,
         figures.step,
         checklist.anchor,
         checklist.box,

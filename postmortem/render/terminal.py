@@ -9,6 +9,7 @@ from rich.text import Text
 from postmortem.model.diagnosis import Clue, Diagnosis
 from postmortem.model.sentence import Sentence
 from postmortem.render import checklist, story
+from postmortem.render.language import word
 from postmortem.render.words import one_line, severity_word, speak, t
 
 CLUES = 3
@@ -34,10 +35,20 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     also = checklist.others(diagnosis)
     if also:
         parts += [_label(t("Also found"))]
-        parts += [Text(f"{one_line(speak(f.title))} ({severity_word(f.severity)}): {one_line(speak(f.summary), 160)}") for f in also[:ALSO]]
+        parts += [
+            Text(
+                t(
+                    "{title} ({severity}): {summary}",
+                    title=one_line(speak(f.title)),
+                    severity=severity_word(f.severity),
+                    summary=one_line(speak(f.summary), 160),
+                )
+            )
+            for f in also[:ALSO]
+        ]
     if not v.fixes and diagnosis.next_time:
         parts += [_label(t("What to log next time"))]
-        parts += [Text(f"{one_line(n.log, 60)}: {one_line(speak(n.how), 160)}") for n in diagnosis.next_time[:CLUES]]
+        parts += [Text(f"{one_line(word(n.log), 60)}: {one_line(speak(n.how), 160)}") for n in diagnosis.next_time[:CLUES]]
     title = Text(f" {one_line(diagnosis.run.name, 60)} ", style="bold")
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style=tone, box=box.ROUNDED, padding=(0, 1)))
 
@@ -54,7 +65,7 @@ def _headline(diagnosis: Diagnosis, tone: str) -> Text:
     v = diagnosis.verdict
     line = Text(_flat(v.title), style=f"bold {tone}")
     if v.cause_title is not None:
-        line.append(f". {story.cause_label(v)} ", style="default not bold").append(_flat(v.cause_title), style="bold default")
+        line.append(t(". {label} ", label=story.cause_label(v)), style="default not bold").append(_flat(v.cause_title), style="bold default")
     return line.append(f"  [{story.badge(v)}]", style=f"not bold {tone}")
 
 
@@ -63,7 +74,7 @@ def _facts(diagnosis: Diagnosis) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for term, main, rest in story.facts(diagnosis):
-        table.add_row(Text(term), Text(one_line(f"{main}, {rest}" if rest else main, 200)))
+        table.add_row(Text(term), Text(one_line(t("{main}, {rest}", main=main, rest=rest) if rest else main, 200)))
     return table
 
 

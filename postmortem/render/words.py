@@ -1,7 +1,7 @@
 """The fixed words of every report, and the one door through which text becomes visible.
 
-`t` is where a translation catalogue would be looked up: every fixed word of the templates passes through it, every
-`Sentence` through `speak`. `visible` keeps a log from changing what a reader sees: control characters, bidirectional
+`t` is where the reader's language is spoken: every fixed word of the templates passes through it, every `Sentence` through
+`speak`. `visible` keeps a log from changing what a reader sees: control characters, bidirectional
 overrides and invisible characters are shown as what they are.
 """
 
@@ -9,18 +9,26 @@ import unicodedata
 from collections.abc import Sequence
 
 from postmortem.model.diagnosis import FindingStatus, Severity, Standing
-from postmortem.model.sentence import Sentence, Value, render
+from postmortem.model.sentence import Said, Sentence, render
+from postmortem.render.language import translated, word
 
-_CATALOGUE: dict[str, str] = {}
+# Fields whose text is an identifier of this package, not a text of the run.
+IDENTIFIERS = frozenset({"family", "outcome", "kind", "basis", "source", "recovery", "intent", "quantity", "log"})
 
 # Invisible characters of category Cf that scripts and emoji need.
 _JOINERS = frozenset("\u200c\u200d")
 _KEPT = frozenset("\n\t")
 
 
-def t(template: str, /, **values: Value) -> str:
+def t(template: str, /, **values: Said) -> str:
     """A fixed text in the reader's language, its `{fields}` filled."""
-    return render(_CATALOGUE.get(template, template), values)
+    return render(translated(template), {name: _spoken(name, value) for name, value in values.items()})
+
+
+def _spoken(name: str, value: Said) -> Said:
+    if isinstance(value, Sentence):
+        return speak(value)
+    return word(value) if isinstance(value, str) and name in IDENTIFIERS else value
 
 
 def speak(sentence: Sentence | None) -> str:
@@ -50,6 +58,11 @@ def _stand_in(c: str) -> str:
     if category == "Zs" or c in _JOINERS:
         return c
     return f"⟨U+{code:04X}⟩"
+
+
+def breadth(text: str) -> float:
+    """The width of a text in mean Latin letters: a Chinese character takes nearly two."""
+    return len(text) if text.isascii() else sum(1.8 if unicodedata.east_asian_width(c) in "WF" else 1.0 for c in text)
 
 
 def one_line(text: str, limit: int = 0) -> str:
@@ -96,9 +109,9 @@ def standing_word(standing: Standing) -> str:
 
 def sureness(confidence: float) -> str:
     """A probability in a word, with the limits of `Standing`."""
-    for limit, word in ((0.95, t("confirmed")), (0.7, t("likely")), (0.3, t("possible")), (0.05, t("unlikely"))):
+    for limit, said in ((0.95, t("confirmed")), (0.7, t("likely")), (0.3, t("possible")), (0.05, t("unlikely"))):
         if confidence >= limit:
-            return word
+            return said
     return t("ruled out")
 
 
@@ -121,10 +134,11 @@ def outcome_words(outcome: str) -> str:
 
 def several(identifiers: Sequence[str], most: int = 6) -> str:
     """Ids as a list in words, the first `most` of them."""
-    shown = ", ".join(name_words(i) for i in identifiers[:most])
+    shown = t(", ").join(name_words(i) for i in identifiers[:most])
     return shown if len(identifiers) <= most else t("{shown} and {n} more", shown=shown, n=len(identifiers) - most)
 
 
 def name_words(identifier: str) -> str:
     """An id such as `learning-rate-too-high` as words."""
-    return identifier.replace("-", " ").replace("_", " ")
+    said = word(identifier)
+    return said if said != identifier else identifier.replace("-", " ").replace("_", " ")

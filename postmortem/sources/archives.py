@@ -89,7 +89,7 @@ def opened(path: Path, stdin: BinaryIO | None = None) -> Iterator[Opened]:
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, DamagedTarError, NotImplementedError, RuntimeError, ValueError) as error:
             why = say("the archive could be unpacked in part only: {why}", why=_reason(error))
             unpacking.skipped.append(Source(".", "archive", Status.PARTIAL, why))
-        rest = [Source(".", "archive", Status.SKIPPED, say("{n} further members: {why}", n=n, why=str(why))) for why, n in unpacking.more.items()]
+        rest = [Source(".", "archive", Status.SKIPPED, say("{n} further members: {why}", n=n, why=why)) for why, n in unpacking.more.items()]
         inside = sorted(top.iterdir())
         alone = inside[0] if len(inside) == 1 and inside[0].is_dir() else None
         yield Opened(alone or top, alone.name if alone else _without_suffixes(path.name), (*unpacking.skipped, *rest))

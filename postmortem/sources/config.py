@@ -211,7 +211,7 @@ def _text(candidate: Candidate) -> Any:
             raise Unreadable(say("it is larger than {n} MiB", n=LARGEST_CONFIG >> 20))
         text = head_text(candidate.file.read_bytes())
     except OSError as error:
-        raise Unreadable(say("it could not be read: {why}", why=error.strerror or "error")) from error
+        raise Unreadable(say("it could not be read: {why}", why=error.strerror or say("an input error"))) from error
     body = text.lstrip()
     if body.startswith(("{", "- ")):
         from postmortem.sources.documents import json_of, yaml_of

@@ -231,7 +231,7 @@ def _grouped(walk: _Walk) -> Iterator[Source]:
             yield Source(members[0][0], "", Status.SKIPPED, why, size)
             continue
         shared = os.path.commonpath([path.rpartition("/")[0] or "." for path, _ in members]) if all("/" in p for p, _ in members) else "."
-        yield Source(shared or ".", "", Status.SKIPPED, say("{count} files: {kind}", count=len(members), kind=str(why)), size)
+        yield Source(shared or ".", "", Status.SKIPPED, say("{count} files: {kind}", count=len(members), kind=why), size)
 
 
 # Directories that are parts of one run, by the words of their names: attempts, ranks, splits, kinds of files.

@@ -36,7 +36,7 @@ def load(path: Path, *, limit: int = LARGEST_CONFIG, kind: str = "") -> Any:
             raise Unreadable(say("it is larger than {n} MiB", n=limit >> 20))
         raw = path.read_bytes()
     except OSError as error:
-        raise Unreadable(say("it could not be read: {why}", why=error.strerror or "error")) from error
+        raise Unreadable(say("it could not be read: {why}", why=error.strerror or say("an input error"))) from error
     parse: Callable[[bytes], Any] = {"json": json_of, "yaml": yaml_of, "toml": _toml}.get(kind, json_of)
     return parse(raw)
 

@@ -9,7 +9,9 @@ from postmortem.model.run import EventKind
 def short(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next((c for c in reversed(e.saved) if c.truncated), None)
     return Reading(
-        hit is not None, say("{path} has {size:,} bytes", path=hit.path if hit else say("no file"), size=hit.size if hit else 0), hit.path if hit else ""
+        hit is not None,
+        say("{path} has {size:,} bytes", path=hit.path if hit else say("no file"), size=hit.size if hit else 0),
+        hit.path if hit else "",
     )
 
 

@@ -103,7 +103,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     usual = rate / 10**decades if decades is not None else rate / 10
     to = remedies.rounded(min(usual, rate / 3))
     first = remedies.lower_rate(
-        e, rate, to, say("It is {rate:g}; {to:g} is what {name} usually takes for a fresh model.", rate=rate, to=to, name=name or say("this optimizer"))
+        e,
+        rate,
+        to,
+        say("It is {rate:g}; {to:g} is what {name} usually takes for a fresh model.", rate=rate, to=to, name=name or say("this optimizer")),
     )
     out = [first]
     if clip_norm(e) is None:

@@ -27,7 +27,10 @@ def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
     silent = not last.has_state and not warned(e, "scheduler-before-optimizer")
     return Reading(
         silent,
-        say("the optimizer's state is {what}", what=say("empty, as when it was built on another copy of the model") if not last.has_state else say("there")),
+        say(
+            "the optimizer's state is {what}",
+            what=say("empty, as when it was built on another copy of the model") if not last.has_state else say("there"),
+        ),
     )
 
 

@@ -21,7 +21,8 @@ def recurrent(e: Evidence, seen: Sighting) -> Reading | None:
     if not e.model.weight_layers:
         return None
     return Reading(
-        e.model.recurrent, say("its weights are {what}", what=say("those of a recurrent layer") if e.model.recurrent else say("of no recurrent layer"))
+        e.model.recurrent,
+        say("its weights are {what}", what=say("those of a recurrent layer") if e.model.recurrent else say("of no recurrent layer")),
     )
 
 
@@ -33,7 +34,10 @@ def sudden(e: Evidence, seen: Sighting) -> Reading | None:
     if loss.non_finite.points_before < 2:
         return Reading(False, say("it broke before it had learned anything"))
     calm = (loss.non_finite.growth_before or 0.0) < 0.3
-    return Reading(calm, say("{n} finite records before, the last at {last:.3g}", n=loss.non_finite.points_before, last=loss.non_finite.last_finite))
+    share = 1.0 if e.model.recurrent or not e.model.weight_layers else 0.3
+    return Reading(
+        calm, say("{n} finite records before, the last at {last:.3g}", n=loss.non_finite.points_before, last=loss.non_finite.last_finite), share=share
+    )
 
 
 @probe(say("the gradient norm jumped far above its usual value"), curve("grad_norm", 4), holds=1.0, fails=-0.7)

@@ -20,7 +20,8 @@ def no_state(e: Evidence, seen: Sighting) -> Reading | None:
     if last is None or not last.keeps_state:
         return None
     return Reading(
-        not last.has_state, say("its state has {what}", what=say("no entry: step() was never called with a gradient") if not last.has_state else say("entries"))
+        not last.has_state,
+        say("its state has {what}", what=say("no entry: step() was never called with a gradient") if not last.has_state else say("entries")),
     )
 
 

@@ -131,7 +131,8 @@ def _more_specific(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(
         True,
         say(
-            "the log also says: {text}", text=hit.text.strip().splitlines()[0][:120] if hit is not None and hit.text.strip() else say("killed by a signal")
+            "the log also says: {text}",
+            text=hit.text.strip().splitlines()[0][:120] if hit is not None and hit.text.strip() else say("killed by a signal"),
         ),
     )
 

@@ -6,7 +6,7 @@ from postmortem.checklist.causes.missing_from_optimizer import missing_from_opti
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
 from postmortem.checklist.needs import CHANCE, TWO_CHECKPOINTS
-from postmortem.checklist.signs import all_identical, inputs_are_zero, loss_curve, loss_is_flat, skill, to_chance, without_gradient
+from postmortem.checklist.signs import all_identical, course, inputs_are_zero, loss_is_flat, skill, to_chance, without_gradient
 
 SOME = 0.1  # share of parameter tensors
 MOVED = 0.75  # decades from the default initialisation: such weights did move, before the first checkpoint
@@ -60,7 +60,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 @probe(say("the model does badly"), CHANCE, holds=1.0, fails=-2.5)
 def badly(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     level = to_chance(e, loss.final) if loss else None
     good = skill(e, "val")
     if good is not None and good > 0.9:

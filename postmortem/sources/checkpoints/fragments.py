@@ -120,7 +120,7 @@ def _together(known: Sequence[Sentence]) -> Sentence | None:
         return None
     if len(known) == 1:
         return known[0]
-    return say("{first}; {second}", first=str(known[0]), second=str(known[1]))
+    return say("{first}; {second}", first=known[0], second=known[1])
 
 
 def what_it_is_instead(head: bytes, size: int) -> Sentence:

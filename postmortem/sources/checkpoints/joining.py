@@ -236,8 +236,8 @@ def _details(parts: Sequence[Checkpoint]) -> Sentence | None:
         return first.detail
     where = first.path.rpartition("/")[2]
     if len(told) == 1:
-        return say("{file}: {why}", file=where, why=str(first.detail))
-    return say("{file}: {why}; and {n} more of its files have problems", file=where, why=str(first.detail), n=len(told) - 1)
+        return say("{file}: {why}", file=where, why=first.detail)
+    return say("{file}: {why}; and {n} more of its files have problems", file=where, why=first.detail, n=len(told) - 1)
 
 
 def _without_backward_guesses(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:

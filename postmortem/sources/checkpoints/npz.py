@@ -228,7 +228,7 @@ def _first(reading: _Reading) -> Sentence | None:
         (reading.odd, say("they are in a form that is not read")),
     ):
         if names:
-            return say("{n} members were left out, the first is {name}: {why}", n=len(names), name=names[0][:200], why=str(why))
+            return say("{n} members were left out, the first is {name}: {why}", n=len(names), name=names[0][:200], why=why)
     return None
 
 

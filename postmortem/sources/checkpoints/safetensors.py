@@ -73,7 +73,7 @@ def read_index(candidate: Candidate) -> Found:
         try:
             header = _header(candidate, path)
         except BadHeaderError as error:
-            problems.append(say("{file}: {why}", file=shard, why=str(error.why)))
+            problems.append(say("{file}: {why}", file=shard, why=error.why))
             truncated = truncated or error.truncated
             files.append(path)
             continue
@@ -98,7 +98,7 @@ def read_index(candidate: Candidate) -> Found:
     status = Status.READ if not problems else Status.PARTIAL if tensors else Status.FAILED
     detail = _together(problems) or _unmeasured(unmeasured)
     if missing and len(problems) > 1:
-        detail = say("{n} of {all} shards are missing; {next}; …", n=len(missing), all=len(shards), next=str(problems[1]))
+        detail = say("{n} of {all} shards are missing; {next}; …", n=len(missing), all=len(shards), next=problems[1])
     facts: dict[str, Value] = {"shards": len(shards)}
     if missing:
         facts["missing_shards"] = ", ".join(missing)[:2000]
@@ -162,8 +162,8 @@ def _together(problems: list[Sentence]) -> Sentence | None:
     if len(problems) < 2:
         return problems[0] if problems else None
     if len(problems) == 2:
-        return say("{first}; {second}", first=str(problems[0]), second=str(problems[1]))
-    return say("{first}; {second}; and {n} more problems", first=str(problems[0]), second=str(problems[1]), n=len(problems) - 2)
+        return say("{first}; {second}", first=problems[0], second=problems[1])
+    return say("{first}; {second}; and {n} more problems", first=problems[0], second=problems[1], n=len(problems) - 2)
 
 
 def _unmeasured(count: int) -> Sentence | None:

@@ -40,7 +40,7 @@ def read(candidate: Candidate) -> Found:
         else:
             parts.append(one)
             tensors.extend(t for t in one.tensors if t.name in names or not names)
-    problems = [say("{file}: {why}", file=p.path.rpartition("/")[2], why=str(p.detail)) for p in parts if p.detail is not None]
+    problems = [say("{file}: {why}", file=p.path.rpartition("/")[2], why=p.detail) for p in parts if p.detail is not None]
     if missing:
         problems.insert(0, say("{n} of {all} shards are missing, such as {name}", n=len(missing), all=len(shards), name=missing[0][:200]))
     status = Status.READ if not problems else Status.PARTIAL if tensors else Status.FAILED

@@ -90,7 +90,7 @@ def read(candidate: Candidate) -> Found:
         for chunk in chunks(candidate.file, candidate.size):
             cut = _lines(scan, repeats, chunk, candidate.path)
     except OSError as error:
-        problem = say("the file could not be read to its end: {why}", why=error.strerror or "an input error")
+        problem = say("the file could not be read to its end: {why}", why=error.strerror or say("an input error"))
     scan.end()
     events = scan.watch.end() + ((cut,) if cut else ())
     where = settle(scan.rows)

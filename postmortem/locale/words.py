@@ -1,0 +1,34 @@
+"""Identifiers of this package that stand in texts: what a catalogue says for them. Ids of modes and causes stay as they are."""
+
+FAMILIES = (
+    "classifier", "language-model", "regression", "gan", "reinforcement", "detection", "autoencoder", "contrastive", "diffusion", "preference",
+)  # fmt: skip
+OUTCOMES = ("finished", "early-stopped", "cancelled", "crashed", "running", "unknown")
+STATUSES = ("read", "partial", "skipped", "failed")
+ROLES = ("weight", "bias", "norm-gain", "norm-bias", "running-mean", "running-var", "embedding", "adapter", "buffer", "other")
+EVENTS = (
+    "exception", "out-of-memory", "collective", "device-assert", "signal", "killed", "time-limit", "preempted", "interrupted", "disk-full",
+    "data-loader", "hardware", "hang", "non-finite-guard", "overflow", "loss-scale-floor", "warning", "resumed", "checkpoint-saved", "cut", "started",
+)  # fmt: skip
+MEASURED = (
+    "head", "configuration", "dataset", "first-loss", "target-variance",  # where a chance level comes from
+    "logged", "optimizer", "configured", "adam", "adam-window", "rmsprop", "adagrad", "momentum", "saved-grad", "captured",  # … and other figures
+    "fast", "slow", "never",  # how a spike recovers
+    "warmup", "constant", "decay", "rise", "zero",  # phases of a learning rate
+    "stated-frozen", "lora", "one-epoch",  # intents
+    "transformer", "convolutional", "recurrent", "mlp", "network",  # architectures
+    "loss", "accuracy", "classes", "basis",
+)  # fmt: skip
+SETTINGS = (
+    "learning_rate", "min_learning_rate", "schedule", "gradient_clip_norm", "gradient_clip_value", "weight_decay", "dropout", "label_smoothing",
+    "batch_size", "accumulation", "epochs", "max_steps", "patience", "beta1", "beta2", "epsilon", "precision", "loss_scale", "initialization",
+    "activation", "normalization", "model_width", "model_depth", "model", "shuffle", "frozen_parameters", "train_samples", "val_samples",
+    "vocabulary", "parameters", "trainable_parameters", "seed", "log_every", "gpus",
+)  # fmt: skip
+NEEDS = (
+    "a checkpoint", "two checkpoints", "optimizer state in checkpoints", "per-layer gradients", "per-layer gradients or two checkpoints",
+    "the number of classes", "the configuration", "input statistics", "the loss of step 0", "the first non-finite batch", "time stamps",
+    "a line when training resumes",
+)  # fmt: skip
+
+IDENTIFIERS = tuple(dict.fromkeys((*FAMILIES, *OUTCOMES, *STATUSES, *ROLES, *EVENTS, *MEASURED, *SETTINGS, *NEEDS)))
