@@ -19,7 +19,7 @@ from postmortem.model.run import Run, Status
 from postmortem.redact import redact as redacted_run
 from postmortem.sources import read_run
 from postmortem.sources.archives import opened
-from postmortem.stated import stated_beside
+from postmortem.stated import laid_over, stated_beside
 from postmortem.verdict import judge
 
 Progress = Callable[[str, float], None]
@@ -39,7 +39,7 @@ def analyze(
     """Read what a training run left behind and say what failed, when, why, and what to change.
 
     paths : a directory, a file, an archive of a run, "-" for a log on standard input, or several paths of one run.
-    stated : what the user knows of the run; None looks for `postmortem.toml` in the run.
+    stated : what the user knows of the run, beside what its `postmortem.toml` says.
     redact : replace secrets, home paths, user and host names before anything is measured.
     progress : called with a few words and a share, 0 to 1.
     seen : called with the run as it was read, before names are replaced (a batch tells nodes and users apart by it).
@@ -51,7 +51,8 @@ def analyze(
             raise UsageError(f"there is no {path}")
     with ExitStack() as stack:
         places = [stack.enter_context(opened(path, sys.stdin.buffer if str(path) == "-" else None)) for path in given]
-        stated = stated or stated_beside([p.directory for p in places])
+        beside = stated_beside([p.directory for p in places])
+        stated = laid_over(stated, beside) if stated else beside
         name = places[0].name if len(places) == 1 else ""
         refused = [source for place in places for source in place.skipped]
         run = read_run(

@@ -34,6 +34,16 @@ def stated_beside(paths: Sequence[Path]) -> Stated:
     return Stated()
 
 
+def laid_over(flags: Stated, file: Stated) -> Stated:
+    """Flags beside what `postmortem.toml` states: they win where both speak of one thing, and add elsewhere."""
+    return Stated(
+        flags.family or file.family,
+        tuple(dict.fromkeys((*file.frozen, *flags.frozen))),
+        file.ignore | flags.ignore,
+        MappingProxyType({**file.aliases, **flags.aliases}),
+    )
+
+
 def stated_from(data: Mapping[str, object]) -> Stated:
     """Check and take over. Raises `UsageError` with the offending key."""
     from postmortem.checklist import checklist

@@ -91,7 +91,7 @@ def test_the_contract_field_by_field(documents: dict[str, Any]) -> None:
                 "fixes",
             }
             assert finding["status"] in {"present", "absent", "not-measured", "crashed"}
-            assert (finding["severity"] is not None) == (finding["status"] == "present"), (name, finding["mode"])
+            assert finding["severity"] is not None or finding["status"] != "present", (name, finding["mode"])
             for clue in finding["clues"]:
                 assert set(clue) >= {"claim", "holds", "weight", "detail", "source"}
                 assert clue["holds"] is not None or clue["weight"] == 0.0

@@ -1,0 +1,468 @@
+"""The command line as a user meets it: statuses, places, sentences, and nothing half-written."""
+
+import errno
+import json
+import os
+import pickle
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from postmortem.cli import main as cli
+from postmortem.cli.files import default_report, write_result
+from postmortem.errors import OutputError
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+COMMAND = [sys.executable, "-c", "from postmortem.cli.main import main; main()"]
+LOG = "".join(f"step {n} loss {2.5 - n / 100:.4f} lr 0.1\n" for n in range(0, 100, 2))
+
+
+def run(*arguments: str | Path, cwd: Path | None = None, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        input=stdin if stdin is not None else b"",
+        capture_output=True,
+        env={**os.environ, **environment},
+        timeout=120,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line on standard error."""
+    assert done.stderr.startswith("postmortem: "), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.removeprefix("postmortem: ").strip()
+
+
+@pytest.fixture
+def exp(tmp_path: Path) -> Path:
+    folder = tmp_path / "exp1"
+    folder.mkdir()
+    (folder / "train.log").write_text(LOG)
+    return folder
+
+
+def inside(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+
+
+# --- statuses -------------------------------------------------------------------------------------------------------
+
+
+def test_0_done_and_the_report_is_beside_the_run_not_in_it(exp: Path) -> None:
+    done = run("analyze", "exp1", cwd=exp.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "Report: postmortem-exp1.html"
+    assert (exp.parent / "postmortem-exp1.html").read_text().startswith("<!DOCTYPE html>")
+    assert inside(exp) == {"train.log"}
+
+
+def test_1_a_finding_as_severe_as_asked_for(tmp_path: Path) -> None:
+    bad = FIXTURES / "crash/python-error/run"
+    assert run("analyze", bad, "--json", tmp_path / "a.json", "--fail-on", "fatal").returncode == 1
+    assert (tmp_path / "a.json").exists()
+    assert run("analyze", FIXTURES / "healthy/pytorch/run", "--json", "-", "--fail-on", "minor").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("analyze", "nowhere"), "there is no nowhere"),
+        (("sources", "nowhere"), "there is no nowhere"),
+        (("inspect", "nowhere"), "there is no nowhere"),
+        (("render", "nowhere.json"), "cannot read nowhere.json: No such file or directory"),
+        (("analyze",), "Missing argument 'RUN...'."),
+        (("analyse", "x"), "No such command 'analyse'."),
+        (("analyze", "train.log", "--fail-on", "bad"), "'bad' is not one of 'fatal', 'serious', 'minor'."),
+        (("analyze", "train.log", "--alias", "x"), "--alias takes KEY=NAME, such as mynll=val/loss; not 'x'"),
+        (("analyze", "train.log", "--ignore", "nonsense"), "ignore names no failure mode of the checklist: nonsense"),
+        (("checklist", "nonsense"), "the checklist has no 'nonsense'"),
+        (("render", "train.log"), "this is not JSON"),
+    ],
+)
+def test_2_usage(exp: Path, arguments: tuple[str, ...], expected: str) -> None:
+    done = run(*arguments, cwd=exp)
+    assert done.returncode == 2
+    assert expected in sentence(done)
+    assert inside(exp) == {"train.log"}
+
+
+def test_2_an_unknown_family_lists_the_known(exp: Path) -> None:
+    done = run("analyze", exp, "--family", "nonsense")
+    assert done.returncode == 2
+    assert "classifier" in sentence(done)
+
+
+def test_2_several_runs_in_one_directory(exp: Path) -> None:
+    shutil.copytree(exp, exp.parent / "runs" / "alice")
+    shutil.copytree(exp, exp.parent / "runs" / "bob")
+    done = run("analyze", "runs", cwd=exp.parent)
+    assert done.returncode == 2
+    assert "runs holds 2 runs (alice, bob)" in sentence(done)
+
+
+def picture(folder: Path) -> None:
+    for n in range(3):
+        (folder / f"{n}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+
+
+def binary(folder: Path) -> None:
+    (folder / "train.log").write_bytes(bytes(range(256)) * 40)
+
+
+def odd(folder: Path) -> None:
+    (folder / "notes.xyz").write_bytes(b"\x00\x01\x02" * 100)
+
+
+def empty_log(folder: Path) -> None:
+    (folder / "train.log").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [(lambda _: None, "the directory is empty"), (picture, "3 files"), (binary, "train.log"), (odd, "notes.xyz"), (empty_log, "train.log")],
+    ids=["empty", "pictures", "binary.log", "unknown", "empty.log"],
+)
+def test_3_nothing_readable(tmp_path: Path, fill: object, expected: str) -> None:
+    folder = tmp_path / "exp1"
+    folder.mkdir()
+    fill(folder)  # type: ignore[operator]
+    done = run("analyze", folder, cwd=tmp_path)
+    assert done.returncode == 3, done.stdout
+    assert expected in sentence(done)
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_4_an_internal_error_is_one_sentence_that_says_how_to_report_it(exp: Path) -> None:
+    broken = "import postmortem.pipeline as p, sys\ndef f(*a, **k): raise RuntimeError('boom')\np.analyze = f\nfrom postmortem.cli.main import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", broken, "analyze", str(exp)], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "internal error: RuntimeError: boom" in sentence(done)
+    assert "report" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc").exists(), reason="needs a place that cannot be written")
+@pytest.mark.parametrize(
+    ("option", "target"), [("-o", "missing/x.html"), ("-o", "exp1"), ("--json", "exp1"), ("--markdown", "/proc/x.md"), ("-o", "train.txt/x.html")]
+)
+def test_5_cannot_write(exp: Path, option: str, target: str) -> None:
+    (exp.parent / "train.txt").write_text("")
+    before = inside(exp.parent)
+    done = run("analyze", "exp1", option, target, cwd=exp.parent)
+    assert done.returncode == 5
+    assert sentence(done).startswith(f"cannot write {target}: ")
+    assert inside(exp.parent) == before
+
+
+def test_5_a_full_disk_leaves_the_old_report(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = exp.parent / "report.html"
+    target.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_result(target, "new")
+    assert target.read_text() == "old"
+    assert inside(exp.parent) == {"exp1", "exp1/train.log", "report.html"}
+
+
+def test_5_a_full_standard_output(exp: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*COMMAND, "analyze", str(exp), "--json", "-"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr == "postmortem: cannot write to standard output: No space left on device\n"
+
+
+def test_130_interrupted_leaves_nothing_behind(exp: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with tarfile.open(tmp_path / "exp1.tar.gz", "w:gz") as archive:
+        archive.add(exp, "exp1")
+    slow = (
+        "import time, sys, postmortem.pipeline as p\ndef wait(*a, **k):\n    print('here', flush=True); time.sleep(60)\n"
+        "p.diagnose_run = wait\nfrom postmortem.cli.main import main\nmain()"
+    )
+    going = subprocess.Popen(
+        [sys.executable, "-c", slow, "analyze", "exp1.tar.gz", "-o", "x.html"], cwd=tmp_path, env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert going.stdout is not None
+    going.stdout.readline()
+    assert inside(temporary)
+    going.send_signal(signal.SIGINT)
+    _, complaint = going.communicate(timeout=20)
+    assert (going.returncode, complaint) == (130, "postmortem: interrupted\n")
+    assert not inside(temporary)
+    assert not (tmp_path / "x.html").exists()
+
+
+# --- outputs --------------------------------------------------------------------------------------------------------
+
+
+def test_all_outputs_at_once_and_nothing_else(exp: Path) -> None:
+    done = run("analyze", "exp1", "-o", "a.html", "--json", "a.json", "--markdown", "-", cwd=exp.parent)
+    assert done.returncode == 0
+    assert inside(exp.parent) == {"exp1", "exp1/train.log", "a.html", "a.json"}
+    assert done.stdout.startswith("#")
+    assert json.loads((exp.parent / "a.json").read_text())["exhibits"]["curves"]
+    again = run("render", "a.json", "-o", "-", cwd=exp.parent)
+    assert again.stdout == (exp.parent / "a.html").read_text()
+
+
+def test_no_exhibits_is_about_the_json_only(exp: Path) -> None:
+    run("analyze", "exp1", "-o", "a.html", cwd=exp.parent)
+    done = run("analyze", "exp1", "--json", "-", "-o", "b.html", "--no-exhibits", cwd=exp.parent)
+    assert json.loads(done.stdout)["exhibits"]["curves"] == []
+    assert (exp.parent / "a.html").read_bytes() == (exp.parent / "b.html").read_bytes()
+
+
+def test_the_report_of_a_run_that_one_stands_in_goes_to_its_parent(exp: Path) -> None:
+    (exp / "logs").mkdir()
+    done = run("analyze", "..", cwd=exp / "logs")
+    assert done.returncode == 0
+    assert inside(exp.parent) == {"exp1", "exp1/train.log", "exp1/logs", "postmortem-exp1.html"}
+    here = run("analyze", ".", cwd=exp)
+    assert here.returncode == 0
+    assert inside(exp) == {"train.log", "logs"}
+
+
+def test_the_report_of_a_file(exp: Path) -> None:
+    assert run("analyze", exp / "train.log", cwd=exp.parent).returncode == 0
+    assert (exp.parent / "postmortem-train.log.html").exists()
+
+
+def test_the_report_of_a_file_that_one_stands_beside_is_not_in_the_run(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(exp.parent)
+    assert default_report(["exp1"], "../a b/:x") == exp.parent / "postmortem-a-b--x.html"
+    monkeypatch.chdir(exp)
+    assert default_report(["train.log"], "x") == exp / "postmortem-x.html"
+
+
+def test_intents_are_handed_on(exp: Path) -> None:
+    done = run("analyze", exp, "--json", "-", "--family", "gan", "--ignore", "overfitting", "--frozen", "backbone.*", "--alias", "loss=val/loss")
+    data = json.loads(done.stdout)
+    assert data["run"]["family"] == "gan"
+    assert next(s for s in data["run"]["series"] if s["logged_as"] == "loss")["name"] == "val/loss"
+    assert next(f for f in data["findings"] if f["mode"] == "overfitting")["status"] != "present"
+
+
+def test_intents_from_the_run_s_own_file(exp: Path) -> None:
+    (exp / "postmortem.toml").write_text('family = "gan"\n[aliases]\nloss = "val/loss"\n')
+    data = json.loads(run("analyze", exp, "--json", "-").stdout)
+    assert data["run"]["family"] == "gan"
+    assert data["run"]["series"][0]["name"] == "val/loss"
+    flags = json.loads(run("analyze", exp, "--json", "-", "--family", "regression").stdout)
+    assert flags["run"]["family"] == "regression"
+    assert flags["run"]["series"][0]["name"] == "val/loss"  # a flag does not undo the rest of the file
+    (exp / "postmortem.toml").write_text("family = [")
+    done = run("analyze", exp)
+    assert done.returncode == 2
+    assert "postmortem.toml cannot be read" in sentence(done)
+
+
+def test_the_rest_of_the_commands_speak_json(exp: Path) -> None:
+    assert json.loads(run("sources", exp, "--json").stdout)["series"][0]["name"] == "train/loss"
+    assert {m["id"] for m in json.loads(run("checklist", "--json").stdout)} >= {"crash", "overfitting"}
+    assert json.loads(run("checklist", "overfitting", "--json").stdout)["id"] == "overfitting"
+    assert json.loads(run("inspect", next((FIXTURES / "frozen-parameters/requires-grad-off/run").rglob("*.pt")), "--json").stdout)["checkpoints"][0][
+        "tensors"
+    ]
+    assert "train.log" in run("sources", exp).stdout
+
+
+# --- inputs ---------------------------------------------------------------------------------------------------------
+
+
+def series_of(done: subprocess.CompletedProcess[str]) -> list[tuple[str, int]]:
+    assert done.returncode == 0, done.stderr
+    return [(s["name"], s["points"]) for s in json.loads(done.stdout)["run"]["series"]]
+
+
+def test_a_log_on_standard_input(exp: Path) -> None:
+    expected = series_of(run("analyze", exp, "--json", "-"))
+    assert expected
+    assert series_of(run("analyze", "-", "--json", "-", stdin=LOG.encode())) == expected
+    report = run("analyze", "-", cwd=exp.parent, stdin=LOG.encode())
+    assert report.returncode == 0
+    assert len(list(exp.parent.glob("postmortem-*.html"))) == 1
+
+
+def test_nothing_on_standard_input(tmp_path: Path) -> None:
+    assert run("analyze", "-", cwd=tmp_path, stdin=b"").returncode == 3
+
+
+@pytest.mark.parametrize("ending", [".tar.gz", ".zip", ".tar"])
+def test_archives(exp: Path, ending: str) -> None:
+    archive = exp.parent / f"exp1{ending}"
+    if ending == ".zip":
+        with zipfile.ZipFile(archive, "w") as file:
+            file.write(exp / "train.log", "exp1/train.log")
+    else:
+        with tarfile.open(archive, "w:gz" if ending.endswith("gz") else "w") as file:
+            file.add(exp, "exp1")
+    done, plain = run("analyze", archive, "--json", "-"), run("analyze", exp, "--json", "-")
+    assert done.stdout == plain.stdout
+
+
+def test_several_paths_of_one_run(exp: Path) -> None:
+    (exp / "val.csv").write_text("step,val_loss\n" + "".join(f"{n},{3 - n / 100}\n" for n in range(0, 100, 10)))
+    both = series_of(run("analyze", exp / "train.log", exp / "val.csv", "--json", "-"))
+    assert {name for name, _ in both} >= {"train/loss", "val/loss"}
+
+
+def test_a_pickle_that_would_run_something_is_reported_and_runs_nothing(exp: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.system, (f"touch {tmp_path}/executed",)
+
+    (exp / "model.pt").write_bytes(pickle.dumps({"state_dict": Evil()}))
+    done = run("analyze", exp, "-o", tmp_path / "a.html", "--json", "-", cwd=tmp_path)
+    assert done.returncode == 0
+    data = json.loads(done.stdout)
+    assert any(s["refused"] for s in data["run"]["sources"])
+    assert "system" in json.dumps(data["run"]["sources"])
+    assert "system" in (tmp_path / "a.html").read_text()
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_truncated_checkpoint_alone_is_a_finding(tmp_path: Path) -> None:
+    source = next((FIXTURES / "frozen-parameters/requires-grad-off/run").rglob("*.pt"))
+    (tmp_path / "exp1").mkdir()
+    (tmp_path / "exp1/step_100.pt").write_bytes(source.read_bytes()[:-2000])
+    done = run("analyze", "exp1", "--json", "-", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verdict"]["mode"] == "corrupt-checkpoint"
+
+
+def test_odd_names_of_files(exp: Path) -> None:
+    odd_name = os.fsencode(exp) + b"/tr\xffin \x1b[31m<b>.log"
+    (exp / "train.log").rename(os.fsdecode(odd_name))
+    done = run("analyze", "exp1", "-o", "a.html", "--json", "a.json", "--markdown", "a.md", cwd=exp.parent)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in (exp.parent / "a.html").read_text()
+    assert "<b>.log" not in (exp.parent / "a.html").read_text()
+    shown = run("analyze", "exp1", cwd=exp.parent)
+    assert "\x1b[31m" not in shown.stdout
+
+
+# --- surroundings ---------------------------------------------------------------------------------------------------
+
+
+def test_the_same_input_gives_the_same_bytes_anywhere(exp: Path, tmp_path: Path) -> None:
+    shutil.copy(next((FIXTURES / "frozen-parameters/requires-grad-off/run").rglob("*.pt")), exp / "step_50.pt")
+    other = tmp_path / "elsewhere" / "deep"
+    shutil.copytree(exp, other / "exp1")
+    for seed, place, target in (("0", tmp_path, "exp1"), ("1", other, "exp1"), ("2", other / "exp1", other / "exp1")):
+        done = run(
+            "analyze",
+            target,
+            "-o",
+            tmp_path / f"{seed}.html",
+            "--json",
+            tmp_path / f"{seed}.json",
+            "--markdown",
+            tmp_path / f"{seed}.md",
+            cwd=place,
+            PYTHONHASHSEED=seed,
+        )
+        assert done.returncode == 0, done.stderr
+    for kind in ("json", "html", "md"):
+        texts = [(tmp_path / f"{seed}.{kind}").read_bytes() for seed in "012"]
+        assert texts[0] == texts[1] == texts[2]
+        assert str(tmp_path).encode() not in texts[0]
+        assert b"/tmp/" not in texts[0]
+
+
+def test_a_reader_that_stops_reading_is_no_error(exp: Path) -> None:
+    for arguments in (
+        ("analyze", str(exp), "--json", "-"),
+        ("analyze", str(exp), "--markdown", "-"),
+        ("checklist",),
+        ("checklist", "--json"),
+        ("sources", str(exp)),
+    ):
+        with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as going:
+            assert going.stdout is not None
+            assert going.stderr is not None
+            going.stdout.close()
+            assert going.stderr.read() == b""
+            assert going.wait(timeout=60) == 0
+
+
+def test_other_locales_and_homes(exp: Path, tmp_path: Path) -> None:
+    plain = run("analyze", exp, "--json", "-", "--markdown", tmp_path / "a.md")
+    poor = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG", "LC_ALL", "XDG_CACHE_HOME", "MPLCONFIGDIR")}
+    poor.update(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    for environment in (poor, {**poor, "HOME": "/proc/none"}):
+        done = subprocess.run(
+            [*COMMAND, "analyze", str(exp), "--json", "-", "-o", str(tmp_path / "a.html")], env=environment, capture_output=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.decode() == plain.stdout
+        shown = subprocess.run([*COMMAND, "analyze", str(exp)], env=environment, cwd=tmp_path, capture_output=True, check=False)
+        assert (shown.returncode, shown.stderr) == (0, b"")
+        assert subprocess.run([*COMMAND, "checklist", "no-warmup"], env=environment, capture_output=True, check=False).returncode == 0
+
+
+def on_a_terminal(*arguments: str, cwd: Path, **environment: str) -> bytes:
+    leader, follower = pty.openpty()
+    going = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(leader)
+    assert going.wait(timeout=60) == 0
+    return shown
+
+
+def test_colour_on_a_terminal_unless_it_is_not_wanted(exp: Path) -> None:
+    environment = {k: "" for k in ("NO_COLOR", "FORCE_COLOR") if k in os.environ}
+    assert b"\x1b[" in on_a_terminal("analyze", "exp1", cwd=exp.parent, **environment)
+    without = on_a_terminal("analyze", "exp1", cwd=exp.parent, NO_COLOR="1")
+    assert b"\x1b[3" not in without
+    assert b"\x1b[9" not in without
+    assert "\x1b" not in run("analyze", "exp1", cwd=exp.parent).stdout
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout.startswith("postmortem 0.")
+    shown = run("--help").stdout
+    for command in ("analyze", "checklist", "inspect", "sources", "render"):
+        assert command in shown
+        assert run(command, "--help").returncode == 0
+    assert cli.app is not None
+
+
+def test_writing_is_quick_to_notice_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(OutputError, match="No such file"):
+        write_result(tmp_path / "a" / "b.html", "x")
+    assert time.monotonic() - started < 1
