@@ -144,6 +144,10 @@ def _is_folder(walk: _Walk, entry: "os.DirEntry[str]", relative: str, siblings: 
             if not left_out_directory(entry.name):
                 walk.files += 1
                 return True
+            if entry.name == ".aim":
+                why = say("an Aim repository, which only Aim reads: export its metrics as CSV to have them analysed")
+                walk.skipped.append(Source(relative, "", Status.SKIPPED, why))
+                return False
             walk.groups[say("directories of caches, environments and hidden data")].append((relative, 0))
         else:
             status = entry.stat(follow_symlinks=False)

@@ -16,6 +16,7 @@ _MODULES = (
     "postmortem.sources.checkpoints.sharded_torch",
     "postmortem.sources.checkpoints.torch_zip",
     "postmortem.sources.logs.captured",
+    "postmortem.sources.checkpoints.foreign",
     "postmortem.sources.logs.tfevents",
     "postmortem.sources.logs.wandb",
     "postmortem.sources.logs.mlflow",
