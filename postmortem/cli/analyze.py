@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from postmortem.cli.files import default_report, html_of, write_result
+from postmortem.cli.files import default_report, write_result
 from postmortem.errors import UsageError
 from postmortem.measure import Stated
 from postmortem.model.diagnosis import Diagnosis, FindingStatus, Severity
