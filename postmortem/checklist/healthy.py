@@ -2,13 +2,15 @@
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance, validation_level
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
 
 def _progress(e: Evidence) -> CurveStats | None:
     """The curve that shows progress best: a loss, else an accuracy, a score or a reward."""
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
+    if e.family in NOTHING_EXPECTED and loss is None:  # a GAN logs a loss per player and no total
+        loss = next((c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower() and c.finite >= 3), None)
     scored = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score", "/f1", "/auc")) or n == "reward"]
     if loss is None or (loss.finite and loss.highest == 0.0) or e.family in NOTHING_EXPECTED:
         return max(scored, key=lambda c: c.finite, default=loss)
@@ -36,7 +38,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     shown = _progress(e)
-    if shown is None:
+    if shown is None or (e.family in NOTHING_EXPECTED and shown.goal == "lower"):
         return None
     steady = (
         shown.trend is not None and shown.trend.p_value < 0.01 and abs(shown.trend.tau) > 0.5 and (shown.trend.tau < 0) == (shown.goal == "lower")
@@ -47,9 +49,18 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the losses stay within bounds, which is all that can be asked of this family"), holds=1.0, fails=-1.5)
+def bounded(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.family not in NOTHING_EXPECTED:
+        return None
+    losses = [c for n, c in e.curves.items() if "loss" in n.lower() and c.finite >= 3]
+    wild = [c for c in losses if c.non_finite is not None or abs(c.final) > 20 * (abs(c.start) + 1.0)]
+    return Reading(not wild, say("{n} losses, {wild} of them out of bounds", n=len(losses), wild=len(wild))) if losses else None
+
+
 @probe(say("the loss is well below chance"), CHANCE, holds=1.3, fails=-0.8)
 def below_chance(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     level = to_chance(e, loss.final) if loss else None
     return None if level is None else Reading(level < 0.5, say("it ends at {level:.2f} × chance", level=level))
 
@@ -95,6 +106,6 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(progressed, below_chance, raw_targets, follows, good, finite, ended),
+    probes=(progressed, bounded, below_chance, raw_targets, follows, good, finite, ended),
     prior=-0.4,
 )

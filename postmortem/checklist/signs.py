@@ -15,6 +15,12 @@ def loss_curve(e: Evidence) -> CurveStats | None:
     return e.curve("train/loss") or e.curve("val/loss")
 
 
+def course(e: Evidence) -> CurveStats | None:
+    """The training loss as epoch means, when there are enough of them to show a course; else as logged."""
+    means = e.curve("train/loss.epoch")
+    return means if means is not None and means.finite >= 3 else loss_curve(e) or means
+
+
 def training_curves(e: Evidence) -> tuple[CurveStats, ...]:
     """Step-wise and epoch-wise training loss, whichever were logged."""
     return tuple(c for c in (e.curve("train/loss"), e.curve("train/loss.epoch")) if c is not None)
@@ -77,8 +83,13 @@ def learning_rate(e: Evidence) -> float | None:
 
 def used_rate(e: Evidence) -> float | None:
     """The learning rate that was really used: logged or saved, else configured."""
-    if e.schedule is not None and e.schedule.source != "configured":
+    if e.schedule is not None and e.schedule.source == "logged":
         return e.schedule.peak
+    if e.number("learning_rate") is None and e.schedule is not None and e.schedule.source == "optimizer":
+        # what a checkpoint holds is the rate of that moment: the peak only when no scheduler had changed it
+        saved = next((c.optimizer for c in e.checkpoints if c.optimizer is not None), None)
+        initial = saved.settings.get("initial_lr") if saved is not None else None
+        return initial if initial is not None else e.schedule.peak
     return learning_rate(e)
 
 

@@ -66,7 +66,11 @@ def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the growth is perfectly smooth, as with a wrong sign"), curve("train/loss", 8), holds=-3.0, fails=0.0)
 def smooth(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
+    return (
+        None
+        if (o := runaway_smoothness(e)) is None
+        else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
+    )
 
 
 @probe(say("the learning rate jumped, which explains it"), curve("lr"), holds=-4.0, fails=0.0)
@@ -87,13 +91,24 @@ def learned_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("it got better by {gain:.0%} over {share:.0%} of the run", gain=loss.relative_gain, share=share))
 
 
+@probe(say("the gradient norm grows from step to step, without ever falling back"), curve("grad_norm", 10), holds=1.8, fails=-0.3)
+def norm_only_grows(e: Evidence, seen: Sighting) -> Reading | None:
+    norm = e.curve("grad_norm")
+    if norm is None or norm.trend is None or norm.first <= 0:
+        return None
+    return Reading(
+        norm.trend.tau > 0.9 and norm.final > 10 * norm.first,
+        say("from {first:.3g} to {final:.3g}, Kendall's tau {tau:.2f}", first=norm.first, final=norm.final, tau=norm.trend.tau),
+    )
+
+
 accumulating_gradients = Cause(
     id="accumulating-gradients",
     title=say("Gradients accumulate: zero_grad() is missing"),
     mechanism=say(
         "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
     ),
-    probes=(large, grew, moved_far, climbs, ordinary, smooth, rate_jumped, learned_for_long),
+    probes=(large, grew, moved_far, climbs, ordinary, smooth, rate_jumped, learned_for_long, norm_only_grows),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),

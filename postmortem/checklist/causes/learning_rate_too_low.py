@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import file_of, loss_curve, rate_decades, used_rate
+from postmortem.checklist.signs import course, file_of, rate_decades, used_rate
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
 CREPT = 0.05  # relative change of the weights over the whole run; healthy runs lie above 0.16
@@ -32,7 +32,7 @@ def crept(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the loss goes down slowly and steadily"), curve("train/loss", 4), holds=0.8, fails=-0.5)
 def steady(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     if loss is None or loss.trend is None:
         return None
     return Reading(loss.trend.tau < -0.5, say("Kendall's tau of the loss over time is {tau:.2f}", tau=loss.trend.tau), file_of(e, loss.name))

@@ -3,14 +3,14 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
-from postmortem.checklist.signs import loss_curve, rate_decades
+from postmortem.checklist.signs import course, rate_decades
 
 SHORT = 3  # epochs
 
 
 @probe(say("the loss was still falling when training ended"), holds=1.6, fails=-2.0)
 def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     if loss is None or loss.finite < 2:
         return None
     if loss.asymptote is not None:

@@ -31,7 +31,11 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the loss runs away perfectly smoothly: each step goes the wrong way"), curve("train/loss", 8), holds=2.5, fails=-0.8)
 def smooth(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if (o := runaway_smoothness(e)) is None else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
+    return (
+        None
+        if (o := runaway_smoothness(e)) is None
+        else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
+    )
 
 
 @probe(say("accuracy is good and the loss is not: the floor of a softmax applied twice"), CHANCE, holds=3.0, fails=-1.0)
@@ -46,7 +50,11 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     one_output = e.model.outputs == 1  # a sigmoid of a sigmoid lies between 1/2 and 0.73
     floor = (log(1 + 1 / exp(1)) + log(2)) / 2 if one_output else log(1 + (classes - 1) / exp(1))
     level = loss.final / floor
-    holds = good > 0.6 and (0.75 if one_output else 0.97) < level < 1.3 and (to_chance(e, loss.final) or 0) > 0.5
+    near_floor = good > 0.6 and (0.75 if one_output else 0.97) < level < 1.3
+    # probabilities of 0 and 1 fed as logits: floor where right, floor + 1 where wrong
+    share_right = good * (1 - 1 / classes) + 1 / classes
+    as_predicted = not one_output and good > 0.3 and -0.03 < loss.final / (floor + 1 - share_right) - 1 < 0.08
+    holds = (near_floor or as_predicted) and (to_chance(e, loss.final) or 0) > 0.5
     return Reading(
         holds,
         say(

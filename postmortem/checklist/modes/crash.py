@@ -2,7 +2,7 @@
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.process import PROCESS_CAUSES
-from postmortem.checklist.signs import excerpt, loss_curve, loss_is_flat, whole_run
+from postmortem.checklist.signs import course, excerpt, loss_is_flat, whole_run
 from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
 
@@ -58,7 +58,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 def _had_seen_enough(e: Evidence) -> bool:
     """The loss had settled, or had never moved: who watches it stops such a run on purpose."""
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     if loss is None or loss.finite < 5:
         return False
     settled = loss.finite >= WATCHED and (

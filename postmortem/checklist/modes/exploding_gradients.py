@@ -20,6 +20,8 @@ GIVEN_BACK = 0.5  # share of the ground gained
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 BEYOND = 1e20
 RISEN = 1.4  # final / start of a loss that rises from record to record
+BEGAN = 20.0  # × chance
+STEADY = 30.0  # × its first value, for a gradient norm that only ever grows
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; healthy runs lie below −1.5
 FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
@@ -35,7 +37,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Unknown(say("Not measured: this needs train/loss."))
     if _schedule_did_it(e, loss):
         return Cleared(say("The loss ran away right after the learning rate jumped: the schedule did it, and what it left are dead units."))
-    for look in (_absurd, _before_nan, _rises, _ran_away, _negative, _norm_grew, _weights_grew):
+    for look in (_absurd, _before_nan, _rises, _started_thrown, _ran_away, _negative, _norm_grew, _weights_grew):
         seen = look(e, loss)
         if seen is not None:
             return seen
@@ -138,6 +140,29 @@ def _gave_back(loss: CurveStats) -> bool:
     return turned_early and loss.relative_gain > 0.3 and loss.lost_ground > GIVEN_BACK and abs(loss.final - loss.best) > 6 * loss.noise
 
 
+def _started_thrown(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """It began with weights far too large and a loss to match; what it learned since then does not hold for new data."""
+    first, scale = to_chance(e, loss.first), e.weights.first_highest_scale
+    after = to_chance(e, c.final) if (c := e.curve("val/loss")) is not None else to_chance(e, loss.final)
+    all_layers = (e.weights.first_median_scale or 0.0) >= THROWN  # raw inputs throw the first layer alone
+    if first is None or scale is None or after is None or first < BEGAN or not all_layers or after < 0.6 or 0.9 < after < 1.1:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "The loss began at {first:.3g} × chance with weights {times:.3g} × their usual size; it ends at {after:.2f} ×.",
+            first=first,
+            times=10**scale,
+            after=after,
+        ),
+        loss.first_step,
+        loss.first_step,
+        (loss.name, "val/loss"),
+        e.series[loss.name].source,
+        "start",
+    )
+
+
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
     if loss.final >= 0 or e.family not in ("classifier", "language-model", "regression", "autoencoder"):
         return None
@@ -158,10 +183,13 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     norm = e.curve("grad_norm")
     if norm is None or norm.finite < 4:
         return None
-    if norm.log_growth > 1.5 and norm.final > 10 and loss.lost_ground > 0.3:
+    steady = (
+        norm.trend is not None and norm.trend.tau > 0.9 and 0 < STEADY * norm.first < norm.final and loss.relative_gain < 0.3 and norm.finite >= 10
+    )
+    if steady or (norm.log_growth > 1.5 and norm.final > 10 and loss.lost_ground > 0.3):
         return Sighting(
             Severity.SERIOUS,
-            say("The gradient norm grew from {start:.3g} to {final:.3g} while the loss turned.", start=norm.start, final=norm.final),
+            say("The gradient norm grew from {start:.3g} to {final:.3g} while the loss got nowhere.", start=norm.first, final=norm.final),
             norm.best_step,
             norm.best_step,
             ("grad_norm",),

@@ -16,7 +16,7 @@ from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, excerpt, loss_curve, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, excerpt, loss_curve, skill, to_chance
 from postmortem.model.evidence import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
@@ -29,7 +29,7 @@ GOOD_ALREADY = 0.5  # times chance at the start: fine-tuning a model that alread
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
         return Cleared(say("The loss of this family ({family}) need not fall.", family=e.family))
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     gained = (loss.start - loss.final) / abs(loss.start) if loss.start else 0.0
@@ -85,7 +85,7 @@ def _rests_at_chance(loss: CurveStats) -> bool:
 def _stuck(e: Evidence, level: float | None) -> bool:
     """After the first evaluation nothing got better, far above what is attainable."""
     val = e.curve("val/loss")
-    train = e.curve("train/loss.epoch") or loss_curve(e)
+    train = course(e)
     if val is None or train is None or val.finite < 5 or level is None or level < 0.6 or val.non_finite is not None:
         return False
     falling = train.trend is not None and train.trend.tau < -0.3
@@ -98,14 +98,14 @@ def _skilled(e: Evidence) -> bool:
 
 @probe(say("the loss is where a model is that knows nothing"), CHANCE, holds=1.5, fails=-0.5)
 def at_chance(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     level = to_chance(e, loss.final) if loss else None
     return None if level is None else Reading(0.93 < level < 1.2, say("it ends at {level:.2f} × chance", level=level))
 
 
 @probe(say("nothing got better after the first evaluation"), curve("val/loss", 5), holds=2.0, fails=0.0)
 def stuck(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     val = e.curve("val/loss")
     if loss is None or val is None or not _stuck(e, to_chance(e, loss.final)):
         return None

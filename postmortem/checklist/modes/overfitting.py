@@ -13,6 +13,7 @@ from postmortem.checklist.signs import file_of, skill, validation_level
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
 GAP = 0.35  # ln(validation / train) at the end
 LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
+BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
 AFTER = 2  # evaluations after the best one
 
 
@@ -33,7 +34,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if level is not None and level < LEVEL:
         return Cleared(say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level))
     rises = gap.rise > max(RISE, noise) and gap.evaluations_after_best >= AFTER
-    wide = gap.gap > 1.5 and gap.rise > 0.03
+    wide = (gap.gap > 1.5 and gap.rise > 0.03) or gap.gap > BY_HEART
     if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)))
     severity = Severity.SERIOUS if gap.gap > 0.7 or gap.rise > 0.25 else Severity.MINOR

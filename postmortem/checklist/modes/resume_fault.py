@@ -6,6 +6,8 @@ from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_los
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.model.run import EventKind
 
+RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
+
 
 def _lag(e: Evidence) -> tuple[float, float] | None:
     """(lag, step) of the last checkpoint whose optimizer lags behind more than the first one's did."""
@@ -62,8 +64,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 def said(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next(iter(e.events_of(EventKind.RESUMED)), None)
     return Reading(
-        hit is not None or len(e.attempts) > 1, say("{text}", text=hit.text.strip()[:120] if hit else say("no line about it")), hit.source if hit else ""
+        hit is not None or len(e.attempts) > 1,
+        say("{text}", text=hit.text.strip()[:120] if hit else say("no line about it")),
+        hit.source if hit else "",
     )
+
+
+@probe(say("the configured schedule never rises again"), holds=1.5, fails=0.0)
+def never_rises(e: Evidence, seen: Sighting) -> Reading | None:
+    setting = e.setting("schedule")
+    if setting is None or seen.facet != "schedule" or setting.value in (None, "", False):
+        return None
+    text = str(setting.value).lower()
+    falling = any(w in text for w in ("linear", "cosine", "exponential", "step", "poly", "plateau", "inverse")) and not any(w in text for w in RISING)
+    return Reading(falling, say("{key} = {value}", key=setting.key, value=text), setting.file)
 
 
 @probe(say("the log itself says what was not restored"), holds=1.5, fails=0.0)
@@ -78,7 +92,7 @@ def cyclic(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     text = str(setting.value).lower()
     return Reading(
-        any(w in text for w in ("restart", "cycl", "warmrestart", "sgdr", "multistep")),
+        any(w in text for w in RISING),
         say("{key} = {value}", key=setting.key, value=text),
         setting.file,
     )
@@ -89,7 +103,7 @@ CHECK = Check(
     title=say("Faulty resume"),
     symptom=say("A jump of loss or learning rate where the run was resumed."),
     detect=detect,
-    probes=(said, not_restored, cyclic),
+    probes=(said, never_rises, not_restored, cyclic),
     prior=0.8,
     causes=((optimizer_state_lost, -1.0), (schedule_restarted, -1.0), (data_order_restarted, -2.5)),
     by_hand=(say("Compare learning rate, optimizer step and sampler position right before and right after the seam."),),

@@ -15,7 +15,7 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, skill, to_chance
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
@@ -28,7 +28,7 @@ GUESSING = 0.2  # share of the way from guessing to perfect accuracy
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
         return Cleared(say("The loss of this family ({family}) has no attainable level to compare with.", family=e.family))
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     level = to_chance(e, loss.final)
@@ -99,7 +99,7 @@ def together(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the level is far from what healthy runs reach"), CHANCE, holds=1.0, fails=-0.7)
 def far(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss.epoch") or loss_curve(e)
+    loss = course(e)
     level = to_chance(e, loss.final) if loss else None
     return None if level is None else Reading(level > 0.58, say("{level:.2f} × chance", level=level))
 

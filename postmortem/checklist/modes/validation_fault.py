@@ -14,6 +14,7 @@ BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
 WIDE = 1.0  # ln(validation / train)
 ERRATIC = 0.5  # share of the evaluations
+BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -47,6 +48,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "constant",
         )
     best = to_chance(e, val.best)
+    if gap.gap > BY_HEART and best is not None and best > 0.85 and gap.rise < 0.15 and (accuracy is None or accuracy > BELOW):
+        return Cleared(
+            say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0)
+        )
     if works and best is not None and level is not None and best > 0.75 and level > 1.15 and gap.gap > WIDE and (train_level or 1.0) < 0.4:
         return Sighting(
             Severity.SERIOUS,
