@@ -57,10 +57,10 @@ def analyze_run(
     if outputs.markdown is not None:
         write_result(outputs.markdown, diagnosis.to_markdown(lang))
     if outputs.html is not None:
-        write_result(outputs.html, html_of(diagnosis, lang))
+        write_result(outputs.html, diagnosis.to_html(lang))
     if not outputs.asked:
         report = default_report(runs, diagnosis.run.name)
-        write_result(report, html_of(diagnosis, lang))
+        write_result(report, diagnosis.to_html(lang))
         _show(diagnosis, report, lang)
     return 1 if fail_on is not None and _as_severe(diagnosis, Severity(fail_on)) else 0
 

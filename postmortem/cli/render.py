@@ -23,4 +23,4 @@ def render_file(file: str, output: Path | None, markdown: str | None, json: str 
         write_result(markdown, diagnosis.to_markdown(lang))
     if output is not None or (json is None and markdown is None):
         target = output or ("-" if file == "-" else Path(file).with_suffix(".html"))
-        write_result(target, html_of(diagnosis, lang))
+        write_result(target, diagnosis.to_html(lang))
