@@ -1,4 +1,4 @@
-"""Identifiers of this package that stand in texts: what a catalogue says for them. Ids of modes and causes stay as they are."""
+"""Identifiers of this package that stand in texts: what a catalogue says for them. Ids in addresses and commands stay as they are."""
 
 FAMILIES = (
     "classifier", "language-model", "regression", "gan", "reinforcement", "detection", "autoencoder", "contrastive", "diffusion", "preference",
@@ -30,5 +30,22 @@ NEEDS = (
     "the number of classes", "the configuration", "input statistics", "the loss of step 0", "the first non-finite batch", "time stamps",
     "a line when training resumes",
 )  # fmt: skip
+MODES = (
+    "loss-not-decreasing", "exploding-gradients", "vanishing-gradients", "overfitting", "underfitting", "non-finite", "loss-spike",
+    "oscillating-loss", "dead-units", "frozen-parameters", "schedule-fault", "resume-fault", "validation-fault", "data-fault",
+    "precision-fault", "weight-collapse", "crash", "corrupt-checkpoint", "stalled",
+)  # fmt: skip
+CAUSES = (
+    "learning-rate-too-high", "learning-rate-too-low", "optimizer-idle", "missing-from-optimizer", "wrong-labels", "wrong-loss",
+    "unshuffled-data", "model-structure", "bad-initialization", "preprocessing", "clipping-too-tight", "too-much-regularization",
+    "no-warmup", "no-gradient-clipping", "accumulating-gradients", "saturating-activations", "missing-normalization-or-residuals",
+    "too-deep", "too-little-data", "too-much-capacity", "no-regularization", "trained-too-long", "repeated-batch", "too-little-capacity",
+    "stopped-too-early", "class-imbalance", "data-quality", "bad-batch", "unsafe-operation", "half-precision-overflow",
+    "stale-second-moment", "batch-too-small", "requires-grad-off", "detached-graph", "update-below-precision", "zero-learning-rate",
+    "decayed-too-early", "schedule-restarted", "optimizer-state-lost", "data-order-restarted", "batchnorm-eval-mismatch",
+    "train-validation-shift", "leakage", "broken-evaluation", "loss-scale-collapse", "representation-collapse", "out-of-memory",
+    "collective-failure", "python-error", "device-assert", "killed", "preempted", "time-limit", "stopped-by-user", "disk-full",
+    "data-loader-died", "hardware-fault", "truncated-write", "shard-missing", "data-starvation", "hang", "slow-node",
+)  # fmt: skip
 
-IDENTIFIERS = tuple(dict.fromkeys((*FAMILIES, *OUTCOMES, *STATUSES, *ROLES, *EVENTS, *MEASURED, *SETTINGS, *NEEDS)))
+IDENTIFIERS = tuple(dict.fromkeys((*FAMILIES, *OUTCOMES, *STATUSES, *ROLES, *EVENTS, *MEASURED, *SETTINGS, *NEEDS, *MODES, *CAUSES)))
