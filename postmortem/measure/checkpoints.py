@@ -4,6 +4,7 @@ import math
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from postmortem.measure.rows import RowFacts
 from postmortem.measure.structure import Layout, layouts
 from postmortem.measure.tally import Kernels, Plain
 from postmortem.measure.tensors import Figures
-from postmortem.measure.trajectory import Seen, Trajectory, follow
+from postmortem.measure.trajectory import SEGMENT, Seen, Trajectory, follow
 from postmortem.measure.weights import summarise
 from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, OptimizerFacts, Role, TensorStats, UpdateStats, WeightSummary
 from postmortem.model.run import Checkpoint, Run, TensorRef
@@ -32,7 +33,7 @@ _FINAL = frozenset({"final", "last", "latest", "end", "finished"})
 
 COMPILED_FROM = 128 << 20  # bytes from which numba's start-up (0.6 s) is worth it
 THREADED_FROM = 512 << 20  # bytes from which a second thread is
-LEAST_BLOCK = 1 << 12  # elements
+LEAST_BLOCK = 1 << 12  # elements; blocks of less than a `SEGMENT` only where there are hundreds of checkpoints
 BUFFERS = 64 << 20  # bytes of buffers at most, however many checkpoints are read side by side
 
 
@@ -125,7 +126,7 @@ def _follow_all(
 ) -> dict[str, Trajectory]:
     """Go through all tensors, each over all checkpoints. What comes out does not depend on the number of workers."""
     names = list(dict.fromkeys(n for o in outlines for n in o.order))
-    block = max(LEAST_BLOCK, min(BLOCK, BUFFERS // (8 * len(saved))))
+    block = max(LEAST_BLOCK, min(BLOCK, BUFFERS // (8 * len(saved)) // SEGMENT * SEGMENT))
     done = 0
     lock = threading.Lock()
 
@@ -140,23 +141,25 @@ def _follow_all(
                 progress(name, done / len(names))
         return found
 
-    def share(part: Sequence[str]) -> dict[str, Trajectory]:
+    sizes = {n: max((o.refs[n].nbytes for o in outlines if n in o.refs), default=0) for n in names}
+    waiting = deque(names if workers == 1 else sorted(names, key=lambda n: -sizes[n]))  # the largest first, so that none is left over
+    found: dict[str, Trajectory] = {}
+
+    def work() -> None:
         with TensorFiles(root, block) as files:
-            return {name: one(files, name) for name in part}
+            while waiting:
+                try:
+                    name = waiting.popleft()
+                except IndexError:  # another worker was quicker
+                    return
+                found[name] = one(files, name)
 
     if workers == 1:
-        return share(names)
-    sizes = {n: max((o.refs[n].nbytes for o in outlines if n in o.refs), default=0) for n in names}
-    parts: list[list[str]] = [[] for _ in range(workers)]
-    loads = [0] * workers
-    for name in sorted(names, key=lambda n: -sizes[n]):
-        lightest = loads.index(min(loads))
-        parts[lightest].append(name)
-        loads[lightest] += sizes[name]
-    found: dict[str, Trajectory] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        for result in pool.map(share, parts):
-            found.update(result)
+        work()
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            for worker in [pool.submit(work) for _ in range(workers)]:
+                worker.result()
     return {n: found[n] for n in names}
 
 

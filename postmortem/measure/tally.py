@@ -17,7 +17,7 @@ import numpy.typing as npt
 from postmortem.measure.numbers import Real, as_real, dot, single, smallest_normal
 from postmortem.measure.quantiles import display, ranks, signed_keys
 from postmortem.measure.reading import Raw
-from postmortem.measure.tensors import Figures, Moments
+from postmortem.measure.tensors import Figures, Moments, add_slices
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -32,7 +32,9 @@ _SIXTEEN = frozenset({"float16", "half", "bfloat16"})
 class Kernels(Protocol):
     """The loops: compiled (`kernels`) or numpy's (`Plain`); the same figures to rounding."""
 
-    def count_float32(self, values: Singles, counts: Counters, /) -> tuple[float, float, float, float]: ...
+    def count_float32(
+        self, values: Singles, counts: Counters, total: float, squares: float, /
+    ) -> tuple[float, float, float, float, int, int, int]: ...
     def count_keys(self, keys: npt.NDArray[np.uint16], counts: Counters, /) -> None: ...
     def movement(self, before: Singles, after: Singles, earlier: Singles | None, /) -> tuple[float, float, float, float, float]: ...
     def decode(self, keys: npt.NDArray[np.uint16], table: Singles, /) -> Singles: ...
@@ -42,14 +44,13 @@ class Plain:
     """numpy's loops: no start-up, a tenth of the speed."""
 
     @staticmethod
-    def count_float32(values: Singles, counts: Counters, /) -> tuple[float, float, float, float]:
-        """Count a block; its finite values' sum, sum of squares, least and largest (inf and −inf when there are none)."""
+    def count_float32(values: Singles, counts: Counters, total: float, squares: float, /) -> tuple[float, float, float, float, int, int, int]:
+        """Count a block; `total` and `squares` with its finite values' added, the least and largest of them (inf and −inf when there
+        are none), and how many values are zero, inf and −inf.
+        """
         counts += np.bincount(values.view(np.uint32) >> np.uint32(16), minlength=KEYS)
-        finite = np.isfinite(values)
-        kept = (values if finite.all() else values[finite]).astype(np.float64)
-        if not len(kept):
-            return 0.0, 0.0, math.inf, -math.inf
-        return float(kept.sum()), dot(kept, kept), float(kept.min()), float(kept.max())
+        found = _sums_and_extremes(values, total, squares)
+        return *found, int(np.count_nonzero(values == 0)), int(np.count_nonzero(values == np.inf)), int(np.count_nonzero(values == -np.inf))
 
     @staticmethod
     def count_keys(keys: npt.NDArray[np.uint16], counts: Counters, /) -> None:
@@ -72,6 +73,18 @@ class Plain:
         """16-bit numbers as float32 through the table of all 65,536 of them."""
         decoded: Singles = table[keys]
         return decoded
+
+
+def _sums_and_extremes(values: Real, total: float, squares: float) -> tuple[float, float, float, float]:
+    """Of the finite values; the least and largest are inf and −inf when there are none."""
+    finite = np.isfinite(values)
+    kept = values.astype(np.float64)
+    if finite.all():
+        low, high = (float(kept.min()), float(kept.max())) if len(kept) else (math.inf, -math.inf)
+    else:
+        low, high = (float(f(kept, where=finite, initial=i)) for f, i in ((np.min, math.inf), (np.max, -math.inf)))
+        kept[~finite] = 0.0
+    return add_slices(total, kept), add_slices(squares, kept * kept), low, high
 
 
 @cache
@@ -100,7 +113,7 @@ class Sums(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """What is known of a tensor so far. Add blocks in any order, merge two by addition."""
+    """What is known of a tensor so far. Add blocks one after the other, merge two tallies by addition."""
 
     dtype: str
     counts: Counters = field(default_factory=lambda: np.zeros(KEYS, np.int64))
@@ -128,16 +141,11 @@ class Tally:
             self._add_other(values)
 
     def _add_float32(self, values: Singles, kernels: Kernels) -> None:
-        before = self.counts[[0, 0x7F80, 0x8000, 0xFF80]]
-        total, squares, low, high = kernels.count_float32(values, self.counts)
-        moved = self.counts[[0, 0x7F80, 0x8000, 0xFF80]] - before
-        if moved[0] or moved[2]:
-            self.zero += int(np.count_nonzero(values == 0))
-        if moved[1]:
-            self.positive_inf += int(np.count_nonzero(values == np.inf))
-        if moved[3]:
-            self.negative_inf += int(np.count_nonzero(values == -np.inf))
-        self._sums(total, squares, low, high)
+        self.total, self.squares, low, high, zero, positive, negative = kernels.count_float32(values, self.counts, self.total, self.squares)
+        self.zero += zero
+        self.positive_inf += positive
+        self.negative_inf += negative
+        self._extremes(low, high)
 
     def _add_other(self, values: Real) -> None:
         """float64 and its kin: keys of the value as float32 (clipped to its range), the rest from the values themselves."""
@@ -149,13 +157,10 @@ class Tally:
         self.zero += int(np.count_nonzero(kept == 0))
         magnitude = np.abs(kept)
         self.subnormal += int(np.count_nonzero((magnitude > 0) & (magnitude < smallest_normal(self.dtype))))
-        if len(kept):
-            exact = kept.astype(np.float64)
-            self._sums(float(exact.sum()), dot(exact, exact), float(exact.min()), float(exact.max()))
+        self.total, self.squares, low, high = _sums_and_extremes(values, self.total, self.squares)
+        self._extremes(low, high)
 
-    def _sums(self, total: float, squares: float, low: float, high: float) -> None:
-        self.total += total
-        self.squares += squares
+    def _extremes(self, low: float, high: float) -> None:
         self.low = min(self.low, low)
         self.high = max(self.high, high)
 
@@ -167,7 +172,9 @@ class Tally:
         self.subnormal += other.subnormal
         self.positive_inf += other.positive_inf
         self.negative_inf += other.negative_inf
-        self._sums(other.total, other.squares, other.low, other.high)
+        self.total += other.total
+        self.squares += other.squares
+        self._extremes(other.low, other.high)
 
     def figures(self, again: Callable[[float, float], Moments]) -> Figures:
         """The figures. `again(mean, peak)` sums centred moments in a second pass: asked for when the values hardly vary about

@@ -13,11 +13,12 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.measure.numbers import Real, dot, single, smallest_normal
+from postmortem.measure.numbers import Real, single, smallest_normal
 from postmortem.measure.quantiles import QUANTILES, display, ranks, signed_keys
 from postmortem.model.evidence import Histogram
 
 Doubles = npt.NDArray[np.float64]
+SLICE = 2048  # elements whose sum is made first, before it is added to others; the compiled loops have the same
 
 
 class Moments(NamedTuple):
@@ -92,35 +93,31 @@ def moments(values: Doubles) -> Moments:
 
 
 def centred_moments(blocks: Iterable[Real], mean: float, peak: float) -> Moments:
-    """Moments summed about a mean that is known well enough; of one block alone when `mean` is nan.
+    """Moments summed about a mean that is known well enough; nan stands for the mean of the first block, for values in one block.
 
     The largest magnitude `peak` decides a power of two by which values are scaled, so that neither squares nor fourth
     powers leave the range of float64. Non-finite values are left out. Needs at least one finite value.
     """
-    exponent = math.frexp(peak)[1] if peak and not 1e-60 < peak < 1e60 else 0
+    exponent = _exponent(peak)
     count = 0
-    total = squares = second = third = fourth = offset = 0.0
+    squares = second = third = fourth = offset = 0.0
     known = not math.isnan(mean)
     about = math.ldexp(mean, -exponent) if known else math.nan
     for block in blocks:
-        values = block.astype(np.float64)
-        if not np.isfinite(values).all():
-            values = values[np.isfinite(values)]
-        if not len(values):
+        values, finite = _scaled(block, exponent)
+        kept = int(np.count_nonzero(finite))
+        if not kept:
             continue
-        if exponent:
-            values = np.ldexp(values, -exponent)
         if math.isnan(about):
-            about = float(values.mean())
-        centred = values - about
+            about = float(values.sum()) / kept
+        centred = np.where(finite, values - about, 0.0)
         power = centred * centred
-        count += len(values)
-        total += float(values.sum())
-        squares += dot(values, values)
-        offset += float(centred.sum())
-        second += float(power.sum())
-        third += dot(power, centred)
-        fourth += dot(power, power)
+        count += kept
+        squares = add_slices(squares, values * values)
+        offset = add_slices(offset, centred)
+        second = add_slices(second, power)
+        third = add_slices(third, power * centred)
+        fourth = add_slices(fourth, power * power)
     shift = offset / count  # what `about` still misses to the mean
     variance = max(second / count - shift * shift, 0.0)
     central = fourth / count - 4 * shift * third / count + 6 * shift * shift * second / count - 3 * shift**4
@@ -130,3 +127,36 @@ def centred_moments(blocks: Iterable[Real], mean: float, peak: float) -> Moments
         return Moments(about + shift, math.sqrt(variance), math.sqrt(squares / count), kurtosis)
     mean, std, rms = np.ldexp(np.array([about + shift, math.sqrt(variance), math.sqrt(squares / count)]), exponent).tolist()
     return Moments(mean, std, rms, kurtosis)
+
+
+def add_slices(total: float, values: Doubles) -> float:
+    """`total` and the sums of slices of 2,048 values, added one after the other: blocks that are whole slices give what one block gives."""
+    whole = len(values) // SLICE * SLICE
+    if whole:
+        parts = values[:whole].reshape(-1, SLICE).sum(axis=1)
+        total = float(np.cumsum(np.concatenate(([total], parts)))[-1])
+    return total + float(values[whole:].sum()) if whole < len(values) else total
+
+
+def mean_of(blocks: Iterable[Real], peak: float) -> float:
+    """The mean of the finite values (at least one) of any magnitude up to `peak`."""
+    exponent = _exponent(peak)
+    total, count = 0.0, 0
+    for block in blocks:
+        values, finite = _scaled(block, exponent)
+        total = add_slices(total, values)
+        count += int(np.count_nonzero(finite))
+    return math.ldexp(total / count, exponent)
+
+
+def _exponent(peak: float) -> int:
+    return math.frexp(peak)[1] if peak and not 1e-60 < peak < 1e60 else 0
+
+
+def _scaled(block: Real, exponent: int) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+    """Values over two to the power of `exponent`, 0 for those that are not finite; and which are finite."""
+    values = block.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values[~finite] = 0.0
+    return (np.ldexp(values, -exponent) if exponent else values), finite

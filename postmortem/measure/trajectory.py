@@ -1,5 +1,6 @@
 """One tensor over all checkpoints, its bytes read once: figures in each, movement between neighbours."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,11 +12,12 @@ from postmortem.measure.reading import NotWholeError, Raw, TensorFiles
 from postmortem.measure.rows import RowFacts, dead_rows, row_facts
 from postmortem.measure.structure import Layout
 from postmortem.measure.tally import Kernels, Tally, values_of_keys
-from postmortem.measure.tensors import Figures, Moments, centred_moments, figures_of
+from postmortem.measure.tensors import Figures, Moments, centred_moments, figures_of, mean_of
 from postmortem.measure.updates import Movement
 from postmortem.model.evidence import Role
 from postmortem.model.run import TensorRef
 
+SEGMENT = 1 << 15  # elements whose movement is summed at once
 DIRECT = 1 << 17  # elements up to which a tensor is held and sorted; counting starts to pay beyond
 
 
@@ -124,7 +126,7 @@ def _follow_large(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
                 held[seen.index] = (raw, _decoded(raw, dtype_of(seen.ref), kernels))
                 _move(seen.index, held, steps, kernels)
         if len(line) > 2 and whole.comparable and line[0].index in held and line[-1].index in held:
-            whole.add(held[line[0].index][1], held[line[-1].index][1], None, kernels)
+            _add(whole, held[line[0].index][1], held[line[-1].index][1], None, kernels)
     missing = set(out.unread)
     for seen in copies:
         if seen.index in missing:
@@ -144,8 +146,18 @@ def _move(index: int, held: Mapping[int, tuple[Raw, Real]], steps: Mapping[int, 
         movement.comparable = False
         return
     before_that = steps[earlier][0] if earlier in steps else None
-    movement.add(held[earlier][1], held[index][1], held[before_that][1] if before_that is not None and before_that in held else None, kernels)
+    _add(movement, held[earlier][1], held[index][1], held[before_that][1] if before_that is not None and before_that in held else None, kernels)
     movement.compare(held[earlier][0], held[index][0])
+
+
+def _add(movement: Movement, a: Real, b: Real, z: Real | None, kernels: Kernels) -> None:
+    """Take in a block of each, in segments: so the sums do not depend on the size of the blocks, which the number of checkpoints decides."""
+    if len(a) != len(b) or (z is not None and len(z) != len(a)):
+        movement.add(a, b, z, kernels)
+        return
+    for start in range(0, len(a), SEGMENT):
+        stop = start + SEGMENT
+        movement.add(a[start:stop], b[start:stop], None if z is None else z[start:stop], kernels)
 
 
 def _total_change(line: Sequence[Seen], whole: Movement, files: TensorFiles, kernels: Kernels, out: Trajectory) -> None:
@@ -158,7 +170,7 @@ def _total_change(line: Sequence[Seen], whole: Movement, files: TensorFiles, ker
         whole = Movement()
         dtypes = dtype_of(finite[0].ref), dtype_of(finite[-1].ref)
         for a, b in zip(files.blocks(finite[0].ref, 0), files.blocks(finite[-1].ref, 1), strict=False):
-            whole.add(_decoded(a, dtypes[0], kernels), _decoded(b, dtypes[1], kernels), None, kernels)
+            _add(whole, _decoded(a, dtypes[0], kernels), _decoded(b, dtypes[1], kernels), None, kernels)
     out.change = whole.relative_change if whole.comparable else None
 
 
@@ -169,7 +181,11 @@ def _decoded(raw: Raw, dtype: str, kernels: Kernels) -> Real:
 
 
 def _second_pass(ref: TensorRef, files: TensorFiles) -> Callable[[float, float], Moments]:
-    return lambda mean, peak: centred_moments(_values(ref, files), mean, peak)
+    def again(mean: float, peak: float) -> Moments:
+        about = mean_of(_values(ref, files), peak) if math.isnan(mean) else mean
+        return centred_moments(_values(ref, files), about, peak)
+
+    return again
 
 
 def _values(ref: TensorRef, files: TensorFiles) -> Iterator[Real]:

@@ -1,12 +1,23 @@
 """How fast tensors are measured, against a plain read of the same cached file and against torch's own statistics.
 
-    python tests/benchmarks/bench_tensors.py [MiB] [directory]
+    python tests/benchmarks/bench_tensors.py [MiB] [directory] [rounds]
 
-All figures of a table come from one run, so ratios hold where absolute speeds do not: reading, measuring on one thread and on two,
-torch's mean, std, min, max, norm, isfinite and histc on tensors already in memory.
+All figures of a table come from one run. Each round reads the file plainly (through one page-aligned buffer of 1 MiB, which is the
+fastest place that a buffer can have), measures it on one thread and on two, and counts the top 16 bits of what is already in
+memory; the ratios are of the medians over the rounds. `cpu` is by the processor time of the thread instead of the clock: the same on an idle
+machine, and still meaningful on a busy one. `ceiling` is what one thread could reach if everything but reading and bare counting
+were free. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
+
+The same comparison without this file and without torch, on any safetensors file that fits the page cache (the second of two runs
+of each counts; the second command includes the interpreter's start, so take a file of 4 GB or more):
+
+    time dd if=model.safetensors of=/dev/null bs=1M
+    time postmortem inspect model.safetensors
 """
 
+import mmap
 import os
+import statistics
 import sys
 import tempfile
 import threading
@@ -20,19 +31,17 @@ import torch
 from postmortem.measure import kernels
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.measure.reading import TensorFiles
-from postmortem.measure.tally import Tally
+from postmortem.measure.tally import KEYS, Tally
 from postmortem.model.run import Checkpoint, Run, Status, TensorRef
 
 PARTS = 8  # tensors per file
 
 
-def best(times: int, work: Callable[[], object]) -> float:
-    out = float("inf")
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        out = min(out, time.perf_counter() - start)
-    return out
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock and of this thread's processor time."""
+    start, busy = time.perf_counter(), time.thread_time()
+    work()
+    return time.perf_counter() - start, time.thread_time() - busy
 
 
 def write(root: Path, dtype: str, megabytes: int) -> list[TensorRef]:
@@ -47,11 +56,20 @@ def write(root: Path, dtype: str, megabytes: int) -> list[TensorRef]:
 
 def plain_read(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
-    buffer = memoryview(bytearray(1 << 20))
+    buffer = memoryview(mmap.mmap(-1, 1 << 20))
     at = 0
     while got := os.preadv(descriptor, [buffer], at):
         at += got
     os.close(descriptor)
+
+
+def bare_count(block: np.ndarray, times: int) -> None:
+    counts = np.zeros(KEYS, np.int64)
+    for _ in range(times):
+        if block.dtype == np.float32:
+            kernels.count_float32(block, counts, 0.0, 0.0)
+        else:
+            kernels.count_keys(block, counts)
 
 
 def measure(root: Path, refs: list[TensorRef]) -> None:
@@ -77,29 +95,47 @@ def torch_statistics(tensor: torch.Tensor) -> None:
 
 def main() -> None:
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 256
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 9
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as folder:
         root = Path(folder)
         for dtype in ("float32", "bfloat16"):
-            compare(root, dtype, megabytes)
+            compare(root, dtype, megabytes, rounds)
 
 
-def compare(root: Path, dtype: str, megabytes: int) -> None:
-    """Print one row."""
+def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
+    """Print the figures of one element type."""
     refs = write(root, dtype, megabytes)
     size = sum(r.nbytes for r in refs)
-    measure(root, refs[:1])
-    read = best(4, lambda: plain_read(root / dtype))
-    one = best(4, lambda: measure(root, refs))
-    two = best(4, lambda: on_threads(root, refs, 2))
-    part = torch.from_file(str(root / dtype), size=refs[0].count, dtype=getattr(torch, dtype)).clone().float()
-    torch_time = best(1, lambda: torch_statistics(part)) * PARTS
     run = Run("bench", root, checkpoints=(Checkpoint(dtype, "raw", Status.READ, step=1, tensors=tuple(refs)),))
-    whole = best(2, lambda: measure_checkpoints(run))
+    measure(root, refs[:1])
+    with TensorFiles(root) as files:
+        block = np.array(next(files.blocks(refs[0])))
+    block = block.view(np.uint16) if block.itemsize == 2 else block
+    work: dict[str, Callable[[], object]] = {
+        "plain read": lambda: plain_read(root / dtype),
+        "bare counting": lambda: bare_count(block, size // block.nbytes),
+        "one thread": lambda: measure(root, refs),
+        "two threads": lambda: on_threads(root, refs, 2),
+        "measure_checkpoints": lambda: measure_checkpoints(run),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, task in work.items():
+            times[name].append(timed(task))
+    clock = {name: statistics.median(t for t, _ in rows) for name, rows in times.items()}
+    busy = {name: statistics.median(t for _, t in rows) for name, rows in times.items()}
+    part = torch.from_file(str(root / dtype), size=refs[0].count, dtype=getattr(torch, dtype)).clone().float()
+    torch_time = statistics.median(timed(lambda: torch_statistics(part))[0] for _ in range(3)) * PARTS
+    print(f"{dtype}, {size >> 20} MiB, medians of {rounds}")
+    for name in work:
+        row = f"  {name:20} {size / clock[name] / 1e9:5.1f} GB/s  {clock['plain read'] / clock[name]:.2f} of the read"
+        if name in {"bare counting", "one thread"}:
+            row += f"  (cpu {size / busy[name] / 1e9:.1f} GB/s, {busy['plain read'] / busy[name]:.2f})"
+        print(row)
+    ceiling = busy["plain read"] / (busy["plain read"] + busy["bare counting"])
     print(
-        f"{dtype}: {size >> 20} MiB  read {size / read / 1e9:.1f} GB/s  one thread {size / one / 1e9:.1f} ({read / one:.2f} of the read)  "
-        f"two {size / two / 1e9:.1f} ({read / two:.2f})  torch {size / torch_time / 1e9:.2f} (× {torch_time / one:.0f})  "
-        f"measure_checkpoints {size / whole / 1e9:.1f} ({read / whole:.2f})"
+        f"  {'ceiling, one thread':20} {ceiling:.2f} of the read    torch {size / torch_time / 1e9:.2f} GB/s (× {torch_time / clock['one thread']:.0f})"
     )
     (root / dtype).unlink()
 

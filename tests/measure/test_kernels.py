@@ -1,5 +1,6 @@
 """The compiled loops: where they may be cached, when they are loaded, what memory they leave alone."""
 
+import math
 import os
 import subprocess
 import sys
@@ -11,18 +12,23 @@ import pytest
 
 from postmortem.measure import checkpoints, kernels
 from postmortem.measure.checkpoints import kernels_for, measure_checkpoints
-from postmortem.measure.tally import KEYS, Plain
+from postmortem.measure.reading import even
+from postmortem.measure.tally import KEYS, Kernels, Plain
 from tests.measure.raw import checkpoint, run_of
 
 RNG = np.random.default_rng(5)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 2047, 2048, 2049, 10_001])
-def test_both_loops_count_the_same(count: int) -> None:
-    values = RNG.integers(0, 1 << 32, count, dtype=np.uint32).view(np.float32)
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 2047, 2048, 2049, 4096, 10_001])
+@pytest.mark.parametrize("offset", [0, 1])
+def test_both_loops_count_the_same(count: int, offset: int) -> None:
+    values = RNG.integers(0, 1 << 32, count + offset, dtype=np.uint32).view(np.float32)[offset:]
+    values[count // 2 : count // 2 + 40 : 2] = np.resize(
+        np.array([0.0, -0.0, np.inf, -np.inf, 1e-45], np.float32), len(values[count // 2 : count // 2 + 40 : 2])
+    )
     one, two = np.zeros(KEYS, np.int64), np.zeros(KEYS, np.int64)
     with np.errstate(all="ignore"):
-        a, b = kernels.count_float32(values, one), Plain.count_float32(values, two)
+        a, b = kernels.count_float32(values, one, 0.5, 1e-3), Plain.count_float32(values, two, 0.5, 1e-3)
     assert np.array_equal(one, two)
     assert a[2:] == b[2:]
     assert a[:2] == pytest.approx(b[:2], rel=1e-12, abs=1e-12 * abs(b[1]) ** 0.5)
@@ -30,6 +36,35 @@ def test_both_loops_count_the_same(count: int) -> None:
     kernels.count_keys(keys, one)
     Plain.count_keys(keys, two)
     assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("loops", [kernels, Plain], ids=["compiled", "numpy"])
+def test_extremes_and_sums_of_ordinary_slices(loops: Kernels) -> None:
+    """Every lane of every slice counts: each position in turn holds the least and the largest value."""
+    for at in [*range(20), 2047, 2048, 4095, 4096, 5000]:
+        for sign in (1, -1):
+            values = np.linspace(1, 2, 5001, dtype=np.float32) * np.float32(sign)
+            values[at], values[at - 1] = 7, -9
+            found = loops.count_float32(values, np.zeros(KEYS, np.int64), 0.0, 0.0)
+            exact = values.astype(np.float64)
+            assert found[2:] == (-9, 7, 0, 0, 0)
+            assert found[:2] == pytest.approx((math.fsum(exact), math.fsum(exact * exact)), rel=1e-14)
+
+
+@pytest.mark.parametrize("loops", [kernels, Plain], ids=["compiled", "numpy"])
+@pytest.mark.parametrize("special", [False, True])
+def test_sums_do_not_depend_on_where_blocks_end(loops: Kernels, special: bool) -> None:
+    values = (RNG.standard_normal(20_000) * 10.0 ** RNG.integers(-8, 8, 20_000)).astype(np.float32)
+    if special:
+        values[RNG.integers(0, 20_000, 30)] = np.resize(np.array([np.nan, np.inf, -np.inf, 0], np.float32), 30)
+    found = set()
+    for block in (2048, 6144, 1 << 20):
+        sums = (0.0, 0.0)
+        for start in range(0, len(values), block):
+            part = values[start : start + block]
+            sums = loops.count_float32(part, np.zeros(KEYS, np.int64), *sums)[:2]
+        found.add(sums)
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 3000])
@@ -70,7 +105,7 @@ def test_nowhere_to_write_a_cache(tmp_path: Path) -> None:
         "import numba.core.caching as caching\n"
         "for locator in list(caching.CacheImpl._locator_classes): locator.from_function = classmethod(lambda cls, *a, **k: None)\n"
         "import loops, numpy as np; counts = np.zeros(65536, np.int64)\n"
-        "assert loops.count_float32(np.ones(10, np.float32), counts)[0] == 10 and counts[0x3f80] == 10"
+        "assert loops.count_float32(np.ones(10, np.float32), counts, 0.0, 0.0)[0] == 10 and counts[0x3f80] == 10"
     )
     environment = {**os.environ, "HOME": str(nowhere), "XDG_CACHE_HOME": str(nowhere), "NUMBA_CACHE_DIR": ""}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=package, env=environment, timeout=300)
@@ -92,3 +127,37 @@ def test_memory_does_not_grow_with_the_tensor(tmp_path: Path, monkeypatch: pytes
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_figures_depend_neither_on_blocks_nor_on_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, compiled: bool) -> None:
+    """Bit for bit: of ordinary values, of values close to one number (a second pass) and of values with specials among them."""
+    monkeypatch.setattr(checkpoints, "COMPILED_FROM", 0 if compiled else 1 << 60)
+    shape = (300, 1001)
+    saved = []
+    for i in range(3):
+        tensors = {
+            "plain.weight": RNG.standard_normal(shape),
+            "near.weight": 1 + RNG.standard_normal(shape) * 1e-3,
+            "special.weight": np.where(RNG.random(shape) < 1e-3, RNG.choice([np.nan, np.inf, 0.0], shape), RNG.standard_normal(shape)),
+            "tiny.weight": RNG.standard_normal(shape) * (1e-200 if dtype == "float64" else 1e-6),
+        }
+        saved.append(checkpoint(tmp_path, f"{i}", {n: v.astype(dtype) for n, v in tensors.items()}, step=i))
+    run = run_of(tmp_path, *saved)
+    found = set()
+    for block, threaded in ((1 << 15, 1 << 60), (1 << 16, 1 << 60), (1 << 19, 1 << 60), (1 << 19, 0), (1 << 15, 0)):
+        monkeypatch.setattr(checkpoints, "BLOCK", block)
+        monkeypatch.setattr(checkpoints, "THREADED_FROM", threaded)
+        monkeypatch.setattr(os, "cpu_count", lambda: 2)
+        found.add(repr(measure_checkpoints(run)))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_pieces_are_cut_anew(size: int) -> None:
+    pieces = [np.arange(n, dtype=np.float32) + 10 * n for n in (3, 0, 7, 1, 100, 5, 300)]
+    cut = [np.array(a) for a in even(iter(pieces), size)]
+    assert all(len(a) == size for a in cut[:-1])
+    assert 0 < len(cut[-1]) <= size
+    assert np.array_equal(np.concatenate(cut), np.concatenate(pieces))
