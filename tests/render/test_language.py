@@ -142,7 +142,7 @@ def test_chinese_characters_are_wide() -> None:
 
 @pytest.fixture(scope="module", params=RUNS)
 def diagnosis(request: pytest.FixtureRequest) -> Diagnosis:
-    return analyze(sorted((FIXTURES / request.param).glob("*/run"))[0])
+    return analyze(min((FIXTURES / request.param).glob("*/run")))
 
 
 class Visible(HTMLParser):
