@@ -24,7 +24,7 @@ ALLOWED = {
     "locale": set(),
     "stated": {"measure", "checklist", "model"},
     "pipeline": {"model", "sources", "redact", "measure", "checklist", "diagnose", "verdict", "document", "stated"},
-    "batch": {"__init__", "model", "sources", "stated", "pipeline", "render"},
+    "batch": {"__init__", "model", "sources", "checklist", "stated", "pipeline", "render"},
     "preflight": {"model", "sources", "redact", "measure", "check", "checklist", "diagnose", "verdict", "document", "render", "pipeline"},
     "capture": {"model"},
     "__init__": {"model", "pipeline", "batch", "preflight", "capture"},

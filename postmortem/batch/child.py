@@ -109,9 +109,7 @@ def main() -> None:
 
     faulthandler.enable()
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    import postmortem.batch.facts
-    import postmortem.pipeline  # noqa: F401 - imported once, before the first clock starts
-
+    _prepare()
     out.write(frame(b"ready"))
     out.flush()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, tasks), daemon=True).start()
@@ -122,6 +120,17 @@ def main() -> None:
         _alarm(0)
         out.write(frame(data))
         out.flush()
+
+
+def _prepare() -> None:
+    """Import everything once, before the first clock starts. What is missing in this installation shows here."""
+    import postmortem.batch.facts
+    import postmortem.pipeline  # noqa: F401
+    from postmortem.checklist import checklist
+    from postmortem.sources.registry import readers
+
+    checklist()
+    readers()
 
 
 def _listen(stream: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:

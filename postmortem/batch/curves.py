@@ -35,13 +35,14 @@ def tiny(steps: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> str
     mean = np.bincount(place, weights=clean / counted[place], minlength=WIDTH)  # divided first: sums could overflow
     known = (count > 0) & ~bad
     low, high = (float(mean[known].min()), float(mean[known].max())) if known.any() else (0.0, 0.0)
-    scale = (len(LEVELS) - 1) / (high - low) if high > low and math.isfinite(high - low) else 0.0
+    half = high / 2 - low / 2  # halves: the difference itself could overflow
+    scale = (len(LEVELS) - 1) / 2 / half if half > 1e-300 else 0.0
     out: list[str] = []
     for i in range(WIDTH):
         if bad[i]:
             out.append(NOT_FINITE)
         elif known[i]:
-            out.append(LEVELS[round((float(mean[i]) - low) * scale)] if scale else LEVELS[len(LEVELS) // 2])
+            out.append(LEVELS[round((float(mean[i]) / 2 - low / 2) * 2 * scale)] if scale else LEVELS[len(LEVELS) // 2])
         else:
             out.append(out[-1] if out else NOTHING)
     return "".join(out)

@@ -103,7 +103,9 @@ def test_an_orphan_ends_itself(tmp_path: Path) -> None:
         "while not getattr(supervise, '_children'): time.sleep(0.05)\n"
         "time.sleep(1.5); print(next(iter(supervise._children)).process.pid, flush=True); os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(places.run(tmp_path, "killed", "hang"))], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(places.run(tmp_path, "killed", "hang"))], capture_output=True, text=True, timeout=60, check=False
+    )
     child = int(done.stdout)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and _alive(child):
@@ -113,7 +115,6 @@ def test_an_orphan_ends_itself(tmp_path: Path) -> None:
 
 def _alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
