@@ -10,11 +10,19 @@ if TYPE_CHECKING:
     from postmortem.capture.recorder import Recorder as Recorder
     from postmortem.model.diagnosis import Diagnosis as Diagnosis
     from postmortem.pipeline import analyze as analyze
+    from postmortem.preflight.training import check_gradients as check_gradients
+    from postmortem.preflight.training import diagnose_training as diagnose_training
 
 __version__ = "0.1.0"
-__all__ = ["Diagnosis", "Recorder", "__version__", "analyze", "batch"]
+__all__ = ["Diagnosis", "Recorder", "__version__", "analyze", "batch", "check_gradients", "diagnose_training"]
 
-_HOME = {"Recorder": "postmortem.capture.recorder", "analyze": "postmortem.pipeline", "Diagnosis": "postmortem.model.diagnosis"}
+_HOME = {
+    "check_gradients": "postmortem.preflight.training",
+    "diagnose_training": "postmortem.preflight.training",
+    "Recorder": "postmortem.capture.recorder",
+    "analyze": "postmortem.pipeline",
+    "Diagnosis": "postmortem.model.diagnosis",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,92 @@
+"""How a model is called and its loss computed, for the shapes that batches, models and criteria come in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from postmortem.errors import UsageError
+
+LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+
+
+def on_device(batch: Any, device: Any) -> Any:
+    """A copy of the batch with its tensors on the device; other values as they are."""
+    import torch
+
+    if isinstance(batch, torch.Tensor):
+        return batch.detach().clone().to(device)
+    if isinstance(batch, Mapping) or (hasattr(batch, "items") and hasattr(batch, "keys")):
+        return {k: on_device(v, device) for k, v in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(on_device(v, device) for v in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(on_device(v, device) for v in batch)
+    return batch
+
+
+def inputs_and_labels(batch: Any) -> tuple[Any, Any]:
+    """(what the model gets, labels or None). A tuple's last element are the labels; a mapping's are known by their key."""
+    if isinstance(batch, Mapping):
+        label = next((k for k in LABEL_KEYS if k in batch), None)
+        return batch, None if label is None else batch[label]
+    if isinstance(batch, list | tuple) and len(batch) > 1:
+        return tuple(batch[:-1]), batch[-1]
+    return (batch[0],) if isinstance(batch, list | tuple) else (batch,), None
+
+
+def forward(model: Any, batch: Any, criterion: Any) -> Any:
+    """The model's outputs. Without a criterion a mapping is handed over whole, labels too: such models return their loss."""
+    inputs, _ = inputs_and_labels(batch)
+    if criterion is None and hasattr(model, "training_step"):
+        return model.training_step(batch, 0)
+    if isinstance(inputs, Mapping):
+        kept = inputs if criterion is None else {k: v for k, v in inputs.items() if k not in LABEL_KEYS}
+        return model(**kept)
+    if criterion is None and isinstance(batch, list | tuple):
+        try:
+            return model(*batch)
+        except TypeError:
+            return model(*inputs)
+    return model(*inputs)
+
+
+def predictions(outputs: Any) -> Any:
+    """The tensor among the outputs that predicts: logits, or the first tensor that is no scalar. None when there is none."""
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return outputs if outputs.dim() else None
+    for name in ("logits", "prediction_logits", "predictions"):
+        found = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
+        if isinstance(found, torch.Tensor):
+            return found
+    values = outputs.values() if isinstance(outputs, Mapping) else outputs if isinstance(outputs, list | tuple) else ()
+    return next((v for v in values if isinstance(v, torch.Tensor) and v.dim()), None)
+
+
+def loss_of(outputs: Any, batch: Any, criterion: Any) -> Any:
+    """The scalar to minimise. Several losses of a criterion are summed, unless one of them is called loss or total."""
+    _, labels = inputs_and_labels(batch)
+    if criterion is not None:
+        tensor = outputs if not isinstance(outputs, Mapping) and not hasattr(outputs, "logits") else predictions(outputs)
+        target = labels if labels is not None else batch
+        return _scalar(criterion(outputs if tensor is None else tensor, target))
+    return _scalar(outputs)
+
+
+def _scalar(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        if not value.dim() or value.numel() == 1:
+            return value.reshape(())
+        raise UsageError("there is no loss: give a criterion, or a model or criterion that returns a scalar")
+    if isinstance(value, Mapping) or hasattr(value, "loss"):
+        for name in ("loss", "total", "total_loss"):
+            found = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+            if isinstance(found, torch.Tensor):
+                return found.mean()
+    scalars = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    found = [v for v in scalars if isinstance(v, torch.Tensor) and v.numel() == 1]
+    if not found:
+        raise UsageError("there is no loss: give a criterion, or a model that returns its loss")
+    return torch.stack([v.reshape(()) for v in found]).sum() if isinstance(value, Mapping) else found[0].reshape(())

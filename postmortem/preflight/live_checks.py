@@ -1,0 +1,300 @@
+"""Failure modes that one batch decides better than any log: the same ids, probes that look at the live model."""
+
+import math
+from dataclasses import dataclass, replace
+
+from postmortem.check import Cause, Check, Cleared, Evidence, Reading, Severity, Sighting, probe, say
+from postmortem.checklist.causes.bad_batch import bad_batch
+from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.detached_graph import detached_graph
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
+from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
+from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.requires_grad_off import requires_grad_off
+from postmortem.checklist.causes.saturating_activations import saturating_activations
+from postmortem.model.sentence import Sentence
+from postmortem.preflight.as_run import HERE
+from postmortem.preflight.trial import Gradient, Trial
+
+FAR = 10.0  # of the inputs' mean or standard deviation, where about 0 and 1 are expected
+NEAR = 1e-3  # of their standard deviation
+DEAD = 0.9  # share of a layer's units that are silent for the whole batch; fresh networks stay below 0.3
+SATURATED = 0.8  # share of a layer's outputs
+ABOVE_CHANCE = 3.0  # times ln C, before any update
+OVERFITTED = 0.7  # of the first loss: what a few steps on one batch leave at most where training works
+SMALL = 1e-7  # RMS of a gradient that is as good as none
+LOUD = 1e-4  # RMS of another one beside it
+LARGE = 1e3  # RMS of a gradient over the RMS of its weights
+DUPLICATES = 0.5  # share of the batch
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was seen. `fell` is the last loss of the trial over the first, None where there were no two finite ones."""
+
+    trial: Trial
+    figures: dict[str, float]
+    chance: float | None
+    classes: int | None
+    frozen: int  # parameter tensors with requires_grad False
+    tensors: int
+    absent: tuple[str, ...] | None  # trainable parameters that no group of the caller's optimizer holds
+    foreign: int  # tensors in its groups that are none of the model's
+    token_inputs: bool
+    rescued: float | None = None  # last over first loss of a second trial, with another optimizer, where the first did not learn
+
+    @property
+    def fell(self) -> float | None:
+        losses = [x for x in self.trial.losses if math.isfinite(x)]
+        return losses[-1] / losses[0] if len(losses) > 1 and losses[0] > 0 and len(losses) == len(self.trial.losses) else None
+
+    @property
+    def learns(self) -> bool:
+        return self.fell is not None and self.fell < OVERFITTED
+
+    @property
+    def scaled(self) -> bool:
+        """The inputs have about the size that networks expect; indices have none."""
+        mean, std = self.figures.get("train_mean", 0.0), self.figures.get("train_std", 0.0)
+        return self.token_inputs or not std or (abs(mean) < FAR and NEAR < std < FAR)
+
+    @property
+    def cut(self) -> list[Gradient]:
+        """Trainable parameters whose module ran and that got no gradient."""
+        return [g for g in self.trial.gradients if g.missing and g.used]
+
+    @property
+    def unused(self) -> list[Gradient]:
+        return [g for g in self.trial.gradients if g.missing and not g.used]
+
+
+def _cause(cause: Cause, claim: Sentence, detail: Sentence, holds: float = 4.0) -> tuple[Cause, float]:
+    """The checklist's cause with the one probe that the live model answers."""
+
+    @probe(claim, holds=holds)
+    def seen_live(e: Evidence, seen: Sighting) -> Reading:  # noqa: ARG001
+        return Reading(True, detail, HERE)
+
+    return replace(cause, probes=(seen_live,)), -1.0
+
+
+def _check(base: Check, seen: Sighting | Cleared, causes: tuple[tuple[Cause, float], ...] = (), prior: float = 3.5) -> Check:
+    return replace(base, needs=(), probes=(), prior=prior, detect=lambda e: seen, causes=causes)  # noqa: ARG005
+
+
+def _sighting(severity: Severity, summary: Sentence, show: tuple[str, ...] = ()) -> Sighting:
+    return Sighting(severity, summary, 0.0, 0.0, show, HERE)
+
+
+def live_checks(facts: Facts, base: dict[str, Check]) -> dict[str, Check]:
+    """Checks by mode; a mode that is not among them is the checklist's. `base` are the checklist's own."""
+    out = {
+        "data-fault": _data(facts, base["data-fault"]),
+        "frozen-parameters": _frozen(facts, base["frozen-parameters"]),
+        "dead-units": _dead(facts, base["dead-units"]),
+    }
+    for mode, make in (
+        ("non-finite", _non_finite),
+        ("vanishing-gradients", _vanishing),
+        ("exploding-gradients", _exploding),
+        ("loss-not-decreasing", _stuck),
+    ):
+        found = make(facts, base[mode])
+        if found is not None:
+            out[mode] = found
+    return out
+
+
+def _data(f: Facts, base: Check) -> Check:
+    d = f.figures
+    mean, std, low, high = (d.get(f"train_{k}", 0.0) for k in ("mean", "std", "min", "max"))
+    lost, wrong = d.get("non_finite", 0.0), d.get("labels_out_of_range", 0.0)
+    if lost:
+        detail = say("{n:g} of its values are NaN or infinite", n=lost)
+        seen = _sighting(Severity.FATAL, say("The batch holds {n:g} non-finite values.", n=lost), ("data/non_finite",))
+        return _check(base, seen, (_cause(bad_batch, say("the batch holds NaN or Inf"), detail),))
+    if wrong:
+        seen = _sighting(Severity.FATAL, say("{n:g} labels are outside of the {c} classes that the head has.", n=wrong, c=f.classes))
+        detail = say("{n:g} labels below 0 or above {top}", n=wrong, top=(f.classes or 1) - 1)
+        return _check(base, seen, (_cause(bad_batch, say("labels have no output of the head"), detail),))
+    if "train_std" in d and std == 0.0:
+        seen = _sighting(Severity.FATAL, say("All inputs of the batch have the same value, {value:.4g}.", value=mean))
+        return _check(base, seen, (_cause(preprocessing, say("the inputs are constant"), say("their standard deviation is 0")),))
+    if d.get("constant_samples", 0.0) > DUPLICATES:
+        share = d["constant_samples"]
+        seen = _sighting(Severity.SERIOUS, say("{share:.0%} of the samples have the same value everywhere.", share=share))
+        return _check(base, seen, (_cause(preprocessing, say("samples are constant"), say("{share:.0%} of them", share=share)),))
+    above = f.chance is not None and bool(f.trial.losses) and f.trial.losses[0] > ABOVE_CHANCE * f.chance
+    if not f.scaled:
+        severity = Severity.SERIOUS if above or (f.trial.losses and not f.learns) else Severity.MINOR
+        summary = say(
+            "The inputs are not scaled: mean {mean:.3g}, standard deviation {std:.3g}, from {low:.3g} to {high:.3g}.",
+            mean=mean,
+            std=std,
+            low=low,
+            high=high,
+        )
+        detail = say("mean {mean:.3g}, standard deviation {std:.3g}", mean=mean, std=std)
+        return _check(base, _sighting(severity, summary), (_cause(preprocessing, say("inputs are far from mean 0 and variance 1"), detail),))
+    if d.get("duplicate_share", 0.0) > DUPLICATES:
+        share = d["duplicate_share"]
+        seen = _sighting(Severity.MINOR, say("{share:.0%} of the samples of the batch are copies of others.", share=share))
+        return _check(base, seen, (_cause(bad_batch, say("samples are copies"), say("{share:.0%} of them", share=share), 1.0),))
+    return _check(base, Cleared(say("The batch is finite, varies, and its labels fit the head.")))
+
+
+def _frozen(f: Facts, base: Check) -> Check:
+    graded = [g for g in f.trial.gradients if not g.missing]
+    if f.tensors and f.frozen == f.tensors:
+        seen = _sighting(Severity.FATAL, say("None of the {n} parameter tensors is trainable.", n=f.tensors))
+        return _check(base, seen, (_cause(requires_grad_off, say("requires_grad is False"), say("for all {n} of them", n=f.tensors)),))
+    if f.cut:
+        names = ", ".join(g.name for g in f.cut[:3])
+        severity = Severity.FATAL if not graded else Severity.SERIOUS
+        summary = say(
+            "{n} of {of} trainable parameter tensors get no gradient although their modules run, among them {names}.",
+            n=len(f.cut),
+            of=len(f.trial.gradients),
+            names=names,
+        )
+        detail = say("after one backward() .grad of {n} tensors is None", n=len(f.cut))
+        return _check(base, _sighting(severity, summary), (_cause(detached_graph, say("the loss does not reach modules that ran"), detail),))
+    if f.absent:
+        held = len([g for g in f.trial.gradients if g.name not in set(f.absent)])
+        severity = Severity.SERIOUS if held else Severity.FATAL
+        summary = say(
+            "{n} trainable parameter tensors are in no group of the optimizer, among them {name}; "
+            "{foreign} tensors in its groups are not the model's.",
+            n=len(f.absent),
+            name=f.absent[0],
+            foreign=f.foreign,
+        )
+        detail = say("{n} tensors are held by nobody", n=len(f.absent))
+        return _check(base, _sighting(severity, summary), (_cause(missing_from_optimizer, say("no group holds them"), detail),))
+    if f.unused:
+        summary = say(
+            "{n} trainable parameter tensors belong to modules that did not run on this batch, among them {name}.",
+            n=len(f.unused),
+            name=f.unused[0].name,
+        )
+        detail = say("they got no gradient because nothing called them")
+        return _check(base, _sighting(Severity.MINOR, summary), (_cause(detached_graph, say("modules did not run"), detail, 1.0),))
+    if f.frozen:
+        summary = say("{n} of {of} parameter tensors are frozen (requires_grad is False).", n=f.frozen, of=f.tensors)
+        return _check(base, _sighting(Severity.MINOR, summary), (_cause(requires_grad_off, say("requires_grad is False"), summary, 3.0),))
+    return _check(base, Cleared(say("Every parameter is trainable, gets a gradient and is held by the optimizer.")))
+
+
+def _dead(f: Facts, base: Check) -> Check:
+    worst = max(f.trial.seen.dead.items(), key=lambda kv: kv[1], default=("", 0.0))
+    if worst[1] < DEAD:
+        return _check(base, Cleared(say("No layer is silent: at most {share:.0%} of the units of one are, for this batch.", share=worst[1])))
+    summary = say("{share:.0%} of the units at {name} are 0 for every sample of the batch.", share=worst[1], name=worst[0])
+    severity = Severity.FATAL if worst[1] >= 1.0 else Severity.SERIOUS
+    cause = _cause(bad_initialization, say("the units are dead before any update"), say("{share:.0%} of them", share=worst[1]))
+    return _check(base, _sighting(severity, summary), (cause,))
+
+
+def _non_finite(f: Facts, base: Check) -> Check | None:
+    look, bad = f.trial.seen, [g for g in f.trial.gradients if g.non_finite]
+    if f.figures.get("non_finite"):
+        return None  # the data says it all
+    if look.first_bad and look.between:
+        summary = say(
+            "{name} ({kind}) is handed non-finite values that no module before it put out: an operation between modules made them.",
+            name=look.first_bad,
+            kind=look.first_bad_kind,
+        )
+    elif look.first_bad:
+        summary = say(
+            "The first non-finite values come out of {name} ({kind}), whose inputs are finite.", name=look.first_bad, kind=look.first_bad_kind
+        )
+    elif not f.trial.outputs_finite:
+        summary = say("The outputs are not finite although every module's are: an operation after the last module made them so.")
+    elif bad:
+        summary = say(
+            "The loss is {loss:.4g} and the gradient of {name} is not finite.", loss=f.trial.losses[0] if f.trial.losses else 0.0, name=bad[-1].name
+        )
+    else:
+        return None
+    return replace(_check(base, _sighting(Severity.FATAL, summary, ("train/loss",))), causes=base.causes)
+
+
+def _vanishing(f: Facts, base: Check) -> Check | None:
+    graded = [g for g in f.trial.gradients if not g.missing and g.name.endswith("weight") and not g.non_finite]
+    silent = [g for g in graded if g.rms < SMALL]
+    loudest = max((g.rms for g in graded), default=0.0)
+    full = max(f.trial.seen.saturated.items(), key=lambda kv: kv[1], default=("", 0.0))
+    if not silent or loudest < LOUD or f.learns or any(share >= DEAD for share in f.trial.seen.dead.values()):
+        return None
+    summary = say(
+        "The gradient of {name} has an RMS of {rms:.2g}; the largest of another layer is {loudest:.2g}.",
+        name=silent[0].name,
+        rms=silent[0].rms,
+        loudest=loudest,
+    )
+    causes = base.causes
+    if full[1] > SATURATED:
+        claim, detail = say("units are saturated"), say("{share:.0%} of the outputs of {name} are at its limits", share=full[1], name=full[0])
+        causes = (_cause(saturating_activations, claim, detail), *(c for c in base.causes if c[0].id != saturating_activations.id))
+    return replace(_check(base, _sighting(Severity.SERIOUS, summary)), causes=causes)
+
+
+def _exploding(f: Facts, base: Check) -> Check | None:
+    first = f.trial.losses[0] if f.trial.losses else None
+    loud = [g for g in f.trial.gradients if not g.missing and g.weight_rms > 0 and g.rms > LARGE * g.weight_rms]
+    above = first is not None and f.chance is not None and first > ABOVE_CHANCE * f.chance
+    if not f.scaled or (not above and not loud):
+        return None
+    settled = f.learns and (f.chance is None or f.trial.losses[-1] < ABOVE_CHANCE * f.chance)
+    severity = Severity.MINOR if settled or not f.trial.losses else Severity.SERIOUS
+    if above and first is not None:
+        summary = say(
+            "The first loss is {first:.4g}, {times:.3g} × that of guessing: activations are too large before any update.",
+            first=first,
+            times=first / (f.chance or 1.0),
+        )
+    else:
+        summary = say("The gradient of {name} is {times:.3g} × its weights.", name=loud[0].name, times=loud[0].rms / loud[0].weight_rms)
+    detail = say("{what}", what=str(summary))
+    causes = (_cause(bad_initialization, say("it is so before any update"), detail, 2.0),)
+    return _check(base, _sighting(severity, summary, ("train/loss",)), causes)
+
+
+def _stuck(f: Facts, base: Check) -> Check | None:
+    """Only what is plain: the losses of the trial did not fall. Which of the usual causes it is, the checklist's probes say."""
+    if f.fell is None or f.learns or f.trial.steps < 1:
+        return None
+    low = f.chance is not None and f.trial.losses[0] < 0.3 * f.chance
+    if low or f.fell < 0.9:
+        return None
+    summary = say(
+        "After {n} steps on this one batch the loss is {last:.4g} and was {first:.4g}: it cannot even be overfitted.",
+        n=f.trial.steps,
+        last=f.trial.losses[-1],
+        first=f.trial.losses[0],
+    )
+    causes = base.causes
+    rate = f.trial.learning_rate
+    if f.rescued is not None and f.rescued < OVERFITTED and rate and f.fell <= 1.0 and not f.absent and not f.cut:
+        summary = say(
+            "After {n} steps at rate {rate:.3g} the loss is {last:.4g} and was {first:.4g}; "
+            "AdamW at 0.001 takes it to {times:.2f} of that: the model "
+            "can learn, slowly at this rate.",
+            n=f.trial.steps,
+            rate=rate,
+            last=f.trial.losses[-1],
+            first=f.trial.losses[0],
+            times=f.rescued,
+        )
+        claim = say("another optimizer learns it")
+        cause = _cause(learning_rate_too_low, claim, say("its loss fell to {times:.2f} of the first", times=f.rescued), 1.0)
+        return _check(base, _sighting(Severity.MINOR, summary, ("train/loss",)), (cause,), 1.0)
+    if f.absent is not None and len(f.absent) == len(f.trial.gradients) and f.absent:
+        claim = say("the optimizer holds none of the model's parameters")
+        causes = (_cause(missing_from_optimizer, claim, say("{n} are held by nobody", n=len(f.absent))),)
+    elif f.fell > 1.5:
+        claim, detail = say("the loss grew from step to step"), say("by a factor of {times:.3g}", times=f.fell)
+        causes = (_cause(learning_rate_too_high, claim, detail, 2.0), *(c for c in base.causes if c[0].id != learning_rate_too_high.id))
+    return replace(_check(base, _sighting(Severity.SERIOUS, summary, ("train/loss",)), prior=2.5), causes=causes)
