@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +28,16 @@ COMMAND = (
 )
 
 
-def batch(jobs: Path, output: Path, **changes: object) -> Finished:
-    return run_batch([str(jobs / "*")], replace(Plan(output, QUICK, workers=1), **changes))
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Executor]:
+    """One thread with one child for all: starting a child takes longer than analysing a small run."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+        supervise.stop_children()
+
+
+def batch(jobs: Path, output: Path, pool: Executor | None = None, **changes: object) -> Finished:
+    return run_batch([str(jobs / "*")], replace(Plan(output, QUICK, workers=1), **changes), executor=pool)
 
 
 def started(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -88,21 +98,21 @@ def test_interrupted_by_the_keyboard_it_ends_quietly_and_leaves_no_process(tmp_p
         assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
+def test_only_what_changed_is_done_again(tmp_path: Path, pool: Executor) -> None:
     jobs, output = places.jobs(tmp_path / "jobs", ["a", "b", "c"]), tmp_path / "out"
-    assert batch(jobs, output).reused == 0
-    assert batch(jobs, output).reused == 3
+    assert batch(jobs, output, pool).reused == 0
+    assert batch(jobs, output, pool).reused == 3
     log = next(p for p in (jobs / "b").rglob("*") if p.is_file())
     os.utime(log, ns=(1, 1))
-    assert batch(jobs, output).reused == 2
-    assert batch(jobs, output, options=replace(QUICK, ignore=("overfitting",))).reused == 0
+    assert batch(jobs, output, pool).reused == 2
+    assert batch(jobs, output, pool, options=replace(QUICK, ignore=("overfitting",))).reused == 0
     with_reports = replace(QUICK, ignore=("overfitting",), reports=True)
-    assert batch(jobs, output, options=with_reports).reused == 0
-    assert batch(jobs, output, options=with_reports).reused == 3
+    assert batch(jobs, output, pool, options=with_reports).reused == 0
+    assert batch(jobs, output, pool, options=with_reports).reused == 3
     (output / "reports" / "a.html").write_text("half", encoding="utf-8")
-    assert batch(jobs, output, options=with_reports).reused == 2
+    assert batch(jobs, output, pool, options=with_reports).reused == 2
     (jobs / "c").rename(tmp_path / "elsewhere")
-    assert {r.name for r in batch(jobs, output, options=with_reports).rows} == {"a", "b"}
+    assert {r.name for r in batch(jobs, output, pool, options=with_reports).rows} == {"a", "b"}
 
 
 def test_what_hit_a_limit_is_done_again_with_other_limits_or_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +125,9 @@ def test_what_hit_a_limit_is_done_again_with_other_limits_or_when_asked(tmp_path
     assert batch(jobs, output, limits=Limits(1.5, 4096)).reused == 1
 
 
-def test_a_cut_line_is_cut_off_and_its_run_done_again(tmp_path: Path) -> None:
+def test_a_cut_line_is_cut_off_and_its_run_done_again(tmp_path: Path, pool: Executor) -> None:
     jobs, output = places.jobs(tmp_path / "jobs", ["a", "b"]), tmp_path / "out"
-    batch(jobs, output)
+    batch(jobs, output, pool)
     whole = (output / "runs.jsonl").read_bytes()
     (output / "runs.jsonl").unlink()
     journal = output / ".state" / "journal.jsonl"
@@ -128,7 +138,7 @@ def test_a_cut_line_is_cut_off_and_its_run_done_again(tmp_path: Path) -> None:
             assert set(held.places) == {"a"}
         assert journal.read_bytes() == whole[: whole.index(b"\n") + 1]
         journal.write_bytes(whole[:cut])
-        assert batch(jobs, output).reused == 1
+        assert batch(jobs, output, pool).reused == 1
         assert set(places.rows(output)) == {"a", "b"}
 
 
@@ -137,17 +147,17 @@ def test_two_batches_do_not_write_in_one_place(tmp_path: Path) -> None:
         batch(places.jobs(tmp_path / "jobs", ["a"]), tmp_path / "out")
 
 
-def test_shards_cover_everything_once_and_merge_to_the_whole(tmp_path: Path) -> None:
+def test_shards_cover_everything_once_and_merge_to_the_whole(tmp_path: Path, pool: Executor) -> None:
     names = [f"run{i}" for i in range(5)]
     jobs = places.jobs(tmp_path / "jobs", names)
     places.run(jobs, "steep", "steep")
     (jobs / "empty").mkdir()
     options = Options()
-    whole = batch(jobs, tmp_path / "whole", options=options)
+    whole = batch(jobs, tmp_path / "whole", pool, options=options)
     parts = []
     for i in (1, 2, 3):
         part = tmp_path / f"part{i}"
-        batch(jobs, part, options=options, shard=f"{i}/3")
+        batch(jobs, part, pool, options=options, shard=f"{i}/3")
         parts.append(part)
     assert sorted(n for part in parts for n in places.rows(part)) == sorted([*names, "steep", "empty"])
     merged = merge(parts, tmp_path / "merged")
