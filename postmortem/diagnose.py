@@ -62,7 +62,7 @@ def _judge(check: Check, evidence: Evidence, blank: Finding) -> Finding:
         status=FindingStatus.PRESENT if confidence >= PRESENT else FindingStatus.ABSENT,
     )  # fmt: skip
     if finding.status == FindingStatus.ABSENT:
-        return finding
+        return replace(finding, severity=None, show=())
     causes = tuple(sorted((judge_cause(cause, prior, evidence, seen) for cause, prior in check.causes), key=lambda c: -c.confidence))
     by_hand = {str(s): s for cause in causes[:3] for s in _by_hand(check, cause.cause)}
     return replace(
