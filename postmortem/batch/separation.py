@@ -13,6 +13,7 @@ KNOWN = 0.5  # share of the runs whose value must be known
 LEVEL = 0.05  # of significance, after correction
 CUTS = 20  # cut points of a number at most
 MOST_VALUES = 200  # different words of an attribute at most: beyond, it is a name
+_NO_ORDER = frozenset({"seed"})  # numbers whose size means nothing
 _TOLERANCE = 1e-7  # relative; tables as improbable as the observed one count as such
 
 Mask = npt.NDArray[np.bool_]
@@ -103,7 +104,7 @@ def _columns(rows: Sequence[Row]) -> tuple[list[str], list[_Column]]:
     for i, row in enumerate(rows):
         told: Iterable[tuple[str, Value]] = [*row.settings.items(), *((name, get(row) or None) for name, get in plain.items())]
         for name, value in told:
-            if value is not None:
+            if value is not None and name not in _NO_ORDER:
                 raw.setdefault(name, [None] * len(rows))[i] = value
     names, columns = [], []
     for name in sorted(raw):
