@@ -1,15 +1,15 @@
 """Numeric blocks of delimited text, parsed at once. A block that is not plain numbers is left to a reader of single rows."""
 
-import math
-
 import numpy as np
 import orjson
 
 from postmortem.model.run import Floats
+from postmortem.sources.logs.numbers import STAND_INS, restored
 
-# Stand-ins for cells that JSON cannot spell; no run logs these values.
-_EMPTY, _NAN, _INF = 1.6123456789012345e308, 1.7123456789012345e308, 1.5123456789012345e308
-_WORDS = tuple((word, b"%r" % _NAN) for word in (b"nan", b"NaN", b"NAN")) + tuple((word, b"%r" % _INF) for word in (b"Infinity", b"inf", b"Inf"))
+_EMPTY, _EMPTY_CELL = 6e307, b"6e307"  # stands in for a cell that JSON cannot spell, as do those of `numbers`
+_WORDS = tuple((word, STAND_INS["NaN"]) for word in (b"nan", b"NaN", b"NAN")) + tuple(
+    (word, STAND_INS["Infinity"]) for word in (b"Infinity", b"inf", b"Inf")
+)
 _LETTERS = b"naNAiIfFtyoulLU"  # of those words
 _BLANKS = (b"NA", b"None", b"null", b"NULL")
 
@@ -38,11 +38,10 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
             body = body.replace(word, stand_in)
         for word in _BLANKS:
             body = body.replace(word, b"")
-    empty = b"%r" % _EMPTY
     flat = b"," + body.replace(b"\n", b",") + b","
     sparse = b",," in flat
     if sparse:
-        flat = flat.replace(b",,", b"," + empty + b",").replace(b",,", b"," + empty + b",")
+        flat = flat.replace(b",,", b"," + _EMPTY_CELL + b",").replace(b",,", b"," + _EMPTY_CELL + b",")
     try:
         cells = orjson.loads(b"[" + flat[1:-1] + b"]")
         values = np.array(cells, dtype=np.float64).reshape(-1, width)
@@ -50,9 +49,7 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         return None
     present = values != _EMPTY if sparse else np.ones(values.shape, dtype=bool)
     if words:
-        values[np.abs(values) == _NAN] = math.nan
-        values[values == _INF] = math.inf
-        values[values == -_INF] = -math.inf
+        restored(values)
     return values, present
 
 

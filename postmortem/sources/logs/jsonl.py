@@ -16,6 +16,7 @@ from postmortem.sources.logs.axis import within_epoch
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonrows import RowTaker
+from postmortem.sources.logs.numbers import STAND_INS
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -67,7 +68,11 @@ def read(candidate: Candidate) -> Found:
             if taker.gathering.full:
                 break
     except OSError as error:
-        return Found(Source(candidate.path, NAME, Status.FAILED, say("it could not be read: {why}", why=error.strerror or "error"), candidate.size))
+        return Found(
+            Source(
+                candidate.path, NAME, Status.FAILED, say("it could not be read: {why}", why=error.strerror or say("an input error")), candidate.size
+            )
+        )
     table = taker.table()
     habits, facts, table = _habits(table)
     series = series_of(table, candidate.path, habits)
@@ -88,14 +93,21 @@ def read(candidate: Candidate) -> Found:
     return Found(Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size), series=series, facts=facts)
 
 
+_WORDS = tuple(
+    ((before + sign + word).encode(), (before + sign).encode() + stand_in)
+    for before in (": ", ":") for sign in ("", "-") for word, stand_in in STAND_INS.items()
+)  # fmt: skip
+
+
 def _objects(block: bytes) -> tuple[list[dict[str, Any]], int, bool]:
     """Objects of a block of lines, how many lines are none, and whether the last line is one of those."""
     body = block.strip()
     lines = body.split(b"\n")
     quick = b",".join(lines)
     if b"NaN" in body or b"Infinity" in body:
-        for word in (b"NaN", b"Infinity", b"-Infinity"):
-            quick = quick.replace(b": " + word, b': "' + word + b'"').replace(b":" + word, b':"' + word + b'"')
+        for word, stand_in in _WORDS:
+            if word in quick:
+                quick = quick.replace(word, stand_in)
     try:
         rows = orjson.loads(b"[" + quick + b"]")
     except orjson.JSONDecodeError:

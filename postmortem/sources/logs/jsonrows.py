@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from postmortem.sources.logs.axis import is_clock
-from postmortem.sources.logs.numbers import instant, number, seconds
+from postmortem.sources.logs.numbers import instant, number, restored, seconds
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
 
 DEEPEST = 4  # levels of nested objects that are flattened
@@ -93,12 +93,12 @@ class RowTaker:
                 pass
             else:
                 self._keys.setdefault(key)
-                self.gathering.add(key, rows, values)
+                self.gathering.add(key, rows, restored(values))
                 return
         for row, cell in zip(rows.tolist(), cells, strict=True):
             self._cell(key, row, cell, 0)
         for name, (at, numbers) in self._pending.items():
-            self.gathering.add(name, np.array(at, dtype=np.int64), np.array(numbers))
+            self.gathering.add(name, np.array(at, dtype=np.int64), restored(np.array(numbers)))
         self._pending.clear()
 
     def _cell(self, key: str, row: int, cell: Any, depth: int) -> None:

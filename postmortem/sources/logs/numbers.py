@@ -24,8 +24,23 @@ _LONGEST_NUMBER = 400  # digits
 _DECIMALS = re.compile(r"[+-]?\d{1,30}\.(\d{1,30})")
 _ENOUGH = 3  # different values that show a rounding
 
+# Numbers in place of words that a strict JSON parser refuses; no run logs these values.
+# They are short, so that a file of empty cells does not grow.
+STAND_INS = {"NaN": b"8e307", "Infinity": b"7e307"}
+_NAN_STAND_IN, _INF_STAND_IN = 8e307, 7e307
+
 SAMPLE = 400  # values that decide about the printed precision
 FULL_PRECISION = 8  # significant digits from which on a value counts as printed in full
+
+
+def restored(values: Floats) -> Floats:
+    """The same array with stand-ins replaced, in place, by what they stand for."""
+    size = np.abs(values)
+    if np.any(size >= _INF_STAND_IN):
+        values[size == _NAN_STAND_IN] = math.nan
+        values[values == _INF_STAND_IN] = math.inf
+        values[values == -_INF_STAND_IN] = -math.inf
+    return values
 
 
 def number(text: str) -> float | None:

@@ -131,11 +131,33 @@ def numbers_of(period: Period, stretch: bytes) -> Floats | None:
     if counters and not np.isfinite(matrix[:, counters]).all():
         return None
     lines = len(period.entries)
-    for row, some in ((0, stretch.split(b"\n", lines)[:lines]), (-1, stretch[:-1].rsplit(b"\n", lines)[-lines:])):
+    for row, some in ((0, first_lines(stretch, lines)), (-1, last_lines(stretch, lines))):
         expected = [number(t) for line in some for t in mask(line)[1]]
         if not np.array_equal(matrix[row], np.array(expected), equal_nan=True):
             return None
     return matrix
+
+
+def first_lines(stretch: bytes, n: int) -> list[bytes]:
+    """The first lines, without a copy of all that follows."""
+    out: list[bytes] = []
+    start = 0
+    while len(out) < n and start < len(stretch):
+        end = stretch.find(b"\n", start)
+        out.append(stretch[start:end])
+        start = end + 1
+    return out
+
+
+def last_lines(stretch: bytes, n: int) -> list[bytes]:
+    """The last lines of a stretch that ends with a line end."""
+    out: list[bytes] = []
+    end = len(stretch) - 1
+    while len(out) < n and end >= 0:
+        start = stretch.rfind(b"\n", 0, end) + 1
+        out.append(stretch[start:end])
+        end = start - 1
+    return out[::-1]
 
 
 def _without_dates(period: Period, stretch: bytes) -> bytes:
@@ -145,7 +167,7 @@ def _without_dates(period: Period, stretch: bytes) -> bytes:
         return b""
     buffer = np.frombuffer(stretch, dtype=np.uint8).copy()
     starts = np.concatenate([[0], np.flatnonzero(buffer == 10)[:-1] + 1])
-    for j, line in enumerate(stretch.split(b"\n", lines)[:lines]):
+    for j, line in enumerate(first_lines(stretch, lines)):
         if MOMENT not in period.entries[j].shape:
             continue
         match = LEADING_DATE.match(line)
@@ -173,7 +195,7 @@ def times_of(period: Period, stretch: bytes, n: int) -> list[Floats | None]:
     lines = len(period.entries)
     buffer = np.frombuffer(stretch, dtype=np.uint8)
     starts = np.concatenate([[0], np.flatnonzero(buffer == 10)[:-1] + 1])
-    first = stretch.split(b"\n", lines)[:lines]
+    first = first_lines(stretch, lines)
     for j in range(lines):
         if moment(first[j]) is None:
             continue

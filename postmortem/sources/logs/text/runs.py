@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
-from postmortem.sources.logs.text.periods import Period, compile_period, numbers_of, times_of
+from postmortem.sources.logs.text.periods import Period, compile_period, first_lines, last_lines, numbers_of, times_of
 from postmortem.sources.logs.text.rows import Kind
 from postmortem.sources.logs.text.scan import Place, Scan, sample
 from postmortem.sources.logs.text.shapes import Entry
@@ -206,8 +206,8 @@ def _store(scan: Scan, period: Period, stretch: bytes, numbers: Floats, offsets:
             column = scan.column(slot, plan, summary=whole)
             if column is None:
                 continue
-            column.rows.frombytes(rows.tobytes())
-            column.values.frombytes(np.ascontiguousarray(values, dtype=np.float64).tobytes())
+            column.rows.frombytes(memoryview(rows).cast("B"))
+            column.values.frombytes(memoryview(np.ascontiguousarray(values, dtype=np.float64)).cast("B"))
             for tokens in samples[j]:
                 if slot.index < len(tokens):
                     sample(column, tokens[slot.index], slot, [number(t) for t in tokens])
@@ -216,8 +216,7 @@ def _store(scan: Scan, period: Period, stretch: bytes, numbers: Floats, offsets:
 def _samples(period: Period, stretch: bytes) -> list[list[list[bytes]]]:
     """Printed numbers of the first and the last periods, by line of the period."""
     lines = len(period.entries)
-    head = stretch.split(b"\n", SAMPLES * lines)[: SAMPLES * lines]
-    tail = stretch[:-1].rsplit(b"\n", SAMPLES * lines)[-SAMPLES * lines :]
+    head, tail = first_lines(stretch, SAMPLES * lines), last_lines(stretch, SAMPLES * lines)
     out: list[list[list[bytes]]] = [[] for _ in range(lines)]
     for n, line in enumerate([*head, *tail]):
         out[n % lines].append(mask(line)[1])
