@@ -190,7 +190,7 @@ class _Capture:
         if not found:
             self.events.append(LogEvent(EventKind.EXCEPTION, _clean(text), self.path, step=step, time=time, data=MappingProxyType(own)))
         for one in found:
-            data = MappingProxyType({**own, **one.data}) if one is found[-1] else one.data
+            data = MappingProxyType({**one.data, **own}) if one is found[-1] else one.data
             self.events.append(LogEvent(one.kind, one.text, self.path, 0, step, None, time, one.rank, data))
 
     def _end(self, record: Mapping[str, Any]) -> None:
