@@ -93,6 +93,15 @@ def used_rate(e: Evidence) -> float | None:
     return learning_rate(e)
 
 
+def rate_leapt(e: Evidence) -> bool:
+    """The logged learning rate leapt far above what it was meant to be: no schedule, which may fall to 0 and start again, does that."""
+    s = e.schedule
+    return s is not None and s.source == "logged" and s.jump_step is not None and s.jump > LEAP and s.highest > LEAP / 4 * s.peak
+
+
+LEAP = 20.0  # ratio of neighbouring learning rates
+
+
 def rate_decades(e: Evidence) -> float | None:
     """log10(learning rate / usual) for the optimizer: 0 is usual, +2 a hundred times more. None when either is unknown."""
     rate, name = used_rate(e), optimizer_name(e)
@@ -182,7 +191,10 @@ def inputs_are_zero(e: Evidence) -> bool:
     bias = first.replace("weight", "bias").replace("kernel", "bias")
     still = set(w.identical)
     known = {t.name for t in e.checkpoints[-1].tensors}
-    return bias != first and bias in known and bias not in still and (first in still or first in w.gradient_dead_layers)
+    dead = first in still or first in w.gradient_dead_layers
+    if bias in known and bias != first:
+        return dead and bias not in still
+    return dead and e.model.batch_norm  # a layer without a bias; what batch normalisation gives is never all negative
 
 
 def without_gradient(e: Evidence) -> frozenset[str]:

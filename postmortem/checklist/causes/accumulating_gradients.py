@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import GRADIENTS, LEARNING_RATE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import rate_decades, runaway_smoothness, starts_normal, to_chance, training_curves
+from postmortem.checklist.signs import rate_decades, rate_leapt, runaway_smoothness, starts_normal, to_chance, training_curves
 
 LARGE = -0.7  # log10 of the median gradient RMS; healthy runs lie below −1.5
 FAR = 2.0  # relative change of the weights over the run; healthy runs stay below 0.7
@@ -75,7 +75,7 @@ def smooth(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the learning rate jumped, which explains it"), curve("lr"), holds=-4.0, fails=0.0)
 def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.schedule is None or e.schedule.jump < 20:
+    if e.schedule is None or not rate_leapt(e):
         return None
     return Reading(True, say("{times:.3g}-fold at step {step:g}", times=e.schedule.jump, step=e.schedule.jump_step or 0.0))
 

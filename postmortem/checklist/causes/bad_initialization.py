@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import file_of, rate_decades, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import file_of, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
 
 LARGE = 0.75  # decades above the default initialisation at the first checkpoint
 SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
@@ -54,7 +54,7 @@ def symmetric(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("hidden biases start far below zero"), WEIGHTS, holds=3.5, fails=0.0)
 def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
     low = e.weights.lowest_hidden_bias
-    jumped = e.schedule is not None and e.schedule.jump > 20
+    jumped = rate_leapt(e)
     thrown = jumped or (e.weights.first_highest_scale or 0.0) >= LARGE  # then biases were thrown too, after the start
     if low is None or low > DEAD_BIAS or thrown:
         return None

@@ -3,27 +3,17 @@
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
-from postmortem.checklist.signs import (
-    clip_norm,
-    file_of,
-    learning_rate,
-    loss_is_flat,
-    optimizer_name,
-    rate_decades,
-    to_chance,
-    used_rate,
-)
+from postmortem.checklist.signs import clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, rate_leapt, to_chance, used_rate
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
-JUMP = 20.0  # ratio of neighbouring learning rates that no schedule makes
 
 
 @probe(say("the learning rate is far above what this optimizer usually takes"), LEARNING_RATE, holds=3.0, fails=-2.0)
 def far_above_usual(e: Evidence, seen: Sighting) -> Reading | None:
     decades, rate = rate_decades(e), used_rate(e)
-    if decades is None or rate is None or (e.schedule is not None and e.schedule.jump >= JUMP):
+    if decades is None or rate is None or rate_leapt(e):
         return None  # a jump is asked about on its own
     detail = say("the rate is {rate:g}, {times:.3g} times the usual {usual:g}", rate=rate, times=10**decades, usual=rate / 10**decades)
     share = 1.0 if decades > HIGH + 0.5 or decades < HIGH - 0.6 else 0.5
@@ -60,7 +50,7 @@ def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
     if schedule is None or schedule.jump_step is None:
         return None
     return Reading(
-        schedule.jump >= JUMP,
+        rate_leapt(e),
         say("the learning rate jumped {times:.3g}-fold at step {step:g}", times=schedule.jump, step=schedule.jump_step),
         file_of(e, "lr"),
     )
@@ -87,7 +77,7 @@ def swings(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     rate, decades, name = learning_rate(e), rate_decades(e), optimizer_name(e)
-    if e.schedule is not None and e.schedule.jump >= JUMP and e.schedule.source == "logged":
+    if e.schedule is not None and rate_leapt(e):
         why = say(
             "The learning rate jumped to {highest:g}; without that jump it stays at {peak:g}.", highest=e.schedule.highest, peak=e.schedule.peak
         )

@@ -4,7 +4,7 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import inputs_are_zero, last_optimizer, loss_curve, loss_is_flat
+from postmortem.checklist.signs import inputs_are_zero, last_optimizer, loss_curve, loss_is_flat, rate_leapt
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 THROWN = 0.75  # decades of weight scale at the first checkpoint
@@ -20,7 +20,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     biased = w.lowest_hidden_bias is not None and w.lowest_hidden_bias < BIAS
     unborn = w.gradient_zero_share is not None and w.gradient_zero_share > DEAD and not _idle(e)
     at = loss.first_step if loss else None
-    jump = e.schedule is not None and e.schedule.jump > 20 and e.schedule.source == "logged"
+    jump = rate_leapt(e)
     if jump and e.schedule is not None and loss is not None and loss.lost_ground > 0.5:
         step = e.schedule.jump_step
         return Sighting(

@@ -9,7 +9,7 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, rate_leapt, starts_absurd, starts_normal, to_chance
 from postmortem.model.evidence import CurveStats
 
 GREW = 2.0  # times the start
@@ -46,7 +46,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 def _schedule_did_it(e: Evidence, loss: CurveStats) -> bool:
     s = e.schedule
-    if s is None or s.source != "logged" or s.jump < 20 or s.jump_step is None or loss.finite < 4:
+    if s is None or s.jump_step is None or not rate_leapt(e) or loss.finite < 4:
         return False
     return loss.first_step < s.jump_step and loss.best_step <= s.jump_step + 0.05 * (loss.last_step - loss.first_step)
 

@@ -6,7 +6,7 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.needs import CHANCE, LEARNING_RATE
-from postmortem.checklist.signs import file_of, loss_curve, to_chance
+from postmortem.checklist.signs import file_of, loss_curve, rate_leapt, to_chance
 
 ZERO = 0.9  # share of records at exactly 0
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
@@ -44,10 +44,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     level = to_chance(e, loss.final) if loss else None
     unfinished = level is None or level > UNFINISHED
-    if s.low_share > LOW and s.source == "logged" and unfinished and s.jump < 20:
+    if s.low_share > LOW and s.source == "logged" and unfinished and not rate_leapt(e):
         return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.", step=s.low_from_step or 0.0, share=s.low_share),
                         s.low_from_step, s.low_from_step, ("lr", "train/loss"), source, "low")  # fmt: skip
-    if s.jump > 20 and s.source == "logged" and s.jump_step is not None:
+    if rate_leapt(e) and s.jump_step is not None:
         return Sighting(
             Severity.SERIOUS,
             say("The learning rate jumped {times:.3g}-fold at step {step:g}.", times=s.jump, step=s.jump_step),
