@@ -3,17 +3,23 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+from postmortem import __version__
 from postmortem.checklist import checklist
 from postmortem.checklist.healthy import HEALTHY
+from postmortem.compare import Side
+from postmortem.compare import compare as compared
 from postmortem.diagnose import diagnose, next_time
 from postmortem.document import document
 from postmortem.errors import NothingReadable, UsageError
 from postmortem.measure import Stated, measure
 from postmortem.measure.exhibits import exhibits, marks
+from postmortem.model.comparison import Comparison
 from postmortem.model.diagnosis import Diagnosis, Finding
+from postmortem.model.evidence import Evidence
 from postmortem.model.exhibits import Exhibits
 from postmortem.model.run import Run, Status
 from postmortem.redact import redact as redacted_run
@@ -35,6 +41,8 @@ def analyze(
     with_exhibits: bool = True,
     progress: Progress | None = None,
     seen: Callable[[Run], None] | None = None,
+    measured: Callable[[Evidence], None] | None = None,
+    baseline: PathIn | None = None,
 ) -> Diagnosis:
     """Read what a training run left behind and say what failed, when, why, and what to change.
 
@@ -43,6 +51,8 @@ def analyze(
     redact : replace secrets, home paths, user and host names before anything is measured.
     progress : called with a few words and a share, 0 to 1.
     seen : called with the run as it was read, before names are replaced (a batch tells nodes and users apart by it).
+    measured : called with what was measured of the last attempt.
+    baseline : a good run of the same training; how this one differs from it becomes part of the document, and changes no verdict.
     Raises `UsageError` when a path does not exist and `NothingReadable` when nothing in it could be read.
     """
     given = [Path(p) for p in ([paths] if isinstance(paths, str | PathLike) else paths)]
@@ -60,11 +70,54 @@ def analyze(
         )
         if seen is not None:
             seen(run)
-        return diagnose_run(run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0))
+        kept: list[Evidence] = []
+        diagnosis = diagnose_run(run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0), measured=kept.append)
+    if measured is not None:
+        measured(kept[-1])
+    if baseline is None:
+        return diagnosis
+    good = _side(baseline, None, redact=redact, progress=None)
+    return replace(diagnosis, comparison=compared([good, Side(kept[-1], diagnosis)], "auto", __version__))
 
 
-def diagnose_run(run: Run, stated: Stated, *, redact: bool = True, with_exhibits: bool = True, progress: Progress | None = None) -> Diagnosis:
-    """The chain from a run on. Raises `NothingReadable` when the run holds nothing to go by."""
+def compare(
+    paths: Sequence[PathIn | Sequence[PathIn]],
+    *,
+    by: str = "auto",
+    stated: Stated | None = None,
+    redact: bool = True,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Hold runs against the first of them, the good one: curves, settings, checkpoints, verdicts.
+
+    paths : two or more runs, each as for `analyze`.
+    by : the axis: step, epoch, tokens, time (hours), or auto. Raises as `analyze`, and `UsageError` for fewer than two runs.
+    """
+    if len(paths) < 2:
+        raise UsageError("comparing needs two runs at least: a good one and another")
+    sides = [_side(one, stated, redact=redact, progress=_part(progress, i / len(paths), (i + 1) / len(paths))) for i, one in enumerate(paths)]
+    return compared(sides, by, __version__)
+
+
+def _side(paths: PathIn | Sequence[PathIn], stated: Stated | None, *, redact: bool, progress: Progress | None) -> Side:
+    kept: list[Evidence] = []
+    diagnosis = analyze(paths, stated=stated, redact=redact, with_exhibits=False, progress=progress, measured=kept.append)
+    return Side(kept[-1], diagnosis)
+
+
+def diagnose_run(
+    run: Run,
+    stated: Stated,
+    *,
+    redact: bool = True,
+    with_exhibits: bool = True,
+    progress: Progress | None = None,
+    measured: Callable[[Evidence], None] | None = None,
+) -> Diagnosis:
+    """The chain from a run on. `measured` is called with what was measured of the last attempt.
+
+    Raises `NothingReadable` when the run holds nothing to go by.
+    """
     if not run.series and not run.checkpoints and not run.events:
         raise NothingReadable(_nothing(run))
     if redact:
@@ -75,6 +128,8 @@ def diagnose_run(run: Run, stated: Stated, *, redact: bool = True, with_exhibits
         evidence, _ = measure(earlier, stated)
         findings += diagnose(evidence, checklist(), n)
     evidence, assumed = measure(run, stated, progress)
+    if measured is not None:
+        measured(evidence)
     last = diagnose(evidence, checklist(), attempt)
     verdict = judge(evidence, last, HEALTHY, attempt)
     findings = [*last, *(f for f in findings if f.status == "present")]

@@ -40,6 +40,7 @@ def analyze_run(
     alias: Sequence[str],
     fail_on: str | None,
     redact: bool,
+    baseline: str | None = None,
 ) -> int:
     """Analyse, write, and return the exit status."""
     from postmortem.cli.lang import asked_language
@@ -50,7 +51,12 @@ def analyze_run(
     with progress_line() as progress:
         stated = stated_by_flags(family, frozen, ignore, aliases(alias))
         diagnosis = analyze(
-            runs, stated=stated, redact=redact, with_exhibits=outputs.exhibits or outputs.html is not None or not outputs.asked, progress=progress
+            runs,
+            stated=stated,
+            redact=redact,
+            with_exhibits=outputs.exhibits or outputs.html is not None or not outputs.asked,
+            progress=progress,
+            baseline=baseline,
         )
     if outputs.json is not None:
         write_result(outputs.json, diagnosis.to_json(exhibits=outputs.exhibits))

@@ -80,6 +80,9 @@ def analyze(
     no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
     no_exhibits: Annotated[bool, typer.Option("--no-exhibits", help="Leave curves and histograms out of the JSON.")] = False,  # noqa: FBT002
     lang: Lang = "en",
+    baseline: Annotated[
+        str | None, typer.Option(metavar="GOOD", help="A good run of the same training: show where this one parts from it.", show_default=False)
+    ] = None,
 ) -> None:
     """Say what failed in a run, and write a self-contained HTML report to attach to an issue.
 
@@ -88,7 +91,9 @@ def analyze(
     from postmortem.cli.analyze import Outputs, analyze_run
 
     outputs = Outputs(output, json, markdown, exhibits=not no_exhibits, lang=lang)
-    raise typer.Exit(analyze_run(run, outputs, family=family, frozen=frozen, ignore=ignore, alias=alias, fail_on=fail_on, redact=not no_redact))
+    raise typer.Exit(
+        analyze_run(run, outputs, family=family, frozen=frozen, ignore=ignore, alias=alias, fail_on=fail_on, redact=not no_redact, baseline=baseline)
+    )
 
 
 @app.command()
@@ -130,6 +135,24 @@ def batch(
         family, frozen, ignore, alias, json,
     )  # fmt: skip
     raise typer.Exit(run_jobs(jobs or [], asked))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="GOOD BAD...", help="A good run, and one or more to hold against it.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the HTML page here.", show_default=False)] = None,
+    json: Json = None,
+    markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; - for standard output.", show_default=False)
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="AXIS", help="Compare by step, epoch, tokens or time; auto chooses.")] = "auto",
+    no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
+    lang: Lang = "en",
+) -> None:
+    """Say from where on runs differ from a good one, and in which settings, curves and tensors."""
+    from postmortem.cli.compare import Asked, compare_runs
+
+    compare_runs(runs, Asked(output, json, markdown, by, lang, redact=not no_redact))
 
 
 @app.command()

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, Union
 
 from postmortem.errors import DocumentError
+from postmortem.model.comparison import COMPARISON, Comparison
 from postmortem.model.diagnosis import SCHEMA, Diagnosis
 from postmortem.model.exhibits import Exhibits
 from postmortem.model.schema import schema
@@ -33,10 +34,27 @@ _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 def dump(diagnosis: Diagnosis, *, exhibits: bool = True, indent: int | None = 1) -> str:
     """JSON text of a document. `exhibits=False` leaves curves and histograms out (batch, `--no-exhibits`)."""
     if not exhibits:
-        diagnosis = dataclasses.replace(diagnosis, exhibits=Exhibits())
+        comparison = diagnosis.comparison and dataclasses.replace(diagnosis.comparison, curves=())
+        diagnosis = dataclasses.replace(diagnosis, exhibits=Exhibits(), comparison=comparison)
     data = encode(diagnosis)
     first = {key: data[key] for key in ("schema", "tool")}
     return json.dumps({**first, **data}, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
+
+
+def dump_comparison(comparison: Comparison, *, indent: int | None = 1) -> str:
+    """JSON text of a comparison of runs (schema "postmortem-comparison/1")."""
+    return json.dumps({"schema": comparison.schema, **encode(comparison)}, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
+
+
+def load_comparison(text: str | bytes) -> Comparison:
+    """Read a comparison. Raises `DocumentError` when it is none."""
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.get("schema") != COMPARISON:
+            raise DocumentError(f"this JSON is not a comparison: its schema is not {COMPARISON}")
+        return typing.cast(Comparison, decode(Comparison, data))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise DocumentError(f"this comparison is damaged: {error!r}") from error
 
 
 def load(text: str | bytes) -> Diagnosis:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from postmortem.model.comparison import Comparison
 from postmortem.model.exhibits import Exhibits
 from postmortem.model.sentence import Sentence, Value
 
@@ -273,6 +274,7 @@ class Diagnosis:
     tool: Tool
     schema: str = SCHEMA
     chance: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
+    comparison: Comparison | None = None  # with a baseline: additional evidence, which no check looked at
 
     def finding(self, mode: str) -> Finding | None:
         """The finding of a mode in the last attempt."""

@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from postmortem.model.diagnosis import Diagnosis
-from postmortem.render import checklist, csp, language, pictures, story, templates
+from postmortem.render import checklist, comparison, csp, language, pictures, story, templates
 from postmortem.render.words import speak
 
 
@@ -43,6 +43,7 @@ def _page(diagnosis: Diagnosis) -> str:
         settings=story.settings(diagnosis.run),
         method=story.method(diagnosis),
         reveals=story.reveals(diagnosis),
-        contents=story.contents(),
+        contents=story.contents(baseline=diagnosis.comparison is not None),
+        **(comparison.parts(diagnosis.comparison) if diagnosis.comparison is not None else {}),
         **pictures.pictures(diagnosis),
     )

@@ -96,6 +96,12 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     curves = _curves(diagnosis)
     if curves:
         yield curves
+    if diagnosis.comparison is not None:
+        from postmortem.render.comparison import differences, section
+
+        for held in differences(diagnosis.comparison):
+            yield f"**{t('Against the baseline')}**: {say_inline(held.difference.summary)}"
+            yield _folded(t("What differs"), "\n\n".join(section(held)))
     yield _checklist(diagnosis)
     for finding in diagnosis.findings:
         if finding.status is FindingStatus.PRESENT:

@@ -88,7 +88,7 @@ def _panel(key: str, curves: Sequence[CurveExhibit], newest: int, levels: Iterab
     ranked = sorted(curves, key=lambda c: (c.attempt == newest, -_rank(c.name)))
     lines = tuple(Line(c, _role(c, newest), _label(c, newest)) for c in ranked)
     names = {c.name for c in curves}
-    return Panel(key, _title(key), lines, _scale(key, curves), tuple(level for level in levels if level.curve in names))
+    return Panel(key, panel_title(key), lines, curve_scale(key, curves), tuple(level for level in levels if level.curve in names))
 
 
 def _rank(name: str) -> int:
@@ -111,7 +111,8 @@ def _label(curve: CurveExhibit, newest: int) -> str:
     return words
 
 
-def _title(key: str) -> str:
+def panel_title(key: str) -> str:
+    """The title of a panel, by the last word of its curves' names."""
     known = {
         "loss": t("Loss"),
         "accuracy": t("Accuracy"),
@@ -128,7 +129,8 @@ def _title(key: str) -> str:
     return known.get(key) or key.removeprefix("other/")
 
 
-def _scale(key: str, curves: Iterable[CurveExhibit]) -> str:
+def curve_scale(key: str, curves: Iterable[CurveExhibit]) -> str:
+    """The scale on which curves show most: linear, log or symlog."""
     values = [v for c in curves for v in c.values if drawable(v)]
     if not values or key in _LINEAR:
         return "linear"
@@ -165,6 +167,7 @@ def mark_word(kind: str) -> str:
         "bad-checkpoint": t("bad checkpoint"),
         "best-validation": t("best validation"),
         "crash": t("died"),
+        "parts": t("parts"),
         "lr-phase": t("learning rate"),
     }.get(kind, kind)
 

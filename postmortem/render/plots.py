@@ -36,7 +36,7 @@ _RC: dict[Any, Any] = {
 }
 MOST_GAPS = 200
 _EM = 0.56  # a letter's mean width in units of the font size
-_STYLE = {"onset": ("onset", "-", 1.6), "crash": ("crash", "-", 1.6), "visible": ("visible", (0, (4, 3)), 1.2)}
+_STYLE = {"onset": ("onset", "-", 1.6), "parts": ("onset", "-", 1.2), "crash": ("crash", "-", 1.6), "visible": ("visible", (0, (4, 3)), 1.2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ def curves(
     _checkpoints(axes, marks)
     whole = all(s == int(s) for p in panels for line in p.lines for s in line.curve.steps if math.isfinite(s))
     steps = MaxNLocator(9 if frame.width > 600 else 5, integer=whole).tick_values(low, high)
-    _ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, {"epoch": t("epoch"), "record": t("record")}.get(unit, t("step")))
+    _ticks_below(
+        axes, steps, [number(v, 6) for v in steps], frame.font - 1, {"epoch": t("epoch"), "record": t("record"), "step": t("step")}.get(unit, unit)
+    )
     return _svg(figure, prefix, label)
 
 

@@ -199,11 +199,12 @@ def reveals(diagnosis: Diagnosis) -> list[Sentence]:
     return out
 
 
-def contents() -> Iterable[tuple[str, str]]:
+def contents(*, baseline: bool = False) -> Iterable[tuple[str, str]]:
     """The sections, in order."""
     return (
         ("verdict", t("Verdict")),
         ("curves", t("Course of the run")),
+        *((("baseline", t("Against the baseline")),) if baseline else ()),
         ("checklist", t("Checklist")),
         ("weights", t("Weights and gradients")),
         ("run", t("The run")),

@@ -70,6 +70,7 @@ def environment() -> jinja2.Environment:
         words.name_words,
         words.several,
         words.speak,
+        words.severity_text,
         language.word,
         figures.step,
         checklist.anchor,

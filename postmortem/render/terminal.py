@@ -32,6 +32,8 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
                 Text(f"  {'-' if kind == 'del' else '+'} {one_line(line, 200)}", style="red" if kind == "del" else "green")
                 for kind, line in lines[:4]
             ]
+    if diagnosis.comparison is not None:
+        parts += [_label(t("Against the baseline")), *(Text(_flat(d.summary)) for d in diagnosis.comparison.differences)]
     also = checklist.others(diagnosis)
     if also:
         parts += [_label(t("Also found"))]

@@ -76,6 +76,11 @@ def severity_word(severity: Severity | None) -> str:
     return {Severity.FATAL: t("fatal"), Severity.SERIOUS: t("serious"), Severity.MINOR: t("minor"), None: t("none")}[severity]
 
 
+def severity_text(severity: str | None) -> str:
+    """How bad, in a word, for the name of a severity."""
+    return severity_word(Severity(severity) if severity in set(Severity) else None)
+
+
 def severity_meaning(severity: Severity) -> str:
     """How bad, in a sentence."""
     return {

@@ -131,7 +131,7 @@ def test_identifiers_are_words_and_texts_of_a_run_are_not() -> None:
     with speaking("zh"):
         assert word("language-model") == "语言模型"
         assert word("my-model") == "my-model"
-        assert speak(say("{name}: {message}", name="loss", message="is flat")) == "loss:is flat"
+        assert speak(say("{name}: {message}", name="loss", message="is flat")) == "loss\uff1ais flat"
         assert translated("") == ""
 
 

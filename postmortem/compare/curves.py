@@ -1,0 +1,90 @@
+"""Where two curves part: the first place from which they stay apart by more than their noise."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.compare.axis import Placed, on_grid
+from postmortem.model.comparison import Parting
+from postmortem.model.run import Floats
+
+EQUAL = 1e-6  # relative: equal but for rounding
+BEYOND = 4.0  # standard deviations of the noise
+LEAST = 0.02  # of the level: a smaller difference changes nothing, however smooth the curves are
+STAYS = 3  # points in a row that must be apart
+MOSTLY = 0.5  # share of all later points that must be apart
+FEWEST = 3  # common points below which nothing is said
+_LOWER = frozenset({"loss", "error", "perplexity", "mae", "mse"})
+_HIGHER = frozenset({"accuracy", "score", "f1", "auc", "reward"})
+
+
+def part(good: Placed, bad: Placed) -> Parting | None:
+    """How `bad` lies to `good`. None with fewer than three common points."""
+    x, a, b = on_grid(good, bad)
+    if len(x) < FEWEST:
+        return None
+    finite = np.isfinite(a) & np.isfinite(b)
+    broken = np.isfinite(a) != np.isfinite(b)
+    logarithmic = bool(finite.any()) and bool((a[finite] > 0).all() and (b[finite] > 0).all()) and _leaf(good.name) not in _HIGHER
+    with np.errstate(all="ignore"):
+        u, v = (np.log(a), np.log(b)) if logarithmic else (a, b)
+    difference = np.where(finite, v - u, 0.0)
+    scale = 1.0 if logarithmic else float(np.median(np.abs(a[finite]))) if finite.any() else 1.0
+    noise = math.hypot(noise_of(u[finite]), noise_of(v[finite]))
+    # two runs on the same batches share their noise: then the differences before they part tell how much is left of it
+    limit = max(BEYOND * noise, LEAST * scale)
+    away = np.where(difference > limit, 1, np.where(difference < -limit, -1, 0))
+    away[broken] = 2
+    first = _first(away)
+    with np.errstate(invalid="ignore"):
+        equal = (a == b) | (np.abs(a - b) <= EQUAL * np.maximum(np.abs(a), np.abs(b))) | (np.isnan(a) & np.isnan(b))
+    same = int(np.argmin(equal)) if not equal.all() else len(x)
+    shown = first if first is not None else len(x) - 1
+    worse = None
+    if first is not None and _leaf(good.name) in _LOWER | _HIGHER:
+        worse = bool(not np.isfinite(b[first]) or (away[first] == 1) == (_leaf(good.name) in _LOWER))
+    return Parting(
+        curve=good.name,
+        points=len(x),
+        first=float(x[0]),
+        same_until=float(x[same - 1]) if same else None,
+        equal=same == len(x),
+        at=None if first is None else float(x[first]),
+        good=_number(a[shown]),
+        bad=_number(b[shown]),
+        noise=noise * (abs(float(a[shown])) if logarithmic and np.isfinite(a[shown]) else 1.0),
+        apart=0.0 if first is None else float(np.mean(away[first:] != 0)),
+        worse=worse,
+    )
+
+
+def _first(away: npt.NDArray[np.int64]) -> int | None:
+    """The first point of a stretch of points that are apart to the same side, after which most points are apart."""
+    n = len(away)
+    for i in (int(j) for j in np.flatnonzero(away)):
+        stretch = away[i : i + min(STAYS, n - i)]
+        if len(stretch) < STAYS and i > 0 and away[i] != 2 and n > STAYS:
+            continue
+        if (stretch == away[i]).all() and np.mean(away[i:] != 0) >= MOSTLY:
+            return i
+    return None
+
+
+def noise_of(values: Floats) -> float:
+    """Standard deviation of the noise of an evenly sampled curve, from its second differences: a trend adds nothing to them.
+
+    1.4826 · median |Δ²y| / √6, which is the standard deviation for white Gaussian noise. 0 with fewer than 5 values.
+    """
+    if len(values) < 5:
+        return 0.0
+    second = np.diff(values, 2)
+    return float(1.4826 * np.median(np.abs(second - np.median(second))) / math.sqrt(6.0))
+
+
+def _leaf(name: str) -> str:
+    return name.removesuffix(".epoch").rpartition("/")[2]
+
+
+def _number(value: float) -> float:
+    return float(value)

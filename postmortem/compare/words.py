@@ -1,0 +1,88 @@
+"""What a colleague would say of two runs, in one sentence."""
+
+from collections.abc import Sequence
+
+from postmortem.model.comparison import Parting, SettingDifference
+from postmortem.model.sentence import Sentence, Value, say
+
+NAMED = 3  # settings that are named; the others are counted
+_SETTING = ("lr", "loss_scale")  # curves that show a setting, not what came of it
+UNITS = {"step": "step", "epoch": "epoch", "tokens": "token", "time": "hour"}
+
+
+def colleague(partings: Sequence[Parting], settings: Sequence[SettingDifference], axis: str, *, known: bool) -> Sentence:
+    """When they part, and what differs: "Same until step 1,200; only lr differs (0.1 → 0.01)."
+
+    known : whether both runs state settings at all.
+    """
+    results = [p for p in partings if p.curve not in _SETTING]
+    what = _what(settings, [p for p in partings if p.curve == "lr"], axis, known=known)
+    if not results:
+        return say("No curve is there to compare; {what}.", what=what)
+    apart = [p for p in results if p.at is not None]
+    if not apart and all(p.equal for p in results):
+        return say("The curves are equal to the end; {what}.", what=what)
+    if not apart:
+        return say("The curves stay together, within their noise, to the end; {what}.", what=what)
+    first = apart[0]
+    losses = [p for p in apart if p.curve.rpartition("/")[2] == "loss"]
+    chief = losses[0] if losses and losses[0].at == first.at else first
+    where = place(chief.at or 0.0, axis)
+    if chief.same_until is not None and chief.at is not None and chief.same_until < chief.at:
+        return say("Same until {where}, where {curve} parts; {what}.", where=where, curve=chief.curve, what=what)
+    if chief.points and _from_the_start(chief):
+        return say("Apart from the start ({curve}); {what}.", curve=chief.curve, what=what)
+    return say("Together, within their noise, until {where}, where {curve} parts; {what}.", where=where, curve=chief.curve, what=what)
+
+
+def _from_the_start(parting: Parting) -> bool:
+    return parting.at is not None and parting.first == parting.at
+
+
+def place(at: float, axis: str) -> Sentence:
+    """A place on the axis: "step 1,200", "epoch 3.5"."""
+    return say("{unit} {n:,.10g}", unit=UNITS.get(axis, axis), n=round(at, 2) if abs(at) < 1e6 else float(round(at)))
+
+
+def _what(settings: Sequence[SettingDifference], rate: Sequence[Parting], axis: str, *, known: bool) -> Sentence:
+    stated = [s for s in settings if not s.missing]
+    chosen = [s for s in stated if s.kind == "hyper-parameter"] or [s for s in stated if s.kind == "other"]
+    if len(chosen) == 1:
+        one = chosen[0]
+        return say("only {key} differs ({good} → {bad})", key=one.key, good=text(one.good), bad=text(one.bad))
+    if chosen:
+        named = _listed([say("{key} ({good} → {bad})", key=s.key, good=text(s.good), bad=text(s.bad)) for s in chosen[:NAMED]])
+        if len(chosen) > NAMED:
+            return say("{n} settings differ, first of all {what}", n=len(chosen), what=named)
+        return say("{what} differ", what=named)
+    moved = next((p for p in rate if p.at is not None), None)
+    if moved is not None and moved.at is not None:
+        return say(
+            "the logged learning rate differs from {where} on ({good:.3g} against {bad:.3g})",
+            where=place(moved.at, axis),
+            good=moved.good,
+            bad=moved.bad,
+        )
+    lacking = [s for s in settings if s.missing]
+    if lacking:
+        return say("what both state is the same; only one of them states {what}", what=_listed([say("{key}", key=s.key) for s in lacking[:NAMED]]))
+    environment = [s for s in stated if s.kind == "environment"]
+    if environment:
+        shown = [say("{key} ({good} → {bad})", key=s.key, good=text(s.good), bad=text(s.bad)) for s in environment[:NAMED]]
+        return say("only the environment differs: {what}", what=_listed(shown))
+    return say("no setting that was logged differs") if known else say("what differs was not logged")
+
+
+def _listed(parts: Sequence[Sentence]) -> Sentence:
+    out = parts[0]
+    for part in parts[1:]:
+        out = say("{first}, {second}", first=out, second=part)
+    return out
+
+
+def text(value: Value) -> str:
+    """A setting's value, short."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    shown = "none" if value is None else str(value).lower() if isinstance(value, bool) else " ".join(str(value).split())
+    return shown if len(shown) <= 60 else shown[:59] + "…"

@@ -1,0 +1,105 @@
+"""Runs held against a good one, as a document: what differs, from where on, by how much. The first run is the good one."""
+
+from dataclasses import dataclass
+
+from postmortem.model.exhibits import CurveExhibit
+from postmortem.model.sentence import Sentence, Value
+
+COMPARISON = "postmortem-comparison/1"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """One of the runs, as it was judged on its own."""
+
+    name: str
+    framework: str
+    outcome: str
+    mode: str
+    title: Sentence
+    cause: str | None
+    cause_title: Sentence | None
+    severity: str | None
+    confidence: float | None
+    first: float | None  # of its curves, on the axis of the comparison
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingDifference:
+    """One setting that two runs do not share. A value of None with `missing` is a setting that this run does not state."""
+
+    name: str  # canonical, "" when the vocabulary does not know it
+    key: str  # as written in the run that states it
+    good: Value
+    bad: Value
+    kind: str  # hyper-parameter, environment, other
+    missing: str = ""  # "good" or "bad": the run that does not state it
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """How one curve of a run lies to that of the good run, on the points that both have.
+
+    `same_until` is the last point up to which both are equal to a millionth; `at` the first point from which they stay apart by
+    more than their noise. Both are on the axis of the comparison; None when there is no such point.
+    """
+
+    curve: str
+    points: int  # that were compared
+    first: float  # the first of them
+    same_until: float | None
+    equal: bool  # to the last point
+    at: float | None
+    good: float | None  # values at `at`, or at the last point
+    bad: float | None
+    noise: float  # standard deviation of the difference that noise alone explains there
+    apart: float  # share of the points from `at` on that are beyond the noise
+    worse: bool | None  # whether the run is worse than the good one from there on; None for curves without a better end
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDifference:
+    """A tensor whose size differs between the runs. Values are root mean squares at the checkpoint where they differ most."""
+
+    name: str  # in the good run
+    other: str  # in the other run
+    quantity: str  # weights, gradient
+    from_: float | None  # the first pair of checkpoints at which they differ clearly
+    at: float | None  # the pair at which they differ most
+    good: float
+    bad: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunDifference:
+    """One run against the good one."""
+
+    run: int  # its place among the runs
+    summary: Sentence  # as a colleague would say it
+    settings: tuple[SettingDifference, ...]
+    partings: tuple[Parting, ...]  # the earliest first; curves that stay together at the end
+    layers: tuple[LayerDifference, ...]
+    checkpoints: int  # pairs of checkpoints that were held against each other
+    remarks: tuple[Sentence, ...] = ()  # what could not be compared, and why
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedCurve:
+    """A curve that the good run and another one have, on the axis of the comparison; empty exhibits for runs without it."""
+
+    name: str
+    curves: tuple[CurveExhibit, ...]  # one per run; `steps` are places on the axis
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs or more."""
+
+    axis: str  # step, epoch, tokens, time (hours since the first record)
+    runs: tuple[ComparedRun, ...]
+    differences: tuple[RunDifference, ...]  # of every run but the first
+    curves: tuple[ComparedCurve, ...] = ()
+    remarks: tuple[Sentence, ...] = ()
+    version: str = ""
+    schema: str = COMPARISON
