@@ -28,7 +28,11 @@ def tracker(recorder: Recorder) -> Any:
             recorder.configured(values)
 
         def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
-            recorder.log(step, **values)
+            trained = any("loss" in key and not key.startswith(("val", "eval", "test")) for key in values)
+            if step is not None and trained:
+                recorder.step(step=step, **values)
+            else:
+                recorder.log(step, **values)
 
         def finish(self) -> None:
             recorder.close()

@@ -14,8 +14,10 @@ def callback(recorder: Recorder) -> Any:
             optimizer = getattr(self.model, "optimizer", None)
             config = optimizer.get_config() if optimizer is not None else {}
             plain = {k: v for k, v in config.items() if isinstance(v, int | float | str | bool) and k != "name"}
-            told = {"optimizer": config.get("name", ""), "loss": str(getattr(self.model, "loss", ""))[:80], **plain}
-            recorder.configured({"backend": keras.backend.backend(), **(self.params or {}), **told, "parameters": int(self.model.count_params())})
+            given = self.params or {}
+            fit = {"epochs": given.get("epochs"), "steps_per_epoch": given.get("steps")}
+            told = {"optimizer": config.get("name", ""), "loss": _named(getattr(self.model, "loss", "")), **plain}
+            recorder.configured({"backend": keras.backend.backend(), **fit, **told, "parameters": int(self.model.count_params())})
             recorder.framework("keras")
             self.epoch = 0
 
@@ -34,3 +36,8 @@ def callback(recorder: Recorder) -> Any:
             return None if optimizer is None else float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
     return PostmortemCallback()
+
+
+def _named(loss: Any) -> str:
+    """The name of a loss that may be a text, a function or an object."""
+    return loss if isinstance(loss, str) else str(getattr(loss, "name", "") or getattr(loss, "__name__", type(loss).__name__))

@@ -61,6 +61,7 @@ class Recorder:
         self.every = every
         self.classes = classes
         self.failed = False
+        self.norms = True  # the gradient norm of sampled steps is recorded; a framework that logs it, before clipping, says no
         self._pid = os.getpid()
         rank = surroundings.rank()
         self._quiet_rank = rank > 0
@@ -176,7 +177,7 @@ class Recorder:
             values.setdefault("memory", surroundings.memory())
             if self._watch is not None:
                 norm = self._watch.norm()
-                if norm is not None:
+                if norm is not None and self.norms:
                     values.setdefault("grad_norm", norm)
                 layers = self._watch.taken()
         self._waiting.append((self._at, now, self._epoch, {k: _unread(v) for k, v in values.items() if v is not None}))

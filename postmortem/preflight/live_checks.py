@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from statistics import median
 
 from postmortem.check import Cause, Check, Cleared, Evidence, Reading, Severity, Sighting, probe, say
 from postmortem.checklist.causes.bad_batch import bad_batch
@@ -243,7 +244,9 @@ def _vanishing(f: Facts, base: Check) -> Check | None:
 
 def _exploding(f: Facts, base: Check) -> Check | None:
     first = f.trial.losses[0] if f.trial.losses else None
-    loud = [g for g in f.trial.gradients if not g.missing and g.weight_rms > 0 and g.rms > LARGE * g.weight_rms]
+    matrices = [g for g in f.trial.gradients if not g.missing and g.matrix and not g.non_finite]
+    usual = median([g.weight_rms for g in matrices]) if matrices else 0.0  # a head that starts near zero is small, not swamped
+    loud = [g for g in matrices if usual > 0 and g.rms > LARGE * max(g.weight_rms, usual)]
     above = first is not None and f.chance is not None and first > ABOVE_CHANCE * f.chance
     if not f.scaled or (not above and not loud):
         return None
@@ -256,7 +259,7 @@ def _exploding(f: Facts, base: Check) -> Check | None:
             times=first / (f.chance or 1.0),
         )
     else:
-        summary = say("The gradient of {name} is {times:.3g} × its weights.", name=loud[0].name, times=loud[0].rms / loud[0].weight_rms)
+        summary = say("The gradient of {name} is {times:.3g} × its weights.", name=loud[0].name, times=loud[0].rms / max(loud[0].weight_rms, usual))
     detail = say("{what}", what=str(summary))
     causes = (_cause(bad_initialization, say("it is so before any update"), detail, 2.0),)
     return _check(base, _sighting(severity, summary, ("train/loss",)), causes)

@@ -31,6 +31,7 @@ class Gradient:
     std: float = 0.0
     non_finite: int = 0
     weight_rms: float = 0.0
+    matrix: bool = False  # two axes or more
 
 
 @dataclass(slots=True)
@@ -157,7 +158,7 @@ def gradients_of(model: Any, ran: set[str] | None, scale: float = 1.0) -> list[G
         weight = float(torch.linalg.vector_norm(parameter.detach(), dtype=torch.float32)) / math.sqrt(parameter.numel())
         out.append(
             Gradient(name, missing=False, used=used, rms=float(grad.double().norm()) / size, high=float(grad.abs().max()), mean=float(grad.mean()),
-                     std=float(grad.std(correction=0)), non_finite=bad, weight_rms=weight)
+                     std=float(grad.std(correction=0)), non_finite=bad, weight_rms=weight, matrix=parameter.dim() > 1)
         )  # fmt: skip
     return out
 

@@ -29,7 +29,7 @@ class Training(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         self.kept = self.drop(torch.relu(self.frozen(self.norm(self.first(x)))))
-        noise = torch.from_numpy(np.random.randn(*self.kept.shape)).float() * 1e-3 * random.random()
+        noise = torch.from_numpy(np.random.randn(*self.kept.shape)).float() * 1e-3 * random.random()  # noqa: NPY002  # what many training scripts draw from
         return self.last(self.kept + noise)
 
 
@@ -63,7 +63,7 @@ def everything(model: Training, optimizer: torch.optim.Optimizer, generator: tor
             list(vars(optimizer)),
         ),
         "torch": bits(torch.get_rng_state()[None])[4],
-        "numpy": [x.tolist() if isinstance(x, np.ndarray) else x for x in np.random.get_state()],
+        "numpy": [x.tolist() if isinstance(x, np.ndarray) else x for x in np.random.get_state()],  # noqa: NPY002  # what many training scripts draw from
         "python": random.getstate(),
         "loader": generator.get_state().tolist(),
         "grad": torch.is_grad_enabled(),
@@ -110,7 +110,7 @@ def test_the_watch_can_fail() -> None:
 def test_training_goes_on_as_if_nothing_had_been() -> None:
     def train(check: bool) -> list[float]:
         torch.manual_seed(3)
-        np.random.seed(3)
+        np.random.seed(3)  # noqa: NPY002  # what many training scripts draw from
         random.seed(3)
         model = Training()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

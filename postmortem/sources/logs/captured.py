@@ -212,6 +212,8 @@ class _Capture:
 
     def _series(self, name: str, key: str, rows: list[Row], reduction: Reduction | None = None) -> Series:
         table = np.array(rows, np.float64)
+        if key == "loss" and self.facts.get("framework") == "transformers":
+            reduction = Reduction.WINDOW  # the Trainer logs means over its logging steps
         return Series(
             name=name, logged_as=key, source=self.path, steps=table[:, 0], values=table[:, 3], epochs=_known(table[:, 1]), times=_known(table[:, 2]),
             reduction=reduction or _reduction(key),
