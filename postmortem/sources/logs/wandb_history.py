@@ -48,7 +48,7 @@ class History:
     defined: list[str] = field(default_factory=list)
     histograms: list[tuple[int, str, Floats, Floats]] = field(default_factory=list)  # row, key, edges, counts
     crowded: int = 0
-    names: dict[bytes, str] = field(default_factory=dict)
+    columns_by_key: dict[bytes, _Column] = field(default_factory=dict)  # the same columns, by the key as it stands in the file
     nested: list[tuple[tuple[str, ...], object]] = field(default_factory=list)  # of the row that is being read
 
     def add(self, data: bytes, start: int, end: int) -> None:
@@ -57,6 +57,12 @@ class History:
         self.count += 1
         self.nested.clear()  # of a row that broke off
         stated: int | None = None
+        while end - start > 2 and data[start] == 0x0A and data[start + 1] < 0x80:  # items of less than 128 bytes, read without a walk
+            stop = start + 2 + data[start + 1]
+            if stop > end:
+                break
+            self._item(data, start + 2, stop, row)
+            start = stop
         for number, wire, a, b in walk(data, start, end):
             if number == 1 and wire == BYTES:
                 self._item(data, a, b, row)
@@ -73,14 +79,20 @@ class History:
         size = data[start + 1] if end - start > 6 and data[start] in (0x0A, 0x12) else 0x80
         at = start + 2 + size
         if size < 0x80 and at + 3 <= end and data[at] == 0x82 and data[at + 1] == 1 and data[at + 2] < 0x80 and at + 3 + data[at + 2] == end:
-            raw_key = data[start + 2 : at]
-            key = self.names.get(raw_key)
-            if key is None:
-                key = self.names[raw_key] = raw_key.decode("utf-8", "replace")
+            raw_key, text = data[start + 2 : at], data[at + 3 : end]
+            column = self.columns_by_key.get(raw_key)
             try:
-                self._number(key, row, float(data[at + 3 : end]))
+                value: object = float(text)
             except ValueError:
-                self._value(key, row, _parsed(data[at + 3 : end]))
+                value = _parsed(text)
+            if column is not None and isinstance(value, float):
+                column.rows.append(row)
+                column.values.append(value)
+                return
+            key = raw_key.decode("utf-8", "replace")
+            self._value(key, row, value)
+            if key in self.columns:
+                self.columns_by_key[raw_key] = self.columns[key]
             return
         path, value = item(data, start, end)
         if len(path) > 1:

@@ -87,7 +87,7 @@ class Rows:
         if first + n > MAX_ROWS:
             return -1
         for column, values in ((self.step, step), (self.epoch, epoch), (self.batch, batch), (self.total, total), (self.time, time)):
-            column.frombytes(memoryview(np.ascontiguousarray(values, dtype=np.float64)).cast("B"))
+            column.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
         self.rank.frombytes(np.full(n, np.nan).tobytes())
         self.kind.frombytes(np.ascontiguousarray(kind, dtype=np.int8).tobytes())
         return first

@@ -206,8 +206,8 @@ def _store(scan: Scan, period: Period, stretch: bytes, numbers: Floats, offsets:
             column = scan.column(slot, plan, summary=whole)
             if column is None:
                 continue
-            column.rows.frombytes(memoryview(rows).cast("B"))
-            column.values.frombytes(memoryview(np.ascontiguousarray(values, dtype=np.float64)).cast("B"))
+            column.rows.frombytes(rows.data.cast("B"))
+            column.values.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
             for tokens in samples[j]:
                 if slot.index < len(tokens):
                     sample(column, tokens[slot.index], slot, [number(t) for t in tokens])
