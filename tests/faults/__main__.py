@@ -1,0 +1,27 @@
+"""Train small networks with planted faults and ask the analyzer what failed.
+
+python -m tests.faults --runs 60 --seed 3 --out /tmp/faults    # writes runs/<id>, labels.jsonl, plans.jsonl
+python -m tests.faults --score /tmp/faults
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from tests.faults.make import generate
+from tests.faults.score import report
+
+parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--runs", type=int, default=40)
+parser.add_argument("--seed", type=int, default=int(time.time()), help="new plans, severities, sizes and formats for each (default: the time)")
+parser.add_argument("--out", type=Path, help="where to write the runs")
+parser.add_argument("--only", nargs="*", default=(), help="faults by name")
+parser.add_argument("--score", type=Path, metavar="DIR", help="analyze the runs of DIR and compare with its labels")
+options = parser.parse_args()
+if options.out is None and options.score is None:
+    parser.error("give --out or --score")
+if options.out is not None:
+    rows = generate(options.runs, options.seed, options.out, tuple(options.only))
+    print(f"{len(rows)} runs in {options.out} (seed {options.seed})")
+if options.score is not None:
+    print(report(options.score))
