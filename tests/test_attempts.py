@@ -130,3 +130,12 @@ def test_handing_out_is_the_cheapest_cut(steps: list[float], bounds: list[tuple[
     assert [a for a, _ in got[1:]] == [b for _, b in got[:-1]]
     assert (got[0][0], got[-1][1]) == (0, len(at))
     assert cost(got) == pytest.approx(min(map(cost, all_cuts(0, len(spans)))), abs=1e-9)
+
+
+def test_what_is_written_again_is_no_restart() -> None:
+    """Two writers of one log, or its end printed twice: the values are those of before, but for the last digit."""
+    steps = np.array([10, 20, 30, 40, 50, 30, 40, 50, 60, 70], dtype=float)
+    values = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.7001, 0.6, 0.5, 0.4, 0.3])
+    assert len(cut(steps, values, 1e-4)) == 1
+    assert len(cut(steps, values + 0.01 * (np.arange(10) >= 5), 1e-4)) == 2  # trained again
+    assert len(cut(steps)) == 2

@@ -18,6 +18,8 @@ from postmortem.model.sentence import say
 INTERLEAVED = 0.2  # share of backward steps above which a counter is interleaved rather than restarted
 BEGINNING = 0.1  # share of the range: a counter that goes back to below it starts anew, however often it does
 MOST_ATTEMPTS = 64
+MOSTLY_THE_SAME = 0.8  # share of records written again that hold what they held before
+_FEWEST_REPEATS = 2  # records; fewer may agree by chance
 _FEW = 3  # records below which a series cannot say where the restarts are
 # What it costs to hand a record to an attempt, in records that lie far outside of it.
 _BACKWARD = 10.0  # a step that goes back within the attempt
@@ -25,12 +27,17 @@ _OLDER = 1e-6  # per attempt: of two that fit the later one is taken
 _SLACK = 0.05  # share of an attempt's range by which a record may lie outside of it: epochs end after the last batch
 
 
-def cut(steps: Floats) -> list[slice]:
-    """Segments of a step counter between restarts. One segment when it never goes back, or does so all the time."""
+def cut(steps: Floats, values: Floats | None = None, unit: float = 0.0) -> list[slice]:
+    """Segments of a step counter between restarts. One segment when it never goes back, or does so all the time.
+
+    values : what was logged at these steps; what is merely written again is no restart. unit : how finely they were printed.
+    """
     whole = [slice(0, len(steps))]
     if len(steps) < 2:
         return whole
     back = _restarts(steps)
+    if values is not None:
+        back = np.array([at for at in back.tolist() if not _written_again(steps, values, at, unit)], dtype=np.intp)
     if not len(back):
         return whole
     if len(back) > max(3, INTERLEAVED * len(steps)) and not _from_the_beginning(steps, back):
@@ -58,6 +65,20 @@ def _restarts(steps: Floats) -> npt.NDArray[np.intp]:
             continue  # a single record that was written late
         keep.append(at)
     return np.array(keep, dtype=np.intp)
+
+
+def _written_again(steps: Floats, values: Floats, at: int, unit: float) -> bool:
+    """The records from `at` to where the counter had been hold the values that these steps had before: a second writer, or a log's
+    end printed twice."""
+    beyond = np.flatnonzero(steps[at:] > steps[at - 1])
+    again = slice(at, at + int(beyond[0]) if len(beyond) else len(steps))
+    known = dict(zip(steps[:at].tolist(), values[:at].tolist(), strict=True))
+    pairs = np.array([(known[s], v) for s, v in zip(steps[again].tolist(), values[again].tolist(), strict=True) if s in known])
+    if len(pairs) < _FEWEST_REPEATS:
+        return False
+    before, now = pairs.T
+    same = (np.abs(before - now) <= 1.5 * unit) | (before == now) | (np.isnan(before) & np.isnan(now))
+    return bool(np.mean(same) >= MOSTLY_THE_SAME)
 
 
 def _from_the_beginning(steps: Floats, back: npt.NDArray[np.intp]) -> bool:
@@ -101,7 +122,7 @@ def tidy(one: Series) -> Series:
 def into_attempts(series: Sequence[Series]) -> list[list[Series]]:
     """The series of each attempt, oldest first; at least one list. `steps` are finite."""
     anchor = _anchor(series)
-    segments = cut(anchor.steps) if anchor is not None else []
+    segments = cut(anchor.steps, anchor.values, anchor.quantum or 0.0) if anchor is not None else []
     if anchor is None or len(segments) < 2:
         return [[tidy(s) for s in series]]
     spans = [(float(anchor.steps[part].min()), float(anchor.steps[part].max())) for part in segments]

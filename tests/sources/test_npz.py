@@ -68,9 +68,17 @@ def test_pickled_objects_are_not_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "touched").exists()
 
 
-def test_results_are_no_checkpoint(tmp_path: Path) -> None:
-    np.savez(tmp_path / "evaluations.npz", timesteps=np.arange(3), results=np.ones((3, 5)), ep_lengths=np.ones((3, 5)))
+def test_evaluations_of_a_policy_are_a_curve(tmp_path: Path) -> None:
+    np.savez(tmp_path / "evaluations.npz", timesteps=np.arange(3) * 100, results=np.arange(15.0).reshape(3, 5), ep_lengths=np.ones((3, 5)))
     got = found(tmp_path / "evaluations.npz")
+    (one,) = got.series
+    assert (got.checkpoints, one.name) == ((), "val/reward")
+    assert (one.steps.tolist(), one.values.tolist()) == ([0, 100, 200], [2, 7, 12])
+
+
+def test_results_are_no_checkpoint(tmp_path: Path) -> None:
+    np.savez(tmp_path / "predictions.npz", y_pred=np.ones(3), y_true=np.ones(3))
+    got = found(tmp_path / "predictions.npz")
     assert (got.checkpoints, got.source.status) == ((), Status.SKIPPED)
     np.save(tmp_path / "embeddings.npy", np.ones((5, 4)))
     assert "5×4 float64" in str(found(tmp_path / "embeddings.npy").source.detail)

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from postmortem.model.run import Checkpoint, Source, Status, TensorRef
+from postmortem.model.run import Checkpoint, Reduction, Series, Source, Status, TensorRef
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.fragments import modified
 from postmortem.sources.checkpoints.placing import in_order
@@ -27,6 +27,7 @@ _HEADER = re.compile(
 _OBJECTS = re.compile(r"'descr': '\|O'")
 _LONGEST_HEADER = 65_536  # bytes
 _MOST_INLINE = 256 << 20  # bytes of one file that are unpacked or reordered in memory
+_LARGEST_EVALUATIONS = 64 << 20  # bytes
 _MOST_MEMBERS = 200_000
 _SIZES = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "b": (1,), "c": (8, 16)}
 _KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
@@ -131,6 +132,8 @@ def _archive(candidate: Candidate, window: Window) -> Found:
         else:
             reading.odd.append(member.name)
     names = {ref.name.lower() for ref in reading.tensors}
+    if {"timesteps", "results"} <= names and (series := _evaluations(reading, window, candidate.path)):
+        return Found(Source(candidate.path, NAME, Status.READ, None, candidate.size), series=series)
     if names & _RESULTS or not reading.tensors:
         why = say("arrays that are no weights: {names}", names=", ".join(sorted(names)[:5])[:300]) if names else _first(reading)
         why = why or directory.problem or say("it holds no arrays")
@@ -153,6 +156,22 @@ def _archive(candidate: Candidate, window: Window) -> Found:
         truncated=bool(reading.cut) or directory.truncated,
     )
     return Found(Source(candidate.path, NAME, status, problem, candidate.size), checkpoints=(one,))
+
+
+def _evaluations(reading: _Reading, window: Window, path: str) -> tuple[Series, ...]:
+    """What Stable-Baselines' EvalCallback saves: returns of the episodes of each evaluation, (evaluations, episodes)."""
+    import numpy as np
+
+    arrays = {}
+    for ref in reading.tensors:
+        if ref.name in ("timesteps", "results") and ref.nbytes <= _LARGEST_EVALUATIONS:
+            data = ref.inline if ref.inline is not None else window.read(ref.nbytes, ref.offset)
+            if len(data) == ref.nbytes and ref.strides == in_order(ref.shape) and not ref.dtype.startswith(("complex", "bool")):
+                arrays[ref.name] = np.frombuffer(data, ref.dtype).reshape(ref.shape).astype(np.float64)
+    steps, results = arrays.get("timesteps"), arrays.get("results")
+    if steps is None or results is None or steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results) or not results.size:
+        return ()
+    return (Series("val/reward", "results", path, steps, results.mean(axis=1), reduction=Reduction.EPOCH),)
 
 
 def _member(reading: _Reading, candidate: Candidate, window: Window, member: Member) -> None:
