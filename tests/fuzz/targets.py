@@ -1,0 +1,116 @@
+"""What is fuzzed: each target hands bytes to a reader and holds it to its promises. Returns whether the parser got somewhere."""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+Check = Callable[[bytes], bool]
+
+
+@dataclass(frozen=True)
+class Target:
+    """`modules` are instrumented for coverage; `check` raises when a promise is broken."""
+
+    modules: tuple[str, ...]
+    check: Check
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="postmortem-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))  # noqa: S108
+
+
+def _read(data: bytes, name: str, module: str) -> bool:
+    """Claim and read one file; the whole module's readers are asked."""
+    from postmortem.model.run import Status
+    from postmortem.sources.checkpoints.joining import join
+    from postmortem.sources.reader import Candidate
+
+    file = _folder() / name
+    file.write_bytes(data)
+    candidate = Candidate(file.parent, name, len(data), data[:4096], frozenset({name}))
+    loaded = import_module(module)
+    reached = False
+    for reader in getattr(loaded, "READERS", None) or (loaded.READER,):
+        reader.claims(candidate)
+        found = reader.read(candidate)
+        assert found.source.status in set(Status)
+        assert found.source.status is Status.READ or found.source.detail is not None
+        str(found.source.detail)
+        for series in found.series:
+            assert len(series.steps) == len(series.values)
+            assert series.name
+        for checkpoint in join(found.checkpoints):
+            _held(checkpoint.tensors, len(data))
+            reached = reached or bool(checkpoint.tensors)
+        reached = reached or bool(found.series) or bool(found.settings) or bool(found.events)
+    return reached
+
+
+def _held(tensors: Sequence[object], size: int) -> None:
+    """No tensor claims bytes that are not there."""
+    from postmortem.model.run import TensorRef
+
+    for ref in tensors:
+        assert isinstance(ref, TensorRef)
+        assert not ref.pieces
+        if ref.inline is None:
+            assert ref.offset >= 0
+            assert ref.offset + ref.nbytes <= size
+        else:
+            assert len(ref.inline) <= 1 << 28
+        assert all(n >= 0 for n in ref.shape)
+
+
+def _pickle(data: bytes) -> bool:
+    from postmortem.sources.pickles import read_pickle
+
+    found = read_pickle(data)
+    str(found.problem)
+    return bool(found.value)
+
+
+def _config(data: bytes) -> bool:
+    return any([_read(data, f"config.{ending}", "postmortem.sources.config") for ending in ("yaml", "json")])
+
+
+def _json(data: bytes) -> bool:
+    rows = _read(data, "metrics.jsonl", "postmortem.sources.logs.jsonl")
+    return _read(data, "history.json", "postmortem.sources.logs.json_rows") or rows
+
+
+def _redact(data: bytes) -> bool:
+    from postmortem.redact import Pseudonyms, clean
+
+    text = data.decode("utf-8", "replace")
+    secret = "hf_" + "a1B2c3D4" * 4
+    out = clean(f"{text} token {secret} {text}", Pseudonyms())
+    assert secret not in out
+    again = clean(out, Pseudonyms())
+    assert len(again) <= 4 * len(out) + 1000
+    return out != f"{text} token *** {text}"
+
+
+def _reader(name: str, module: str, *more: str) -> Target:
+    return Target((module, *more), lambda data: _read(data, name, module))
+
+
+_LOGS = "postmortem.sources.logs"
+_SAVED = "postmortem.sources.checkpoints"
+TARGETS: dict[str, Target] = {
+    "pickle": Target(("postmortem.sources.pickles",), _pickle),
+    "zip": _reader("model.pt", f"{_SAVED}.torch_zip", "postmortem.sources.pickles", _SAVED),
+    "safetensors": _reader("model.safetensors", f"{_SAVED}.safetensors", f"{_SAVED}.safetensors_header"),
+    "npz": _reader("model.npz", f"{_SAVED}.npz", f"{_SAVED}.zip_directory"),
+    "events": _reader("events.out.tfevents.1700000000.host", f"{_LOGS}.tfevents", f"{_LOGS}.tfevents_scan", f"{_LOGS}.tfevents_values", f"{_LOGS}.protobuf"),
+    "wandb": _reader("run-abc.wandb", f"{_LOGS}.wandb", f"{_LOGS}.wandb_history", f"{_LOGS}.wandb_records", f"{_LOGS}.protobuf"),
+    "text": _reader("train.log", f"{_LOGS}.text", f"{_LOGS}.crash", f"{_LOGS}.crash_rules"),
+    "csv": _reader("metrics.csv", f"{_LOGS}.csv", f"{_LOGS}.csvblocks", f"{_LOGS}.csvwriters"),
+    "json": Target((f"{_LOGS}.jsonl", f"{_LOGS}.json_rows", f"{_LOGS}.jsonrows", "postmortem.sources.documents"), _json),
+    "config": Target(("postmortem.sources.config", "postmortem.sources.documents"), _config),
+    "redact": Target(("postmortem.redact",), _redact),
+}  # fmt: skip
