@@ -23,6 +23,8 @@ MANY_HEADS = 20_000  # files; beyond, heads are short so that they stay under 10
 SHORT_HEAD = 512  # bytes
 CROWD = 2_000  # files of one extension in one directory: a data set, unless its extension is one of training's own
 _OWN_EXTENSIONS = frozenset({"pt", "pth", "ckpt", "bin", "safetensors", "h5", "hdf5", "keras", "log", "jsonl", "out", "err", "distcp", "wandb", ""})
+_NAMED = 20  # of what is not followed or opened although it bears a name; more are counted
+_NAMED_REASONS = ("links that leave the run", "named pipes", "sockets", "devices")
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -234,6 +236,11 @@ def _grouped(walk: _Walk) -> Iterator[Source]:
         if len(members) == 1:
             yield Source(members[0][0], "", Status.SKIPPED, why, size)
             continue
+        if why.template.startswith(_NAMED_REASONS):
+            yield from (Source(path, "", Status.SKIPPED, why, bytes_) for path, bytes_ in members[:_NAMED])
+            members, size = members[_NAMED:], sum(bytes_ for _, bytes_ in members[_NAMED:])
+            if not members:
+                continue
         shared = os.path.commonpath([path.rpartition("/")[0] or "." for path, _ in members]) if all("/" in p for p, _ in members) else "."
         yield Source(shared or ".", "", Status.SKIPPED, say("{count} files: {kind}", count=len(members), kind=why), size)
 

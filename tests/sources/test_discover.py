@@ -71,7 +71,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (run / "gone").symlink_to("nothing")
     assert names(run) == ["ckpt/1.pt"]
     said = " ".join(str(s.detail) for s in discover([run]).skipped)
-    assert "2 files: links that leave the run" in said
+    assert {s.path for s in discover([run]).skipped if "leave the run" in str(s.detail)} == {"away", "away.log"}
     assert "2 files: links to other files of this run" in said
     assert "links to nothing" in said
 
