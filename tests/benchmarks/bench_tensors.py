@@ -126,7 +126,8 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
     clock = {name: statistics.median(t for t, _ in rows) for name, rows in times.items()}
     busy = {name: statistics.median(t for _, t in rows) for name, rows in times.items()}
     part = torch.from_file(str(root / dtype), size=refs[0].count, dtype=getattr(torch, dtype)).clone().float()
-    torch_time = statistics.median(timed(lambda: torch_statistics(part))[0] for _ in range(3)) * PARTS
+    torch_times = [timed(lambda: torch_statistics(part)) for _ in range(3)]
+    torch_clock, torch_busy = (statistics.median(t[i] for t in torch_times) * PARTS for i in range(2))
     print(f"{dtype}, {size >> 20} MiB, medians of {rounds}")
     for name in work:
         row = f"  {name:20} {size / clock[name] / 1e9:5.1f} GB/s  {clock['plain read'] / clock[name]:.2f} of the read"
@@ -135,7 +136,9 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
         print(row)
     ceiling = busy["plain read"] / (busy["plain read"] + busy["bare counting"])
     print(
-        f"  {'ceiling, one thread':20} {ceiling:.2f} of the read    torch {size / torch_time / 1e9:.2f} GB/s (× {torch_time / clock['one thread']:.0f})"
+        f"  {'ceiling, one thread':20} {ceiling:.2f} of the read    "
+        f"torch {size / torch_clock / 1e9:.2f} GB/s (one thread × {torch_clock / clock['one thread']:.0f}); "
+        f"cpu {size / torch_busy / 1e9:.2f} (× {torch_busy / busy['one thread']:.0f})"
     )
     (root / dtype).unlink()
 
