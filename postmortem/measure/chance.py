@@ -52,6 +52,8 @@ DATASETS = {
     "urbansound8k": 10, "modelnet40": 40, "modelnet10": 10, "shakespearechar": 65,
 }  # fmt: skip
 
+BOTH = 0.02  # relative distance of a first loss from ln C, when the first accuracy agrees
+ALIKE = 0.08  # distance of the first accuracy from 1 / C
 GUESSING = 0.02  # accuracy below which only guessing among very many classes is left
 SETTLED = 0.008  # relative distance of a loss at rest from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
@@ -118,6 +120,10 @@ def _classes(
     if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "":
         for count in (*range(2, SMALL + 1), *COMMON):
             if _near(loss.first, math.log(count), FIRST_LOSS):
+                return count, "first-loss"
+    if loss is not None and accuracy is not None and accuracy.finite and 0 < accuracy.first < 1:
+        for count in range(2, SMALL + 1):  # both say the same: a loss of ln C beside an accuracy of 1/C
+            if _near(loss.first, math.log(count), BOTH) and abs(accuracy.first - 1 / count) < ALIKE:
                 return count, "first-loss"
     if loss is not None and loss.finite >= 4 and accuracy is not None and accuracy.finite and accuracy.highest < GUESSING:
         for count in COMMON:  # accuracy of nearly 0 beside a loss that came to rest at ln C

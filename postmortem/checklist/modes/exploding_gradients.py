@@ -9,7 +9,7 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, rate_leapt, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
 from postmortem.model.evidence import CurveStats
 
 GREW = 2.0  # times the start
@@ -37,7 +37,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Unknown(say("Not measured: this needs train/loss."))
     if _schedule_did_it(e, loss):
         return Cleared(say("The loss ran away right after the learning rate jumped: the schedule did it, and what it left are dead units."))
-    for look in (_absurd, _before_nan, _rises, _started_thrown, _ran_away, _negative, _norm_grew, _weights_grew):
+    for look in (_absurd, _before_nan, _rises, _started_thrown, _ran_away, _negative, _norm_grew, _weights_grew, _thrown_by_the_rate):
         seen = look(e, loss)
         if seen is not None:
             return seen
@@ -213,6 +213,22 @@ def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
             rms=10**w.gradient_median,
             change=w.change_median or 0.0,
         ),
+        loss.first_step,
+        None,
+        (loss.name,),
+        "",
+        "weights",
+    )
+
+
+def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """A rate a hundred times the usual one and weights ten times their usual size, where no chance level says how bad the loss is."""
+    decades, scale = rate_decades(e), e.weights.first_highest_scale
+    if e.chance.loss is not None or decades is None or scale is None or decades < 2.0 or scale < 1.0:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("At {times:.3g} × the usual learning rate the weights were thrown to {size:.3g} × their usual size.", times=10**decades, size=10**scale),
         loss.first_step,
         None,
         (loss.name,),

@@ -15,11 +15,13 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, rate_decades, skill, to_chance
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
-LANGUAGE = 0.55  # times ln(vocabulary): healthy ones end at 0.47 and less, the unigram level of text lies at 0.6 to 0.75
+MANY_CLASSES = 30  # outputs from which a model without an accuracy is taken for one of language
+LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
+EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
 FEW = 1  # one evaluation of a single epoch can say how far it got
 GUESSING = 0.2  # share of the way from guessing to perfect accuracy
@@ -38,7 +40,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     cut_short = e.outcome in ("crashed", "cancelled", "running") and bool(e.planned_steps) and (e.last_step or 0.0) < 0.5 * (e.planned_steps or 0.0)
     if cut_short or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
-    limit = {"language-model": LANGUAGE, "regression": REGRESSION}.get(e.family, HIGH)
+    language = EXPLAINED if _explained(e) else LANGUAGE
+    many = (e.chance.classes or 0) >= MANY_CLASSES and e.curve("val/accuracy") is None and e.curve("train/accuracy") is None
+    limit = {"language-model": language, "regression": REGRESSION}.get(e.family, language if many else HIGH)
     contradiction = best is not None and best > 0.6 and level > HIGH
     if level < limit and loss.relative_gain > 0.3 and _guesses_at_a_low_loss(e, limit):
         return Sighting(
@@ -80,6 +84,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _explained(e: Evidence) -> bool:
+    """A learning rate, a width or a dropout with which little can be learned."""
+    return abs(rate_decades(e) or 0.0) >= 1.3 or (e.number("model_width") or 64) < 8 or (e.number("dropout") or 0.0) > 0.65
 
 
 def _guesses_at_a_low_loss(e: Evidence, limit: float) -> bool:
