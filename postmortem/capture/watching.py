@@ -3,6 +3,7 @@
 Module hooks are set before a sampled step and taken off after it, so that other steps run the model as it is.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -89,7 +90,9 @@ class Watch:
         some = spread(named, MOST_PARAMETERS)
         names, tensors = [n for n, _ in some], [p for _, p in some]
         gradients = figures([p.grad for p in tensors])
-        self._norm = float(np.linalg.norm(gradients.norm)) if len(some) == len(named) and some else None
+        held = {id(p) for o in self._optimizers for g in o.param_groups for p in g["params"]}
+        got = [float(n) for n, p in zip(gradients.norm, tensors, strict=True) if id(p) in held]
+        self._norm = math.sqrt(math.fsum(n * n for n in got)) if len(some) == len(named) and got else None
         self._before = (names, tensors, gradients, figures(tensors))
 
     def _after_update(self, *_: Any) -> None:
