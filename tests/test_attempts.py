@@ -139,3 +139,13 @@ def test_what_is_written_again_is_no_restart() -> None:
     assert len(cut(steps, values, 1e-4)) == 1
     assert len(cut(steps, values + 0.01 * (np.arange(10) >= 5), 1e-4)) == 2  # trained again
     assert len(cut(steps)) == 2
+    twice = np.array([10, 20, 30, 20, 30, 10, 20, 30], dtype=float)  # the end printed again, then a run appended
+    assert [part.start for part in cut(twice, np.array([0.9, 0.8, 0.7, 0.8, 0.7, 0.91, 0.82, 0.71]))] == [0, 5]
+
+
+def test_a_writer_that_lags_by_two_records_is_no_restart() -> None:
+    late = [10, 20, 30, 40, 20, 50, 30, 60, 40, 70, 50, 80, 60, 90, 100, 110, 120, 130, 140, 150, 160, 170, 180, 190, 200, 210, 220, 230]
+    assert len(cut(np.array(late, dtype=float))) == 1
+    both = [n for k in range(10, 400, 10) for n in (k, k - 10)]
+    swapped = [*both, 390, 380, 390, 400, 410, 400, *(n - 300 for n in both[-20:])]  # both in a row at times, and one restart
+    assert [part.start for part in cut(np.array(swapped, dtype=float))] == [0, len(both) + 6]

@@ -20,6 +20,7 @@ BEGINNING = 0.1  # share of the range: a counter that goes back to below it star
 MOST_ATTEMPTS = 64
 MOSTLY_THE_SAME = 0.8  # share of records written again that hold what they held before
 _FEWEST_REPEATS = 2  # records; fewer may agree by chance
+LATE = 10.0  # usual gaps by which one record alone may come late, as where two processes write one log
 _FEW = 3  # records below which a series cannot say where the restarts are
 # What it costs to hand a record to an attempt, in records that lie far outside of it.
 _BACKWARD = 10.0  # a step that goes back within the attempt
@@ -55,13 +56,14 @@ def _restarts(steps: Floats) -> npt.NDArray[np.intp]:
     back = np.flatnonzero(np.diff(steps) < 0) + 1
     gaps = np.diff(steps)
     usual = float(np.median(gaps[gaps > 0])) if np.any(gaps > 0) else 1.0
+    interleaved = len(back) > max(3, INTERLEAVED * len(steps)) and not _from_the_beginning(steps, back)
     keep = []
     for at in back.tolist():
         before, here = steps[at - 1], steps[at]
         if at == 1 and (len(back) > 1 or len(steps) > 2):
             continue  # a lone first record, such as a sanity check of validation
         alone = at + 1 == len(steps) or steps[at + 1] > before
-        if alone and before - here <= 1.5 * usual:
+        if (alone or interleaved) and before - here <= LATE * usual:
             continue  # a single record that was written late
         keep.append(at)
     return np.array(keep, dtype=np.intp)
@@ -70,8 +72,8 @@ def _restarts(steps: Floats) -> npt.NDArray[np.intp]:
 def _written_again(steps: Floats, values: Floats, at: int, unit: float) -> bool:
     """The records from `at` to where the counter had been hold the values that these steps had before: a second writer, or a log's
     end printed twice."""
-    beyond = np.flatnonzero(steps[at:] > steps[at - 1])
-    again = slice(at, at + int(beyond[0]) if len(beyond) else len(steps))
+    ends = (steps[at + 1 :] > steps[at - 1]) | (np.diff(steps[at:]) < 0)
+    again = slice(at, at + 1 + int(np.argmax(ends)) if ends.any() else len(steps))
     known = dict(zip(steps[:at].tolist(), values[:at].tolist(), strict=True))
     pairs = np.array([(known[s], v) for s, v in zip(steps[again].tolist(), values[again].tolist(), strict=True) if s in known])
     if len(pairs) < _FEWEST_REPEATS:
