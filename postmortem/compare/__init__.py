@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def _placed(evidence: Evidence, axis: str) -> dict[str, axes.Placed]:
         if found is not None:
             out[name] = found
     for name in [n for n in out if n.endswith(".epoch")]:
-        out.setdefault(name.removesuffix(".epoch"), axes.Placed(name.removesuffix(".epoch"), out[name].x, out[name].values))
+        out.setdefault(name.removesuffix(".epoch"), replace(out[name], name=name.removesuffix(".epoch")))
     return {name: out[name] for name in sorted(out, key=lambda n: (rank.get(n, len(rank)), n))}
 
 

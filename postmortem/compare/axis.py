@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from postmortem.model.evidence import Evidence
-from postmortem.model.run import Floats, Series
+from postmortem.model.run import Floats, Reduction, Series
 
 AXES = ("step", "epoch", "tokens", "time")
 _SAMPLES = ("batch_size", "accumulation", "gpus")  # what one optimizer step goes through
@@ -15,11 +15,16 @@ _TOKENS = frozenset({"tokens", "num_tokens", "total_tokens", "tokens_seen", "num
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """A curve on the axis of a comparison. x : (n,) finite, not decreasing; values : (n,) may hold NaN and Inf."""
+    """A curve on the axis of a comparison. x : (n,) finite, not decreasing; values : (n,) may hold NaN and Inf.
+
+    means : whether a value is the mean over the steps since the one before. quantum : what rounding may hide.
+    """
 
     name: str
     x: Floats
     values: Floats
+    means: bool = False
+    quantum: float = 0.0
 
 
 def choose(runs: Sequence[Evidence]) -> str:
@@ -44,7 +49,8 @@ def place(evidence: Evidence, series: Series, axis: str) -> Placed | None:
     if not known.any():
         return None
     order = np.argsort(x[known], kind="stable")
-    return Placed(series.name, x[known][order], np.asarray(series.values, dtype=np.float64)[known][order])
+    values = np.asarray(series.values, dtype=np.float64)[known][order]
+    return Placed(series.name, x[known][order], values, series.reduction is Reduction.WINDOW, series.quantum or 0.0)
 
 
 def _places(evidence: Evidence, series: Series, axis: str) -> Floats | None:
@@ -73,8 +79,9 @@ def _leaf(name: str) -> str:
 
 
 def on_grid(good: Placed, bad: Placed) -> tuple[Floats, Floats, Floats]:
-    """Both curves at the places of the coarser one: (x, good, bad), each (m,).
+    """Both curves at common places: (x, good, bad), each (m,).
 
+    These are the places at which both have a point, where they are half of the coarser curve's or more; else all of the coarser curve's.
     Where one curve has several points between two places of the grid their mean stands for them (a log that prints every tenth step
     prints a mean or a sample of ten); where it has none, the line between its neighbours. Only where both curves are.
     """
@@ -86,7 +93,14 @@ def on_grid(good: Placed, bad: Placed) -> tuple[Floats, Floats, Floats]:
         return empty, empty, empty
     coarse = good if counts[0] <= counts[1] else bad
     x = np.unique(coarse.x[(coarse.x >= low - room) & (coarse.x <= high + room)])
+    both = np.intersect1d(good.x, bad.x)
+    if 2 * len(both) >= len(x) and not (good.means or bad.means):
+        return both, _last_at(good, both), _last_at(bad, both)
     return x, _at(good, x), _at(bad, x)
+
+
+def _last_at(placed: Placed, x: Floats) -> Floats:
+    return placed.values[np.searchsorted(placed.x, x, side="right") - 1]
 
 
 def _at(placed: Placed, x: Floats) -> Floats:

@@ -9,7 +9,8 @@ from postmortem.compare.axis import Placed, on_grid
 from postmortem.model.comparison import Parting
 from postmortem.model.run import Floats
 
-EQUAL = 1e-6  # relative: equal but for rounding
+EQUAL = 1e-5  # relative: equal but for rounding to six digits
+ALIKE = 0.8  # share of the points before the parting that are equal: the same until then, not only alike
 BEYOND = 4.0  # standard deviations of the noise
 LEAST = 0.02  # of the level: a smaller difference changes nothing, however smooth the curves are
 STAYS = 3  # points in a row that must be apart
@@ -38,7 +39,9 @@ def part(good: Placed, bad: Placed) -> Parting | None:
     away[broken] = 2
     first = _first(away)
     with np.errstate(invalid="ignore"):
-        equal = (a == b) | (np.abs(a - b) <= EQUAL * np.maximum(np.abs(a), np.abs(b))) | (np.isnan(a) & np.isnan(b))
+        equal = (
+            (a == b) | (np.abs(a - b) <= EQUAL * np.maximum(np.abs(a), np.abs(b)) + (good.quantum + bad.quantum) / 2) | (np.isnan(a) & np.isnan(b))
+        )
     same = int(np.argmin(equal)) if not equal.all() else len(x)
     shown = first if first is not None else len(x) - 1
     worse = None
@@ -50,6 +53,7 @@ def part(good: Placed, bad: Placed) -> Parting | None:
         first=float(x[0]),
         same_until=float(x[same - 1]) if same else None,
         equal=same == len(x),
+        same_before=first is not None and same >= ALIKE * first and same > 1,
         at=None if first is None else float(x[first]),
         good=_number(a[shown]),
         bad=_number(b[shown]),

@@ -28,7 +28,7 @@ def colleague(partings: Sequence[Parting], settings: Sequence[SettingDifference]
     losses = [p for p in apart if p.curve.rpartition("/")[2] == "loss"]
     chief = losses[0] if losses and losses[0].at == first.at else first
     where = place(chief.at or 0.0, axis)
-    if chief.same_until is not None and chief.at is not None and chief.same_until < chief.at:
+    if chief.same_before:
         return say("Same until {where}, where {curve} parts; {what}.", where=where, curve=chief.curve, what=what)
     if chief.points and _from_the_start(chief):
         return say("Apart from the start ({curve}); {what}.", curve=chief.curve, what=what)

@@ -47,5 +47,6 @@ CAUSES = (
     "collective-failure", "python-error", "device-assert", "killed", "preempted", "time-limit", "stopped-by-user", "disk-full",
     "data-loader-died", "hardware-fault", "truncated-write", "shard-missing", "data-starvation", "hang", "slow-node",
 )  # fmt: skip
+COMPARED = ("step", "epoch", "token", "hour", "tokens", "time")
 
-IDENTIFIERS = tuple(dict.fromkeys((*FAMILIES, *OUTCOMES, *STATUSES, *ROLES, *EVENTS, *MEASURED, *SETTINGS, *NEEDS, *MODES, *CAUSES)))
+IDENTIFIERS = tuple(dict.fromkeys((*FAMILIES, *OUTCOMES, *STATUSES, *ROLES, *EVENTS, *MEASURED, *SETTINGS, *NEEDS, *MODES, *CAUSES, *COMPARED)))

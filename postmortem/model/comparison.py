@@ -41,7 +41,7 @@ class SettingDifference:
 class Parting:
     """How one curve of a run lies to that of the good run, on the points that both have.
 
-    `same_until` is the last point up to which both are equal to a millionth; `at` the first point from which they stay apart by
+    `same_until` is the last point up to which both are equal but for rounding; `at` the first point from which they stay apart by
     more than their noise. Both are on the axis of the comparison; None when there is no such point.
     """
 
@@ -50,6 +50,7 @@ class Parting:
     first: float  # the first of them
     same_until: float | None
     equal: bool  # to the last point
+    same_before: bool  # (nearly) to the point where they part
     at: float | None
     good: float | None  # values at `at`, or at the last point
     bad: float | None

@@ -13,7 +13,7 @@ from postmortem.model.sentence import Said, Sentence, render
 from postmortem.render.language import translated, word
 
 # Fields whose text is an identifier of this package, not a text of the run.
-IDENTIFIERS = frozenset({"family", "outcome", "kind", "basis", "source", "recovery", "intent", "quantity", "log"})
+IDENTIFIERS = frozenset({"family", "outcome", "kind", "basis", "source", "recovery", "intent", "quantity", "log", "unit", "axis", "best"})
 
 # Invisible characters of category Cf that scripts and emoji need.
 _JOINERS = frozenset("\u200c\u200d")
