@@ -231,16 +231,16 @@ def _without_crowds(walk: _Walk) -> dict[str, Candidate]:
 
 def _grouped(walk: _Walk) -> Iterator[Source]:
     """One `Source` for each reason: a lone file by its name, several by their number and the directory that holds them all."""
-    for why, members in sorted(walk.groups.items(), key=lambda item: item[0].template):
+    for why, found in sorted(walk.groups.items(), key=lambda item: item[0].template):
+        named = found[:_NAMED] if why.template.startswith(_NAMED_REASONS) else []
+        yield from (Source(path, "", Status.SKIPPED, why, bytes_) for path, bytes_ in named)
+        members = found[len(named) :]
         size = sum(bytes_ for _, bytes_ in members)
         if len(members) == 1:
             yield Source(members[0][0], "", Status.SKIPPED, why, size)
             continue
-        if why.template.startswith(_NAMED_REASONS):
-            yield from (Source(path, "", Status.SKIPPED, why, bytes_) for path, bytes_ in members[:_NAMED])
-            members, size = members[_NAMED:], sum(bytes_ for _, bytes_ in members[_NAMED:])
-            if not members:
-                continue
+        if not members:
+            continue
         shared = os.path.commonpath([path.rpartition("/")[0] or "." for path, _ in members]) if all("/" in p for p, _ in members) else "."
         yield Source(shared or ".", "", Status.SKIPPED, say("{count} files: {kind}", count=len(members), kind=why), size)
 

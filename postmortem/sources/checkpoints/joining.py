@@ -18,7 +18,7 @@ from postmortem.sources.checkpoints.fragments import PART_OF_PARENT, whole_folde
 from postmortem.sources.checkpoints.steps import step_and_epoch
 
 # One of several files with the weights: a shard, a rank, a pipeline stage.
-_PIECE = re.compile(r"(?:^|[-_])(?:mp_rank|tp_rank|pp_rank|zero_pp_rank|rank|layer|shard|part)[-_]?\d+|\d+[-_]of[-_]\d+")
+_PIECE = re.compile(r"(?:^|[-_])(?:mp_rank|tp_rank|pp_rank|zero_pp_rank|rank|layer|shard|part)[-_]?\d+|(?<!\d)\d{1,18}[-_]of[-_]\d+")
 _OF = re.compile(r"(\d{1,6})[-_]of[-_](\d{1,6})")
 _ZERO_RANK = re.compile(r"zero_pp_rank_(\d+)_mp_rank_\d+_?optim")
 _COPY = re.compile(r"(?:^|[-_.])(?:ema|swa|averaged|average|shadow|teacher)(?:[-_.]|$)")

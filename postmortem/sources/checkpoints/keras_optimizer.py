@@ -144,7 +144,7 @@ def parameter_shapes(found: Saved, model: Sequence[Variable]) -> Iterator[list[t
 
 
 def _kind(found: Saved) -> str:
-    return re.sub(r"(?:_\d+)+$", "", found.name.lower()).replace("_", "") or "optimizer"
+    return re.sub(r"(?:_\d{1,9}){1,9}$", "", found.name.lower()).replace("_", "") or "optimizer"
 
 
 def _matched(found: Saved, kind: str, model: Sequence[Variable]) -> list[tuple[str, list[tuple[str, TensorRef]]]] | None:

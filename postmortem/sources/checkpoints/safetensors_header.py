@@ -19,7 +19,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.placing import in_order
 
 LARGEST_HEADER = 100_000_000  # bytes, the format's own limit
-MOST_TENSORS = 2_000_000  # entries of a header that is looked into
+MOST_TENSORS = 250_000  # entries of a header that is looked into, at about 10 µs each
 MOST_KEPT = 100_000  # tensors of one file: what is kept is measured, at about 0.1 ms each
 _MOST_DIMENSIONS = 64
 # Name in the file → numpy's (or torch's) name, bits per element.

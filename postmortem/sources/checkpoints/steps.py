@@ -13,7 +13,7 @@ _EPOCH_BEFORE = re.compile(r"(?<![a-z0-9])(\d{1,7})[_\-]?epochs?(?![a-z])")
 _HF_STEP = re.compile(rf"^(?:tmp-)?checkpoint-{_NUMBER}")
 _FAIRSEQ = re.compile(r"^checkpoint_(\d{1,7})_(\d{1,12})(?![a-z0-9])")
 _THOUSANDS_STEP = re.compile(r"(?<![a-z0-9.])(\d{1,9})([km])(?![a-z0-9])")  # `ckpt_10k`
-_METRIC = re.compile(r"(?<![a-z])(?:[a-z_]*(?:loss|acc|accuracy|score|ppl|map|f1|auc|metric|val|best))[_\-=:]?\d+(?:\.\d+)?(?:e-?\d+)?")
+_METRIC = re.compile(r"(?<![a-z])(?:[a-z_]{0,40}(?:loss|acc|accuracy|score|ppl|map|f1|auc|metric|val|best))[_\-=:]?\d+(?:\.\d+)?(?:e-?\d+)?")
 _DECIMAL = re.compile(r"(?<![a-z0-9])\d+\.\d+(?:e-?\d+)?(?![a-z0-9])")  # a score, whatever stands before it
 _BARE = re.compile(r"(?<![a-z0-9])(\d{1,12})(?![a-z0-9])|(?<=[a-z])(\d{2,12})(?![a-z0-9])")
 _SHARD = re.compile(r"[-_]?\d{1,6}-of-\d{1,6}|(?:mp|tp|pp|dp|zero|rank|shard)[_-]?(?:rank)?[_-]?\d+(?:_\d+)*|v\d+$|-v\d+")
