@@ -19,7 +19,7 @@ from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, rat
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
-MANY_CLASSES = 30  # outputs from which a model without an accuracy is taken for one of language
+MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
@@ -41,7 +41,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if cut_short or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
     language = EXPLAINED if _explained(e) else LANGUAGE
-    many = (e.chance.classes or 0) >= MANY_CLASSES and e.curve("val/accuracy") is None and e.curve("train/accuracy") is None
+    many = (e.chance.classes or 0) >= MANY_CLASSES
     limit = {"language-model": language, "regression": REGRESSION}.get(e.family, language if many else HIGH)
     contradiction = best is not None and best > 0.6 and level > HIGH
     if level < limit and loss.relative_gain > 0.3 and _guesses_at_a_low_loss(e, limit):
