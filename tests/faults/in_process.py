@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from tests.faults.fault import Seen, always, fault, wrong
+from tests.faults.fault import Seen, always, fault
 from tests.faults.plan import Plan, Trace
 
 
@@ -35,27 +35,34 @@ fault(
     "killed disk-full",
     shows=lambda s: True,
 )
+SHARP = {
+    "tasks": ("friedman", "series"),
+    "nets": ("tabresnet", "mlp", "lstm"),
+    "optimizers": ("adam", "adamw"),
+}  # where a full step late in training costs
 fault(
     "schedule_lost",
-    wrong("schedule_lost", 1),
+    lambda d, p: p.with_wrong(schedule_lost=1),
     always("resume-fault", "schedule-fault", "loss-spike"),
     "schedule-restarted",
     "data-order-restarted",
-    keep={"schedule": "linear", "resume_at": 9, "epochs": 11, "warmup_steps": 0},
-    shows=lambda s: _after_resume(s.run) > 1.4 * _after_resume(s.twin),
+    keep={"schedule": "linear", "resume_at": 16, "epochs": 18, "warmup_steps": 0, "lr": 1e-2},
+    shows=lambda s: _after_resume(s.run) > 1.3 * _after_resume(s.twin),
+    **SHARP,
 )
 fault(
     "optimizer_lost",
-    wrong("optimizer_lost", 1),
+    lambda d, p: p.with_wrong(optimizer_lost=1),
     always("resume-fault", "loss-spike"),
     "optimizer-state-lost",
-    optimizers=("adam", "adamw"),
-    keep={"resume_at": 5, "epochs": 8, "schedule": "none", "warmup_steps": 0},
-    shows=lambda s: _after_resume(s.run) > 1.4 * _after_resume(s.twin),
+    keep={"resume_at": 9, "epochs": 14, "schedule": "none", "warmup_steps": 0},
+    shows=lambda s: _after_resume(s.run) > 1.3 * _after_resume(s.twin),
+    **SHARP,
 )
 
 
 def _after_resume(trace: Trace) -> float:
+    """Mean loss of the twelve batches after the first one."""
     at = trace.note[0][0]
     losses = trace.curve("loss", of_epoch=False)
-    return sum(losses[at + 1 : at + 9]) / 8
+    return sum(losses[at + 1 : at + 13]) / 12
