@@ -17,13 +17,17 @@ from postmortem.measure import Stated
 
 NAME = "postmortem.toml"
 FAMILIES = frozenset({
-    "classifier", "language-model", "regression", "autoencoder", "gan", "reinforcement", "preference", "detection", "diffusion", "contrastive", "segmentation", "",
+    "classifier", "language-model", "regression", "autoencoder", "gan", "reinforcement",
+    "preference", "detection", "diffusion", "contrastive", "segmentation", "",
 })  # fmt: skip
 MOST = 1 << 16  # bytes of a configuration
 
 
 def stated_beside(paths: Sequence[Path]) -> Stated:
-    """What `postmortem.toml` in the run (or in the working directory) states; nothing when there is none. Raises `UsageError` when it is malformed."""
+    """What `postmortem.toml` in the run, or in the working directory, states; nothing when there is none.
+
+    Raises `UsageError` when it is malformed.
+    """
     for folder in [*(p if p.is_dir() else p.parent for p in paths), Path()]:
         file = folder / NAME
         if file.is_file() and not file.is_symlink() and file.stat().st_size <= MOST:

@@ -21,10 +21,8 @@ def block(name: str) -> str:
 
 
 def checklist_table() -> str:
-    rows = ["| id | the symptom | its causes |", "| --- | --- | --- |"]
-    for check in checklist():
-        rows.append(f"| `{check.id}` | {check.symptom} | {', '.join(cause.id for cause, _ in check.causes)} |")
-    return "\n".join(rows) + "\n"
+    head = "| id | the symptom | its causes |\n| --- | --- | --- |\n"
+    return head + "".join(f"| `{check.id}` | {check.symptom} | {', '.join(cause.id for cause, _ in check.causes)} |\n" for check in checklist())
 
 
 def help_block() -> str:

@@ -46,10 +46,15 @@ def _show(item: str | None, *, as_json: bool) -> None:
 
 def _mode_data(check: Check) -> dict[str, Any]:
     return {
-        "id": check.id, "title": str(check.title), "symptom": str(check.symptom), "needs": [n.log for n in check.needs],
-        "clues": [str(p.claim) for p in check.probes], "causes": [_cause_data(c) for c, _ in check.causes], "by_hand": [str(s) for s in check.by_hand],
+        "id": check.id,
+        "title": str(check.title),
+        "symptom": str(check.symptom),
+        "needs": [need.log for need in check.needs],
+        "clues": [str(probe.claim) for probe in check.probes],
+        "causes": [_cause_data(cause) for cause, _ in check.causes],
+        "by_hand": [str(step) for step in check.by_hand],
         "consequences": list(check.consequences),
-    }  # fmt: skip
+    }
 
 
 def _cause_data(cause: Cause) -> dict[str, Any]:

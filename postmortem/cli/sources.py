@@ -49,8 +49,17 @@ def as_data(run: Run) -> dict[str, Any]:
         "attempts": [encode(a) for a in run.attempts],
         "sources": [encode(s) for s in run.sources],
         "series": [
-            {"name": s.name, "logged_as": s.logged_as, "source": s.source, "reduction": s.reduction.value, "points": len(s), "first_step": encode(float(s.steps[0])),
-             "last_step": encode(float(s.steps[-1])), "first": encode(float(s.values[0])), "last": encode(float(s.values[-1]))}
+            {
+                "name": s.name,
+                "logged_as": s.logged_as,
+                "source": s.source,
+                "reduction": s.reduction.value,
+                "points": len(s),
+                "first_step": encode(float(s.steps[0])),
+                "last_step": encode(float(s.steps[-1])),
+                "first": encode(float(s.values[0])),
+                "last": encode(float(s.values[-1])),
+            }
             for s in run.series if len(s)
         ],
         "settings": [encode(s) for s in run.settings],
