@@ -20,6 +20,7 @@ from postmortem.model.sentence import Sentence, say
 
 MOST_CURVES = 40
 POINTS = 1000  # of one curve in the document
+_PLACES = frozenset({"epoch", "step"})  # logged like curves, and no more than the axis
 _FIRST = ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "grad_norm", "lr")
 
 
@@ -60,7 +61,7 @@ def _placed(evidence: Evidence, axis: str) -> dict[str, axes.Placed]:
     out: dict[str, axes.Placed] = {}
     rank = {name: i for i, name in enumerate(_FIRST)}
     for name, series in sorted(evidence.series.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0])):
-        found = axes.place(evidence, series, axis) if len(series) else None
+        found = axes.place(evidence, series, axis) if len(series) and name not in _PLACES else None
         if found is not None:
             out[name] = found
     for name in [n for n in out if n.endswith(".epoch")]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from postmortem.model.comparison import Parting, SettingDifference
+from postmortem.model.comparison import Parting, SettingDifference, results
 from postmortem.model.sentence import Sentence, Value, say
 
 NAMED = 3  # settings that are named; the others are counted
-_SETTING = ("lr", "loss_scale")  # curves that show a setting, not what came of it
 UNITS = {"step": "step", "epoch": "epoch", "tokens": "token", "time": "hour"}
 
 
@@ -15,12 +14,12 @@ def colleague(partings: Sequence[Parting], settings: Sequence[SettingDifference]
 
     known : whether both runs state settings at all.
     """
-    results = [p for p in partings if p.curve not in _SETTING]
+    shown = results(partings)
     what = _what(settings, [p for p in partings if p.curve == "lr"], axis, known=known)
-    if not results:
+    if not shown:
         return say("No curve is there to compare; {what}.", what=what)
-    apart = [p for p in results if p.at is not None]
-    if not apart and all(p.equal for p in results):
+    apart = [p for p in shown if p.at is not None]
+    if not apart and all(p.equal for p in shown):
         return say("The curves are equal to the end; {what}.", what=what)
     if not apart:
         return say("The curves stay together, within their noise, to the end; {what}.", what=what)

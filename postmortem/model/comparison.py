@@ -1,11 +1,13 @@
 """Runs held against a good one, as a document: what differs, from where on, by how much. The first run is the good one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from postmortem.model.exhibits import CurveExhibit
 from postmortem.model.sentence import Sentence, Value
 
 COMPARISON = "postmortem-comparison/1"
+NO_RESULTS = frozenset({"lr", "loss_scale", "throughput", "step_time"})  # curves of what was set, or of the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ class Parting:
     noise: float  # standard deviation of the difference that noise alone explains there
     apart: float  # share of the points from `at` on that are beyond the noise
     worse: bool | None  # whether the run is worse than the good one from there on; None for curves without a better end
+
+
+def results(partings: Iterable[Parting]) -> tuple[Parting, ...]:
+    """Curves that show what came of the training; those outside of the vocabulary only where there is nothing else."""
+    shown = tuple(p for p in partings if p.curve not in NO_RESULTS)
+    return tuple(p for p in shown if not p.curve.startswith("other/")) or shown
 
 
 @dataclass(frozen=True, slots=True)

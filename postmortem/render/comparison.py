@@ -8,7 +8,7 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
-from postmortem.model.comparison import Comparison, LayerDifference, Parting, RunDifference, SettingDifference
+from postmortem.model.comparison import Comparison, LayerDifference, Parting, RunDifference, SettingDifference, results
 from postmortem.model.exhibits import Mark
 from postmortem.model.sentence import Sentence, say
 from postmortem.render import csp, describe, language, plots, templates
@@ -141,7 +141,7 @@ def _marks(comparison: Comparison) -> tuple[Lettered, ...]:
     """Where each run parts, with the letter of the run, in order of place."""
     out = []
     for d in comparison.differences:
-        first = next((p for p in d.partings if p.at is not None and p.curve not in ("lr", "loss_scale")), None)
+        first = next((p for p in results(d.partings) if p.at is not None), None)
         if first is not None and first.at is not None:
             out.append(
                 Lettered(chr(65 + d.run), Mark(first.at, "parts", say("{name} parts ({curve})", name=names(comparison)[d.run], curve=first.curve)))

@@ -99,9 +99,8 @@ def curves(
     _checkpoints(axes, marks)
     whole = all(s == int(s) for p in panels for line in p.lines for s in line.curve.steps if math.isfinite(s))
     steps = MaxNLocator(9 if frame.width > 600 else 5, integer=whole).tick_values(low, high)
-    _ticks_below(
-        axes, steps, [number(v, 6) for v in steps], frame.font - 1, {"epoch": t("epoch"), "record": t("record"), "step": t("step")}.get(unit, unit)
-    )
+    counted = {"epoch": t("epoch"), "record": t("record"), "step": t("step")}.get(unit, one_line(unit, 24))
+    _ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, counted)
     return _svg(figure, prefix, label)
 
 
