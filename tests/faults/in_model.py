@@ -59,7 +59,7 @@ fault(
     "stopped-too-early",
     "learning-rate-too-low",
     configured=("epochs",),
-    shows=lambda s: s.share < 0.6,
+    shows=lambda s: s.share < 0.4,
     nets=("mlp", "vit", "vgg", "resnet", "vae", "gru", "decoder"),
 )
 fault(
