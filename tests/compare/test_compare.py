@@ -245,3 +245,40 @@ def test_empty_curves_are_no_lines() -> None:
     hollow = tuple(dataclasses.replace(c, curves=(c.curves[0], CurveExhibit(c.name, (), (), 0))) for c in found.curves)
     assert render_html(dataclasses.replace(found, curves=hollow))
     assert render_html(dataclasses.replace(found, curves=()))
+
+
+def written(place: Path, per_step: int, seconds: float) -> Path:
+    """A run whose loss depends on the tokens seen: `per_step` of them each step."""
+    place.mkdir()
+    rng = np.random.default_rng(per_step)
+    rows = [
+        {"step": s, "loss": 2 + 6 * float(np.exp(-s * per_step / 60000)) + float(rng.normal(0, 0.02)), "num_tokens": s * per_step,
+         "timestamp": 1.7e9 + s * seconds}
+        for s in range(0, 400, 5)
+    ]  # fmt: skip
+    (place / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    (place / "config.json").write_text(json.dumps({"batch_size": per_step // 64, "lr": 0.1}))
+    return place
+
+
+def test_another_batch_size_is_compared_by_tokens(tmp_path: Path) -> None:
+    runs = [written(tmp_path / "a", 512, 2.0), written(tmp_path / "b", 1024, 4.0)]
+    found = compare(runs)
+    assert found.axis == "tokens"
+    assert str(found.differences[0].summary) == "The curves stay together, within their noise, to the end; only batch_size differs (8 → 16)."
+    by_step = compare(runs, by="step")
+    assert by_step.axis == "step"
+    assert parting(by_step, "train/loss").at is not None
+    assert parting(by_step, "train/loss").worse is False
+    by_time = compare(runs, by="time")
+    assert by_time.axis == "time"
+    assert parting(by_time, "train/loss").at is None
+    assert by_time.runs[0].last == pytest.approx(395 * 2.0 / 3600)
+
+
+def test_runs_of_two_frameworks_are_compared_by_epochs() -> None:
+    fixtures = Path(__file__).parents[2] / "fixtures" / "healthy"
+    found = compare([fixtures / "pytorch" / "run", fixtures / "keras" / "run"])
+    assert found.axis == "epoch"
+    assert {p.curve for p in found.differences[0].partings} >= {"train/loss", "val/loss"}
+    assert found.differences[0].settings
