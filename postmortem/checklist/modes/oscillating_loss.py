@@ -9,6 +9,7 @@ from postmortem.checklist.signs import NOTHING_EXPECTED, rate_decades, skill, st
 
 STRONG = 0.4  # autocorrelation at the period
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
+UNBOUNDED = frozenset({"regression", "autoencoder"})  # squared errors of one batch of n scatter by sqrt(2/n) of their mean, guessing or not
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -25,7 +26,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     bad = (level is None or level > 0.5) and (good is None or good < 0.75)
     periodic = o.period is not None and o.strength > STRONG
     above = (
-        (to_chance(e, loss.highest) or 0.0) > 1.3
+        e.family not in UNBOUNDED
+        and (to_chance(e, loss.highest) or 0.0) > 1.3
         and loss.noise > 0.25 * scale
         and starts_normal(e) is not False
         and (rate_decades(e) or 0.0) < 1.3
