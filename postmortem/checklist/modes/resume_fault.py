@@ -4,19 +4,22 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.causes.data_order_restarted import data_order_restarted
 from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_lost
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
+from postmortem.checklist.needs import OPTIMIZER_STATE
 from postmortem.model.run import EventKind
 
 RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
 
 
 def _lag(e: Evidence) -> tuple[float, float] | None:
-    """(lag, step) of the last checkpoint whose optimizer lags behind more than the first one's did."""
+    """(lag, step) of the last checkpoint whose optimizer fell behind since the first one.
+
+    A lag in proportion to the step is a way of counting (micro-batches, two optimizers in turn), not a loss.
+    """
     lags = [(lag, c.step) for c in e.checkpoints if c.optimizer is not None and (lag := c.optimizer.lag) is not None and c.step]
     if len(lags) < 2:
         return None
-    lag, step = lags[-1]
-    first = lags[0][0]
-    behind = lag > first + 1 and lag > 0.05 * step
+    (first, at), (lag, step) = lags[0], lags[-1]
+    behind = lag > first + 1 and lag / step > max(0.05, 2 * first / at)
     return (lag, step) if behind else None
 
 
@@ -63,6 +66,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 @probe(say("the log says that training was resumed"), holds=1.5, fails=-1.0)
 def said(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next(iter(e.events_of(EventKind.RESUMED)), None)
+    if hit is None and not any(source.reader == "text-log" for source in e.sources):
+        return None  # curves and checkpoints do not speak of it
     return Reading(
         hit is not None or len(e.attempts) > 1,
         say("{text}", text=hit.text.strip()[:120] if hit else say("no line about it")),
@@ -98,12 +103,20 @@ def cyclic(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the optimizer kept pace before it fell behind"), OPTIMIZER_STATE, holds=1.5, fails=0.0)
+def kept_pace(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet != "optimizer":
+        return None
+    lags = [c.optimizer.lag for c in e.checkpoints if c.optimizer is not None and c.optimizer.lag is not None and c.step]
+    return Reading(lags[0] <= 1, say("by {first:g} steps in the first checkpoint, by {last:g} in the last", first=lags[0], last=lags[-1]))
+
+
 CHECK = Check(
     id="resume-fault",
     title=say("Faulty resume"),
     symptom=say("A jump of loss or learning rate where the run was resumed."),
     detect=detect,
-    probes=(said, never_rises, not_restored, cyclic),
+    probes=(said, kept_pace, never_rises, not_restored, cyclic),
     prior=0.8,
     causes=((optimizer_state_lost, -1.0), (schedule_restarted, -1.0), (data_order_restarted, -2.5)),
     by_hand=(say("Compare learning rate, optimizer step and sampler position right before and right after the seam."),),
