@@ -40,7 +40,7 @@ MOMENTS = re.compile(
 )  # fmt: skip
 _BAR = re.compile("[=>#.━╸╺─█▏▎▍▌▋▊▉░▒-]{4,}")
 _BLANKS = re.compile("[ \t]{3,}")
-_BEFORE = re.compile(f"[ \t]+(?={NUMBER})")
+_BEFORE = re.compile(f"(?<![ \t])[ \t]+(?={NUMBER})")
 _INF = {"inf", "infinity"}
 
 
