@@ -1,0 +1,139 @@
+"""Every regular expression that meets an input takes time linear in it: twice the input never takes four times as long."""
+
+import ast
+import importlib
+import pkgutil
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import postmortem.sources
+from postmortem import redact
+
+UNITS = (
+    "a", "1", " ", "\t", ".", "-", "=", ":", "/", "\\", "'", '"', "(", "[", "{", "@", "|", "e", "\u4e00", "1e", "1.", "1,", "a.", "a=", "a =", "=1 ", "a:", "a: ", "a b", "0 ", "1_", "[[",
+    "a@", "a@b.", "://a:", "loss ", "loss: ", "loss=1", "/home/", "/home/a/", "C:\\Users\\", "C:\\\\Users\\\\", "token=", "token = ", "hf_", "eyJ", "eyJa.", "eyJaaaaaaaaaa.", "sk-", "a_api_key",
+    "1.1.1.", 'File "', 'File "a", line 1', "1/", "1/2 ", "10%|", "[1/2]", "it/s", "Error", "Error: ", "rank 1", "[rank1]:", "Tried to allocate ", "events.out.tfevents.1700000000.", "a.a-", "\x1b[",
+    "\x1b[1;", "{'a': ", "a|b", "epoch ", "Epoch [1", "NaN", "-Infinity", ", NaN", "1:2:", "00:", "-" * 3, "__", "train_", "a1", "A", "Aa", "xs",
+)  # fmt: skip
+
+
+def patterns() -> Iterator[tuple[str, "re.Pattern[str] | re.Pattern[bytes]"]]:
+    """Compiled patterns of the reading and redacting modules, also those in tables and tuples, also those written where they are used."""
+    modules = [
+        redact,
+        *(
+            importlib.import_module(m.name)
+            for m in pkgutil.walk_packages(postmortem.sources.__path__, "postmortem.sources.")
+            if "hdf5_child" not in m.name
+        ),
+    ]
+    seen: set[object] = set()
+
+    def within(value: object, depth: int = 0) -> Iterator["re.Pattern[str] | re.Pattern[bytes]"]:
+        if isinstance(value, re.Pattern):
+            yield value
+        elif depth < 4:
+            parts: list[object] = []
+            if isinstance(value, dict):
+                parts = [*value, *value.values()]
+            elif isinstance(value, list | tuple | set | frozenset):
+                parts = list(value)
+            elif hasattr(value, "__slots__") and type(value).__module__.startswith("postmortem"):
+                parts = [getattr(value, name, None) for name in value.__slots__]
+            for part in parts:
+                yield from within(part, depth + 1)
+
+    for module in modules:
+        short = module.__name__.removeprefix("postmortem.")
+        for name, value in vars(module).items():
+            for pattern in within(value):
+                if pattern not in seen:
+                    seen.add(pattern)
+                    yield f"{short}.{name}", pattern
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id == "re"
+                and node.args
+            ):
+                first = node.args[0]
+                if isinstance(first, ast.Constant) and isinstance(first.value, str | bytes):
+                    pattern = re.compile(first.value)
+                    if pattern not in seen:
+                        seen.add(pattern)
+                        yield f"{short}:{node.lineno}", pattern
+
+
+PATTERNS = list(patterns())
+SOURCES = "".join(p.read_text(encoding="utf-8") for p in Path(str(redact.__file__)).parent.rglob("*.py"))
+ANCHORED = ("match", "fullmatch")
+
+
+def tried(name: str) -> str:
+    """How a pattern is applied: only at the start of a text when that is all that the package does with it."""
+    constant = name.rpartition(".")[2]
+    ways = (
+        set(re.findall(rf"\b{re.escape(constant)}\.(match|fullmatch|search|finditer|findall|sub|subn|split)\b", SOURCES))
+        if ":" not in name
+        else set()
+    )
+    return "match" if ways and ways <= set(ANCHORED) else "finditer"
+
+
+def cost(pattern: "re.Pattern[str] | re.Pattern[bytes]", text: str, way: str = "finditer") -> float:
+    """Seconds of one search through the whole text (or of one match at its start), the best of three."""
+    subject = text.encode() if isinstance(pattern.pattern, bytes) else text
+    best = 1e9
+    for _ in range(3):
+        start = time.process_time()
+        if way == "match":
+            pattern.match(subject)  # type: ignore[arg-type]
+            pattern.fullmatch(subject)  # type: ignore[arg-type]
+        else:
+            for _found in pattern.finditer(subject):  # type: ignore[arg-type]
+                pass
+        best = min(best, time.process_time() - start)
+        if best < 0.002:
+            break
+    return best
+
+
+def attacks(pattern: "re.Pattern[str] | re.Pattern[bytes]") -> list[str]:
+    """Repeated units, and units made of the pattern's own literals."""
+    source = pattern.pattern.decode("latin-1") if isinstance(pattern.pattern, bytes) else pattern.pattern
+    own = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"[A-Za-z_][A-Za-z_ ]{1,20}", source)][:12]
+    return [*UNITS, *own, *(f"{word} " for word in own[:6]), *(f"{word}1" for word in own[:6])]
+
+
+def test_there_are_patterns() -> None:
+    assert len(PATTERNS) > 100
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_time_is_linear(part: int) -> None:
+    slow = []
+    for name, pattern in PATTERNS[part::8]:
+        way = tried(name)
+        for unit in attacks(pattern):
+            for end in ("", "\x00!"):
+                n = 3000 // len(unit) + 1
+                once = cost(pattern, unit * n + end, way)
+                if once < 0.004:  # 3 kB in 4 ms: quadratic costs tens of ms
+                    continue
+                twice, four = cost(pattern, unit * 2 * n + end, way), cost(pattern, unit * 4 * n + end, way)
+                if twice > 3 * once and four > 3 * twice:
+                    slow.append((name, unit, round(once, 4), round(four, 4), str(pattern.pattern)[:120]))
+                    break
+    assert slow == []
+
+
+def test_a_quadratic_pattern_would_be_seen() -> None:
+    bad = re.compile(r"a+a+$")
+    once, four = cost(bad, "a" * 1500 + "!"), cost(bad, "a" * 6000 + "!")
+    assert four > 9 * once
