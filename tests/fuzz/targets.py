@@ -21,7 +21,7 @@ class Target:
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="postmortem-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))  # noqa: S108
+    return Path(tempfile.mkdtemp(prefix="postmortem-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
 
 
 def _read(data: bytes, name: str, module: str) -> bool:
@@ -75,7 +75,7 @@ def _pickle(data: bytes) -> bool:
 
 
 def _config(data: bytes) -> bool:
-    return any([_read(data, f"config.{ending}", "postmortem.sources.config") for ending in ("yaml", "json")])
+    return any([_read(data, f"config.{ending}", "postmortem.sources.config") for ending in ("yaml", "json")])  # noqa: C419
 
 
 def _json(data: bytes) -> bool:
