@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
-from rich.console import Console
-from rich.text import Text
 
 from postmortem.model.comparison import Comparison, LayerDifference, Parting, RunDifference, SettingDifference, results
 from postmortem.model.exhibits import Mark
@@ -17,6 +15,9 @@ from postmortem.render.markdown import code, escape, say_inline
 from postmortem.render.panels import Lettered, Line, Panel, curve_scale, panel_title
 from postmortem.render.story import unit
 from postmortem.render.words import one_line, severity_text, speak, t
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ROLES = ("train", "val", "test", "only", "last", "middle", "first", "crash", "bad", "level", "mark")  # one colour per run
 MOST_PANELS = 12
@@ -208,8 +209,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def render_terminal(comparison: Comparison, console: Console) -> None:
+def render_terminal(comparison: Comparison, console: "Console") -> None:
     """What a colleague would say, and the verdict of each run."""
+    from rich.text import Text  # not above: the report imports this module for its section, and rich is only for terminals
+
     shown = names(comparison)
     for i, run in enumerate(comparison.runs):
         severity = t(" [{severity}]", severity=severity_text(run.severity)) if run.severity else ""
