@@ -19,7 +19,9 @@ def build(what: str, source: Path, to: Path) -> Path:
 
 def test_the_wheel_holds_the_templates(tmp_path: Path) -> None:
     names = zipfile.ZipFile(build("wheel", ROOT, tmp_path)).namelist()
-    assert {f"postmortem/templates/{p.relative_to(ROOT / 'templates').as_posix()}" for p in (ROOT / "templates").rglob("*") if p.is_file()} <= set(names)
+    assert {f"postmortem/templates/{p.relative_to(ROOT / 'templates').as_posix()}" for p in (ROOT / "templates").rglob("*") if p.is_file()} <= set(
+        names
+    )
     assert "postmortem/py.typed" in names
     assert not [n for n in names if n.startswith(("tests/", "fixtures/"))]
 
