@@ -152,9 +152,9 @@ MERGE_BOMB = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{
     ids=range(12),
 )  # fmt: skip
 def test_hostile_yaml_is_refused_quickly(tmp_path: Path, text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     found = read(tmp_path, "config.yaml", text)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert found.source.status in (Status.FAILED, Status.SKIPPED)
 
 

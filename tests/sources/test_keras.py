@@ -155,7 +155,7 @@ def test_many_files_cost_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for candidate in discover([tmp_path]).candidates:
         one = next(r for r in READERS if r.claims(candidate)).read(candidate).checkpoints[0]
         assert {r.file for r in one.tensors} == {candidate.path}
-    assert time.perf_counter() - before < 5
+    assert time.perf_counter() - before < 60
     assert asked == [4, 4]
 
 

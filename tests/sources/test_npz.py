@@ -127,9 +127,9 @@ def test_headers_that_are_not_numpys(data: bytes, reason: str) -> None:
 
 def test_headers_take_no_time() -> None:
     for shape in ("1" * 60_000, "1, " * 20_000, "(" * 60_000, " " * 60_000):
-        before = time.perf_counter()
+        before = time.process_time()
         assert header(written(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}x,), }}")) == "odd"
-        assert time.perf_counter() - before < 0.2
+        assert time.process_time() - before < 5
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 4), (10**9, 10**9, 10**9), tuple(range(1, 33))])
@@ -163,9 +163,9 @@ def test_a_bomb(tmp_path: Path) -> None:
             member.write(out.getvalue())
             for _ in range(320):
                 member.write(bytes(1 << 20))
-    before = time.perf_counter()
+    before = time.process_time()
     assert [r.name for r in checkpoint(tmp_path / "a.npz").tensors] == ["good"]
-    assert time.perf_counter() - before < 2
+    assert time.process_time() - before < 5
 
 
 @given(arrays.arrays(st.sampled_from(TYPES), arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)), st.booleans(), st.booleans())

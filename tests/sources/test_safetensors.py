@@ -179,9 +179,9 @@ def test_packed_types_are_not_measured_and_no_damage(tmp_path: Path) -> None:
 def test_hostile_headers_take_little(tmp_path: Path) -> None:
     for text in (b"[" * 5_000_000, b'{"a":' * 1_000_000, b'{"a":[' + b"{}," * 3_000_000, b'{"a":' + b"9" * 5_000_000, b'"' + b"\\" * 5_000_000):
         tracemalloc.start()
-        before = time.perf_counter()
+        before = time.process_time()
         assert checkpoint(write(tmp_path / "a.safetensors", text)).status is Status.FAILED
-        assert time.perf_counter() - before < 5
+        assert time.process_time() - before < 5
         assert tracemalloc.get_traced_memory()[1] < 400e6
         tracemalloc.stop()
 
@@ -190,9 +190,9 @@ def test_many_tensors(tmp_path: Path) -> None:
     n = 100_000
     header = {f"layers.{i}.weight": {"dtype": "F32", "shape": [1], "data_offsets": [4 * i, 4 * i + 4]} for i in range(n)}
     path = write(tmp_path / "a.safetensors", header, bytes(4 * n))
-    before = time.perf_counter()
+    before = time.process_time()
     assert len(checkpoint(path).tensors) == n
-    assert time.perf_counter() - before < 5
+    assert time.process_time() - before < 5
 
 
 def shards(root: Path) -> dict[str, Any]:

@@ -74,6 +74,6 @@ def test_any_name(path: str) -> None:
 
 @pytest.mark.parametrize("text", ["step", "1", "a_", "loss", "0-of-", "rank_0_", ".pt", "e1"])
 def test_long_names_take_no_time(text: str) -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     step_and_epoch("/".join([text * 20_000] * 3))
-    assert time.perf_counter() - before < 0.5
+    assert time.process_time() - before < 5

@@ -227,15 +227,15 @@ def test_any_bytes_are_read(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize("unit", ["loss", "a:", "1 ", "((", "= ", "Traceback ", "nan", "1,000", "|", "[1/2]", "x=1,", "12:", "-", "a b ", '"a": ', "early stopp", "error ", "--lr ", "\\", "1.", "{'loss': 1"])  # fmt: skip
 def test_time_is_linear_in_a_long_line(tmp_path: Path, unit: str) -> None:
     text = unit * (200_000 // len(unit))
-    begin = time.perf_counter()
+    begin = time.process_time()
     read(tmp_path, text)
     read(tmp_path, LOG + text + "\n" + LOG)
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 @pytest.mark.parametrize("line", ["loss {n} " * 60, "a{n}b: {n} c" * 20, "x" * 50 + "{n}", "({n} [{n} {{{n}", "step {n} " + "k{n}=1 " * 30])
 def test_time_is_linear_in_the_lines(tmp_path: Path, line: str) -> None:
     text = "".join(line.replace("{n}", f"{n}x{n * 7919 % 1000}") + "\n" for n in range(3000))
-    begin = time.perf_counter()
+    begin = time.process_time()
     read(tmp_path, text)
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
