@@ -224,3 +224,8 @@ def file_of(e: Evidence, name: str) -> str:
     """The file that a curve was read from."""
     series = e.series.get(name)
     return series.source if series is not None else ""
+
+
+def optimizer_lags(e: Evidence) -> list[tuple[float, float]]:
+    """(lag, step) of each checkpoint whose optimizer counts its steps, in order; both in optimizer steps."""
+    return [(lag, c.step) for c in e.checkpoints if c.optimizer is not None and (lag := c.optimizer.lag) is not None and c.step]

@@ -3,17 +3,16 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE
+from postmortem.checklist.signs import optimizer_lags
 
 
 @probe(say("the optimizer's own step count lags behind the checkpoint's"), OPTIMIZER_STATE, holds=3.0, fails=-1.5)
 def lags(e: Evidence, seen: Sighting) -> Reading | None:
-    lags = [(c.optimizer.lag, c.step) for c in e.checkpoints if c.optimizer is not None and c.optimizer.lag is not None and c.step]
-    if not lags:
+    behind = optimizer_lags(e)
+    if not behind:
         return None
-    lag, step = lags[-1]
-    first = lags[0][0]
-    grew = lag is not None and first is not None and lag > max(2.0, 0.05 * (step or 1.0)) and lag > first + 1
-    return Reading(bool(grew), say("by {lag:g} steps at step {step:g}", lag=lag or 0.0, step=step or 0.0))
+    (first, _), (lag, step) = behind[0], behind[-1]
+    return Reading(lag > max(2.0, 0.05 * step) and lag > first + 1, say("by {lag:g} steps at step {step:g}", lag=lag, step=step))
 
 
 optimizer_state_lost = Cause(

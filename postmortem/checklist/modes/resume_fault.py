@@ -5,6 +5,7 @@ from postmortem.checklist.causes.data_order_restarted import data_order_restarte
 from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_lost
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.needs import OPTIMIZER_STATE
+from postmortem.checklist.signs import optimizer_lags
 from postmortem.model.run import EventKind
 
 RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
@@ -15,7 +16,7 @@ def _lag(e: Evidence) -> tuple[float, float] | None:
 
     A lag in proportion to the step is a way of counting (micro-batches, two optimizers in turn), not a loss.
     """
-    lags = [(lag, c.step) for c in e.checkpoints if c.optimizer is not None and (lag := c.optimizer.lag) is not None and c.step]
+    lags = optimizer_lags(e)
     if len(lags) < 2:
         return None
     (first, at), (lag, step) = lags[0], lags[-1]
@@ -107,8 +108,9 @@ def cyclic(e: Evidence, seen: Sighting) -> Reading | None:
 def kept_pace(e: Evidence, seen: Sighting) -> Reading | None:
     if seen.facet != "optimizer":
         return None
-    lags = [c.optimizer.lag for c in e.checkpoints if c.optimizer is not None and c.optimizer.lag is not None and c.step]
-    return Reading(lags[0] <= 1, say("by {first:g} steps in the first checkpoint, by {last:g} in the last", first=lags[0], last=lags[-1]))
+    lags = optimizer_lags(e)
+    first, last = lags[0][0], lags[-1][0]
+    return Reading(first <= 1, say("by {first:g} steps in the first checkpoint, by {last:g} in the last", first=first, last=last))
 
 
 CHECK = Check(
