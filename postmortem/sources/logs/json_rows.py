@@ -23,6 +23,7 @@ _LISTS = re.compile(r'\s*\{\s*"[^"]{1,100}"\s*:\s*(?:\{\s*"[^"]{1,100}"\s*:\s*)?
 _RECORDS = re.compile(r'\s*\[\s*\{\s*"')
 _TRIPLES = re.compile(r"\s*\[\s*\[\s*\d{9,}(?:\.\d+)?\s*,\s*\d+\s*,")
 _ONE_EPOCH = re.compile(r"metrics_epoch_(\d{1,9})\.json")
+_ALLENNLP = re.compile(r'\s*\{[^{}\[\]]{0,2000}"training_epochs"\s*:')
 _NESTED = 3  # levels of `{"train": {"loss": […]}}`
 
 
@@ -31,9 +32,9 @@ def claims(candidate: Candidate) -> bool:
     name = candidate.name.lower()
     if not (name.endswith(".json") or name == "log"):
         return False
-    if _ONE_EPOCH.fullmatch(name):
-        return True
     head = head_text(candidate.head)
+    if _ONE_EPOCH.fullmatch(name) or _ALLENNLP.match(head):
+        return True
     return bool(_RECORDS.match(head) or _TRIPLES.match(head) or (_LISTS.match(head) and not _is_config(name)))
 
 
@@ -49,8 +50,9 @@ def read(candidate: Candidate) -> Found:
         return Found(Source(candidate.path, NAME, Status.FAILED, error.why, candidate.size))
     one_epoch = _ONE_EPOCH.fullmatch(candidate.name.lower())
     habits = Habits()
-    if one_epoch and isinstance(document, dict):
-        row = {"epoch": int(one_epoch[1]), **{k: v for k, v in document.items() if k != "epoch" and not k.startswith(("best_", "peak_"))}}
+    if isinstance(document, dict) and (one_epoch or "training_epochs" in document):
+        epoch = int(one_epoch[1]) if one_epoch else number(str(document.get("epoch"))) or 0
+        row = {"epoch": epoch, **{k: v for k, v in document.items() if k != "epoch" and not k.startswith(("best_", "peak_"))}}
         table = _table_of_rows([row])
         habits = Habits(epoch_base=0, row_is_epoch=True)
     elif isinstance(document, list):

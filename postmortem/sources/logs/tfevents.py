@@ -35,9 +35,13 @@ _SPLIT_WORDS = {
 Scan = Callable[[bytes], Columns]
 
 
+_VERSION = b"brain.Event:"  # in the first record of every file
+_FIRST_RECORD = 64  # bytes
+
+
 def claims(candidate: Candidate) -> bool:
-    """By name; the content has no signature beyond its checksums."""
-    return "tfevents" in candidate.name
+    """By name, or by the version that the first record states: a file may have been renamed on its way."""
+    return "tfevents" in candidate.name or _VERSION in candidate.head[:_FIRST_RECORD]
 
 
 def read(candidate: Candidate) -> Found:

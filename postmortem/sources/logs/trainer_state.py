@@ -16,12 +16,14 @@ from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "trainer-state"
 _LARGEST = 512 << 20  # bytes
+_KEYS = (b'"global_step"', b'"log_history"')
 _SETTINGS = ("train_batch_size", "num_train_epochs", "max_steps", "logging_steps", "eval_steps", "save_steps")
 
 
 def claims(candidate: Candidate) -> bool:
-    """`trainer_state.json`, also with a prefix."""
-    return candidate.name.lower().endswith("trainer_state.json")
+    """`trainer_state.json`, also with a prefix, or a JSON document under another name that begins with its keys."""
+    name = candidate.name.lower()
+    return name.endswith("trainer_state.json") or (name.endswith(".json") and all(key in candidate.head for key in _KEYS))
 
 
 def read(candidate: Candidate) -> Found:

@@ -19,12 +19,17 @@ from postmortem.sources.reader import Candidate, Found
 
 MOST_VALUES = 5_000
 SUMMARY, METADATA = "wandb-summary.json", "wandb-metadata.json"
+_SUMMARY_KEYS = (b'"_runtime"', b'"_step"', b'"_timestamp"')
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def claims(candidate: Candidate) -> bool:
-    """By their names."""
-    return candidate.name in (SUMMARY, METADATA)
+    """By their names; a summary under another name by the keys that W&B adds."""
+    return candidate.name in (SUMMARY, METADATA) or _is_summary(candidate)
+
+
+def _is_summary(candidate: Candidate) -> bool:
+    return candidate.name == SUMMARY or (candidate.name.endswith(".json") and all(key in candidate.head for key in _SUMMARY_KEYS))
 
 
 def read(candidate: Candidate, reader: str) -> Found:
@@ -36,7 +41,7 @@ def read(candidate: Candidate, reader: str) -> Found:
     if not isinstance(data, dict):
         return Found(Source(candidate.path, reader, Status.FAILED, say("not the mapping that W&B writes"), candidate.size))
     source = Source(candidate.path, reader, Status.READ, None, candidate.size)
-    return _summary(candidate, source, data) if candidate.name == SUMMARY else Found(source, facts=_machine(data))
+    return _summary(candidate, source, data) if _is_summary(candidate) else Found(source, facts=_machine(data))
 
 
 def _summary(candidate: Candidate, source: Source, data: dict[str, Any]) -> Found:
