@@ -195,7 +195,9 @@ def _stats(
             tensors.append(tensor_stats(outline.refs[name], outline.places[name], track.figures[i], track.rows.get(i), checkpoint.trainable))
         if i in track.movements:
             earlier, m = track.movements[i]
-            updates.append(UpdateStats(name, saved[earlier].step, checkpoint.step, m.relative_change, m.identical, m.norm_ratio, m.cosine))
+            updates.append(
+                UpdateStats(name, saved[earlier].step, checkpoint.step, m.relative_change, m.identical, m.norm_ratio, m.cosine, m.still_rows)
+            )
     facts, remembered = optimizers[i]
     before = next((optimizers[k][1] for k in range(i - 1, -1, -1) if optimizers[k][1]), ())
     return CheckpointStats(

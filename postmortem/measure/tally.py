@@ -180,10 +180,7 @@ class Tally:
         """The figures. `again(mean, peak)` sums centred moments in a second pass: asked for when the values hardly vary about
         their mean, or when squares left the range of float64."""
         sixteen = self.dtype in _SIXTEEN
-        values, order, keys = _table(self.dtype if sixteen else "float32")
-        counts = self.counts[order]
-        present = np.flatnonzero(counts)
-        counts, values, keys = counts[present], values[present], keys[present]
+        counts, values, keys = self._present()
         finite = int(counts.sum())
         if sixteen:
             positive, negative = (int(n) for n in self.counts[[0x7C00, 0xFC00] if self.dtype != "bfloat16" else [0x7F80, 0xFF80]])
@@ -208,13 +205,20 @@ class Tally:
     def sums(self, threshold: float | None = None) -> Sums:
         """What second moments are asked for."""
         sixteen = self.dtype in _SIXTEEN
-        values, order, _ = _table(self.dtype if sixteen else "float32")
-        counts = self.counts[order]
+        counts, values, _ = self._present()
         finite = int(counts.sum())
         total, squares = (dot(counts, values), dot(counts, values * values)) if sixteen else (self.total, self.squares)
         zero = int(self.counts[0] + self.counts[0x8000]) if sixteen else self.zero
         below = None if threshold is None else int(counts[values < threshold].sum())
         return Sums(total, squares, zero, int(counts[values < 0].sum()), below, self.count - finite)
+
+    def _present(self) -> tuple[Counters, Doubles, Ints]:
+        """The finite keys that were met, in the order of their values: how often, their values, their signed magnitude keys as float32."""
+        values, keys, ranks_of = _table(self.dtype if self.dtype in _SIXTEEN else "float32")
+        met = np.flatnonzero(self.counts)
+        at = ranks_of[met]
+        met = met[np.argsort(at, kind="stable")][int(np.count_nonzero(at < 0)) :]
+        return self.counts[met], values[ranks_of[met]], keys[ranks_of[met]]
 
     def _moments(self, values: Doubles, counts: Counters, finite: int, again: Callable[[float, float], Moments], *, exact: bool) -> Moments:
         total, squares = (dot(counts, values), dot(counts, values * values)) if exact else (self.total, self.squares)
@@ -239,8 +243,10 @@ class Tally:
 
 @cache
 def _table(dtype: str) -> tuple[Doubles, Ints, Ints]:
-    """Finite keys in the order of their values: the values, the keys, and their signed magnitude keys as float32."""
+    """Finite keys in the order of their values: the values, and their signed magnitude keys as float32; and each key's place in that order, or −1."""
     singles = values_of_keys(dtype)
     finite = np.flatnonzero(np.isfinite(singles))
     order = finite[np.argsort(singles[finite], kind="stable")]
-    return singles[order].astype(np.float64), order, signed_keys(singles[order])
+    places = np.full(KEYS, -1)
+    places[order] = np.arange(len(order))
+    return singles[order].astype(np.float64), signed_keys(singles[order]), places

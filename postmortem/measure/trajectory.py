@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from postmortem.measure.numbers import Real, as_real
-from postmortem.measure.reading import NotWholeError, Raw, TensorFiles
-from postmortem.measure.rows import RowFacts, dead_rows, row_facts
+from postmortem.measure.reading import NotWholeError, Raw, TensorFiles, contiguous, storage
+from postmortem.measure.rows import PROBED, RowFacts, RowSample, dead_rows, row_facts, still_rows
 from postmortem.measure.structure import Layout
 from postmortem.measure.tally import Kernels, Tally, values_of_keys
 from postmortem.measure.tensors import Figures, Moments, centred_moments, figures_of, mean_of
@@ -53,14 +53,24 @@ def follow(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels) -> Traj
 
 
 def stacked(ref: TensorRef) -> bool:
-    """The elements come in C order: one piece, or pieces that are stacked along the first axis."""
+    """The elements come in C order whatever the tensor's size: one piece, or pieces that are stacked along the first axis."""
     if not ref.pieces:
-        return True
-    return all(p.shape[1:] == ref.shape[1:] and len(p.shape) == len(ref.shape) for p in ref.pieces) and sum(p.count for p in ref.pieces) == ref.count
+        return ref.inline is not None or contiguous(ref)
+    return (
+        all(stacked(p) for p in ref.pieces)
+        and all(p.shape[1:] == ref.shape[1:] and len(p.shape) == len(ref.shape) for p in ref.pieces)
+        and sum(p.count for p in ref.pieces) == ref.count
+    )
 
 
-def _wanted(seen: Seen) -> bool:
-    return seen.place.role == Role.WEIGHT and stacked(seen.ref)
+def _has_rows(seen: Seen) -> bool:
+    """Rows mean something: output units of a weight, or what an embedding looks up."""
+    return seen.place.role in (Role.WEIGHT, Role.EMBEDDING) and len(seen.ref.shape) > 1
+
+
+def _matrix(seen: Seen, raw: Raw) -> Raw:
+    """(columns, rows)"""
+    return raw.reshape(-1, seen.ref.shape[-1]) if seen.place.outputs_last else raw.reshape(seen.ref.shape[0], -1).T
 
 
 def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, out: Trajectory) -> None:
@@ -75,7 +85,7 @@ def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
             continue
         values = as_real(raw, dtype_of(seen.ref))
         figures = out.figures[seen.index] = figures_of(values, dtype_of(seen.ref))
-        if _wanted(seen) and len(values) == seen.ref.count:
+        if _has_rows(seen) and len(values) == seen.ref.count:
             facts = row_facts(values, seen.ref.shape, outputs_last=seen.place.outputs_last)
             if facts is not None:
                 out.rows[seen.index] = facts
@@ -85,6 +95,8 @@ def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
             movement = Movement()
             movement.add(line[-1][2], values, line[-2][2] if len(line) > 1 else None, kernels)
             movement.compare(line[-1][1], raw)
+            if _has_rows(seen) and seen.ref.shape == line[-1][0].ref.shape and len(raw) == len(line[-1][1]) == seen.ref.count > 0:
+                movement.still_rows = still_rows(_matrix(seen, line[-1][1]), _matrix(seen, raw))
             if movement.comparable:
                 out.movements[seen.index] = (line[-1][0].index, movement)
         line = [*line[-1:], (seen, raw, values)]
@@ -106,7 +118,7 @@ def _follow_large(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
         steps[later.index] = (earlier.index, Movement(comparable=earlier.ref.shape == later.ref.shape))
     whole = Movement(comparable=len(line) > 1 and line[0].ref.shape == line[-1].ref.shape)
     going = list(copies)
-    begun: set[int] = set()
+    samples = {seen.index: sample for seen in copies if (sample := _sample(seen)) is not None}
     while going:
         held: dict[int, tuple[Raw, Real]] = {}
         for seen in list(going):
@@ -119,9 +131,8 @@ def _follow_large(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
                 going.remove(seen)
                 continue
             tallies[seen.index].add(raw, kernels)
-            if seen.index not in begun:
-                begun.add(seen.index)
-                _rows_of_first(seen, raw, out)
+            if seen.index in samples:
+                samples[seen.index].add(raw)
             if seen.on_line and len(line) > 1:
                 held[seen.index] = (raw, _decoded(raw, dtype_of(seen.ref), kernels))
                 _move(seen.index, held, steps, kernels)
@@ -129,11 +140,13 @@ def _follow_large(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
             _add(whole, held[line[0].index][1], held[line[-1].index][1], None, kernels)
     missing = set(out.unread)
     for seen in copies:
-        if seen.index in missing:
-            out.rows.pop(seen.index, None)
-        else:
-            out.figures[seen.index] = tallies[seen.index].figures(_second_pass(seen.ref, files))
-            _dead(seen, files, out)
+        if seen.index not in missing:
+            figures = out.figures[seen.index] = tallies[seen.index].figures(_second_pass(seen.ref, files))
+            if seen.index in samples:
+                out.rows[seen.index] = _rows(seen, samples[seen.index], figures, files, kernels)
+    for late, (early, movement) in steps.items():
+        if early in samples and late in samples:
+            movement.still_rows = still_rows(samples[early].kept, samples[late].kept)
     out.movements = {late: (early, m) for late, (early, m) in steps.items() if m.comparable and not missing & {early, late}}
     _total_change(line, whole, files, kernels, out)
 
@@ -198,27 +211,31 @@ def dtype_of(ref: TensorRef) -> str:
     return ref.pieces[0].dtype if ref.pieces else ref.dtype
 
 
-def _rows_of_first(seen: Seen, raw: Raw, out: Trajectory) -> None:
-    """Symmetry is judged on the whole rows of the first block: where it holds it holds everywhere."""
-    if not _wanted(seen) or len(seen.ref.shape) < 2:
-        return
-    inner = seen.ref.count // seen.ref.shape[0]
-    fit = len(raw) // inner if inner else 0
-    if fit:
-        values = as_real(raw[: fit * inner], dtype_of(seen.ref))
-        facts = row_facts(values, (fit, *seen.ref.shape[1:]), outputs_last=seen.place.outputs_last) if len(values) == fit * inner else None
-        if facts is not None:
-            out.rows[seen.index] = facts
+def _sample(seen: Seen, columns: int = PROBED) -> RowSample | None:
+    if not _has_rows(seen) or not stacked(seen.ref):
+        return None
+    try:
+        kind = storage(dtype_of(seen.ref))
+    except NotWholeError:
+        return None
+    return None if kind.kind == "c" else RowSample.of(seen.ref.shape, kind, outputs_last=seen.place.outputs_last, columns=columns)
 
 
-def _dead(seen: Seen, files: TensorFiles, out: Trajectory) -> None:
-    """Dead rows need every row: a second pass, where there are zeros enough for one."""
-    facts, figures = out.rows.get(seen.index), out.figures[seen.index]
-    if facts is None:
-        return
+def _rows(seen: Seen, sample: RowSample, figures: Figures, files: TensorFiles, kernels: Kernels) -> RowFacts:
+    """From the columns that were kept; where they do not rule out rows that are equal or dead, from another pass over the tensor."""
+
+    def again(columns: int) -> RowSample:
+        more = _sample(seen, columns)
+        assert more is not None  # the first one was not
+        for raw in files.blocks(seen.ref):
+            more.add(raw)
+        return more
+
+    peak = math.nan if figures.non_finite else max(-figures.low, figures.high)
+    facts = sample.facts(lambda raw: _decoded(raw, dtype_of(seen.ref), kernels), peak, again)
+    if not facts.dead or sample.whole:
+        return facts
     units = seen.ref.shape[-1] if seen.place.outputs_last else seen.ref.shape[0]
     inner = seen.ref.count // units
-    dead = 0.0
-    if figures.zero >= inner:
-        dead = dead_rows(_values(seen.ref, files), units, inner, outputs_last=seen.place.outputs_last)
-    out.rows[seen.index] = RowFacts(dead, facts.identical, facts.all_alike)
+    dead = dead_rows(_values(seen.ref, files), units, inner, outputs_last=seen.place.outputs_last) if figures.zero >= inner else 0.0
+    return RowFacts(dead, facts.identical, facts.all_alike)

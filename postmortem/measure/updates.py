@@ -20,6 +20,7 @@ class Movement:
     moved_before: float = 0.0  # Σ (a − z)²
     together: float = 0.0  # Σ (b − a)(a − z)
     identical: bool = True
+    still_rows: float | None = None  # share of rows that did not change by a bit; of a large tensor as far as some of its columns show
     comparable: bool = True
 
     def add(self, a: Real, b: Real, z: Real | None, kernels: Kernels) -> None:

@@ -3,6 +3,7 @@
 A figure that could not be measured is None; a figure that was measured and is not finite is `nan` or `inf`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -303,6 +304,24 @@ class UpdateStats:
     identical: bool  # bit for bit
     norm_ratio: float  # ‖b‖ / ‖a‖
     cosine: float | None  # with the previous change of the same tensor, None for the first
+    still_rows: float | None = None  # share of rows that are bit-identical: units without a gradient, words that never came; None but for matrices
+
+    @property
+    def steps(self) -> float | None:
+        """Training steps between the two checkpoints, None where they are not known or do not increase."""
+        if self.from_step is None or self.to_step is None or not 0 < self.to_step - self.from_step < math.inf:
+            return None
+        return self.to_step - self.from_step
+
+    @property
+    def change_per_step(self) -> float | None:
+        """Update-to-weight ratio of one step, ‖Δw‖ / (‖w‖ · steps): a lower bound, exact when all steps point the same way."""
+        return None if self.steps is None else self.relative_change / self.steps
+
+    @property
+    def growth_per_step(self) -> float | None:
+        """Growth rate of the norm, ln(‖b‖ / ‖a‖) / steps; None where a norm is 0 or not finite."""
+        return math.log(self.norm_ratio) / self.steps if self.steps is not None and 0 < self.norm_ratio < math.inf else None
 
 
 @dataclass(frozen=True, slots=True)
