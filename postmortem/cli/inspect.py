@@ -41,6 +41,8 @@ def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
         console.print(Text(plain(str(saved.detail))))
     if saved is not None and saved.refused:
         console.print(Text(plain("refused: " + ", ".join(saved.refused))))
+    if checkpoint.optimizer is not None and checkpoint.optimizer.unmeasured is not None:
+        console.print(Text(plain(f"gradients not measured: {checkpoint.optimizer.unmeasured}")))
     rms = {g.name: g.rms for g in checkpoint.gradients}
     table = Table(box=None, pad_edge=False)
     for name in ("tensor", "shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad RMS"):

@@ -12,7 +12,8 @@ EVENTS = (
 )  # fmt: skip
 MEASURED = (
     "head", "configuration", "dataset", "first-loss", "target-variance",  # where a chance level comes from
-    "logged", "optimizer", "configured", "adam", "adam-window", "rmsprop", "adagrad", "momentum", "saved-grad", "captured",  # … and other figures
+    "logged", "optimizer", "configured", "adam", "adam-window", "rmsprop", "adagrad", "adafactor", "momentum",  # … and other
+    "saved-grad", "captured",  # figures
     "fast", "slow", "never",  # how a spike recovers
     "warmup", "constant", "decay", "rise", "zero",  # phases of a learning rate
     "stated-frozen", "lora", "one-epoch",  # intents

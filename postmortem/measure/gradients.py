@@ -2,7 +2,9 @@
 
 Adam's `exp_avg_sq` is a running mean of g² that starts at 0, so v / (1 − β₂ᵗ) estimates E[g²]; likewise `exp_avg` for
 E[g] (Kingma & Ba, 2015). RMSprop's `square_avg` is the same with α. Adagrad's `sum` is what its name says. SGD's
-`momentum_buffer` is a sum of past gradients that has no second moment. What is seen is the gradient that the optimizer
+`momentum_buffer` is a sum of past gradients that has no second moment; Lion's and Adamax's `exp_avg` is a running mean without one.
+Adafactor (Shazeer & Stern, 2018) keeps the mean of g² over each row and each column, whose mean is that of the whole matrix; its decay
+1 − t^−0.8 forgets the start by itself. What is seen is the gradient that the optimizer
 got: after clipping, and with L2 decay mixed in where the optimizer does not decouple it.
 """
 
@@ -14,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from postmortem.measure.numbers import as_real, dot
-from postmortem.measure.optimizers import Key, number
+from postmortem.measure.optimizers import Key, number, unmeasured
 from postmortem.measure.reading import NotWholeError, TensorFiles
 from postmortem.measure.tally import Kernels, Tally
 from postmortem.measure.trajectory import DIRECT, dtype_of
@@ -22,26 +24,8 @@ from postmortem.model.evidence import GradientStats
 from postmortem.model.run import OptimizerState, ParamGroup, ParamState, TensorRef
 from postmortem.model.sentence import Value
 
-Source = Literal["adam", "rmsprop", "adagrad", "momentum"]
-# Their slots mean something else, are quantised, projected or factored.
-_UNMEASURED = (
-    "adafactor",
-    "lion",
-    "muon",
-    "soap",
-    "galore",
-    "8bit",
-    "mini",
-    "sm3",
-    "shampoo",
-    "sophia",
-    "adan",
-    "adadelta",
-    "rprop",
-    "lbfgs",
-    "asgd",
-    "adamax",
-)
+Source = Literal["adam", "rmsprop", "adagrad", "adafactor", "momentum"]
+FLOOR = 1e-29  # Adafactor adds 1e-30 to every square: a mean square below is one of zeros
 UNDERFLOW = 1e-36  # a mean square below it is made of squares that float32 cannot hold in full
 WINDOW_ROUNDING = 1e-5  # relative: what float32 leaves of v_b − βᵏ v_a when nothing was added
 
@@ -100,7 +84,7 @@ def _setting(settings: Mapping[str, Value], *keys: str) -> float | None:
 def gradients(files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key, str], kernels: Kernels) -> tuple[Remembered, ...]:
     """The gradient of every parameter that the optimizer remembers in a way that is understood; nothing for the others."""
     kind = optimizer.kind.lower()
-    if any(word in kind for word in _UNMEASURED):
+    if unmeasured(kind) is not None:
         return ()
     group_of = {key: group for group in optimizer.groups for key in group.params}
     fallback = optimizer.groups[0] if optimizer.groups else ParamGroup((), {})
@@ -184,12 +168,30 @@ def _one(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | 
             below = None  # the step is divided by the largest second moment so far, not by this one
         stats = GradientStats(name, "adam", power, ratio, second.zero_share, below, second.bad + first.bad, step)
         return Remembered(stats, second, beta2)
+    if "adafactor" in kind:
+        return _factored(slots, name, settings, step)
     for slot, source in (("square_avg", "rmsprop"), ("exp_avg_sq", "rmsprop"), ("sum", "adagrad")):
         if slots.has(slot):
             return _second_only(slots, slot, source, name, settings, step=step)  # type: ignore[arg-type]  # the literals above
-    if slots.has("momentum_buffer"):
-        buffer = slots.moment("momentum_buffer", positive=False)
-        return Remembered(GradientStats(name, "momentum", buffer.rms, None, buffer.zero_share, None, buffer.bad, step))
+    for slot in ("momentum_buffer", "exp_avg"):
+        if slots.has(slot):
+            buffer = slots.moment(slot, positive=False)
+            kept = 0.0 if slot == "momentum_buffer" else betas(settings)["lion" in kind]
+            return Remembered(GradientStats(name, "momentum", buffer.rms / _filled(kept, step), None, buffer.zero_share, None, buffer.bad, step))
+    return None
+
+
+def _factored(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | None) -> Remembered | None:
+    """Adafactor as transformers and torch save it: means of g² by row and by column of a matrix, in full of a vector."""
+    for row, column, whole in (("exp_avg_sq_row", "exp_avg_sq_col", "exp_avg_sq"), ("row_var", "col_var", "variance")):
+        parts = (row, column) if slots.has(row) and slots.has(column) else (whole,)
+        if not all(slots.has(part) for part in parts):
+            continue
+        moments = [slots.moment(part, positive=True, below=FLOOR) for part in parts]
+        first = moments[0]
+        zero = 1 - math.prod(1 - (m.below or 0) / m.count if m.count else 1.0 for m in moments)
+        power = math.sqrt(first.mean) if first.mean >= FLOOR else 0.0 if first.finite else math.nan
+        return Remembered(GradientStats(name, "adafactor", power, None, zero, None, sum(m.bad for m in moments), step))
     return None
 
 
@@ -207,7 +209,10 @@ def _second_only(slots: _Slots, slot: str, source: Source, name: str, settings: 
         moment = slots.moment(slot, positive=True, below=None if epsilon is None else epsilon * epsilon)
         power = math.sqrt(moment.mean / filled) if moment.finite else math.nan
     below = None if moment.below is None or not moment.count else moment.below / moment.count
-    return Remembered(GradientStats(name, source, power, None, moment.zero_share, below, moment.bad, step), moment)
+    steady = None
+    if source == "rmsprop" and slots.has("grad_avg") and power > 0:  # centred: the mean is kept as well
+        steady = slots.moment("grad_avg", positive=False).rms / filled / power
+    return Remembered(GradientStats(name, source, power, steady, moment.zero_share, below, moment.bad, step), moment)
 
 
 def _filled(beta: float, step: float | None) -> float:

@@ -8,17 +8,32 @@ from typing import Literal
 from postmortem.measure.ordering import sorted_by_name
 from postmortem.measure.structure import BUFFERS, Layout, distinct, plain
 from postmortem.model.evidence import OptimizerFacts
-from postmortem.model.run import Checkpoint, OptimizerState, Status, TensorRef
-from postmortem.model.sentence import Value
+from postmortem.model.run import Checkpoint, OptimizerState, ParamState, Status, TensorRef
+from postmortem.model.sentence import Sentence, Value, say
 
 Known = Literal["saved", "matched", "ambiguous", "no"]
 Key = int | str
 Shape = tuple[int, ...]
+_QUANTISED = ("8bit", "4bit")
+_PROJECTED = ("galore", "soap", "muon", "shampoo")
+_OTHER = ("sm3", "sophia", "adan", "adadelta", "rprop", "lbfgs", "asgd", "mini")
 
 
 def number(value: Value) -> float | None:
     """A setting as a number, None when it is none."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def unmeasured(kind: str) -> Sentence | None:
+    """Why the state of an optimizer says nothing of gradients, None where it is read."""
+    low = kind.lower()
+    if any(word in low for word in _QUANTISED):
+        return say("{kind} keeps its moments in a few bits with a scale for each block, which are not decoded", kind=kind)
+    if any(word in low for word in _PROJECTED):
+        return say("{kind} keeps its moments in a projected or rotated basis, which is not that of the weights", kind=kind)
+    if any(word in low for word in _OTHER):
+        return say("the state of {kind} is no running mean of gradients or of their squares", kind=kind)
+    return None
 
 
 def names_of(
@@ -37,7 +52,7 @@ def names_of(
     keys = [key for group in optimizer.groups for key in group.params]
     known: dict[Key, Shape] = {}
     for state in optimizer.states:
-        shape = next((ref.shape for ref in state.slots.values() if ref.shape), None)
+        shape = shape_of(state)
         if shape is not None:
             known[state.param] = shape
     learnable = learnable_tensors(checkpoint, places)
@@ -48,6 +63,17 @@ def names_of(
                 sure = not whole or (len(known) == len(keys) and _told_apart(candidate))
                 return {k: ref.name for k, ref in zip(keys, candidate, strict=True)}, "matched" if sure else "ambiguous"
     return _by_shape(keys, known, learnable, order)
+
+
+def shape_of(state: ParamState) -> Shape | None:
+    """The parameter's shape, that of any slot; of Adafactor's factors put together. None when no slot tells."""
+    row, column = state.slots.get("exp_avg_sq_row"), state.slots.get("exp_avg_sq_col")
+    if row is not None and column is not None:
+        return (*row.shape, *column.shape[-1:])
+    row, column = state.slots.get("row_var"), state.slots.get("col_var")
+    if row is not None and column is not None and len(row.shape) == len(column.shape):
+        return tuple(max(sizes) for sizes in zip(row.shape, column.shape, strict=True))
+    return next((ref.shape for ref in state.slots.values() if ref.shape), None)
 
 
 def learnable_tensors(checkpoint: Checkpoint, places: Mapping[str, Layout]) -> list[TensorRef]:
@@ -152,6 +178,7 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
         settings=MappingProxyType(settings),
         names_known=known,
         keeps_state=keeps,
+        unmeasured=unmeasured(optimizer.kind),
     )
 
 

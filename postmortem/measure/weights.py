@@ -11,7 +11,7 @@ from postmortem.measure.structure import owner
 from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, Role, TensorStats, WeightSummary
 
 LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
-_DECIDED = ("adam", "rmsprop", "adagrad", "momentum", "saved-grad")
+_DECIDED = ("adam", "rmsprop", "adagrad", "adafactor", "momentum", "saved-grad")
 
 
 def summarise(

@@ -284,8 +284,8 @@ class GradientStats:
     """The gradient of one parameter, from whatever recorded it."""
 
     name: str
-    source: Literal["adam", "adam-window", "rmsprop", "adagrad", "momentum", "saved-grad", "logged", "captured"]
-    rms: float  # √ mean over elements of E[g²] (bias-corrected); for momentum: RMS of the buffer
+    source: Literal["adam", "adam-window", "rmsprop", "adagrad", "adafactor", "momentum", "saved-grad", "logged", "captured"]
+    rms: float  # √ mean over elements of E[g²] (bias-corrected); for momentum: RMS of the buffer (SGD's sum, the running mean of Lion and Adamax)
     mean_ratio: float | None  # RMS of E[g] / RMS of √E[g²]: near 1 when all steps agree, near 0 when noise
     zero_share: float  # share of elements whose second moment is exactly 0
     below_epsilon: float | None  # share with √v̂ below the optimizer's ε
@@ -338,6 +338,7 @@ class OptimizerFacts:
     settings: Mapping[str, float]  # of the first group: lr, weight_decay, eps, beta2, momentum, …
     names_known: Literal["saved", "matched", "ambiguous", "no"] = "no"
     keeps_state: bool = True  # False where an empty state tells nothing: gradient descent without momentum, or nothing of it could be read
+    unmeasured: Sentence | None = None  # why its state says nothing of gradients, None where it is read
 
 
 @dataclass(frozen=True, slots=True)
