@@ -169,7 +169,7 @@ def _one(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | 
         stats = GradientStats(name, "adam", power, ratio, second.zero_share, below, second.bad + first.bad, step)
         return Remembered(stats, second, beta2)
     if "adafactor" in kind:
-        return _factored(slots, name, settings, step)
+        return _factored(slots, name, step)
     for slot, source in (("square_avg", "rmsprop"), ("exp_avg_sq", "rmsprop"), ("sum", "adagrad")):
         if slots.has(slot):
             return _second_only(slots, slot, source, name, settings, step=step)  # type: ignore[arg-type]  # the literals above
@@ -181,7 +181,7 @@ def _one(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | 
     return None
 
 
-def _factored(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | None) -> Remembered | None:
+def _factored(slots: _Slots, name: str, step: float | None) -> Remembered | None:
     """Adafactor as transformers and torch save it: means of g² by row and by column of a matrix, in full of a vector."""
     for row, column, whole in (("exp_avg_sq_row", "exp_avg_sq_col", "exp_avg_sq"), ("row_var", "col_var", "variance")):
         parts = (row, column) if slots.has(row) and slots.has(column) else (whole,)
