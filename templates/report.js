@@ -22,7 +22,7 @@
         selection.removeAllRanges();
         selection.addRange(range);
       };
-      if (navigator.clipboard) { navigator.clipboard.writeText(pre.innerText).then(done, select); } else { select(); }
+      if (navigator.clipboard) { navigator.clipboard.writeText(pre.textContent).then(done, select); } else { select(); }
     });
     box.classList.add("copyable");
     box.appendChild(button);

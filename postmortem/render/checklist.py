@@ -47,14 +47,20 @@ def tally(diagnosis: Diagnosis) -> Sentence:
     last = max(0, len(diagnosis.run.attempts) - 1)
     judged = [f for f in diagnosis.findings if f.attempt == last] or list(diagnosis.findings)
     count = {status: sum(f.status is status for f in judged) for status in FindingStatus}
-    return say(
-        "{n} failure modes were looked for: {present} present, {absent} absent, {open} not measured, {crashed} where the check itself crashed.",
+    told = say(
+        "{n} failure modes were looked for: {present} present, {absent} absent, {open} not measured.",
         n=len(judged),
         present=count[FindingStatus.PRESENT],
         absent=count[FindingStatus.ABSENT],
         open=count[FindingStatus.NOT_MEASURED],
-        crashed=count[FindingStatus.CRASHED],
     )
+    crashed = count[FindingStatus.CRASHED]
+    return say("{told} In {crashed} the check itself crashed.", told=told, crashed=crashed) if crashed else told
+
+
+def unfolds(finding: Finding) -> bool:
+    """Whether there is more to say of a finding than its one sentence."""
+    return finding.status is FindingStatus.PRESENT or bool(finding.clues or finding.causes or finding.fixes or finding.steps_by_hand)
 
 
 def mode_title(diagnosis: Diagnosis, mode: str) -> str:

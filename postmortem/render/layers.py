@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from postmortem.model.exhibits import DistributionExhibit
 from postmortem.render.words import one_line
 
+BINS = 80  # of a drawn distribution
+
 
 def central(shown: Sequence[DistributionExhibit]) -> tuple[float, float]:
     """The range that holds 99.8% of each of the distributions."""
@@ -21,16 +23,23 @@ def central(shown: Sequence[DistributionExhibit]) -> tuple[float, float]:
     return (low, high) if low < high else (-1.0, 1.0)
 
 
-def outline(exhibit: DistributionExhibit, low: float, high: float) -> tuple[list[float], list[float]]:
-    """A histogram as a density over bin centres, its peak at 1."""
-    xs: list[float] = []
-    ys: list[float] = []
+def density(exhibit: DistributionExhibit, low: float, high: float, bins: int = BINS) -> tuple[list[float], list[float]]:
+    """A histogram as a density over `bins` equal bins of [low, high], its peak at 1: bin centres and heights.
+
+    The bins of the exhibit are narrow near zero and wide far from it; each one's count is spread evenly over what it covers.
+    """
+    width = (high - low) / bins
+    mass = [0.0] * (bins + 2)  # one empty bin at each end
     for left, right, count in zip(exhibit.edges, exhibit.edges[1:], exhibit.counts, strict=False):
-        if right > left and right >= low and left <= high:
-            xs.append((left + right) / 2)
-            ys.append(count / (right - left))
-    peak = max(ys, default=0.0) or 1.0
-    return xs, [y / peak for y in ys]
+        if not count or right < low or left > high or not (math.isfinite(left) and math.isfinite(right)):
+            continue
+        first, last = max(0, int((max(left, low) - low) / width)), min(bins - 1, int((min(right, high) - low) / width))
+        for k in range(first, last + 1):
+            covered = min(right, low + (k + 1) * width) - max(left, low + k * width)
+            mass[k + 1] += count * (max(0.0, covered) / (right - left) if right > left else 1.0 / (last - first + 1))
+    smooth = [0.0, *(0.25 * mass[k - 1] + 0.5 * mass[k] + 0.25 * mass[k + 1] for k in range(1, bins + 1)), 0.0]
+    peak = max(smooth) or 1.0
+    return [low + (k - 0.5) * width for k in range(bins + 2)], [m / peak for m in smooth]
 
 
 def short_names(layers: Sequence[str], limit: int = 24) -> list[str]:

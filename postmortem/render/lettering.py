@@ -1,7 +1,9 @@
-"""Where the names of marks stand above a plot, none overlapping another. Widths are in pixels; a letter is `em` wide on average."""
+"""Where the names of marks and levels stand in a plot, none overlapping another. Widths are in pixels; a letter is `em` wide on average."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from postmortem.render.panels import LETTERED, Lettered, mark_word
 from postmortem.render.words import breadth
@@ -37,3 +39,41 @@ def words(at: Sequence[tuple[Lettered, float]], width: float, em: float) -> Plac
                 taken.append((start, start + length))
                 break
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where the name of a horizontal line stands: its anchor in pixels, the side that is anchored, above or below the line."""
+
+    x: float
+    y: float
+    side: str  # left, right
+    above: bool
+
+
+def beside(y: float, size: tuple[float, float], room: tuple[float, float], lines: Sequence[Sequence[tuple[float, float]]]) -> Placing:
+    """The place beside a horizontal line at `y` where the fewest curves run through a text of `size` (width, height), in axes of size `room`.
+
+    `lines` are points in pixels, in order of x. At the right end and above the line where nothing speaks against it.
+    """
+    (length, height), (width, tall) = size, room
+    best: tuple[int, Placing] | None = None
+    for right in (True, False):
+        for above in (True, False):
+            low = y + 3 if above else y - 3 - height
+            if not (low >= -1 and low + height <= tall + 1):
+                continue
+            start = width - 4 - length if right else 4.0
+            crossed = sum(_crosses(line, start + length * i / 8, low - 2, low + height + 2) for line in lines for i in range(9))
+            if best is None or crossed < best[0]:
+                best = crossed, Placing(width - 4 if right else 4.0, y + 3 if above else y - 3, "right" if right else "left", above)
+    return best[1] if best else Placing(width - 4, y + (3 if y < tall / 2 else -3), "right", y < tall / 2)
+
+
+def _crosses(line: Sequence[tuple[float, float]], x: float, low: float, high: float) -> bool:
+    """Whether a line of points has a height between two limits at `x`."""
+    if not line or not line[0][0] <= x <= line[-1][0]:
+        return False
+    i = max(1, bisect_left(line, x, key=lambda point: point[0]))
+    (x0, y0), (x1, y1) = line[i - 1], line[min(i, len(line) - 1)]
+    return low <= (y0 if x1 <= x0 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)) <= high

@@ -16,14 +16,15 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from postmortem.model.exhibits import DepthExhibit, DistributionExhibit, Level, Mark
 from postmortem.render import lettering
 from postmortem.render.figures import number
-from postmortem.render.layers import central, outline, short_names
+from postmortem.render.layers import central, density, short_names
 from postmortem.render.panels import TINY, Lettered, Line, Panel, drawable, gaps
 from postmortem.render.svg import ROLES, polish
+from postmortem.render.ticks import tick, ticks
 from postmortem.render.words import breadth, one_line, speak, t
 
 FEW = 40  # points up to which each one is drawn as a dot
@@ -98,7 +99,8 @@ def curves(
     _name_marks(first, letters, frame, heights[0])
     _checkpoints(axes, marks)
     whole = all(s == int(s) for p in panels for line in p.lines for s in line.curve.steps if math.isfinite(s))
-    steps = MaxNLocator(9 if frame.width > 600 else 5, integer=whole).tick_values(low, high)
+    own = sorted({s for p in panels for line in p.lines for s in line.curve.steps if low <= s <= high})
+    steps = own if len(own) < 3 else MaxNLocator(9 if frame.width > 600 else 5, integer=whole).tick_values(low, high)
     counted = {"epoch": t("epoch"), "record": t("record"), "step": t("step")}.get(unit, one_line(unit, 24))
     _ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, counted)
     return _svg(figure, prefix, label)
@@ -128,12 +130,13 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float) -> None:
         axes.axhline(level.value, color=ROLES["level"], linewidth=1, linestyle=(0, (1, 2)))
     _limits(axes, panel)
     for level in levels:
-        _level(axes, level, frame)
+        _level(axes, level, panel, frame)
     _gaps(axes, panel, frame)
     if any(drawable(v) for line in panel.lines for v in line.curve.values):
-        locator = {"log": LogLocator(numticks=5), "linear": MaxNLocator(4)}.get(panel.scale, axes.yaxis.get_major_locator())
-        values = locator.tick_values(*axes.get_ylim())
-        _ticks_left(axes, values, [_tick(v) for v in values], frame.font - 1, "muted", grid=True)
+        low, high = axes.get_ylim()
+        values = _decades(low, high) if panel.scale == "log" else list(_locator(axes, panel.scale).tick_values(low, high))
+        labels = ticks(values) if panel.scale == "linear" else [tick(v) for v in values]
+        _ticks_left(axes, values, labels, frame.font - 1, "muted", grid=True)
     axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=ROLES["muted"], linewidth=0.8, clip_on=False)
     title = one_line(panel.title, 60)
     if panel.scale != "linear":
@@ -158,6 +161,20 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float) -> None:
             x += (24 + (breadth(line.label) * _EM + 1.5) * frame.font) / inner
 
 
+def _locator(axes: Axes, scale: str) -> Locator:
+    return MaxNLocator(4) if scale == "linear" else axes.yaxis.get_major_locator()
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Powers of ten between two limits; where there are fewer than two, twos and fives as well."""
+    inside: list[float] = []
+    for numbers in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
+        inside = [float(v) for v in LogLocator(subs=numbers, numticks=5).tick_values(low, high) if low <= v <= high]
+        if len(inside) > 1:
+            return inside
+    return inside or [float(v) for v in MaxNLocator(3).tick_values(low, high) if low <= v <= high]
+
+
 def _limits(axes: Axes, panel: Panel) -> None:
     """Fix the limits. A nearly constant curve does not fill its panel with noise; a learning rate is read against zero."""
     values = [v for line in panel.lines for v in line.curve.values if drawable(v)] + [level.value for level in panel.levels if drawable(level.value)]
@@ -171,20 +188,16 @@ def _limits(axes: Axes, panel: Panel) -> None:
         axes.set_ylim(middle - half, middle + half)
 
 
-def _level(axes: Axes, level: Level, frame: Frame) -> None:
-    """The name of a horizontal line, above it where there is room."""
-    _, at = axes.transAxes.inverted().transform(axes.transData.transform((0, level.value)))
-    above = at < 0.8
+def _level(axes: Axes, level: Level, panel: Panel, frame: Frame) -> None:
+    """The name of a horizontal line, above or below it, at the end where the curves leave most room."""
+    inner, high = axes.bbox.width, axes.bbox.height
+    text, font = one_line(speak(level.label), 40), frame.font - 1
+    _, share = axes.transAxes.inverted().transform(axes.transData.transform((0, level.value)))
+    at = lettering.beside(share * high, (breadth(text) * _EM * font, font), (inner, high), [_drawn(axes, line, panel.scale) for line in panel.lines])
     axes.text(
-        1 - 4 / axes.bbox.width,
-        at + (3 if above else -3) / axes.bbox.height,
-        one_line(speak(level.label), 40),
-        transform=axes.transAxes,
-        fontsize=frame.font - 1,
-        color=ROLES["level"],
-        va="bottom" if above else "top",
-        ha="right",
-    )
+        at.x / inner, at.y / high, text, transform=axes.transAxes, fontsize=font, color=ROLES["level"], va="bottom" if at.above else "top",
+        ha=at.side,
+    )  # fmt: skip
 
 
 def _ticks_left(axes: Axes, values: Sequence[float], labels: Sequence[str], font: float, role: str, *, grid: bool) -> None:
@@ -223,10 +236,18 @@ def _line(axes: Axes, line: Line, scale: str) -> None:
     thin = bool(curve.smooth) or line.role == "earlier"
     axes.plot(
         curve.steps, values, color=colour, linewidth=1.0 if thin else 1.5, alpha=0.5 if thin else None, linestyle=dash,
-        marker="o" if few else None, markersize=3, markeredgewidth=0,
+        marker="o" if few else None, markersize=3 if len(values) > 1 else 6, markeredgewidth=0,
     )  # fmt: skip
     if curve.smooth:
         axes.plot(curve.steps, [_on_scale(v, scale) for v in curve.smooth], color=colour, linewidth=1.8, linestyle=dash)
+
+
+def _drawn(axes: Axes, line: Line, scale: str) -> list[tuple[float, float]]:
+    """The points of a line in pixels from the lower left corner of the axes."""
+    points = [(s, v) for s, v in zip(line.curve.steps, line.curve.values, strict=False) if not math.isnan(_on_scale(v, scale))]
+    if not points:
+        return []
+    return [(float(x - axes.bbox.x0), float(y - axes.bbox.y0)) for x, y in axes.transData.transform(points)]
 
 
 def _on_scale(value: float, scale: str) -> float:
@@ -299,50 +320,43 @@ def _checkpoints(axes: Axes, marks: Sequence[Mark]) -> None:
             )  # fmt: skip
 
 
-def _tick(value: float) -> str:
-    """A number beside an axis, short."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return number(value, 3)
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}".replace("-", "−")
-
-
 @_defaults()
 def distributions(layers: Sequence[tuple[str, tuple[DistributionExhibit, ...]]], prefix: str, label: str) -> Markup:
-    """Ridgelines: per layer the histogram of its last checkpoint, filled, and of its first one as an outline."""
-    width, row, font = 400.0, 22.0, 11.0
+    """Ridgelines: per layer the histogram of its last checkpoint, filled, and of its first one as a dashed outline."""
+    width, font, row = 480.0, 11.0, 26.0
     names = short_names([name for name, _ in layers])
     margin = _margin(names, font)
-    total = row * (len(layers) + 0.5) + _AXIS
+    total = row * (len(layers) + 0.6) + _AXIS
     figure = Figure(figsize=(width / 72, total / 72), dpi=72)
     figure.patch.set_visible(False)
     axes = figure.add_axes((margin / width, _AXIS / total, (width - margin - 12) / width, (total - _AXIS) / total))
     low, high = central([d for _, shown in layers for d in shown])
     axes.set_xlim(low, high)
-    axes.set_ylim(-0.1, len(layers) + 0.4)
+    axes.set_ylim(-0.1, len(layers) + 0.5)
     for i, (_, shown) in enumerate(layers):
         base = float(len(layers) - 1 - i)
         axes.axhline(base, color=ROLES["grid"], linewidth=0.8)
-        for exhibit in shown:
-            xs, ys = outline(exhibit, low, high)
-            heights = [base + 1.25 * y for y in ys]
-            newest = exhibit is shown[-1]
-            if newest:
-                axes.fill_between(xs, heights, base, color=ROLES["last"], alpha=0.4, linewidth=0)
-            axes.plot(xs, heights, color=ROLES["last" if newest else "first"], linewidth=1.1)
+        for exhibit in reversed(shown):
+            xs, ys = density(exhibit, low, high)
+            heights = [base + 1.3 * y for y in ys]
+            if exhibit is shown[-1]:
+                axes.fill_between(xs, heights, base, color=ROLES["last"], alpha=0.3, linewidth=0)
+                axes.plot(xs, heights, color=ROLES["last"], linewidth=1.3)
+            else:
+                axes.plot(xs, heights, color=ROLES["first"], linewidth=1.1, linestyle=(0, (3, 2)))
     axes.set_axis_off()
     _ticks_left(axes, [len(layers) - 1 - i + 0.25 for i in range(len(layers))], names, font, "ink", grid=False)
-    values = MaxNLocator(4).tick_values(low, high)
-    _ticks_below(axes, values, [_tick(v) for v in values], font, t("value"))
+    values = list(MaxNLocator(5).tick_values(low, high))
+    _ticks_below(axes, values, ticks(values), font, t("value"))
     return _svg(figure, prefix, label)
 
 
 @_defaults()
-def depth(shown: Sequence[DepthExhibit], prefix: str, label: str) -> Markup:
-    """A figure per layer, input at the top, on a logarithmic axis; one line per checkpoint."""
+def depth(shown: Sequence[DepthExhibit], prefix: str, label: str, tallest: float) -> Markup:
+    """A figure per layer, input at the top, on a logarithmic axis; one line per checkpoint. At most `tallest` pixels for the layers."""
     layers = shown[0].layers
-    width, font = 400.0, 11.0
-    row = 22.0 if len(layers) <= 40 else max(1.0, 800.0 / len(layers))
+    width, font = 480.0, 11.0
+    row = min(22.0, max(0.5, tallest / len(layers)))
     names = short_names(layers)
     margin = _margin(names, font)
     total = max(120.0, row * len(layers)) + _AXIS + 26
@@ -366,13 +380,13 @@ def depth(shown: Sequence[DepthExhibit], prefix: str, label: str) -> Markup:
         axes.text(x + 0.09, 1 + 10 / (total - _AXIS - 26), text, transform=axes.transAxes, fontsize=font, color=ROLES["ink"])
         x += 0.13 + breadth(text) * _EM * font / (width - margin - 12)
     axes.set_ylim(len(layers) - 0.5, -0.5)
-    every = max(1, math.ceil(len(layers) / 40))
+    every = max(1, math.ceil(1.4 * font / row))
     axes.set_axis_off()
     axes.autoscale_view()
     axes.set_xlim(*axes.get_xlim())
     _ticks_left(axes, range(0, len(layers), every), names[::every], font, "ink", grid=True)
-    ticks = LogLocator(numticks=5).tick_values(*axes.get_xlim())
-    _ticks_below(axes, ticks, [_tick(v) for v in ticks], font, grid=True)
+    values = _decades(*axes.get_xlim())
+    _ticks_below(axes, values, [tick(v) for v in values], font, grid=True)
     axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=ROLES["muted"], linewidth=0.8, clip_on=False)
     return _svg(figure, prefix, label)
 

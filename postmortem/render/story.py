@@ -1,13 +1,17 @@
 """The facts of the first screen and the prose of the last sections, from the document alone."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
-from postmortem.model.diagnosis import Clue, Diagnosis, Onset, RunNote, SettingNote, Verdict
+from postmortem.model.diagnosis import CauseVerdict, Clue, Diagnosis, Onset, RunNote, SettingNote, Standing, Verdict
 from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import hours, number, percent, plain, step
-from postmortem.render.words import name_words, outcome_words, severity_word, speak, sureness, t
+from postmortem.render.words import name_words, one_line, outcome_words, severity_word, speak, sureness, t
 
 LIKELY = 0.7  # as for `Standing.LIKELY`
+CERTAIN = 0.95  # as for `Standing.CONFIRMED`
+RIVALS = 3
+LATEST = 4e9  # seconds since 1970; a larger number counts something else
 
 
 def unit(axis: str) -> str:
@@ -53,7 +57,7 @@ def facts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
     if v.onset is not None:
         early = v.onset.visible_from_step
         seen = t("visible in the log from {unit} {n}", unit=unit(run.axis), n=step(early)) if early is not None and early != v.onset.step else ""
-        out.append((t("When"), onset_words(v.onset, run.axis), seen))
+        out.append((t("When"), onset_words(v.onset, run.axis), t(", ").join(text for text in (clock(v.onset.time), seen) if text)))
     if v.confidence is not None:
         what = t("that the run is healthy") if v.mode == "healthy" else t("the failure")
         first = t("{word} ({p})", word=sureness(v.confidence), p=percent(v.confidence))
@@ -90,6 +94,8 @@ def cost(diagnosis: Diagnosis) -> list[str]:
     spent = diagnosis.verdict.cost
     if spent is None:
         return []
+    if diagnosis.verdict.mode == "crash" and not spent.steps_after_onset:
+        return _to_do_again(diagnosis)
     out = []
     if spent.gpu_hours is not None:
         out.append(t("{n} GPU-hours", n=number(spent.gpu_hours, 3)))
@@ -100,6 +106,37 @@ def cost(diagnosis: Diagnosis) -> list[str]:
     if spent.share is not None:
         out.append(t("{p} of the run", p=percent(spent.share)))
     return [out[0], t(", ").join((*out[1:], t("after it began")))] if out else []
+
+
+def _to_do_again(diagnosis: Diagnosis) -> list[str]:
+    """What a process that died took with it: the steps since the checkpoint to restart from."""
+    done, restart = diagnosis.run.steps.completed, diagnosis.verdict.restart
+    first = diagnosis.run.attempts[-1].first_step if diagnosis.run.attempts else 0.0
+    since = restart.step if restart is not None else min(first, 0.0)
+    if done is None or since is None or not since < done:
+        return []
+    lost = t("{n} {unit}s", n=step(done - since), unit=unit(diagnosis.run.axis))
+    return [lost, t("to do again, since the last good checkpoint") if restart is not None else t("to do again: no checkpoint was found")]
+
+
+def clock(time: float | None) -> str:
+    """A moment as the log's clock had it: 2026-11-23 04:34. "" for none, or one that is no date."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M") if time is not None and 0 < time < LATEST else ""
+
+
+def rivals(diagnosis: Diagnosis) -> tuple[CauseVerdict, ...]:
+    """Other causes that may well be it, while the named one is not confirmed; the most probable first."""
+    v, finding = diagnosis.verdict, diagnosis.finding(diagnosis.verdict.mode)
+    if finding is None or (v.cause_confidence or 0.0) >= CERTAIN:
+        return ()
+    open_ = [c for c in finding.causes if c.cause != v.cause and c.standing in (Standing.CONFIRMED, Standing.LIKELY, Standing.POSSIBLE)]
+    return tuple(sorted(open_, key=lambda c: -c.confidence)[:RIVALS])
+
+
+def rivals_words(diagnosis: Diagnosis) -> str:
+    """The rivals in a line, "" when there are none."""
+    shown = t(", ").join(t("{title} ({p})", title=one_line(speak(c.title), 80), p=percent(c.confidence)) for c in rivals(diagnosis))
+    return t("Also possible: {causes}", causes=shown) if shown else ""
 
 
 def deciding(verdict: Verdict) -> tuple[Clue, ...]:
@@ -128,7 +165,10 @@ def about(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     if model.outputs is not None:
         rows.append((t("Outputs"), number(model.outputs, 15)))
     rows.append((t("Progress"), progress(run)))
-    rows += [(t("By chance: {what}", what=name_words(key)), plain(value)) for key, value in diagnosis.chance.items() if value is not None]
+    guessing = {"loss": t("Loss of guessing"), "accuracy": t("Accuracy of guessing"), "classes": t("Classes")}
+    for key, value in diagnosis.chance.items():
+        if key in guessing and value is not None:
+            rows.append((guessing[key], number(value) if isinstance(value, float) else plain(value)))
     return [(term, text) for term, text in rows if text] or [(t("Model and data"), t("nothing was found about them"))]
 
 
@@ -171,8 +211,10 @@ def method(diagnosis: Diagnosis) -> list[tuple[str, Sentence]]:
         )
     if shown.distributions:
         out.append((t("Distributions"), say("Histograms of all values; each scaled to its own peak, the axis shows the middle 99.8%.")))
-    sources = dict.fromkeys(e.source for e in shown.depths if e.source)
+    sources = dict.fromkeys(e.source for e in shown.depths if e.source and e.quantity == "gradient-rms")
     out.extend((t("Gradients"), say("Figures over depth come from: {source}.", source=source)) for source in sources)
+    if diagnosis.verdict.onset is not None and clock(diagnosis.verdict.onset.time):
+        out.append((t("Dates"), say("As the log's own clock had them; where it counts seconds since 1970, in UTC.")))
     if diagnosis.verdict.cost is not None:
         out.append((t("Cost"), say("What was spent after the onset, from the steps and the clock times of the log where it has any.")))
     return out

@@ -1,14 +1,17 @@
 """Where templates are, and how they are filled: autoescaped, strict about names, every text made visible."""
 
 import math
+import re
 from functools import cache
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from postmortem.model.sentence import Sentence
 from postmortem.render import checklist, figures, language, story, words
+
+_JOINTS = re.compile(r"[/_]+(?=[^/_])")
 
 
 def folder() -> Path:
@@ -37,6 +40,11 @@ def finalize(value: object) -> object:
     if isinstance(value, float):
         return figures.number(value) if not math.isnan(value) else "NaN"
     return value
+
+
+def breakable(text: str) -> Markup:
+    """A path or a name that may be broken after its slashes and underscores, and is copied as it is."""
+    return Markup(_JOINTS.sub(r"\g<0><wbr>", str(escape(words.visible(text)))))  # noqa: S704 - escaped, then our own tag
 
 
 @cache
@@ -76,6 +84,8 @@ def environment() -> jinja2.Environment:
         checklist.anchor,
         checklist.box,
         checklist.diff,
+        checklist.unfolds,
+        breakable,
     ):
         env.filters[function.__name__] = function
     env.filters["onset"] = story.onset_words

@@ -148,7 +148,7 @@ def diagnosis(request: pytest.FixtureRequest) -> Diagnosis:
 class Visible(HTMLParser):
     """What a reader sees or hears of a page, without code, paths and what came from the run by its own name."""
 
-    VOID = frozenset({"meta", "link", "br", "input", "use", "path"})
+    VOID = frozenset({"meta", "link", "br", "input", "use", "path", "wbr"})
 
     def __init__(self) -> None:
         super().__init__()

@@ -105,7 +105,7 @@ def test_any_values_can_be_drawn(loss: list[float], norm: list[float], step: flo
 @given(st.lists(st.one_of(st.none(), st.floats()), min_size=1, max_size=8))
 def test_any_depth_can_be_drawn(figures: list[float | None]) -> None:
     layers = tuple(f"l.{i}" for i in range(len(figures)))
-    ET.fromstring(str(plots.depth([DepthExhibit("gradient-rms", "x", layers, "1", tuple(figures))], "d", "l")))
+    ET.fromstring(str(plots.depth([DepthExhibit("gradient-rms", "x", layers, "1", tuple(figures))], "d", "l", tallest=800.0)))
 
 
 @pytest.mark.parametrize("counts", [(0, 5, 0), (1, 1, 1), (10**12, 0, 1)])

@@ -21,7 +21,7 @@ LINES = ("train", "earlier", "val", "test", "only", "onset", "crash", "first", "
 
 
 def colours(dark: bool) -> dict[str, str]:
-    light, _, rest = SHEET.partition("@media (prefers-color-scheme: dark)")
+    light, _, rest = SHEET.partition("@media screen and (prefers-color-scheme: dark)")
     found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
     return found | (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", rest)) if dark else {})
 
