@@ -34,7 +34,7 @@ ORDER = (
 def exhibits(run: Run, evidence: Evidence, marked: Sequence[Mark] = ()) -> Exhibits:
     """Everything to draw of the last attempt. `marked` comes from `marks`, once the onset is known."""
     return Exhibits(
-        curves=tuple(_curve(s, evidence.curve(s.name), len(run.earlier)) for s in _shown(run.series)),
+        curves=(*(_curve(s, evidence.curve(s.name), len(run.earlier)) for s in _shown(run.series)), *_saved_rates(run, evidence)),
         marks=tuple(marked),
         levels=_levels(evidence),
         heatmaps=_heatmaps(evidence.checkpoints),
@@ -72,6 +72,19 @@ def _curve(series: Series, stats: CurveStats | None, attempt: int) -> CurveExhib
     return CurveExhibit(
         name=series.name, steps=tuple(steps[index].tolist()), values=tuple(values[index].tolist()), points=len(series), attempt=attempt, smooth=line
     )
+
+
+def _saved_rates(run: Run, evidence: Evidence) -> tuple[CurveExhibit, ...]:
+    """The learning rate as the checkpoints' optimizers hold it, where no log has it."""
+    if any(s.name == "lr" for s in run.series):
+        return ()
+    found = {
+        c.step: max(c.optimizer.learning_rates) for c in evidence.checkpoints if c.step is not None and c.optimizer and c.optimizer.learning_rates
+    }
+    if len(found) < 2:
+        return ()
+    steps = tuple(sorted(found))
+    return (CurveExhibit("lr", steps, tuple(found[s] for s in steps), len(steps), len(run.earlier)),)
 
 
 def _levels(evidence: Evidence) -> tuple[Level, ...]:

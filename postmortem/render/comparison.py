@@ -26,7 +26,7 @@ MOST_PANELS = 12
 def render_html(comparison: Comparison, lang: str = "en") -> str:
     """The page. The same comparison and language give the same bytes."""
     with language.speaking(lang):
-        style, script = templates.asset("report.css"), templates.asset("report.js")
+        style, script = templates.asset("report.css"), templates.asset("report.js") + templates.asset("curves.js")
         return (
             templates.environment()
             .get_template("compare.html.j2")

@@ -14,7 +14,7 @@ def render_html(diagnosis: Diagnosis, lang: str = "en") -> str:
 
 
 def _page(diagnosis: Diagnosis) -> str:
-    style, script = templates.asset("report.css"), templates.asset("report.js")
+    style, script = templates.asset("report.css"), templates.asset("report.js") + templates.asset("curves.js")
     verdict = diagnosis.verdict
     env = templates.environment()
     return env.get_template("report.html.j2").render(

@@ -88,7 +88,13 @@ def _panel(key: str, curves: Sequence[CurveExhibit], newest: int, levels: Iterab
     ranked = sorted(curves, key=lambda c: (c.attempt == newest, -_rank(c.name)))
     lines = tuple(Line(c, _role(c, newest), _label(c, newest)) for c in ranked)
     names = {c.name for c in curves}
-    return Panel(key, panel_title(key), lines, curve_scale(key, curves), tuple(level for level in levels if level.curve in names))
+    return Panel(key, panel_title(key), lines, curve_scale(key, curves), _levels(levels, names))
+
+
+def _levels(levels: Iterable[Level], names: Iterable[str]) -> tuple[Level, ...]:
+    """The horizontal lines of some curves, each once."""
+    known = set(names)
+    return tuple({(level.value, level.label): level for level in levels if level.curve in known}.values())
 
 
 def _rank(name: str) -> int:

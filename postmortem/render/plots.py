@@ -5,6 +5,7 @@ stand-ins of `svg.ROLES`, the same exhibits give the same bytes.
 """
 
 import io
+import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -56,6 +57,7 @@ class Frame:
 WIDE = Frame(1040, 58, 20, 12, 190, 96)
 NARROW = Frame(400, 48, 20, 12, 170, 88)
 HERO = Frame(500, 48, 20, 12, 190, 190, words=True)
+MOVES = "moves"  # what stands at a step, and goes with it when a reader zooms
 _TITLE = 26
 _AXIS = 40
 _LETTERS = 18
@@ -85,16 +87,19 @@ def curves(
     letters = [item for item in letters if low <= item.mark.step <= high]
     y = float(total - top)
     first: Axes | None = None
-    for panel, height in zip(panels, heights, strict=True):
+    scales: list[tuple[object, ...]] = []
+    for k, (panel, height) in enumerate(zip(panels, heights, strict=True)):
         y -= _TITLE + height
         box = (frame.left / frame.width, y / total, (frame.width - frame.left - frame.right) / frame.width, height / total)
         axes = figure.add_axes(box, sharex=first)
         if first is None:
             first = axes
             axes.set_xlim(low, high)
-        _panel(axes, panel, frame, height)
+        _panel(axes, panel, frame, height, k)
         for item in letters:
             _mark(axes, item.mark)
+        names = [[f"{k}-{n}", line.label] for n, line in reversed(list(enumerate(panel.lines)))]
+        scales.append((total - y - height, total - y, *map(float, axes.get_ylim()), panel.scale, one_line(panel.title, 60), names))
     assert first is not None
     _name_marks(first, letters, frame, heights[0])
     _checkpoints(axes, marks)
@@ -103,7 +108,8 @@ def curves(
     steps = own if len(own) < 3 else MaxNLocator(9 if frame.width > 600 else 5, integer=whole).tick_values(low, high)
     counted = {"epoch": t("epoch"), "record": t("record"), "step": t("step")}.get(unit, one_line(unit, 24))
     _ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, counted)
-    return _svg(figure, prefix, label)
+    ruler = {"x": (frame.left, frame.width - frame.right, low, high), "panels": scales}
+    return _svg(figure, prefix, label, ruler=json.dumps(ruler, ensure_ascii=False, separators=(",", ":")))
 
 
 def _extent(panels: Sequence[Panel], marks: Sequence[Mark]) -> tuple[float, float]:
@@ -117,14 +123,14 @@ def _extent(panels: Sequence[Panel], marks: Sequence[Mark]) -> tuple[float, floa
     return low - pad, high + pad
 
 
-def _panel(axes: Axes, panel: Panel, frame: Frame, height: float) -> None:
+def _panel(axes: Axes, panel: Panel, frame: Frame, height: float, place: int) -> None:
     axes.set_axis_off()
     if panel.scale == "symlog":
         axes.set_yscale("symlog", linthresh=1.0)
     else:
         axes.set_yscale(panel.scale)
-    for line in panel.lines:
-        _line(axes, line, panel.scale)
+    for n, line in enumerate(panel.lines):
+        _line(axes, line, panel.scale, f"series-{place}-{n}")
     levels = [level for level in panel.levels if drawable(level.value) and (panel.scale != "log" or level.value > 0)]
     for level in levels:
         axes.axhline(level.value, color=ROLES["level"], linewidth=1, linestyle=(0, (1, 2)))
@@ -222,12 +228,12 @@ def _ticks_below(axes: Axes, values: Sequence[float], labels: Sequence[str], fon
         xs = [x for v, _ in shown for x in (v, v, math.nan)]
         axes.plot(xs, [0.0, 1.0, math.nan] * len(shown), transform=below, color=ROLES["grid"], linewidth=0.8, zorder=0.5)
     for value, text in shown:
-        axes.text(value, -7 / axes.bbox.height, text, transform=below, fontsize=font, color=ROLES["muted"], ha="center", va="top")
+        axes.text(value, -7 / axes.bbox.height, text, transform=below, fontsize=font, color=ROLES["muted"], ha="center", va="top", gid="tick")
     if title:
         axes.text(0.5, -(font + 13) / axes.bbox.height, title, transform=axes.transAxes, fontsize=font, color=ROLES["muted"], ha="center", va="top")
 
 
-def _line(axes: Axes, line: Line, scale: str) -> None:
+def _line(axes: Axes, line: Line, scale: str, gid: str) -> None:
     curve = line.curve
     values = [_on_scale(v, scale) for v in curve.values]
     colour = ROLES[line.role]
@@ -236,10 +242,10 @@ def _line(axes: Axes, line: Line, scale: str) -> None:
     thin = bool(curve.smooth) or line.role == "earlier"
     axes.plot(
         curve.steps, values, color=colour, linewidth=1.0 if thin else 1.5, alpha=0.5 if thin else None, linestyle=dash,
-        marker="o" if few else None, markersize=3 if len(values) > 1 else 6, markeredgewidth=0,
+        marker="o" if few else None, markersize=3 if len(values) > 1 else 6, markeredgewidth=0, gid=gid,
     )  # fmt: skip
     if curve.smooth:
-        axes.plot(curve.steps, [_on_scale(v, scale) for v in curve.smooth], color=colour, linewidth=1.8, linestyle=dash)
+        axes.plot(curve.steps, [_on_scale(v, scale) for v in curve.smooth], color=colour, linewidth=1.8, linestyle=dash, gid=MOVES)
 
 
 def _drawn(axes: Axes, line: Line, scale: str) -> list[tuple[float, float]]:
@@ -269,7 +275,7 @@ def _gaps(axes: Axes, panel: Panel, frame: Frame) -> None:
         else:
             merged.append((start, stop))
     for start, end in merged[:MOST_GAPS]:
-        axes.axvspan(start, end, color=ROLES["nan"], alpha=0.09, linewidth=0)
+        axes.axvspan(start, end, color=ROLES["nan"], alpha=0.09, linewidth=0, gid=MOVES)
     kinds = "/".join(sorted({k for _, _, kind in found for k in kind.split("/")}))
     if found:
         start = found[0][0]
@@ -283,12 +289,13 @@ def _gaps(axes: Axes, panel: Panel, frame: Frame) -> None:
             color=ROLES["nan"],
             va="top",
             ha="right" if near_end else "left",
+            gid=MOVES,
         )
 
 
 def _mark(axes: Axes, mark: Mark) -> None:
     role, dash, width = _STYLE.get(mark.kind, ("mark", (0, (2, 3)), 1.0))
-    axes.axvline(mark.step, color=ROLES[role], linewidth=width, linestyle=dash, zorder=1.5)
+    axes.axvline(mark.step, color=ROLES[role], linewidth=width, linestyle=dash, zorder=1.5, gid=MOVES)
 
 
 def _name_marks(axes: Axes, letters: Sequence[Lettered], frame: Frame, height: float) -> None:
@@ -307,6 +314,7 @@ def _name_marks(axes: Axes, letters: Sequence[Lettered], frame: Frame, height: f
             fontweight="bold",
             color=ROLES[role],
             clip_on=False,
+            gid=MOVES,
         )
 
 
@@ -316,7 +324,7 @@ def _checkpoints(axes: Axes, marks: Sequence[Mark]) -> None:
         if steps:
             axes.plot(
                 steps, [0.0] * len(steps), transform=axes.get_xaxis_transform(), linestyle="none", marker=shape, markersize=6, color=ROLES[role],
-                markeredgewidth=0, clip_on=False, zorder=5,
+                markeredgewidth=0, clip_on=False, zorder=5, gid=MOVES,
             )  # fmt: skip
 
 
@@ -396,7 +404,7 @@ def _margin(names: Sequence[str], font: float) -> float:
     return max(40.0, max(map(len, names)) * _EM * 1.05 * font + 12)
 
 
-def _svg(figure: Figure, prefix: str, label: str) -> Markup:
+def _svg(figure: Figure, prefix: str, label: str, **data: str) -> Markup:
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return polish(out.getvalue(), prefix, label)
+    return polish(out.getvalue(), prefix, label, data)

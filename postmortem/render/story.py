@@ -202,6 +202,8 @@ def method(diagnosis: Diagnosis) -> list[tuple[str, Sentence]]:
                 ),
             )
         )
+    if any(c.name == "lr" for c in shown.curves) and not any(s.name == "lr" for s in diagnosis.run.series):
+        out.append((t("Learning rate"), say("It was not logged: its curve is what the optimizer's state in each checkpoint says.")))
     if shown.heatmaps or shown.tensors:
         out.append(
             (

@@ -5,6 +5,8 @@ print. What remains of inline styles becomes presentation attributes, which a co
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
@@ -21,11 +23,16 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _FONT_SIZE = re.compile(r"([\d.]+)px")
+_KEPT = re.compile(r"(series|moves|tick)(?:-(\d+-\d+))?$")  # ids that say what a group is
+_SPACE = re.compile(r"\s*\b([MLHVCQZz])\s*|\s+")
 _DROPPED = frozenset({"stroke-linecap", "stroke-linejoin", "font-family", "font", "fill", "stroke"})
 
 
-def polish(raw: bytes, prefix: str, label: str) -> Markup:
-    """The `<svg>` element for a page. `prefix` makes ids unique on the page, `label` says what the picture shows."""
+def polish(raw: bytes, prefix: str, label: str, data: Mapping[str, str] = MappingProxyType({})) -> Markup:
+    """The `<svg>` element for a page. `prefix` makes ids unique on the page, `label` says what the picture shows.
+
+    `data` becomes `data-…` attributes of it. Groups that a script of the page moves or reads keep their id as one.
+    """
     root = ET.fromstring(raw)  # noqa: S314 - matplotlib's own output
     wanted = _referenced(root)
     _clean(root, prefix, wanted)
@@ -34,6 +41,7 @@ def polish(raw: bytes, prefix: str, label: str) -> Markup:
     attributes = {"viewBox": f"0 0 {_short(width)} {_short(height)}", "role": "img", "aria-label": visible(label), "class": "plot"}
     root.attrib.clear()
     root.attrib.update(attributes)
+    root.attrib.update({f"data-{name}": visible(value) for name, value in data.items()})
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - serialised from a tree, all text escaped
 
 
@@ -61,6 +69,9 @@ def _clean(element: ET.Element, prefix: str, wanted: set[str]) -> None:
     element.tail = None
     _restyle(element)
     identifier = element.attrib.pop("id", None)
+    kept = _KEPT.match(identifier or "")
+    if kept:
+        element.set(f"data-{kept[1]}", kept[2] or "")
     if identifier in wanted:
         element.set("id", f"{prefix}-{identifier}")
     target = element.attrib.pop(_XLINK, None)
@@ -71,7 +82,7 @@ def _clean(element: ET.Element, prefix: str, wanted: set[str]) -> None:
     for name in ("d", "x", "y", "transform", "width", "height"):
         value = element.get(name)
         if value is not None:
-            element.set(name, _NUMBER.sub(_round, value).replace("\n", " ").strip())
+            element.set(name, _SPACE.sub(_command, _NUMBER.sub(_round, value)).strip())
     if element.get("transform", "").startswith("rotate(-0 "):
         del element.attrib["transform"]
 
@@ -107,6 +118,10 @@ def _restyle(element: ET.Element) -> None:
     for name, value in pairs.items():
         if name not in _DROPPED and name != "font-size" and not (name == "stroke-dashoffset" and float(value) == 0):
             element.set(name, value)
+
+
+def _command(match: re.Match[str]) -> str:
+    return match[1] or " "
 
 
 def _round(match: re.Match[str]) -> str:

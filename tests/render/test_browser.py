@@ -4,6 +4,7 @@ Needs chromium and playwright. With the path of `axe.min.js` in POSTMORTEM_AXE t
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,7 @@ class Opened:
         self.context.close()
 
 
+FOLDED = "#mode-crash-0"  # a finding that the page does not unfold by itself
 NAMES = (*samples.SAMPLES, "evil")
 
 
@@ -89,8 +91,9 @@ def test_complete_without_javascript(browser: Any, folder: Path) -> None:
         assert page.locator(".chart .wide svg").first.is_visible()
         assert page.locator(".diff ins").first.is_visible()
         assert page.get_by_role("button").count() == 0
-        page.locator("#mode-overfitting-0 summary").click()
-        assert page.locator("#mode-overfitting-0 .idline").is_visible()
+        assert page.locator("#mode-overfitting-0").get_by_text("absent").is_visible()
+        page.locator(f"{FOLDED} summary").first.click()
+        assert page.locator(f"{FOLDED} .idline").is_visible()
 
 
 def test_script_copies_sorts_and_filters(browser: Any, folder: Path) -> None:
@@ -106,6 +109,48 @@ def test_script_copies_sorts_and_filters(browser: Any, folder: Path) -> None:
         assert opened.said == []
 
 
+def test_values_are_read_off_the_curves_with_the_keyboard(browser: Any, folder: Path) -> None:
+    with Opened(browser, folder / "exploding.html", viewport={"width": 1400, "height": 900}) as opened:
+        page = opened.page
+        figure = page.locator("#curves figure.chart").first
+        slider = figure.get_by_role("slider")
+        slider.evaluate("s => { s.value = 200; s.dispatchEvent(new Event('input')); }")
+        slider.press("ArrowRight")
+        read = slider.get_attribute("aria-valuetext")
+        assert read.startswith("step 20")
+        loss, rate = (float(re.search(pattern, read)[1]) for pattern in (r"Loss train ([\d.]+)", r"Learning rate ([\d.]+)"))
+        curves = {c.name: dict(zip(c.steps, c.values, strict=True)) for c in samples.exploding().exhibits.curves}
+        assert loss == pytest.approx(curves["train/loss"][200.0], rel=0.1)  # of a logarithmic scale over many decades
+        assert rate == pytest.approx(curves["lr"][200.0], rel=0.02)
+        assert opened.said == []
+
+
+def test_a_stretch_of_steps_is_zoomed_into_and_the_whole_comes_back(browser: Any, folder: Path) -> None:
+    with Opened(browser, folder / "exploding.html", viewport={"width": 1400, "height": 900}) as opened:
+        page = opened.page
+        figure = page.locator("#curves figure.chart").first
+        path = figure.locator(".wide [data-series] path").first
+        ticks = "[...document.querySelector('#curves .wide svg').querySelectorAll('[data-tick] text')].filter(t => t.getAttribute('visibility') !== 'hidden').map(t => t.textContent)"
+        before, labels = path.get_attribute("d"), page.evaluate(ticks)
+        figure.get_by_role("button", name="Zoom in").click()
+        figure.get_by_role("button", name="Zoom in").click()
+        assert path.get_attribute("d") != before
+        near = [float(text.replace(",", "")) for text in page.evaluate(ticks)]
+        assert len(near) >= 3
+        assert near[-1] - near[0] < 300
+        whole = figure.get_by_role("button", name="Whole run")
+        whole.click()
+        assert (path.get_attribute("d"), page.evaluate(ticks)) == (before, labels)
+        assert whole.is_disabled()
+        box = figure.locator(".wide svg").bounding_box()
+        page.mouse.move(box["x"] + 500, box["y"] + 100)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 700, box["y"] + 100, steps=4)
+        page.mouse.up()
+        assert whole.is_enabled()
+        assert opened.said == []
+
+
 def test_keyboard_reaches_verdict_and_details(browser: Any, folder: Path) -> None:
     with Opened(browser, folder / "exploding.html") as opened:
         page = opened.page
@@ -113,9 +158,9 @@ def test_keyboard_reaches_verdict_and_details(browser: Any, folder: Path) -> Non
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
         assert page.url.endswith("#verdict")
-        page.locator("#mode-overfitting-0 summary").focus()
+        page.locator(f"{FOLDED} summary").first.focus()
         page.keyboard.press("Enter")
-        assert page.locator("#mode-overfitting-0 > details").get_attribute("open") is not None
+        assert page.locator(f"{FOLDED} > details").get_attribute("open") is not None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -134,10 +179,17 @@ def test_on_paper_details_are_open_and_pictures_uncut(browser: Any, folder: Path
     with Opened(browser, folder / "exploding.html", viewport={"width": 700, "height": 900}) as opened:
         page = opened.page
         page.emulate_media(media="print")
-        assert page.locator("#mode-overfitting-0 .idline").is_visible()
+        assert page.locator(f"{FOLDED} .idline").is_visible()
+        assert page.locator(".cause.likely .clues-table").first.is_visible()
+        assert not page.locator(".cause.ruled-out .clues-table").first.is_visible()
         assert not page.locator(".copy").first.is_visible()
+        assert not page.locator(".reader").first.is_visible()
         widest = page.evaluate("Math.max(...[...document.querySelectorAll('svg.plot')].map(s => s.getBoundingClientRect().right))")
         assert widest <= 700
+        outside = page.evaluate(
+            "[...document.querySelectorAll('table')].filter(t => t.getBoundingClientRect().right > 700.5 && t.closest('details:not([open])') === null).length"
+        )
+        assert outside == 0
         assert len(page.pdf(format="A4")) > 20_000
 
 
