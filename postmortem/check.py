@@ -5,7 +5,7 @@ probe answers holds / fails with one sentence that has the number in it; what it
 measured", which adds nothing. Confidence is logistic(prior + sum of weights): weights and priors are log-odds in nats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from postmortem.model.diagnosis import Change, Fix, Severity
@@ -24,6 +24,7 @@ class Need:
     log: str
     how: Sentence
     met: Callable[[Evidence], bool]
+    code: Mapping[str, str] = field(default_factory=dict)  # the line that would log it, by framework; "" for any other
 
 
 @dataclass(frozen=True, slots=True)

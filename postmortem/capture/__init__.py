@@ -16,10 +16,12 @@ Every object has `k`, its kind:
 - `start`: `format` = "postmortem-capture/1", `time` (seconds since 1970), `every`, `versions`, `git` {commit, dirty}, `config`, `argv`, `gpus`.
 - `config`: `config`, more of the configuration, and `framework` where one runs the training.
 - `model`: `facts` of the watched model and optimizer: parameters, trainable parameters, groups, names of what no group holds.
+- `resumed`: `s` the step that comes next, in a process that went on from a checkpoint.
 - `steps`: `s` a list of steps, `t` their times, `v` {key: list of numbers or null} as the job named them, `e` epochs or absent.
-- `data`: `s`, `split`, `v` {name: number} of one batch, `labels` {class: count}.
-- `layers`: `s`, `what` (gradients, weights, updates, activations), `names`, `v` {statistic: list}, and `h`: per name [keys, counts],
-  a histogram by the top 10 bits of float32 (sign, exponent, one bit of mantissa), of at most 2,048 elements drawn evenly.
+- `data`: `s`, `split`, `v` {name: number} of one batch, `labels` {class: count}. Among the numbers `fingerprint`, one for the batch's samples
+  in whatever order, and, three times in a training, `label_relation` with its `_z` and `_samples` (see `relation.py`).
+- `layers`: `s`, `what` (gradients, weights, updates, activations), `names`, `v` {statistic: list with null where it does not apply}, and `h`:
+  per name [keys, counts], a histogram by the top 10 bits of float32 (sign, exponent, one bit of mantissa), of at most 2,048 elements drawn evenly.
 - `event`: `kind` (exception, interrupted), `text`, `type`, `message`, `s`, `frame`, `batch` (statistics of the last batch).
 - `end`: `status` (finished, failed), `s`.
 """

@@ -1,6 +1,7 @@
-"""Statistics of one batch: range, NaN, labels, hashes of its samples."""
+"""Statistics of one batch: range, NaN, labels, hashes of its samples, samples that are constant."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,14 +118,44 @@ def label_figures(labels: Any, classes: int | None) -> tuple[dict[str, float], d
     return out, {int(n): int(c) for n, c in zip(names[:MOST_CLASSES], counts[:MOST_CLASSES], strict=True)}
 
 
-def sample_hashes(inputs: Any) -> list[bytes]:
-    """A hash of each of the first samples. Samples are the first axis."""
+def whole_numbers(inputs: Any) -> bool:
+    """Inputs are indices, such as token ids, which have no scale; bytes of an image are none."""
+    array = next(arrays(inputs), None)
+    name = str(getattr(array, "dtype", ""))
+    return "int" in name and "uint8" not in name
+
+
+def first_rows(inputs: Any) -> np.ndarray[Any, Any] | None:
+    """The first samples of a batch on the host, (n, elements of a sample). Samples are the first axis; None where there are none."""
     array = next(arrays(inputs), None)
     if array is None or len(getattr(array, "shape", ())) < 1 or not array.shape[0]:
-        return []
-    host = np.ascontiguousarray(on_host(array[:HASHED]))
-    most = max(1, HASHED_BYTES // max(host[0].nbytes, 1))
-    return [hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=8).digest() for row in host[:most]]
+        return None
+    each = max(1, math.prod(array.shape[1:]) * 4)
+    host = on_host(array[: max(1, min(HASHED, HASHED_BYTES // each))])
+    return np.ascontiguousarray(host).reshape(len(host), -1)
+
+
+def sample_hashes(rows: np.ndarray[Any, Any] | None) -> list[bytes]:
+    """A hash of each sample."""
+    return [] if rows is None else [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+
+
+def fingerprint(hashes: list[bytes]) -> float:
+    """One number for the samples of a batch, whatever their order: equal for equal sets of samples. A whole number below 2⁴⁸."""
+    together = hashlib.blake2b(b"".join(sorted(set(hashes))), digest_size=6).digest()
+    return float(int.from_bytes(together, "big"))
+
+
+def copies(hashes: list[bytes]) -> float:
+    """Share of the samples that equal an earlier one of the same batch."""
+    return 1.0 - len(set(hashes)) / len(hashes) if hashes else 0.0
+
+
+def constant_share(rows: np.ndarray[Any, Any] | None) -> float | None:
+    """Share of samples that hold the same value everywhere; None for samples of a single value, and for indices."""
+    if rows is None or rows.shape[1] < 2 or rows.dtype.kind not in "fu":
+        return None
+    return float((rows == rows[:, :1]).all(axis=1).mean())
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self
 
 from postmortem.capture import batches, surroundings
+from postmortem.capture.relation import Relation
 from postmortem.capture.watching import Watch, describe
 from postmortem.capture.writing import FORMAT, RecordFile
 
@@ -45,7 +46,7 @@ class Recorder:
     """Records loss, learning rate, gradients, weights, activations and batches of a training.
 
     run_dir : where the capture file goes; several recorders never share a file.
-    every : steps between two that are looked at closely. The steps 0, 1, 2, 4, 8 … up to it are looked at as well.
+    every : steps between two that are looked at closely. The steps 0, 1, 2, 4, 8 … after the start are looked at as well.
     config : the training's configuration, nested as it is.
     classes : number of classes, to tell labels that are out of range.
 
@@ -67,11 +68,13 @@ class Recorder:
         self._quiet_rank = rank > 0
         self._file = RecordFile(Path(run_dir), f"capture-rank{rank}" if rank else "capture")
         self._at = 0  # the step under way
+        self._begun = 0  # the step that this process began with
         self._epoch: float | None = None
         self._last_time: float | None = None
         self._waiting: list[tuple[int, float, float | None, dict[str, Any]]] = []
         self._watch: Watch | None = None
         self._seen = batches.Seen()
+        self._related = Relation()
         self._last_batch: tuple[Any, Any, str] | None = None
         self._recorded: dict[str, int] = {}  # split → step of the last batch that was recorded
         self._batches_in_step = 0
@@ -90,7 +93,8 @@ class Recorder:
     def sampled(self, step: int | None = None) -> bool:
         """Whether a step (the one under way) is looked at closely."""
         at = self._at if step is None else step
-        return at % self.every == 0 or (0 < at < self.every and at & (at - 1) == 0)
+        since = at - self._begun
+        return at % self.every == 0 or (0 <= since < self.every and since & (since - 1) == 0)
 
     @_quiet
     def configured(self, config: Mapping[str, Any]) -> None:
@@ -105,7 +109,9 @@ class Recorder:
     @_quiet
     def at(self, step: int) -> None:
         """The step that comes next, after a resume."""
-        self._at = int(step)
+        self._at = self._begun = int(step)
+        if self._at:
+            self._write({"k": "resumed", "s": self._at, "time": time.time()})
 
     @_quiet
     def watch(self, model: Any, *optimizers: Any) -> None:
@@ -136,16 +142,22 @@ class Recorder:
     def _data(self, inputs: Any, labels: Any, split: str) -> dict[str, Any]:
         figures = batches.input_figures(inputs)
         told, histogram = batches.label_figures(labels, self.classes)
+        prefix = "" if split == "train" else f"{split}_"
         lost = figures.pop("non_finite", 0.0) + told.pop("label_non_finite", 0.0)
-        values: dict[str, float | None] = {"non_finite": lost, **{f"{split}_{name}": v for name, v in figures.items()}}
+        values: dict[str, float | None] = {f"{prefix}non_finite": lost, **{f"{split}_{name}": v for name, v in figures.items()}}
+        values |= {f"{prefix}{name}": v for name, v in told.items()}
+        rows = batches.first_rows(inputs)
+        hashes = batches.sample_hashes(rows)
         if split == "train":
-            values.update(told)
-        elif "labels_out_of_range" in told:
-            values["labels_out_of_range"] = told["labels_out_of_range"]
-        hashes = batches.sample_hashes(inputs)
+            values["indices"] = 1.0 if batches.whole_numbers(inputs) else None
+            values["constant_samples"] = batches.constant_share(rows)
+            if rows is not None and self._related.add(rows, hashes, labels, indices=values["indices"] is not None):
+                values |= self._related.figures()
         if hashes:
             if split == "train" and self._batches_in_step <= 1:
                 values["duplicate_share"] = self._seen.duplicates(hashes, self._at, None if self._epoch is None else math.floor(self._epoch))
+                values["copies"] = batches.copies(hashes)
+                values["fingerprint"] = batches.fingerprint(hashes)
             values["split_overlap"] = self._seen.overlap(split, hashes) or None
         return {"k": "data", "s": self._at, "split": split, "v": {k: v for k, v in values.items() if v is not None}, "labels": histogram}
 

@@ -73,6 +73,9 @@ class Watch:
         self._before: tuple[list[str], list[Any], Figures, Figures] | None = None
         self._layers: list[dict[str, Any]] = []
         self._norm: float | None = None
+        self._missing: list[tuple[str, int]] = []  # parameters without a gradient, and their place among the trainable ones, from 1
+        self._held: list[float] = []
+        self._stepped = 0  # times that an optimizer stepped since the last sampled step
         self._hooks: list[Any] = []
         for optimizer in optimizers:
             if hasattr(optimizer, "register_step_pre_hook"):
@@ -86,7 +89,9 @@ class Watch:
         self.learning_rate = max(map(float, rates), default=None)
         if not self.sampled() or self._before is not None:
             return
-        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad and p.grad is not None and p.is_floating_point()]
+        trainable = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad and p.is_floating_point()]
+        named = [(n, p) for n, p in trainable if p.grad is not None]
+        self._missing = [(n, at) for at, (n, p) in enumerate(trainable, 1) if p.grad is None][:MOST_PARAMETERS]
         some = spread(named, MOST_PARAMETERS)
         names, tensors = [n for n, _ in some], [p for _, p in some]
         gradients = figures([p.grad for p in tensors])
@@ -94,8 +99,10 @@ class Watch:
         got = [float(n) for n, p in zip(gradients.norm, tensors, strict=True) if id(p) in held]
         self._norm = math.sqrt(math.fsum(n * n for n in got)) if len(some) == len(named) and got else None
         self._before = (names, tensors, gradients, figures(tensors))
+        self._held = [1.0 if id(p) in held else 0.0 for p in tensors]
 
     def _after_update(self, *_: Any) -> None:
+        self._stepped += 1
         if self._before is None:
             return
         names, tensors, gradients, weights = self._before
@@ -110,7 +117,11 @@ class Watch:
             {"what": what, "names": names, "v": f.statistics(), "h": [histogram(p) if i in shown else [[], []] for i, p in enumerate(f.parts)]}
             for what, f in (("gradients", gradients), ("weights", weights))
         ]
-        self._layers.append({"what": "updates", "names": names, "v": {"ratio": ratios}})
+        self._layers[0]["v"]["axes"] = [float(p.dim()) for p in tensors]
+        self._layers.append({"what": "updates", "names": names, "v": {"ratio": ratios, "held": self._held}})
+        if self._missing:
+            names, places = map(list, zip(*self._missing, strict=True))
+            self._layers.append({"what": "gradients", "names": names, "v": {"missing": places}})
 
     def norm(self) -> float | None:
         """The norm of all gradients as the optimizer got them, of the sampled step under way; None when not all were looked at."""
@@ -156,6 +167,9 @@ class Watch:
             handle.remove()
         self._modules = []
         out, self._layers, self._norm = self._layers, [], None
+        if self._hooks:
+            out.append({"what": "updates", "names": ["optimizer"], "v": {"steps": [float(self._stepped)]}})
+            self._stepped = 0
         if self._activations:
             import torch
 

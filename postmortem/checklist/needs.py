@@ -45,7 +45,8 @@ OPTIMIZER_STATE = Need(
 GRADIENTS = Need(
     "per-layer gradients",
     say("save the optimizer's state in each checkpoint, or log the gradient norm of each layer"),
-    lambda e: any(c.gradients for c in e.checkpoints),
+    lambda e: any(c.gradients for c in e.checkpoints) or (e.layers is not None and e.layers.depth_ratio is not None),
+    {"": "recorder.watch(model, optimizer)"},
 )
 CHANCE = Need(
     "the number of classes", say("log the loss of step 0, before any update, and the number of classes"), lambda e: e.chance.loss is not None
@@ -59,7 +60,20 @@ LEARNING_RATE = Need(
 BATCH_STATISTICS = Need(
     "input statistics",
     say("log once per split: mean, standard deviation, minimum, maximum and NaN count of the inputs, and the label histogram"),
-    lambda e: any(name.startswith("data/") for name in e.curves),
+    lambda e: e.batches is not None,
+    {"": "recorder.batch(x, y)"},
+)
+LAYER_STATISTICS = Need(
+    "layer statistics",
+    say("record the gradients, updates and silent units of each layer every hundred steps"),
+    lambda e: e.layers is not None,
+    {"": "recorder.watch(model, optimizer)"},
+)
+ACTIVATIONS = Need(
+    "activation statistics",
+    say("record the share of silent and of saturated units of each layer every hundred steps"),
+    lambda e: e.layers is not None and bool(e.layers.dead or e.layers.saturated),
+    {"": "recorder.watch(model, optimizer)"},
 )
 STEP_ZERO = Need(
     "the loss of step 0",

@@ -197,6 +197,23 @@ def inputs_are_zero(e: Evidence) -> bool:
     return dead and e.model.batch_norm  # a layer without a bias; what batch normalisation gives is never all negative
 
 
+def constant_inputs(e: Evidence) -> bool:
+    """The recorded inputs have no spread at all, or none beside their mean that single precision could hold."""
+    b = e.batches
+    return b is not None and not b.indices and b.mean is not None and b.std is not None and b.std <= 1e-6 * abs(b.mean)
+
+
+def same_batches(e: Evidence) -> bool | None:
+    """Nearly every recorded batch holds samples of the batches before it, within an epoch. None when too few were recorded."""
+    b = e.batches
+    if b is None or b.repeated is None or b.distinct is None or b.fingerprints < FEWEST_PRINTS:
+        return None
+    return b.repeated > 0.95 or (b.repeated > 0.5 and b.distinct <= 0.5 * b.fingerprints)
+
+
+FEWEST_PRINTS = 4  # recorded batches
+
+
 def without_gradient(e: Evidence) -> frozenset[str]:
     """Tensors that the optimizer holds and whose gradient was exactly 0 in every step: dead, not frozen."""
     if not e.checkpoints:

@@ -29,7 +29,7 @@ SETTINGS = (
 NEEDS = (
     "a checkpoint", "two checkpoints", "optimizer state in checkpoints", "per-layer gradients", "per-layer gradients or two checkpoints",
     "the number of classes", "the configuration", "input statistics", "the loss of step 0", "the first non-finite batch", "time stamps",
-    "a line when training resumes",
+    "a line when training resumes", "layer statistics", "activation statistics",
 )  # fmt: skip
 MODES = (
     "loss-not-decreasing", "exploding-gradients", "vanishing-gradients", "overfitting", "underfitting", "non-finite", "loss-spike",
@@ -47,6 +47,7 @@ CAUSES = (
     "train-validation-shift", "leakage", "broken-evaluation", "loss-scale-collapse", "representation-collapse", "out-of-memory",
     "collective-failure", "python-error", "device-assert", "killed", "preempted", "time-limit", "stopped-by-user", "disk-full",
     "data-loader-died", "hardware-fault", "truncated-write", "shard-missing", "data-starvation", "hang", "slow-node",
+    "out-of-range-labels", "non-finite-inputs", "constant-inputs", "duplicate-samples",
 )  # fmt: skip
 COMPARED = ("step", "epoch", "token", "hour", "tokens", "time")
 

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from postmortem.measure.batches import batch_stats
 from postmortem.measure.chance import chance
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.measure.curves import curve_stats
 from postmortem.measure.family import family_of
 from postmortem.measure.gap import gap_stats
 from postmortem.measure.intents import intents_of, without_stated
+from postmortem.measure.layers import layer_stats, of_layers, with_recorded
 from postmortem.measure.pace import pace_stats
 from postmortem.measure.schedule import schedule_stats
 from postmortem.model.evidence import CurveStats, Evidence
@@ -37,10 +39,11 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     curves: dict[str, CurveStats] = {
         name: curve_stats(s, grad_norm if name == "train/loss" else None, steps_per_epoch=run.steps_per_epoch)
         for name, s in by_name.items()
-        if len(s)
+        if len(s) and not of_layers(name)
     }
     checkpoints, weights, model = measure_checkpoints(run, progress)
-    weights = without_stated(weights, stated.frozen)
+    layers = layer_stats(by_name)
+    weights = with_recorded(without_stated(weights, stated.frozen), layers)
     inferred, why = family_of([*by_name, *(s.logged_as for s in run.series)], run.settings, model)
     family = stated.family or inferred
     train = curves.get("train/loss") or curves.get("val/loss")
@@ -64,7 +67,7 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
         events=run.events, settings=run.settings, sources=run.sources, attempts=run.attempts, family=family, family_stated=bool(stated.family),
         framework=run.framework, outcome=run.outcome, axis=run.axis, steps_per_epoch=run.steps_per_epoch, first_step=min(steps, default=None),
         last_step=last_step, last_epoch=last_epoch, planned_steps=run.planned_steps, planned_epochs=run.planned_epochs,
-        intents=MappingProxyType(intents), ignored=stated.ignore,
+        intents=MappingProxyType(intents), ignored=stated.ignore, batches=batch_stats(by_name, run.histograms, run.events), layers=layers,
     )  # fmt: skip
     return evidence, _assumed(evidence, why)
 

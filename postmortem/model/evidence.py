@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from postmortem.model.captured import BatchStats, LayerStats
 from postmortem.model.run import (
     Attempt,
     AxisUnit,
@@ -449,6 +450,8 @@ class Evidence:
     planned_epochs: float | None
     intents: Mapping[str, Sentence] = field(default_factory=lambda: MappingProxyType({}))  # intent → where it was read off
     ignored: frozenset[str] = frozenset()  # modes that the user told us not to look for
+    batches: BatchStats | None = None  # what was recorded inside the training job
+    layers: LayerStats | None = None
 
     def curve(self, name: str) -> CurveStats | None:
         """The figures of a curve, None when it was not logged."""

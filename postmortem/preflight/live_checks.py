@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from postmortem.check import Cause, Check, Cleared, Evidence, Reading, Severity, Sighting, probe, say
-from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.constant_inputs import constant_inputs
 from postmortem.checklist.causes.detached_graph import detached_graph
+from postmortem.checklist.causes.duplicate_samples import duplicate_samples
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
 from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
+from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
+from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.saturating_activations import saturating_activations
@@ -114,18 +117,18 @@ def _data(f: Facts, base: Check) -> Check:
     if lost:
         detail = say("{n:g} of its values are NaN or infinite", n=lost)
         seen = _sighting(Severity.FATAL, say("The batch holds {n:g} non-finite values.", n=lost), ("data/non_finite",))
-        return _check(base, seen, (_cause(bad_batch, say("the batch holds NaN or Inf"), detail),))
+        return _check(base, seen, (_cause(non_finite_inputs, say("the batch holds NaN or Inf"), detail),))
     if wrong:
         seen = _sighting(Severity.FATAL, say("{n:g} labels are outside of the {c} classes that the head has.", n=wrong, c=f.classes))
         detail = say("{n:g} labels below 0 or above {top}", n=wrong, top=(f.classes or 1) - 1)
-        return _check(base, seen, (_cause(bad_batch, say("labels have no output of the head"), detail),))
+        return _check(base, seen, (_cause(out_of_range_labels, say("labels have no output of the head"), detail),))
     if "train_std" in d and std == 0.0:
         seen = _sighting(Severity.FATAL, say("All inputs of the batch have the same value, {value:.4g}.", value=mean))
-        return _check(base, seen, (_cause(preprocessing, say("the inputs are constant"), say("their standard deviation is 0")),))
+        return _check(base, seen, (_cause(constant_inputs, say("the inputs are constant"), say("their standard deviation is 0")),))
     if d.get("constant_samples", 0.0) > DUPLICATES:
         share = d["constant_samples"]
         seen = _sighting(Severity.SERIOUS, say("{share:.0%} of the samples have the same value everywhere.", share=share))
-        return _check(base, seen, (_cause(preprocessing, say("samples are constant"), say("{share:.0%} of them", share=share)),))
+        return _check(base, seen, (_cause(constant_inputs, say("samples are constant"), say("{share:.0%} of them", share=share)),))
     above = f.chance is not None and bool(f.trial.losses) and f.trial.losses[0] > ABOVE_CHANCE * f.chance
     if not f.scaled:
         severity = Severity.SERIOUS if above or (f.trial.losses and not f.learns) else Severity.MINOR
@@ -138,10 +141,10 @@ def _data(f: Facts, base: Check) -> Check:
         )
         detail = say("mean {mean:.3g}, standard deviation {std:.3g}", mean=mean, std=std)
         return _check(base, _sighting(severity, summary), (_cause(preprocessing, say("inputs are far from mean 0 and variance 1"), detail),))
-    if d.get("duplicate_share", 0.0) > DUPLICATES:
-        share = d["duplicate_share"]
+    if d.get("copies", 0.0) > DUPLICATES:
+        share = d["copies"]
         seen = _sighting(Severity.MINOR, say("{share:.0%} of the samples of the batch are copies of others.", share=share))
-        return _check(base, seen, (_cause(bad_batch, say("samples are copies"), say("{share:.0%} of them", share=share), 1.0),))
+        return _check(base, seen, (_cause(duplicate_samples, say("samples are copies"), say("{share:.0%} of them", share=share), 1.0),))
     return _check(base, Cleared(say("The batch is finite, varies, and its labels fit the head.")))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from postmortem.capture.batches import arrays, input_figures, label_figures, parts, sample_hashes
+from postmortem.capture.batches import constant_share, copies, first_rows, input_figures, label_figures, parts, sample_hashes, whole_numbers
 from postmortem.checklist import checklist
 from postmortem.checklist.healthy import HEALTHY
 from postmortem.diagnose import examine, fold, next_time
@@ -135,7 +135,15 @@ def _try(model: Any, batch: Any, criterion: Any, device: Any, optimizer: Any, *,
     foreign = len([i for i in inside if i not in names]) if own else 0
     frozen = sum(not p.requires_grad for p in tried.parameters())
     facts = Facts(
-        trial, figures, math.log(classes) if classes else None, classes, frozen, len(names), absent, foreign, token_inputs=_whole_numbers(batch)
+        trial,
+        figures,
+        math.log(classes) if classes else None,
+        classes,
+        frozen,
+        len(names),
+        absent,
+        foreign,
+        token_inputs=whole_numbers(parts(batch)[0]),
     )
     return trial, facts, tried, held, own
 
@@ -155,27 +163,21 @@ def _move_state(optimizer: Any, device: Any) -> None:
                 state[key] = value.to(device)
 
 
-def _whole_numbers(batch: Any) -> bool:
-    """Inputs are indices: token ids."""
-    array = next(arrays(parts(batch)[0]), None)
-    return array is not None and "int" in str(array.dtype) and "uint8" not in str(array.dtype)
-
-
 def _batch_figures(batch: Any) -> dict[str, float]:
     inputs, labels = parts(batch)
     figures = input_figures(inputs)
     told, _ = label_figures(labels, None)
     lost = figures.pop("non_finite", 0.0) + told.pop("label_non_finite", 0.0)
     out = {"non_finite": lost, **{f"train_{k}": v for k, v in figures.items() if math.isfinite(v)}, **told}
-    hashes = sample_hashes(inputs)
+    rows = first_rows(inputs)
+    hashes = sample_hashes(rows)
     if len(hashes) > 1:
-        out["duplicate_share"] = 1.0 - len(set(hashes)) / len(hashes)
-    array = next(arrays(inputs), None)
-    if array is not None and len(array.shape) > 1 and array.shape[0] > 1 and not _whole_numbers(batch):
-        from postmortem.capture.batches import on_host
-
-        rows = on_host(array).reshape(array.shape[0], -1)
-        out["constant_samples"] = float((rows == rows[:, :1]).all(axis=1).mean()) if rows.shape[1] > 1 else 0.0
+        out["copies"] = copies(hashes)
+    constant = constant_share(rows)
+    if constant is not None and len(hashes) > 1:
+        out["constant_samples"] = constant
+    if whole_numbers(inputs):
+        out["indices"] = 1.0
     return out
 
 

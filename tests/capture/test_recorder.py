@@ -137,7 +137,7 @@ def test_the_batch_of_a_nan_loss_is_recorded(tmp_path: Path) -> None:
     bad = next(s for s in read(tmp_path).series if s.name == "data/non_finite")
     assert bad.values[bad.steps == 45].tolist() == [1.0]
     verdict = postmortem.analyze(tmp_path).verdict
-    assert (verdict.mode, verdict.cause) == ("data-fault", "bad-batch")
+    assert (verdict.mode, verdict.cause) == ("data-fault", "non-finite-inputs")
 
 
 def test_a_repeated_batch_and_overlapping_splits(tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ def constant(t: Training) -> None:
     t.x = torch.ones_like(t.x)
 
 
+def duplicates(t: Training) -> None:
+    t.x, t.y = t.x[:4].repeat(SAMPLES // 4, 1), t.y[:4].repeat(SAMPLES // 4)
+
+
 def shuffled_labels(t: Training) -> None:
     t.y = t.y[torch.randperm(SAMPLES)]
 
@@ -100,9 +104,9 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
     "dead": (dead, "dead-units", "bad-initialization"),
     "wrong-optimizer": (wrong_optimizer, "frozen-parameters", "missing-from-optimizer"),
     "part-of-optimizer": (part_of_optimizer, "frozen-parameters", "missing-from-optimizer"),
-    "labels-out-of-range": (labels_out_of_range, "data-fault", "bad-batch"),
-    "nan-in-data": (nan_in_data, "data-fault", "bad-batch"),
-    "constant": (constant, "data-fault", "preprocessing"),
+    "labels-out-of-range": (labels_out_of_range, "data-fault", "out-of-range-labels"),
+    "nan-in-data": (nan_in_data, "data-fault", "non-finite-inputs"),
+    "constant": (constant, "data-fault", "constant-inputs"),
     "frozen-all": (frozen_all, "frozen-parameters", "requires-grad-off"),
     "large-weights": (large_weights, "exploding-gradients", "bad-initialization"),
     "rate-too-high": (rate_too_high, "exploding-gradients", "learning-rate-too-high"),

@@ -32,8 +32,9 @@ def one_record(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("recorded inputs hold NaN or absurd values"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
 def recorded(e: Evidence, seen: Sighting) -> Reading | None:
-    bad = e.curve("data/non_finite")
-    return None if bad is None else Reading(bad.highest > 0, say("{n:g} non-finite inputs in a batch", n=bad.highest))
+    if e.batches is None:
+        return None
+    return Reading(e.batches.non_finite > 0, say("{n:g} non-finite inputs in a batch", n=e.batches.non_finite))
 
 
 @probe(say("the first non-finite batch is known"), FIRST_BAD_BATCH, holds=2.0, fails=0.0)

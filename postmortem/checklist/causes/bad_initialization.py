@@ -2,12 +2,15 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS
 from postmortem.checklist.signs import file_of, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
 
 LARGE = 0.75  # decades above the default initialisation at the first checkpoint
 SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
+HALF_SATURATED = 0.5  # share of a layer's outputs
+LARGE_INPUTS = 10.0  # mean or standard deviation of recorded inputs
+ALL_SILENT = 0.9  # share of a layer's units
 DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
 
 
@@ -94,6 +97,28 @@ def came_to_life(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("gradients grew {times:.3g}-fold while the weights grew {by:.2g}-fold", times=10**growth, by=10**drift))
 
 
+@probe(say("a layer was silent before the first update"), ACTIVATIONS, holds=4.0, fails=-0.5)
+def silent_at_start(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not e.layers.dead_at_start:
+        return None
+    name, share = max(e.layers.dead_at_start.items(), key=lambda kv: kv[1])
+    return Reading(share >= ALL_SILENT and _inputs_fine(e), say("{share:.0%} of the units at {name} were", share=share, name=name))
+
+
+@probe(say("sigmoid or tanh units were at their limits before the first update"), ACTIVATIONS, holds=3.0)
+def saturated_at_start(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not e.layers.saturated_at_start:
+        return None
+    name, share = max(e.layers.saturated_at_start.items(), key=lambda kv: kv[1])
+    return Reading(share > HALF_SATURATED and _inputs_fine(e), say("{share:.0%} of the outputs of {name} were", share=share, name=name))
+
+
+def _inputs_fine(e: Evidence) -> bool:
+    """Nothing recorded of the inputs explains what the first layers gave."""
+    b = e.batches
+    return b is None or b.indices or b.mean is None or b.std is None or (abs(b.mean) < LARGE_INPUTS and b.std < LARGE_INPUTS)
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     why = say("Activations and gradients keep their size through the layers only when weights start with a variance of about 2 / fan-in.")
     return (remedies.default_initialisation(e, why),)
@@ -106,7 +131,7 @@ bad_initialization = Cause(
         "Too large, and activations and loss explode in the first step; too small, and they vanish layer by layer; all equal or zero, and all units stay copies of "
         "one another; biases far below zero, and no ReLU ever fires."
     ),
-    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss, came_to_life),
+    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss, came_to_life, silent_at_start, saturated_at_start),
     fixes=fixes,
     by_hand=(say("Before training, print the standard deviation of each layer's output for one batch: it should stay near 1."),),
 )

@@ -5,6 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
 from postmortem.checklist.signs import skill
 
+UNEVEN = 0.6  # share of the largest class
+
 
 @probe(say("validation accuracy is stuck between chance and learning while training is nearly perfect"), curve("val/accuracy"), holds=1.3, fails=-0.8)
 def stuck(e: Evidence, seen: Sighting) -> Reading | None:
@@ -36,10 +38,12 @@ def few(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the label histogram shows it"), BATCH_STATISTICS, holds=4.0, fails=-4.0)
 def histogram(e: Evidence, seen: Sighting) -> Reading | None:
-    largest = e.curve("data/largest_class_share")
-    if largest is None or not e.chance.classes:
+    b = e.batches
+    classes = e.chance.classes or (b.classes if b is not None else None)
+    if b is None or b.largest_share is None or not classes or classes < 2:
         return None
-    return Reading(largest.final > max(0.5, 2.0 / e.chance.classes), say("the largest class has {share:.0%} of the labels", share=largest.final))
+    told = say("the largest class has {share:.0%} of the recorded labels of {classes} classes", share=b.largest_share, classes=classes)
+    return Reading(b.largest_share > max(UNEVEN, 2.0 / classes), told)
 
 
 class_imbalance = Cause(

@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import OPTIMIZER_STATE
+from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE
 from postmortem.checklist.signs import last_optimizer
 
 
@@ -31,13 +31,21 @@ def cut_by_depth(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(clean, say("{n} of {of} weight layers stand still, counted from the input", n=sum(frozen), of=len(layers)))
 
 
+@probe(say("recorded parameters never had a gradient although they ask for one"), LAYER_STATISTICS, holds=4.5, fails=-4.0)
+def never_a_gradient(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not e.layers.gradients:
+        return None
+    names = e.layers.without_gradient
+    return Reading(bool(names), say(".grad of {n} tensors was None, among them {name}", n=len(names), name=names[0] if names else say("none")))
+
+
 detached_graph = Cause(
     id="detached-graph",
     title=say("The graph is cut: a detach() or no_grad() in the forward pass"),
     mechanism=say(
         "The loss does not reach the layers below the cut, so they get no gradient, while those above it learn as well as they can on fixed features."
     ),
-    probes=(held_without_state, cut_by_depth),
+    probes=(held_without_state, cut_by_depth, never_a_gradient),
     fixes=remedies.only(
         say("Remove the detach(), .data, .item(), numpy() or no_grad() between these layers and the loss"),
         say("They are in the optimizer and no gradient ever reached them."),

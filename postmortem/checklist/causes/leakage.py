@@ -7,8 +7,8 @@ from postmortem.checklist.needs import BATCH_STATISTICS
 
 @probe(say("samples of the validation set were trained on"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
 def overlap(e: Evidence, seen: Sighting) -> Reading | None:
-    curve = e.curve("data/split_overlap")
-    return None if curve is None else Reading(curve.final > 0.01, say("{share:.0%} of the validation samples", share=curve.final))
+    share = e.batches.overlap if e.batches is not None else None
+    return None if share is None else Reading(share > 0.01, say("{share:.0%} of the validation samples", share=share))
 
 
 leakage = Cause(

@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
+from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.signs import clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, rate_leapt, to_chance, used_rate
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
@@ -75,6 +75,18 @@ def swings(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(loss.noise > 0.15 * abs(loss.final), say("its noise is {share:.0%} of its level", share=loss.noise / (abs(loss.final) or 1.0)))
 
 
+@probe(say("units fell silent while training went on"), ACTIVATIONS, holds=2.0, fails=-0.5)
+def died(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or seen.facet != "recorded":
+        return None
+    name, share = e.layers.deadest
+    first = e.layers.dead_at_start.get(name, share)
+    return Reading(
+        first < 0.5 < share,
+        say("of the units at {name} {first:.0%} were silent at first and {share:.0%} at the end", name=name, first=first, share=share),
+    )
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     rate, decades, name = learning_rate(e), rate_decades(e), optimizer_name(e)
     if e.schedule is not None and rate_leapt(e):
@@ -112,7 +124,7 @@ learning_rate_too_high = Cause(
         "Each step overshoots the valley it should descend into. Beyond a limit set by the curvature, every step makes the loss larger; with Adam one such "
         "phase throws the weights so far that no gradient brings them back, and the loss stays at what guessing gives."
     ),
-    probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, swings),
+    probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, swings, died),
     fixes=fixes,
     by_hand=(
         say("Train 100 steps with a tenth of the learning rate and compare the first 100 losses."),

@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
+from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, TWO_CHECKPOINTS
 from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
@@ -34,13 +34,21 @@ def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("recorded parameters get gradients and are in no group of the optimizer"), LAYER_STATISTICS, holds=4.5, fails=-4.0)
+def not_held(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not (e.layers.moved or e.layers.still):
+        return None
+    names = e.layers.not_held
+    return Reading(bool(names), say("{n} tensors, among them {name}", n=len(names), name=names[0] if names else say("none")))
+
+
 missing_from_optimizer = Cause(
     id="missing-from-optimizer",
     title=say("The optimizer does not hold the parameters that should learn"),
     mechanism=say(
         "The optimizer was built before the model was rebuilt, moved or extended, or from a part of it: gradients arrive, and step() changes other tensors or none."
     ),
-    probes=(absent_from_groups, stale_instance),
+    probes=(absent_from_groups, stale_instance, not_held),
     fixes=remedies.only(
         say("Build the optimizer from the final model's parameters, after every change to the model"),
         say("What the optimizer holds is not what the checkpoints hold."),

@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
+from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, TWO_CHECKPOINTS
 from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
@@ -32,13 +32,20 @@ def scheduler_first(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the log warns: lr_scheduler.step() was called before optimizer.step()"))
 
 
+@probe(say("recorded updates show that the optimizer never stepped"), LAYER_STATISTICS, holds=5.0, fails=-4.0)
+def never_stepped(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or e.layers.optimizer_steps is None:
+        return None
+    return Reading(e.layers.optimizer_steps == 0, say("it stepped {n:g} times at most between two looks", n=e.layers.optimizer_steps))
+
+
 optimizer_idle = Cause(
     id="optimizer-idle",
     title=say("The optimizer never steps"),
     mechanism=say(
         "Loss and gradients are computed and nobody applies them: optimizer.step() is missing, skipped by a condition, or called on nothing."
     ),
-    probes=(nothing_moved, no_state, scheduler_first),
+    probes=(nothing_moved, no_state, scheduler_first, never_stepped),
     fixes=remedies.only(
         say("Call optimizer.step() after loss.backward()"),
         say("The weights are the same in every checkpoint: no step was ever applied."),

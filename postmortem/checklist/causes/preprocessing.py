@@ -2,11 +2,13 @@
 
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.needs import BATCH_STATISTICS, WEIGHTS
 from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, to_chance
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75
+FAR = 10.0  # of the recorded inputs' mean or standard deviation, where about 0 and 1 are expected
+NEAR = 1e-2  # of their standard deviation
 
 
 @probe(say("the first loss is far above chance although the weights have the usual size"), holds=2.2, fails=-1.0)
@@ -45,6 +47,17 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{key} = {value}", key=hit.key, value=str(hit.value)), hit.file)
 
 
+@probe(say("recorded inputs are far from mean 0 and variance 1"), BATCH_STATISTICS, holds=3.5, fails=-3.0)
+def recorded(e: Evidence, seen: Sighting) -> Reading | None:
+    b = e.batches
+    if b is None or b.indices or b.mean is None or b.std is None:
+        return None
+    told = say(
+        "mean {mean:.3g}, standard deviation {std:.3g}, from {low:.3g} to {high:.3g}", mean=b.mean, std=b.std, low=b.low or 0.0, high=b.high or 0.0
+    )
+    return Reading(abs(b.mean) > FAR or not NEAR < b.std < FAR, told)
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     hit = tuple(
         Change("normalization", s.key, s.file, s.value, None)
@@ -72,7 +85,7 @@ preprocessing = Cause(
         "Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
         "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."
     ),
-    probes=(first_loss, zero_inputs, configured),
+    probes=(first_loss, zero_inputs, configured, recorded),
     fixes=fixes,
     by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),
 )

@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION
+from postmortem.checklist.signs import same_batches as are_the_same
 from postmortem.checklist.signs import to_chance, training_curves
 
 NOTHING = 0.02  # times chance
@@ -31,10 +32,15 @@ def plenty(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the recorded batches are the same samples"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
 def same_samples(e: Evidence, seen: Sighting) -> Reading | None:
-    curve = e.curve("data/duplicate_share")
-    return (
-        None if curve is None else Reading(curve.final > 0.5, say("{share:.0%} of the samples were seen before in the same epoch", share=curve.final))
-    )
+    b = e.batches
+    again = are_the_same(e)
+    if b is None or again is None:
+        return None
+    told = say(
+        "{n} recorded batches hold {distinct} different sets of samples; {share:.0%} of the samples were met before in their epoch",
+        n=b.fingerprints, distinct=b.distinct or 0, share=b.repeated or 0.0,
+    )  # fmt: skip
+    return Reading(again, told)
 
 
 repeated_batch = Cause(

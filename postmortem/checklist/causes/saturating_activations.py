@@ -2,9 +2,10 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import CONFIG, WEIGHTS
+from postmortem.checklist.needs import ACTIVATIONS, CONFIG, LAYER_STATISTICS, WEIGHTS
 
 DEEP = 6
+AT_LIMITS = 0.5  # share of the outputs of a layer within 1 % of the range of a limit
 
 
 def _activation(e: Evidence) -> str:
@@ -45,6 +46,21 @@ def deep(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(n >= DEEP, say("{n} weight layers", n=n)) if n else None
 
 
+@probe(say("sigmoid or tanh modules were recorded"), LAYER_STATISTICS, holds=2.5, fails=-1.0)
+def recorded(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not (e.layers.dead or e.layers.saturated):
+        return None
+    return Reading(bool(e.layers.saturated), say("{n} of them", n=len(e.layers.saturated)))
+
+
+@probe(say("recorded outputs lie at the limits"), ACTIVATIONS, holds=2.0)
+def at_limits(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not e.layers.saturated:
+        return None
+    name, share = e.layers.fullest
+    return Reading(share > AT_LIMITS, say("{share:.0%} of those of {name}", share=share, name=name))
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     return (
         remedies.fix(
@@ -73,7 +89,7 @@ saturating_activations = Cause(
     mechanism=say(
         "The slope of a sigmoid is at most 1/4 and nearly 0 in its flat parts, so the gradient shrinks by that factor in each layer on its way to the input."
     ),
-    probes=(configured, relu, usual_scale, deep),
+    probes=(configured, relu, usual_scale, deep, recorded, at_limits),
     fixes=fixes,
     by_hand=(say("Print the share of each layer's outputs that lie within 0.01 of the activation's limits."),),
 )

@@ -31,19 +31,25 @@ def erratic(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("inputs of the two splits have different statistics"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
 def statistics_differ(e: Evidence, seen: Sighting) -> Reading | None:
-    train, val = e.curve("data/train_mean"), e.curve("data/val_mean")
-    spread = e.curve("data/train_std")
-    if train is None or val is None or spread is None or not spread.final:
+    b = e.batches
+    if b is None or b.indices or b.mean is None or b.val_mean is None or not b.std or b.val_std is None:
         return None
-    off = abs(train.final - val.final) / abs(spread.final)
-    return Reading(off > 0.5, say("their means differ by {off:.2g} standard deviations", off=off))
+    off, wider = abs(b.mean - b.val_mean) / b.std, b.val_std / b.std
+    told = say("their means differ by {off:.2g} standard deviations, and validation's spread is {wider:.2g} × training's", off=off, wider=wider)
+    return Reading(off > 0.5 or not 0.5 < wider < 2.0, told)
+
+
+@probe(say("the classes of the two splits have different shares"), BATCH_STATISTICS, holds=2.0, fails=-0.3)
+def labels_differ(e: Evidence, seen: Sighting) -> Reading | None:
+    shift = e.batches.label_shift if e.batches is not None else None
+    return None if shift is None else Reading(shift > 0.4, say("{shift:.0%} of the labels would have to change class", shift=shift))
 
 
 train_validation_shift = Cause(
     id="train-validation-shift",
     title=say("Validation data is prepared or labelled differently from training data"),
     mechanism=say("Another normalisation, another label order, another resize: the model is asked about inputs or labels that it was never taught."),
-    probes=(below_guessing, worse_than_guessing, erratic, statistics_differ),
+    probes=(below_guessing, worse_than_guessing, erratic, statistics_differ, labels_differ),
     fixes=remedies.only(
         say("Use one preprocessing function and one label mapping for both splits"),
         say("Training works and validation fails in a way that memorising does not explain."),

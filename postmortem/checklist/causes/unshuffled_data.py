@@ -2,8 +2,10 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import CHANCE, curve
+from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, curve
 from postmortem.checklist.signs import to_chance
+
+CLUSTERED = 0.3  # 0 is a fair draw of the classes, 1 a batch of one class; shuffled data stays within 0.05
 
 
 @probe(say("the training loss repeats its course every epoch"), curve("train/loss", 16), holds=2.5, fails=-0.7)
@@ -51,6 +53,16 @@ def switched_off(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(setting.value in (False, 0, "false", "no"), say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
 
 
+@probe(say("recorded batches hold few of the classes each"), BATCH_STATISTICS, holds=4.5, fails=-4.0)
+def clustered(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.batches is None or e.batches.clustering is None:
+        return None
+    return Reading(
+        e.batches.clustering > CLUSTERED,
+        say("labels of one batch agree {more:.0%} of the way from a fair draw to a single class", more=max(e.batches.clustering, 0.0)),
+    )
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     changes = (remedies.change(e, "shuffle", True),) if e.setting("shuffle") is not None else ()
     return (
@@ -73,7 +85,7 @@ unshuffled_data = Cause(
     mechanism=say(
         "Batches of one class (or one source) after another: the model learns to answer the current class and forgets the others, once per epoch."
     ),
-    probes=(repeats, batches_worse_than_guessing, above_validation, switched_off),
+    probes=(repeats, batches_worse_than_guessing, above_validation, switched_off, clustered),
     fixes=fixes,
     by_hand=(say("Print the label histogram of ten consecutive batches."),),
 )

@@ -2,10 +2,12 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION, curve
+from postmortem.checklist.needs import BATCH_STATISTICS, TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.signs import skill, to_chance
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
+RELATED, UNRELATED = 4.0, 2.0  # standard errors of guessing by which recorded labels can be predicted from their inputs
+ENOUGH = 256  # recorded samples without a relation
 MOVED = 0.6  # relative change of the weights: memorising moves them more than learning does
 
 
@@ -46,6 +48,20 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(change > MOVED, say("they changed by {change:.2g} relative to their size", change=change))
 
 
+@probe(say("recorded labels have nothing to do with their inputs"), BATCH_STATISTICS, holds=3.0, fails=-4.0)
+def unrelated(e: Evidence, seen: Sighting) -> Reading | None:
+    b = e.batches
+    if b is None or b.relation is None or b.relation_z is None or UNRELATED <= b.relation_z < RELATED:
+        return None
+    if b.relation_z < UNRELATED and b.relation_samples < ENOUGH:
+        return None
+    told = say(
+        "of {n} samples, nearest neighbours and a linear fit get {gain:.0%} of the way from guessing to perfect ({z:.1f} standard errors)",
+        n=b.relation_samples, gain=max(b.relation, 0.0), z=b.relation_z,
+    )  # fmt: skip
+    return Reading(b.relation_z < UNRELATED, told)
+
+
 wrong_labels = Cause(
     id="wrong-labels",
     title=say("The labels do not belong to the inputs"),
@@ -53,7 +69,7 @@ wrong_labels = Cause(
         "With shuffled or shifted labels there is nothing to learn that holds for new data: the network memorises what it saw, and validation stays at "
         "chance or gets worse."
     ),
-    probes=(validation_at_chance, memorises, moved_far),
+    probes=(validation_at_chance, memorises, moved_far, unrelated),
     fixes=remedies.only(
         say("Check that each input meets its own label, after shuffling, batching and augmentation"),
         say("Look at twenty examples as the model sees them, with their labels."),

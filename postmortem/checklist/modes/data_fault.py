@@ -1,29 +1,58 @@
 """The data itself is broken."""
 
-from postmortem.check import Check, Cleared, Evidence, Severity, Sighting, Unknown, say
-from postmortem.checklist.causes.bad_batch import bad_batch
-from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.constant_inputs import constant_inputs
+from postmortem.checklist.causes.duplicate_samples import duplicate_samples
+from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
+from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
 from postmortem.checklist.needs import BATCH_STATISTICS
+from postmortem.checklist.signs import constant_inputs as are_constant
+from postmortem.checklist.signs import skill
+
+COPIES = 0.3  # share of the samples of the median batch that equal another one of it
+MOSTLY_COPIES = 0.6
+ONE_VALUE = 0.5  # share of the samples of the median batch that hold one value everywhere
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    bad, spread = e.curve("data/non_finite"), e.curve("data/train_std")
-    outside = e.curve("data/labels_out_of_range")
-    if bad is not None and bad.highest > 0:
+    b = e.batches
+    if b is None:
+        return Unknown(say("Not measured: no batch was recorded."))
+    if b.non_finite > 0:
         return Sighting(
-            Severity.FATAL, say("Recorded batches hold {n:g} non-finite inputs.", n=bad.highest), bad.first_step, bad.first_step, ("data/non_finite",)
-        )
-    if outside is not None and outside.highest > 0:
+            Severity.FATAL, say("Recorded batches hold up to {n:g} non-finite values.", n=b.non_finite), b.non_finite_step, b.non_finite_step,
+            ("data/non_finite",), "", "non-finite",
+        )  # fmt: skip
+    if b.outside > 0:
         return Sighting(
-            Severity.FATAL,
-            say("Recorded batches hold {n:g} labels outside the head's classes.", n=outside.highest),
-            outside.first_step,
-            outside.first_step,
-            ("data/labels_out_of_range",),
-        )
-    if spread is not None and spread.highest == 0:
-        return Sighting(Severity.FATAL, say("All recorded inputs are constant."), spread.first_step, spread.first_step, ("data/train_std",))
-    return Cleared(say("The recorded batches are finite and vary."))
+            Severity.FATAL, say("Recorded batches hold up to {n:g} labels outside the head's classes.", n=b.outside), b.outside_step, b.outside_step,
+            ("data/labels_out_of_range",), "", "labels",
+        )  # fmt: skip
+    if are_constant(e):
+        return Sighting(
+            Severity.FATAL, say("All recorded inputs are constant: {value:.4g}.", value=b.mean or 0.0), e.first_step, e.first_step,
+            ("data/train_std", "data/train_mean"), "", "constant",
+        )  # fmt: skip
+    if (b.constant_samples or 0.0) > ONE_VALUE:
+        return Sighting(
+            Severity.SERIOUS, say("{share:.0%} of the recorded samples hold the same value everywhere.", share=b.constant_samples or 0.0),
+            e.first_step, e.first_step, ("data/constant_samples",), "", "constant",
+        )  # fmt: skip
+    if (b.copies or 0.0) > COPIES:
+        good = max((s for s in (skill(e, "val"), skill(e, "train")) if s is not None), default=0.0)
+        return Sighting(
+            Severity.SERIOUS if (b.copies or 0.0) > MOSTLY_COPIES and good < 0.9 else Severity.MINOR,
+            say("{share:.0%} of the samples of a recorded batch are copies of others in it.", share=b.copies or 0.0),
+            e.first_step, e.first_step, ("data/copies",), "", "copies",
+        )  # fmt: skip
+    return Cleared(say("The recorded batches are finite and vary, and their samples differ."))
+
+
+@probe(say("the values of samples are few, so that they may well be alike"), BATCH_STATISTICS, holds=-1.5)
+def few_values(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet != "copies" or e.batches is None or not e.batches.indices:
+        return None
+    return Reading(True, say("the inputs are whole numbers"))
 
 
 CHECK = Check(
@@ -32,7 +61,21 @@ CHECK = Check(
     symptom=say("The data itself is broken: non-finite or constant inputs, labels out of range, duplicates."),
     detect=detect,
     needs=(BATCH_STATISTICS,),
+    probes=(few_values,),
     prior=3.0,
-    causes=((bad_batch, -0.5), (preprocessing, -0.5)),
-    consequences=("non-finite", "loss-not-decreasing", "underfitting", "crash", "validation-fault"),
+    causes=((out_of_range_labels, -1.0), (non_finite_inputs, -1.0), (constant_inputs, -1.0), (duplicate_samples, -1.0)),
+    by_hand=(say("Look at one batch as the model gets it: shapes, range, NaN, label histogram, duplicates."),),
+    consequences=(
+        "non-finite",
+        "loss-not-decreasing",
+        "underfitting",
+        "crash",
+        "validation-fault",
+        "dead-units",
+        "exploding-gradients",
+        "overfitting",
+        "vanishing-gradients",
+        "frozen-parameters",
+        "loss-spike",
+    ),
 )

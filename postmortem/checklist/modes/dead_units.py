@@ -1,14 +1,22 @@
 """Many units are never active."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
-from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS
 from postmortem.checklist.signs import inputs_are_zero, last_optimizer, loss_curve, loss_is_flat, rate_leapt
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 THROWN = 0.75  # decades of weight scale at the first checkpoint
 BIAS = -2.0  # median of a hidden layer's biases
+SILENT = 0.9  # share of a layer's units that give 0 for every sample of a recorded batch; healthy runs stay below 0.5
+UNITS = Need(
+    "a checkpoint",
+    say("save the weights every few epochs, the initial ones included"),
+    lambda e: WEIGHTS.met(e) or ACTIVATIONS.met(e),
+    ACTIVATIONS.code,
+)
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -34,6 +42,18 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     if loss is not None and not loss_is_flat(e):
         return Cleared(say("The loss falls: enough units are alive."))
+    silent, share = e.layers.deadest if e.layers is not None else ("", 0.0)
+    if e.layers is not None and share >= SILENT and loss is not None:
+        step = e.layers.dead_from.get(silent, loss.first_step)
+        return Sighting(
+            Severity.FATAL,
+            say("{share:.0%} of the units at {name} give 0 for every sample, from step {step:g} to the end.", share=share, name=silent, step=step),
+            step,
+            step,
+            ("train/loss", f"activations/{silent}/dead_share", f"activations/{silent}/silent_inputs"),
+            "",
+            "recorded",
+        )
     if (w.first_highest_scale or 0.0) > THROWN:
         return Cleared(
             say(
@@ -81,15 +101,23 @@ def low_biases(e: Evidence, seen: Sighting) -> Reading | None:
     return None if low is None else Reading(low < BIAS, say("the lowest layer's median is {low:.3g}", low=low))
 
 
+@probe(say("recorded activations show silent layers"), ACTIVATIONS, holds=3.0, fails=-2.5)
+def silent_layers(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not e.layers.dead:
+        return None
+    name, share = e.layers.deadest
+    return Reading(share >= SILENT, say("at most {share:.0%} of the units of one layer ({name}) are silent", share=share, name=name))
+
+
 CHECK = Check(
     id="dead-units",
     title=say("Dead units"),
     symptom=say("Many units are never active: zero rows, zero gradients."),
     detect=detect,
-    needs=(WEIGHTS,),
-    probes=(zero_moments, low_biases),
+    needs=(UNITS,),
+    probes=(zero_moments, low_biases, silent_layers),
     prior=0.8,
-    causes=((bad_initialization, -0.7), (learning_rate_too_high, -0.7)),
+    causes=((bad_initialization, -0.7), (learning_rate_too_high, -0.7), (preprocessing, -2.0)),
     by_hand=(say("Count, for one batch, the units of each layer whose output is 0 for every sample."),),
     consequences=(
         "loss-not-decreasing",

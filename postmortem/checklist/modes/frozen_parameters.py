@@ -1,19 +1,57 @@
 """Tensors that should learn are bit-identical across checkpoints."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.detached_graph import detached_graph
 from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
-from postmortem.checklist.needs import CHANCE, TWO_CHECKPOINTS
+from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, TWO_CHECKPOINTS
 from postmortem.checklist.signs import all_identical, course, inputs_are_zero, loss_is_flat, skill, to_chance, without_gradient
 
 SOME = 0.1  # share of parameter tensors
 MOVED = 0.75  # decades from the default initialisation: such weights did move, before the first checkpoint
 
 
+STANDING = Need(
+    "two checkpoints",
+    say("save the weights at least twice, the first time early"),
+    lambda e: TWO_CHECKPOINTS.met(e) or (e.layers is not None and bool(e.layers.gradients)),
+    LAYER_STATISTICS.code,
+)
+
+
+def _recorded(e: Evidence) -> Sighting | Cleared:
+    """What recorded updates say where no checkpoints do."""
+    layers = e.layers
+    if layers is None:
+        return Cleared(say("Nothing was recorded."))
+    if not layers.moved and loss_is_flat(e):
+        return Cleared(say("Every tensor stands still, not a part of them: no step was ever applied (see loss-not-decreasing)."))
+    unmoved = (*layers.without_gradient, *layers.still)
+    total = len(unmoved) + layers.moved
+    below = layers.without_gradient if layers.cut_below else ()  # elsewhere they are modules that the forward pass does not use
+    held_back = tuple(n for n in layers.still if n in layers.not_held)
+    if len(below) + len(held_back) < SOME * total or not layers.moved:
+        return Cleared(say("{n} of {of} trainable tensors were never updated.", n=len(unmoved), of=total))
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "{n} parameter tensors were never updated, among them {name}; the others learn.",
+            n=len(below) + len(held_back),
+            name=(*below, *held_back)[0],
+        ),
+        e.first_step,
+        e.first_step,
+        ("train/loss",),
+        "",
+        "some",
+    )
+
+
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     w = e.weights
+    if w.identical_share is None and e.layers is not None and not e.model.adapters and "lora" not in e.intents:
+        return _recorded(e)
     if w.identical_share is None:
         return Unknown(say("Not measured: this needs two checkpoints."))
     if e.model.adapters or "lora" in e.intents:
@@ -79,7 +117,7 @@ CHECK = Check(
     title=say("Frozen parameters"),
     symptom=say("Tensors are bit-identical across checkpoints though they should learn."),
     detect=detect,
-    needs=(TWO_CHECKPOINTS,),
+    needs=(STANDING,),
     probes=(badly, a_part),
     prior=1.0,
     causes=((requires_grad_off, -0.8), (missing_from_optimizer, -1.2), (detached_graph, -1.2), (update_below_precision, -3.0)),

@@ -7,6 +7,7 @@ from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.half_precision_overflow import half_precision_overflow
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
+from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.unsafe_operation import unsafe_operation
 from postmortem.checklist.needs import WEIGHTS
@@ -87,6 +88,7 @@ CHECK = Check(
     causes=(
         (bad_batch, -0.6),
         (unsafe_operation, -0.9),
+        (non_finite_inputs, -2.5),
         (half_precision_overflow, -1.2),
         (learning_rate_too_high, -0.5),
         (no_gradient_clipping, -2.0),

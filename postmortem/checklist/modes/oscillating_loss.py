@@ -9,6 +9,7 @@ from postmortem.checklist.signs import NOTHING_EXPECTED, rate_decades, skill, st
 
 STRONG = 0.4  # autocorrelation at the period
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
+ORDERED = 0.5  # of the way from batches that are a fair draw of the classes to batches of one class
 UNBOUNDED = frozenset({"regression", "autoencoder"})  # squared errors of one batch of n scatter by sqrt(2/n) of their mean, guessing or not
 
 
@@ -33,6 +34,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and (rate_decades(e) or 0.0) < 1.3
         and (level or 1.0) < 2.0
     )
+    ordered = e.batches is not None and (e.batches.clustering or 0.0) > ORDERED
+    if ordered and not (wide and bad and (periodic or above)):
+        return Sighting(
+            Severity.MINOR, say("Recorded batches hold few of the classes each: the data comes in order, and the loss goes up and down with it."),
+            loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source, "order",
+        )  # fmt: skip
     if not (wide and bad and (periodic or above)):
         return Cleared(say("It swings by {amplitude:.3g} around its course, with no strong period.", amplitude=o.amplitude))
     summary = (

@@ -2,6 +2,7 @@
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.no_regularization import no_regularization
+from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.repeated_batch import repeated_batch
 from postmortem.checklist.causes.too_little_data import too_little_data
 from postmortem.checklist.causes.too_much_capacity import too_much_capacity
@@ -103,6 +104,7 @@ CHECK = Check(
         (trained_too_long, -1.0),
         (repeated_batch, -2.2),
         (wrong_labels, -2.2),
+        (preprocessing, -3.0),
     ),
     by_hand=(say("Look at the validation samples with the highest loss: are they unlike the training set, or labelled otherwise?"),),
     consequences=(),

@@ -47,6 +47,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "optimizer",
         )
+    if e.batches is not None and e.batches.again_after_resume and event is not None:
+        return Sighting(
+            Severity.MINOR,
+            say("After the resume at step {step:g} the data began anew with the batches that the run had begun with.", step=event.step or 0.0),
+            event.step,
+            event.step,
+            ("train/loss", "data/fingerprint"),
+            event.source,
+            "data",
+        )
     skipped = next((ev for ev in e.events_of(EventKind.WARNING) if ev.data.get("about") == "state-not-resumed"), None)
     if skipped is not None:
         text = skipped.text.strip().splitlines()[0][:160]

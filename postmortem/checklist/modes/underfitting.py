@@ -13,6 +13,7 @@ from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
+from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, rate_decades, skill, to_chance
@@ -145,6 +146,7 @@ CHECK = Check(
         (preprocessing, -2.2),
         (class_imbalance, -3.0),
         (data_quality, -2.5),
+        (wrong_labels, -3.0),
         (accumulating_gradients, -2.5),
     ),
     by_hand=(say("Overfit one batch: if even that stays high, the fault is in model or loss, not in size or time."),),

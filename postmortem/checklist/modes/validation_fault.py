@@ -5,10 +5,11 @@ from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_m
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
 from postmortem.checklist.causes.class_imbalance import class_imbalance
 from postmortem.checklist.causes.leakage import leakage
+from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.needs import VALIDATION, curve
-from postmortem.checklist.signs import file_of, skill, to_chance, training_curves, validation_level
+from postmortem.checklist.signs import file_of, same_batches, skill, to_chance, training_curves, validation_level
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
@@ -37,6 +38,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "below-chance",
         )
+    if same_batches(e):
+        return Cleared(say("The same samples are trained on again and again, and validation never could follow: that is overfitting."))
     if val.constant and works and val.finite >= 3:
         return Sighting(
             Severity.SERIOUS,
@@ -134,6 +137,7 @@ CHECK = Check(
         (class_imbalance, -1.2),
         (leakage, -3.0),
         (broken_evaluation, -2.0),
+        (preprocessing, -2.5),
     ),
     by_hand=(say("Evaluate the training set with the validation code, in eval mode: it must agree with the training loss."),),
     consequences=("overfitting",),

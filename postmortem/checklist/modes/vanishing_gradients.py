@@ -5,16 +5,22 @@ from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.missing_normalization_or_residuals import missing_normalization_or_residuals
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.too_deep import too_deep
-from postmortem.checklist.needs import GRADIENTS, TWO_CHECKPOINTS
+from postmortem.checklist.needs import ACTIVATIONS, GRADIENTS, TWO_CHECKPOINTS
 from postmortem.checklist.signs import loss_curve, loss_is_flat, to_chance
 
 STEEP = -3.5  # decades from the last layer to the first; healthy −0.7 and better, −3 after a divergence, failures −3.7 to −12
 THROWN = 0.65  # decades of weight scale: after a divergence depth ratios mean nothing
+AT_LIMITS = 0.8  # share of the outputs of a sigmoid or tanh within 1 % of its range of a limit; healthy networks stay below 0.3
 HARDLY = 1e-2  # change of the first layer / of the last
 DEPTH = Need(
     "per-layer gradients or two checkpoints",
     say("save the optimizer's state in each checkpoint, or log the gradient norm of each layer"),
-    lambda e: e.weights.gradient_depth_ratio is not None or e.weights.change_first_to_last_layer is not None or _saturating_and_flat(e),
+    lambda e: (
+        e.weights.gradient_depth_ratio is not None
+        or ACTIVATIONS.met(e)
+        or e.weights.change_first_to_last_layer is not None
+        or _saturating_and_flat(e)
+    ),
 )
 DEEP = 8
 
@@ -34,6 +40,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The weights are exactly zero: there is no signal that could fade."))
     if learned:
         return Cleared(say("The model learned: the gradient reached the layers that mattered."))
+    full, share = e.layers.fullest if e.layers is not None else ("", 0.0)
+    if share >= AT_LIMITS and loss_is_flat(e) and (ratio is None or ratio > STEEP):
+        return Sighting(
+            Severity.SERIOUS, say("{share:.0%} of the outputs of {name} lie at its limits, where no gradient passes.", share=share, name=full),
+            start, start, ("train/loss", f"activations/{full}/saturated_share"), "", "saturated",
+        )  # fmt: skip
     if ratio is not None and ratio > -6.0 and (e.weights.highest_scale or 0.0) > THROWN:
         return Cleared(say("The weights were thrown far from their start: gradients by depth say nothing about vanishing."))
     if ratio is not None and ratio <= STEEP:
@@ -60,13 +72,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Sighting(Severity.SERIOUS, say("A flat loss in a deep stack of sigmoids."), start, start, ("train/loss",), "", "configuration")
     if ratio is not None:
         return Cleared(say("The gradient of the first layer is 10^{ratio:.1f} of the last layer's.", ratio=ratio))
-    return Cleared(say("The first layer moved as the last one did (ratio {change:.2g}).", change=change or 0.0))
+    if change is None:
+        return Cleared(say("No recorded module is saturated."))
+    return Cleared(say("The first layer moved as the last one did (ratio {change:.2g}).", change=change))
 
 
 @probe(say("the gradient shrinks over many decades from output to input"), GRADIENTS, holds=2.0, fails=-2.5)
 def steep(e: Evidence, seen: Sighting) -> Reading | None:
     ratio = e.weights.gradient_depth_ratio
-    return None if ratio is None else Reading(ratio < STEEP, say("by {decades:.1f} decades", decades=-ratio))
+    return None if ratio is None or seen.facet == "saturated" else Reading(ratio < STEEP, say("by {decades:.1f} decades", decades=-ratio))
 
 
 @probe(say("early layers hardly move compared with late ones"), TWO_CHECKPOINTS, holds=1.2, fails=-0.6)
@@ -77,6 +91,14 @@ def hardly(e: Evidence, seen: Sighting) -> Reading | None:
         if change is None
         else Reading(change < 0.05, say("the first layer's relative change is {change:.2g} of the last layer's", change=change))
     )
+
+
+@probe(say("recorded outputs lie at the limits of sigmoid or tanh modules"), ACTIVATIONS, holds=2.0)
+def at_limits(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or not e.layers.saturated:
+        return None
+    name, share = e.layers.fullest
+    return Reading(share >= AT_LIMITS, say("{share:.0%} of those of {name}", share=share, name=name))
 
 
 @probe(say("nothing is learned"), holds=0.6, fails=-1.5)
@@ -90,7 +112,7 @@ CHECK = Check(
     symptom=say("Gradients of early layers are near zero and their weights hardly move."),
     detect=detect,
     needs=(DEPTH,),
-    probes=(steep, hardly, nothing_learned),
+    probes=(steep, hardly, at_limits, nothing_learned),
     prior=0.8,
     causes=((saturating_activations, -1.0), (bad_initialization, -1.0), (missing_normalization_or_residuals, -2.2), (too_deep, -2.5)),
     by_hand=(say("Print the gradient norm of each layer after one backward(): it should not fall steadily towards the input."),),

@@ -25,7 +25,7 @@ from postmortem.sources.reader import Candidate, Found, Reader
 NAME = "capture"
 FORMAT = "postmortem-capture/1"
 FOLD = 22  # bits of float32 below a histogram's key
-MOST_KEYS = 4096  # series of one file
+MOST_KEYS = 8192  # series of one file
 MOST_POINTS = 20_000_000
 MOST_HISTOGRAMS = 20_000
 MOST_EVENTS = 100
@@ -70,6 +70,8 @@ class _Capture:
                     self.facts["framework"] = record["framework"]
             case "model":
                 self._model(record.get("facts"))
+            case "resumed":
+                self._resumed(record)
             case "steps":
                 self._steps(record)
             case "data":
@@ -170,6 +172,12 @@ class _Capture:
             if value not in ([], None):
                 self.configuration.setdefault(key, value)
         self.facts.setdefault("framework", "pytorch")
+
+    def _resumed(self, record: Mapping[str, Any]) -> None:
+        step = _number(record.get("s"))
+        if step is not None and len(self.events) < MOST_EVENTS:
+            text = f"the recorder goes on at step {step:g}"
+            self.events.append(LogEvent(EventKind.RESUMED, text, self.path, step=step, time=_number(record.get("time"))))
 
     def _event(self, record: Mapping[str, Any]) -> None:
         if len(self.events) >= MOST_EVENTS:

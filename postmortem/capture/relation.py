@@ -1,0 +1,136 @@
+"""Do the labels have anything to do with the inputs? Asked of the first few hundred recorded samples, three times in a training.
+
+A label that belongs to its input can be predicted from it better than by the most frequent class: by its nearest neighbours or by a
+linear fit, each sample predicted from all others. Shuffled or shifted labels cannot. A task may be too hard for either, so that "no
+relation" is a sign and no proof; a relation is a proof that labels are not shuffled.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.capture.batches import IGNORED, arrays, on_host
+
+SIZES = (128, 256, 512)  # samples at which it is asked; none are kept beyond the last
+FEATURES = 128  # that a sample is reduced to
+DRAWN = 2048  # elements of a sample that the reduction looks at
+NEIGHBOURS = 5
+RIDGES = (0.03, 1.0)  # of the mean eigenvalue
+UNEVEN = 0.6  # share of one class
+PER_CLASS = 8  # samples per class below which nothing can be said
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Relation:
+    """Samples so far. Draws no random number of the training's."""
+
+    _features: list[Floats] = field(default_factory=list)
+    _labels: list[npt.NDArray[Any]] = field(default_factory=list)
+    _known: set[bytes] = field(default_factory=set)  # hashes of the samples that are kept: one that comes again would predict itself
+    _count: int = 0
+    _asked: int = 0  # of SIZES
+    _mix: Floats | None = None
+
+    def add(self, rows: npt.NDArray[Any], hashes: list[bytes], labels: Any, *, indices: bool) -> bool:
+        """Keep those of a batch's samples, (n, d), that are new, with one label each. True when there are enough to ask `figures` (again)."""
+        if self._asked >= len(SIZES) or rows.dtype.kind not in "fiu":
+            return False
+        array = next(arrays(labels), None)
+        if array is None or not len(getattr(array, "shape", ())) or math.prod(array.shape) != array.shape[0]:
+            return False  # none, or one per position
+        told = on_host(array).reshape(-1)[: len(rows)]
+        if told.dtype.kind not in "fiu" or len(told) != len(rows):
+            return False
+        reduced = self._reduced(rows, indices=indices)
+        ok = np.isfinite(reduced).all(1) & (np.isfinite(told) if told.dtype.kind == "f" else told != IGNORED)
+        if self._features and reduced.shape[1] != self._features[0].shape[1]:
+            return False
+        ok &= np.array([h not in self._known and hashes.index(h) == n for n, h in enumerate(hashes)])
+        self._known.update(hashes)
+        self._features.append(reduced[ok])
+        self._labels.append(told[ok])
+        self._count += int(ok.sum())
+        if self._count < SIZES[self._asked]:
+            return False
+        while self._asked < len(SIZES) and self._count >= SIZES[self._asked]:
+            self._asked += 1
+        return True
+
+    def figures(self) -> dict[str, float]:
+        """`label_relation`: how far predictions get from guessing (0) to perfect (1), `label_relation_z` the same in standard errors of
+        guessing, `label_relation_samples`; {} where the labels are too many classes or all one. For numbers as labels: of their variance."""
+        x, y = np.concatenate(self._features)[: SIZES[-1]], np.concatenate(self._labels)[: SIZES[-1]]
+        if self._asked >= len(SIZES):
+            self._features, self._labels, self._known, self._mix = [], [], set(), None
+        found = relation(x, y)
+        if found is None:
+            return {}
+        return {"label_relation": found[0], "label_relation_z": found[1], "label_relation_samples": float(len(y))}
+
+    def _reduced(self, rows: npt.NDArray[Any], *, indices: bool) -> Floats:
+        """(n, d) → (n, ≤ FEATURES): counts of hashed indices, or random sums of evenly drawn elements, always the same ones."""
+        if indices and rows.shape[1] > 1:
+            slots = (rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(57)  # 128 of them
+            counts = np.zeros((len(rows), FEATURES))
+            np.add.at(counts, (np.arange(len(rows))[:, None], slots.astype(np.intp)), 1.0)
+            return np.log1p(counts)
+        drawn = rows[:, :: max(1, rows.shape[1] // DRAWN)][:, :DRAWN].astype(np.float64)
+        if drawn.shape[1] <= FEATURES:
+            return drawn
+        if self._mix is None or len(self._mix) != drawn.shape[1]:
+            self._mix = np.random.default_rng(0).choice([-1.0, 1.0], (drawn.shape[1], FEATURES)) / math.sqrt(drawn.shape[1])
+        return drawn @ self._mix
+
+
+def relation(x: Floats, y: npt.NDArray[Any]) -> tuple[float, float] | None:
+    """(gain over guessing, that in standard errors) of the better of the predictors. x : (n, d), y : (n,) classes or numbers."""
+    n = len(y)
+    numbers = y.dtype.kind == "f" and not np.array_equal(y, np.round(y))
+    spread = x.std(0)
+    x = (x[:, spread > 0] - x[:, spread > 0].mean(0)) / spread[spread > 0]
+    if n < SIZES[0] or not x.shape[1]:
+        return None
+    if numbers:
+        target = (np.asarray(y, np.float64) - y.mean())[:, None]
+        if not target.any():
+            return None
+    else:
+        classes, which = np.unique(y, return_inverse=True)
+        if len(classes) < 2 or n < PER_CLASS * len(classes):
+            return None
+        target = np.eye(len(classes))[which] - np.bincount(which)[None] / n
+    gram = x @ x.T
+    guesses = [_ridge(gram, target, r) for r in RIDGES] + [_neighbours(gram, target)]
+    if numbers:
+        total = float((target**2).sum())
+        gain = max(1.0 - float(((g - target) ** 2).sum()) / total for g in guesses)
+        return gain, gain * math.sqrt(n / 2)  # R² of n unrelated numbers scatters by about sqrt(2/n)
+    base = float(np.bincount(which).max()) / n
+    if base > UNEVEN:
+        return None  # there is little left to predict
+    prior = np.bincount(which)[None] / n
+    right = max(float(((g + prior).argmax(1) == which).mean()) for g in guesses)
+    return (right - base) / (1.0 - base), (right - base) / math.sqrt(base * (1.0 - base) / n)
+
+
+def _ridge(gram: Floats, target: Floats, ridge: float) -> Floats:
+    """Each sample predicted by a ridge regression on all others: y − (y − Hy) / (1 − h), H the hat matrix."""
+    n = len(gram)
+    hat = gram @ np.linalg.inv(gram + ridge * np.trace(gram) / n * np.eye(n))
+    rest: Floats = (target - hat @ target) / (1.0 - np.diag(hat))[:, None]
+    return target - rest
+
+
+def _neighbours(gram: Floats, target: Floats) -> Floats:
+    """The mean of each sample's nearest others."""
+    own = np.diag(gram)
+    apart = own[:, None] + own[None] - 2.0 * gram
+    np.fill_diagonal(apart, np.inf)
+    nearest = np.argpartition(apart, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+    mean: Floats = target[nearest].mean(1)
+    return mean

@@ -1,0 +1,134 @@
+"""Recorded batches, taken together. Their figures are series named `data/…`, their labels histograms."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from postmortem.model.captured import BatchStats
+from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Series
+
+FIRST = 3  # batches of a run's beginning that one after a resume is compared with
+PER_CLASS = 10  # validation labels, below which chance alone makes shares differ
+FEWEST_BATCHES = 4  # with labels, below which nothing can be said of how classes are spread over batches
+
+
+def batch_stats(series: Mapping[str, Series], histograms: Sequence[LoggedHistogram], events: Sequence[LogEvent]) -> BatchStats | None:
+    """None when no batch was recorded."""
+    counted = max((len(s) for name, s in series.items() if name.startswith("data/") and not name.startswith("data/val_")), default=0)
+    if not counted:
+        return None
+    lost, outside, prints = series.get("data/non_finite"), series.get("data/labels_out_of_range"), series.get("data/fingerprint")
+    train = [_by_class(h) for h in histograms if h.name == "data/train_labels"]
+    val = [_by_class(h) for h in histograms if h.name == "data/val_labels"]
+    shares, val_shares = _shares(train), _shares(val)
+    samples = _last(series, "data/label_relation_samples")
+    return BatchStats(
+        batches=counted,
+        indices="data/indices" in series,
+        mean=_median(series, "data/train_mean"), std=_median(series, "data/train_std"),
+        low=_extreme(series, "data/train_min", np.min), high=_extreme(series, "data/train_max", np.max),
+        val_mean=_median(series, "data/val_mean"), val_std=_median(series, "data/val_std"),
+        non_finite=_highest(lost), non_finite_share=_share_above(lost), non_finite_step=_first_above(lost),
+        outside=_highest(outside), outside_step=_first_above(outside),
+        constant_samples=_median(series, "data/constant_samples"), copies=_median(series, "data/copies"),
+        repeated=_at_the_end(series, "data/duplicate_share"),
+        distinct=None if prints is None else len(np.unique(prints.values)), fingerprints=0 if prints is None else len(prints),
+        again_after_resume=_again(prints, events),
+        overlap=_at_the_end(series, "data/split_overlap"),
+        classes=len(shares) or None,
+        largest_share=max(shares.values(), default=None), val_largest_share=max(val_shares.values(), default=None),
+        label_shift=_total_variation(shares, val_shares, sum(n for b in val for n in b.values())), clustering=clustering(train),
+        relation=_last(series, "data/label_relation"), relation_z=_last(series, "data/label_relation_z"),
+        relation_samples=int(samples) if samples is not None else 0,
+    )  # fmt: skip
+
+
+def _finite(series: Mapping[str, Series], name: str) -> Floats:
+    one = series.get(name)
+    return np.empty(0) if one is None else one.values[np.isfinite(one.values)]
+
+
+def _median(series: Mapping[str, Series], name: str) -> float | None:
+    values = _finite(series, name)
+    return float(np.median(values)) if len(values) else None
+
+
+def _last(series: Mapping[str, Series], name: str) -> float | None:
+    values = _finite(series, name)
+    return float(values[-1]) if len(values) else None
+
+
+def _at_the_end(series: Mapping[str, Series], name: str) -> float | None:
+    """The median of the last third."""
+    values = _finite(series, name)
+    return float(np.median(values[-max(1, len(values) // 3) :])) if len(values) else None
+
+
+def _extreme(series: Mapping[str, Series], name: str, which: np.ufunc | object) -> float | None:
+    values = _finite(series, name)
+    return float(which(values)) if len(values) and callable(which) else None
+
+
+def _highest(one: Series | None) -> float:
+    return 0.0 if one is None else float(np.nanmax(one.values, initial=0.0))
+
+
+def _share_above(one: Series | None) -> float:
+    return 0.0 if one is None else float(np.mean(one.values > 0))
+
+
+def _first_above(one: Series | None) -> float | None:
+    where = np.empty(0, np.intp) if one is None else np.flatnonzero(one.values > 0)
+    return None if one is None or not len(where) else float(one.steps[where[0]])
+
+
+def _again(prints: Series | None, events: Sequence[LogEvent]) -> bool | None:
+    """The first batch after a resume holds the samples of one of the run's first batches."""
+    seams = [e.step for e in events if e.kind == EventKind.RESUMED and e.step is not None and e.step > 0]
+    if prints is None or not seams or not len(prints):
+        return None
+    before = prints.values[prints.steps < seams[-1]][:FIRST]
+    after = prints.values[prints.steps >= seams[-1]][:FIRST]
+    return bool(np.isin(after, before).any()) if len(before) and len(after) else None
+
+
+# --- labels ---------------------------------------------------------------------------------------------------------
+
+
+def _by_class(histogram: LoggedHistogram) -> dict[float, float]:
+    """Class → count, of bins of width 1 about class numbers."""
+    at = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    return {float(c): float(n) for c, n in zip(at, histogram.counts, strict=True) if n > 0}
+
+
+def _shares(batches: Sequence[Mapping[float, float]]) -> dict[float, float]:
+    """Class → its share of all labels."""
+    total = sum(n for b in batches for n in b.values())
+    out: dict[float, float] = {}
+    for batch in batches:
+        for c, n in batch.items():
+            out[c] = out.get(c, 0.0) + n / total
+    return out
+
+
+def _total_variation(a: Mapping[float, float], b: Mapping[float, float], labels: float) -> float | None:
+    """Half the sum of |a − b| over all classes; None when one of them is not known, or by too few `labels`."""
+    if labels < PER_CLASS * len({*a, *b}):
+        return None
+    return 0.5 * sum(abs(a.get(c, 0.0) - b.get(c, 0.0)) for c in {*a, *b}) if a and b else None
+
+
+def clustering(batches: Sequence[Mapping[float, float]]) -> float | None:
+    """How much more alike the labels of one batch are than labels at large: (p_within − p) / (1 − p), p the chance that two labels agree.
+
+    Two of one batch are drawn without replacement, so that fair draws give 0 whatever the batch's size; sorted data gives 1.
+    None below a few batches of two or more labels, and when all labels agree.
+    """
+    usable = [b for b in batches if sum(b.values()) >= 2]
+    if len(usable) < FEWEST_BATCHES:
+        return None
+    pairs = [(sum(n * (n - 1) for n in b.values()), s * (s - 1)) for b in usable for s in (sum(b.values()),)]
+    within = sum(p for p, _ in pairs) / sum(t for _, t in pairs)
+    shares = _shares(usable)
+    at_large = sum(p * p for p in shares.values())
+    return (within - at_large) / (1.0 - at_large) if at_large < 1.0 - 1e-9 else None
