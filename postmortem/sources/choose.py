@@ -61,9 +61,9 @@ def natural(path: str) -> list[tuple[int, str]]:
 
 def _joined(group: list[Series]) -> list[Series]:
     """Series of one name and key that several files of one kind hold: copies and other ranks are dropped, continuations joined."""
-    by_kind: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    by_kind: dict[tuple[str, str, bool], list[Series]] = defaultdict(list)
     for one in group:
-        by_kind[(one.logged_as, _kind(one.source))].append(one)
+        by_kind[(one.logged_as, _kind(one.source), one.reduction == Reduction.EPOCH)].append(one)
     out: list[Series] = []
     for same in by_kind.values():
         same.sort(key=lambda s: (_start(s), natural(s.source)))

@@ -36,6 +36,7 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "
         "bce loss, logloss, log loss, negative log likelihood, neg log likelihood, mlm loss, clm loss, loss lm, lm nll, causal lm loss, "
         "ctc loss, ctc, mse loss, loss mse, l2 loss, mae loss, l1 loss, smooth l1 loss, huber loss, rmse loss, reconstruction mse, focal loss, "
+        "learner default policy total loss, learner default policy learner total loss, learners default policy total loss, "
         "dice loss, triplet loss, contrastive loss, info "
         "nce, infonce, infonce loss, nt xent, sft loss, dpo loss, bpc, bpd, bpb, bits per char, bits per character, bits per dim, bits per byte, "
         "empirical risk, ce mean words, ce mean"
@@ -63,13 +64,15 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "bbox m ap, bbox ap, coco bbox m ap, coco ap, segm ap, segm m ap, miou, m iou, mean iou, iou, iou score, jaccard, dice, dice score, m dice, "
         "mdice, dice coef, dice coefficient, bleu, bleu4, bleu 4, sacrebleu, bleu detok, bleu score, rouge l, rougel, rouge1, rouge 1, meteor, "
         "cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, spearmanr, "
+        "cosine spearman, spearman cosine, pseudo dice, average global foreground dice, global foreground dice, "
         "ndcg, ndcg@10, mrr, recall@1, r@1, hit@1, hits@1, pck, pass@1"
     ),
     "reward": (
         "reward, mean reward, average reward, episode reward, episode reward mean, mean episode reward, episode return, ep rew mean, ep reward "
         "mean, ep ret, average ep ret, episodic return, episode return mean, eval return, mean return, average return, return, returns, rewards, "
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
-        "cumulative reward, rlhf reward, score reward"
+        "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, critic rewards, "
+        "critic reward"
     ),
 }
 
@@ -102,7 +105,8 @@ _LR = _phrases(
     "lr, learning rate, learningrate, learn rate, l r, rate, opt lr, optim lr, optimizer lr, optimizer learning rate, lr abs, lr 0, lr0, lr "
     "group 0, lr group0, lr pg0, lr pg 0, group 0 lr, pg0 lr, pg0, lr param group 0, x lr0, optim0 lr0, optim0 lr, optimizer0 lr, lr "
     "default, lr scheduler lr, scheduler lr, lr scheduler last lr, last lr, learning rate 0, effective lr, lr rate, schedule lr, lr "
-    "schedule, optimization lr, hyper lr, param lr, hp lr, eta lr, vs lr, optimizer lr 0, learning rate group 0"
+    "schedule, optimization lr, actor lr, learner default policy lr, learner default policy learner lr, "
+    "learners default policy default optimizer learning rate, hyper lr, param lr, hp lr, eta lr, vs lr, optimizer lr 0, learning rate group 0"
 )
 _OPTIMIZERS = (
     "adam|adam w|adamw|adamax|nadam|radam|sgd|rmsprop|rms prop|rm sprop|adagrad|adadelta|lion|lamb|lars|adafactor|adan|muon|sophia|"
@@ -111,7 +115,7 @@ _OPTIMIZERS = (
 )
 _LR_OF_OPTIMIZER = re.compile(rf"(?:lr|learning rate) (?:default )?(?:{_OPTIMIZERS})(?: pg1| pg0)?|(?:{_OPTIMIZERS}) (?:lr|learning rate)")
 _GRAD_NORM = re.compile(
-    r"(?:total |overall |l2 |unclipped |pre clip |preclip |raw )*"
+    r"(?:optim |actor )?(?:total |overall |l2 |unclipped |pre clip |preclip |raw )*"
     r"(?:grad norm|gradnorm|gnorm|g norm|gradient norm|gradients norm|grads norm|gradients total norm|norm grad|norm gradient|grad l2 norm"
     r"|gradient l2 norm|grad l2|norm grads|grad total norm|grad global norm|gradient total norm|grad norm l2|grad 2 norm|grad 2 0 norm|global norm"
     r"|norm of grad|norm of gradients|total norm|l2 grad norm|norm)"
@@ -154,7 +158,7 @@ _BARE_OF = {phrase: name for name, phrases in _BARE_PHRASES.items() for phrase i
 _QUANTITY_OF = {phrase: (name, rank) for name, phrases in _QUANTITY_PHRASES.items() for rank, phrase in enumerate(phrases.split(", "))}
 _MIXED_CASE = re.compile(r"mIoU|IoU|mAP|GiB|MiB|mDice|NLL|aAcc|gNorm")  # one word, whatever its capitals say
 # Measured at evaluations only: without a word for the split they are of the validation set.
-_EVALUATION = frozenset({"map", "ap", "map50", "miou", "bleu", "sacrebleu", "pck"})
+_EVALUATION = frozenset({"map", "ap", "map50", "miou", "bleu", "sacrebleu", "pck", "pseudo", "foreground", "spearman"})
 _ALONE = frozenset({"epoch", "scale", "scaler", "speed", "skipped"})  # too common to mean this beside other words
 _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000

@@ -18,7 +18,7 @@ STEP_KEYS = (
     "global iteration", "total timesteps", "time total timesteps", "timesteps", "timestep", "current steps", "num updates", "update", "updates",
     "optimizer step", "update step", "train step", "train steps", "train iter", "num steps", "niter", "n iter", "global batch", "env steps",
     "environment steps", "total env steps", "num env steps", "frames", "num frames", "progress kimg", "kimg", "batch idx", "batch", "batches",
-    "minibatch", "global step max steps", "step num", "samples seen", "total env interacts", "totalenvinteracts",
+    "minibatch", "global step max steps", "timesteps total", "num env steps sampled lifetime", "env runners num env steps sampled lifetime", "training iteration", "step num", "samples seen", "total env interacts", "totalenvinteracts",
 )  # fmt: skip
 EPOCH_KEYS = (
     "epoch", "epochs", "trainer epoch", "ep", "epoch num", "current epoch", "epoch idx", "train epoch", "epoch number", "progress epoch",

@@ -2,7 +2,7 @@
 
 import re
 
-from postmortem.sources.logs.text.grammar import Plan, Slot
+from postmortem.sources.logs.text.grammar import NO, Plan, Slot
 from postmortem.sources.logs.text.tokens import NUMBER
 
 _N = NUMBER
@@ -12,6 +12,13 @@ _DARKNET = re.compile(rf"^\(?(?:next mAP [^)]*\)\s*)?{_N}(,{_N})?:{_N},{_N} avg(
 _YOLO_LINE = re.compile(rf"^{_N}/{_N}\s*{_N}G{_N}{{6,16}}$")
 # `Iteration 20 (1.02 iter/s, 19.4s/20 iters), loss = 6.9`
 _CAFFE_NET = re.compile(rf"(Train|Test) net output #\d+: (\w+) ={_N}")
+# What pycocotools prints of an evaluation; the first line's AP, over all thresholds and sizes, is the score.
+_COCO = re.compile(rf"Average (Precision|Recall) +\((?:AP|AR)\) @\[ ?IoU={_N}(:{_N})? +\| area= *(\w+) +\| maxDets= *{_N} ?\] ?={_N}$")
+# `copypaste: 38.1,58.1,…` of detectron2, for pasting into a spreadsheet.
+_COPYPASTE = re.compile(rf"copypaste:{_N}((?:,{_N}){{2,5}})$")
+_COPIED = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+# `Average objective function for 'output' for minibatches 10-19 is -2.1 over 5120 frames.`
+_KALDI = re.compile(rf"(?:Overall average|Average) objective function for '([\w-]+)'(?: for minibatches{_N}-{_N})? is{_N} over{_N} frames")
 
 
 def special(shape: str) -> Plan | None:
@@ -31,6 +38,38 @@ def special(shape: str) -> Plan | None:
             (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
         )  # fmt: skip
         return Plan(values=tuple(Slot(*n) for n in names), epoch=0, epoch_total=1)
+    return _evaluation(shape) or _net_output(shape) or _objective(shape)
+
+
+def _evaluation(shape: str) -> Plan | None:
+    """What detection prints of an evaluation."""
+    coco = _COCO.search(shape)
+    if coco:
+        what = "AP" if coco[1] == "Precision" else "AR"
+        whole = what == "AP" and coco[2] and coco[3] == "all"
+        index = shape[: coco.end() - 1].count(_N)
+        logged = what if whole else f"{what} {coco[3]}"
+        return Plan(values=(Slot(index, "val/score" if whole else f"other/{logged}", logged),), split="val")
+    copied = _COPYPASTE.search(shape)
+    if copied:
+        first = shape[: copied.start()].count(_N)
+        count = 1 + copied[1].count(_N)
+        values = tuple(Slot(first + n, "val/score" if key == "AP" else f"other/{key}", key) for n, key in enumerate(_COPIED[:count]))
+        return Plan(values=values, split="val")
+    return None
+
+
+def _objective(shape: str) -> Plan | None:
+    """Kaldi's nnet3: a log-likelihood per frame, of which more is better; a pass over minibatches has a counter."""
+    kaldi = _KALDI.search(shape)
+    if kaldi is None or kaldi[0].startswith("Overall"):
+        return None
+    index = shape[: kaldi.end()].count(_N) - 2
+    counted = "minibatches" in kaldi[0]
+    return Plan(values=(Slot(index, f"other/log-likelihood {kaldi[1]}", f"log-likelihood {kaldi[1]}"),), step=index - 1 if counted else NO)
+
+
+def _net_output(shape: str) -> Plan | None:
     net = _CAFFE_NET.search(shape)
     if net:
         index = shape[: net.end() - 1].count(_N)

@@ -93,7 +93,7 @@ _PER = re.compile(
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|original|running|moving|smoothed|and|"
+    r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|prompt|running|moving|smoothed|and|"
     r"with|then|info|per)$",
     re.IGNORECASE,
 )

@@ -220,7 +220,7 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
         order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
         index = index[order]
-        later = index >= begin
+        later = (index >= begin) & np.append(index[1:] != index[:-1], True)  # said twice of one place: the last counts
         index = index[later]
         if not len(index) or (len(index) == 1 and any_known and column.name.startswith("other/")):
             continue

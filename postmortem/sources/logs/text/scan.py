@@ -56,6 +56,7 @@ class Scan:
         self.bar = (NAN, 0.0)  # the main progress bar: count, total
         self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
         self.waiting_epoch = NAN
+        self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
         self.main_total = 0.0
         self.table: Header | None = None
         self.block: dict[str, float] = {}
@@ -148,6 +149,8 @@ class Scan:
             return
         if entry.heading:
             self.split = "" if entry.heading == "train" else entry.heading
+            if self.split and not (math.isnan(self.step) and math.isnan(self.epoch)):
+                self.near = NEAR  # what follows is about where training is
             return
         if entry.plan is not EMPTY:
             self._plan(entry.plan, tokens)
@@ -227,6 +230,7 @@ class Scan:
         self._values(plan, numbers, tokens, row, summary=True)
         if plan.split:
             self.split = plan.split  # " * Acc@1 71.2" after the pass
+            self.evaluated = (row, epoch)
 
     def note_totals(self, plan: Plan, numbers: list[float]) -> None:
         """What a line says about the length of the run."""
@@ -289,7 +293,10 @@ class Scan:
         self.place, self.near = place, NEAR
         self.placed = self.placed or plan.counts
         rank = numbers[plan.rank] if plan.rank != NO else NAN
-        row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
+        row, epoch = self.evaluated
+        self.evaluated = (-1, NAN)
+        if row < 0 or plan.counts or self.split not in ("val", "test") or place.epoch != epoch:
+            row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
         whole = place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
         self._values(plan, numbers, tokens, row, summary=whole)
 

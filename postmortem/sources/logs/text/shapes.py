@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.text.dialects import special
 from postmortem.sources.logs.text.grammar import EMPTY, Plan, plan_of
+from postmortem.sources.logs.text.idioms import in_plain_words
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.settings import Wanted, wanted
 from postmortem.sources.logs.text.tables import Header, header_of, is_rule
-from postmortem.sources.logs.text.tokens import NUMBER, mask, shape_of
+from postmortem.sources.logs.text.tokens import MOMENT, NUMBER, mask, shape_of
 
 MAX_SHAPES = 50_000
 MAX_LINE = 8_192  # bytes of a line that are looked at
-_HEADING = re.compile(r"^[\s>#*=\-\[({|!+.]*([A-Za-z][A-Za-z ]{2,40}?)[\s>#*=\-\])}|!+.:…]*$")
+_HEADING = re.compile(rf"^[\s>#*=\-\[\](){{|!+.{MOMENT}]*([A-Za-z][A-Za-z ]{{2,40}}?)[\s>#*=\-\])}}|!+.:…]*$")
+_TESTING = re.compile(r"^[^A-Za-z]*Testing using \w")  # Flair, once training is over
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
 _HINT = re.compile(r"loss|acc|epoch|step|iter|\blr\b|error|ppl|nll|score|reward|val|train|eval|norm", re.IGNORECASE)
@@ -83,7 +85,7 @@ class Shapes:
         pair = shape.startswith(("|", "│", "┃", '"')) or shape in BRACES
         if NUMBER in shape:
             dull = settings == Wanted.ALWAYS or (many and not _HINT.search(shape))
-            plan = EMPTY if dull else special(shape) or plan_of(shape)
+            plan = EMPTY if dull else special(shape) or plan_of(in_plain_words(shape))
             if settings == Wanted.EARLY and plan.counts and plan.values:
                 settings = Wanted.NEVER
             return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings)
@@ -91,6 +93,8 @@ class Shapes:
         header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
         heading = _HEADING.match(text)
         split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""
+        if _TESTING.match(text):
+            split = "test"
         return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)), suspicious, settings)
 
     def ends_early(self, raw: bytes) -> bool:

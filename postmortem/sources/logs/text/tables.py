@@ -46,7 +46,9 @@ def header_of(text: str) -> Header | None:
         roles = tuple(role_of(k) for k in keys)
         if roles[0] is None and not any(r in (Role.EPOCH, Role.STEP, Role.GLOBAL) for r in roles):
             continue
-        names = tuple("" if r else series_name(k, split_in(k)) for k, r in zip(keys, roles, strict=True))
+        if keys[0] == "E" and keys[1] == "#":  # spaCy: epoch, step, losses of the components, scores on the development set
+            roles = (Role.EPOCH, Role.STEP, *roles[2:])
+        names = tuple("" if r else series_name(k, split_in(k) or ("val" if keys[1] == "#" else "")) for k, r in zip(keys, roles, strict=True))
         if not any(n and not n.startswith("other/") for n in names) and not _losses(keys):
             continue
         if any(len(k.split()) > 4 for k in keys):
