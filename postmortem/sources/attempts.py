@@ -23,7 +23,7 @@ _FEWEST_REPEATS = 2  # records; fewer may agree by chance
 LATE = 10.0  # usual gaps by which one record alone may come late, as where two processes write one log
 _FEW = 3  # records below which a series cannot say where the restarts are
 # What it costs to hand a record to an attempt, in records that lie far outside of it.
-_BACKWARD = 10.0  # a step that goes back within the attempt
+_BACKWARD = 10.0  # a step that goes back within the attempt, at least
 _OLDER = 1e-6  # per attempt: of two that fit the later one is taken
 _SLACK = 0.05  # share of an attempt's range by which a record may lie outside of it: epochs end after the last batch
 
@@ -147,7 +147,8 @@ def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]
     spans : first and last step of each attempt. The cheapest cut is taken: no step back within a part, no record far outside of its attempt.
     """
     n = len(steps)
-    back = np.append(np.diff(steps, prepend=steps[0]) < 0, False) * _BACKWARD  # (n + 1,)
+    drop = np.append(np.maximum(-np.diff(steps, prepend=steps[:1]), 0.0), 0.0)  # (n + 1,)
+    back = np.where(drop > 0, _BACKWARD * (1.0 + drop / max(float(np.ptp(steps)) if n else 0.0, 1.0)), 0.0)  # the longest way back is the restart
     best = np.full(n + 1, np.inf)
     best[0] = 0.0
     begins: list[npt.NDArray[np.intp]] = []

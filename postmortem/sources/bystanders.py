@@ -34,12 +34,13 @@ _BY_NAME = {name: kind for kind, names in _NAMES.items() for name in names}
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "images"), (b"\xff\xd8\xff", "images"), (b"GIF87a", "images"), (b"GIF89a", "images"), (b"RIFF", "sound files"),
     (b"fLaC", "sound files"), (b"OggS", "sound files"), (b"PAR1", "data sets"), (b"ARROW1", "data sets"), (b"%PDF-", "documents"),
-    (b"\x7fELF", "source files"),
+    (b"\x7fELF", "source files"), (b"version https://git-lfs.github.com/spec/v", "pointers"),
 )  # fmt: skip
 _TRACKER_LOGS = frozenset({"debug.log", "debug-internal.log", "debug-core.log", "debug-cli.log"})
 _REASONS: Mapping[str, Sentence] = MappingProxyType({
     "images": say("images"), "videos": say("videos"), "sound files": say("sound files"), "data sets": say("data-set files"),
     "source files": say("source files: code is not read"), "documents": say("documents"), "tokenizer files": say("tokenizer files"),
+    "pointers": say("Git LFS pointers: the files themselves are not here, `git lfs pull` fetches them"),
     "lists of packages": say("lists of packages"), "hidden files": say("hidden files"), "tracker logs": say("logs of the tracking tool about itself"),
 })  # fmt: skip
 

@@ -18,6 +18,7 @@ _MODULES = (
     "postmortem.sources.logs.captured",
     "postmortem.sources.checkpoints.foreign",
     "postmortem.sources.logs.tfevents",
+    "postmortem.sources.logs.visualdl",
     "postmortem.sources.logs.wandb",
     "postmortem.sources.logs.mlflow",
     "postmortem.sources.logs.trainer_state",

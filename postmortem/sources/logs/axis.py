@@ -18,7 +18,8 @@ STEP_KEYS = (
     "global iteration", "total timesteps", "time total timesteps", "timesteps", "timestep", "current steps", "num updates", "update", "updates",
     "optimizer step", "update step", "train step", "train steps", "train iter", "num steps", "niter", "n iter", "global batch", "env steps",
     "environment steps", "total env steps", "num env steps", "frames", "num frames", "progress kimg", "kimg", "batch idx", "batch", "batches",
-    "minibatch", "global step max steps", "timesteps total", "num env steps sampled lifetime", "env runners num env steps sampled lifetime", "training iteration", "step num", "samples seen", "total env interacts", "totalenvinteracts",
+    "minibatch", "global step max steps", "timesteps total", "num env steps sampled lifetime", "env runners num env steps sampled lifetime",
+    "training iteration", "step num", "samples seen", "total env interacts", "totalenvinteracts",
 )  # fmt: skip
 EPOCH_KEYS = (
     "epoch", "epochs", "trainer epoch", "ep", "epoch num", "current epoch", "epoch idx", "train epoch", "epoch number", "progress epoch",
@@ -35,6 +36,7 @@ IGNORED_KEYS = frozenset({
     "n parameters",
     "seed", "num train epochs", "time iterations", "iterations total", "remaining",
 })  # fmt: skip
+_DATED = 1e9  # seconds since 1970: a moment, no length of time
 _MILLISECONDS = 1e11  # a timestamp above this is in milliseconds
 
 
@@ -102,7 +104,7 @@ def _times(table: Table, by_name: Mapping[str, str]) -> tuple[str | None, Floats
             continue
         if not clock and len(known) > 1 and known[-1] <= known[0]:
             continue
-        if not clock and len(known) > 4 and known[-1] - known[0] < 0.5 * known[0]:
+        if not clock and len(known) > 4 and known[0] < _DATED and known[-1] - known[0] < 0.5 * known[0]:
             continue
         times = table.columns[key].spread(table.count)
         return key, times / 1000.0 if known[0] > _MILLISECONDS else times

@@ -12,6 +12,7 @@ from postmortem.model.run import Floats, Reduction, Series
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.axis import has_axis, plain
 from postmortem.sources.logs.curves import Habits, planned, series_of
+from postmortem.sources.logs.detection import PART, parts_of_loss
 from postmortem.sources.logs.numbers import MISSING_WORDS, number
 from postmortem.sources.logs.table import Column, Table
 from postmortem.sources.names import series_name
@@ -29,8 +30,8 @@ _DATA_COLUMNS = frozenset({
     "filepath", "file name", "sentence", "question", "answer", "ground truth", "y", "image path", "feature", "layer", "param", "parameter",
 })  # fmt: skip
 _LOG_QUANTITIES = ("loss", "accuracy", "perplexity")
-_PARTS_OF_DETECTION = re.compile(r"(?:train|val)/(?:box|obj|cls|dfl|seg|sem|pose|kobj|om|rle)_(?:loss)|(?:train|val)/l1_loss")
 _WIDEST = 20_000  # columns
+_A_LOG = re.compile(r"(?i)loss|(?:^|[_\W])(?:log|train|training|history|curve)(?:[_\W]|$)")
 _MOSTLY = 0.95  # share of forward steps of a counter, restarts apart
 
 
@@ -103,11 +104,14 @@ def series_by_layout(table: Table, layout: Layout, candidate: Candidate) -> tupl
         facts["framework"] = "lightning"
     elif _keras(layout.header):
         habits = Habits(epoch_base=0, renamed=renamed)
-    elif any(k.startswith("metrics/") for k in keys) and any(_PARTS_OF_DETECTION.fullmatch(k) for k in keys):
+    elif any(k.startswith("metrics/") for k in keys) and any(PART.fullmatch(k) for k in keys):
         table = _with_totals(table)
         habits = Habits(renamed={k: n for k in table.columns if k.startswith("metrics/") for n in (series_name(k, "val"),)} | renamed)
+    elif {"epoch", "steps"} <= keys and (table.columns["steps"].values == -1).any():
+        table, habits = _with_ends_of_epochs(table), Habits(epochs_are_done=True, split="val", renamed=renamed)
     if not layout.header:
         table = _with_first_column_as_step(table)
+        habits = Habits(renamed=_first_is_loss(table, candidate.name))
     return series_of(table, candidate.path, habits), facts
 
 
@@ -177,17 +181,35 @@ def _exported(table: Table, filename: str) -> tuple[Table, dict[str, str]]:
 
 
 def _with_totals(table: Table) -> Table:
-    """Ultralytics logs the weighted parts of its loss and not the sum, which is what is minimised."""
+    """The sums of the parts of a detector's loss, as further columns."""
     columns = dict(table.columns)
     for split in ("train", "val"):
-        parts = [k for k in columns if k.startswith(f"{split}/") and _PARTS_OF_DETECTION.fullmatch(k)]
-        if len(parts) < 2 or f"{split}/loss" in columns:
+        parts = parts_of_loss(columns, split)
+        if not parts:
             continue
         total: Floats = np.sum([columns[k].spread(table.count) for k in parts], axis=0)
         missing = np.all([~np.isin(np.arange(table.count), columns[k].rows) for k in parts], axis=0)
         rows = np.flatnonzero(~missing)
         columns[f"{split}/total_loss"] = Column(rows, np.round(total[rows], 10))
     return Table(table.count, columns, table.texts)
+
+
+def _with_ends_of_epochs(table: Table) -> Table:
+    """sentence-transformers' evaluators count steps within an epoch, -1 at its end: the rows of an epoch are spread over it."""
+    columns = {k: c for k, c in table.columns.items() if k != "steps"}
+    epochs = table.columns["epoch"].spread(table.count)
+    places, counts = np.unique(epochs, return_inverse=True)[1], np.bincount(np.unique(epochs, return_inverse=True)[1])
+    within = np.array([np.count_nonzero(places[: n + 1] == place) for n, place in enumerate(places)], dtype=np.float64)
+    columns["epoch"] = Column(np.arange(table.count), epochs + within / counts[places])
+    return Table(table.count, columns, table.texts)
+
+
+def _first_is_loss(table: Table, name: str) -> dict[str, str]:
+    """Without a header: what stands behind the counter, in a file whose name speaks of a loss or a log, is taken for the loss."""
+    first = next((k for k in table.columns if k != "step"), None)
+    if first is None or "step" not in table.columns or not _A_LOG.search(name):
+        return {}
+    return {first: "train/loss"}
 
 
 def _with_first_column_as_step(table: Table) -> Table:

@@ -16,7 +16,7 @@ import numpy as np
 from postmortem.model.run import Floats, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.documents import scalar
-from postmortem.sources.names import reduction_of, series_names, setting_name
+from postmortem.sources.names import reduction_of, series_name, series_names, setting_name
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "mlflow"
@@ -28,6 +28,7 @@ _LONGEST_LINE = 4_096  # bytes
 _MAX_METRICS = 2_000  # names listed in one run
 
 _LINE = re.compile(rb"\d{9,16} [^\s]{1,40}(?: -?\d{1,20})?(?: [^\n]*)?\r?(?:\n|$)")
+_LINES = re.compile(rb"(?:1\d{12} (?:[-+]?[0-9.]{1,24}(?:e[-+]?\d{1,3})?|nan|-?inf) -?\d{1,20}\r?(?:\n|$))++")
 _META_NUMBER = re.compile(r"^(status|start_time|end_time):[ \t]*'?(\d{1,16})'?[ \t]*\r?$", re.MULTILINE)
 _OF_A_RUN = re.compile(rb"^run_(?:id|uuid):", re.MULTILINE)
 _STATUS = {1: "running", 2: "running", 3: "finished", 4: "failed", 5: "killed"}
@@ -48,10 +49,16 @@ def claims(candidate: Candidate) -> bool:
         return bool(_OF_A_RUN.search(candidate.head)) or b"artifact_location:" in candidate.head or b"model_id:" in candidate.head
     place = _place(candidate.path)
     if place is None:
-        return False
+        return _alone(candidate)
     if place[1] == "metrics" and _LINE.match(candidate.head):
         return True
     return os.path.lexists(candidate.root / place[0] / "meta.yaml")
+
+
+def _alone(candidate: Candidate) -> bool:
+    """One metric's file, out of its run's directory: nothing but a clock in milliseconds, a value and a step in each line."""
+    whole = candidate.head if candidate.size <= len(candidate.head) else candidate.head[: candidate.head.rfind(b"\n") + 1]
+    return _LINES.fullmatch(whole) is not None
 
 
 def read(candidate: Candidate) -> Found:
@@ -60,13 +67,16 @@ def read(candidate: Candidate) -> Found:
         if candidate.name == "meta.yaml":
             return _meta(candidate)
         place = _place(candidate.path)
+        if place is None and _alone(candidate):
+            inside = _place(candidate.file.as_posix())
+            return _metric(candidate, inside[2] if inside and inside[1] == "metrics" else candidate.name)
         if place is None or place[1] == "tags":
             return _skipped(candidate, say("a tag: nothing about training"))
         run, kind, name = place
         passed_over = _passed_over(candidate, run)
         if passed_over is not None:
             return _skipped(candidate, passed_over)
-        return _metric(candidate, run, name) if kind == "metrics" else _param(candidate, name)
+        return _metric(candidate, name, run) if kind == "metrics" else _param(candidate, name)
     except OSError as error:
         return Found(Source(candidate.path, NAME, Status.FAILED, say("cannot be read: {error}", error=error.strerror or ""), candidate.size))
 
@@ -78,7 +88,8 @@ def _skipped(candidate: Candidate, why: Sentence) -> Found:
 # --- one metric -----------------------------------------------------------------------------------------------------
 
 
-def _metric(candidate: Candidate, run: str, name: str) -> Found:
+def _metric(candidate: Candidate, name: str, run: str | None = None) -> Found:
+    """run : its directory, relative; None for a metric's file that was named alone."""
     columns = array("d"), array("d"), array("d")  # seconds, values, steps
     damaged, foreign, cut = 0, 0, False
     with candidate.file.open("rb") as file:
@@ -101,7 +112,7 @@ def _metric(candidate: Candidate, run: str, name: str) -> Found:
     times, values, steps = (np.frombuffer(c, np.float64).copy() if len(c) else np.empty(0) for c in columns)
     if not len(values) and foreign:
         return _skipped(candidate, say("metrics of a logged model"))
-    series = one_series(candidate.path, name, _name_beside(candidate.root / run / "metrics", name), times=times, values=values, steps=steps)
+    series = one_series(candidate.path, name, series_name(name) if run is None else _name_beside(candidate.root / run / "metrics", name), times=times, values=values, steps=steps)
     status, detail = Status.READ, None
     if more:
         status, detail = Status.PARTIAL, say("only the first {n} points were read", n=MAX_POINTS)

@@ -15,6 +15,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.config import flatten, settings_of
 from postmortem.sources.documents import Unreadable, json_of, scalar
 from postmortem.sources.logs import tfevents_scan, tfevents_values
+from postmortem.sources.logs.detection import with_totals
 from postmortem.sources.logs.protobuf import VARINT, MalformedError, walk
 from postmortem.sources.logs.tfevents_scan import BAD_CRC, MAX_TAGS, RECORD_LOG, SIMPLE, Columns
 from postmortem.sources.names import reduction_of, series_names, words
@@ -257,12 +258,13 @@ class _EventFile:
                 parts.append((int(order[part[0]]), tag_names[int(tags[a])], part))
         parts.sort(key=lambda p: p[0])  # in order of appearance
         names = series_names([key for _, key, _ in parts], split)
-        return _with_epochs(
+        curves = _with_epochs(
             [
                 Series(names[key], key, self.path, steps[part], values[part], times=_clock(walls[part]), reduction=reduction_of(key))
                 for _, key, part in parts
             ]
         )
+        return with_totals(curves)
 
 
 def _clock(walls: Floats) -> Floats | None:

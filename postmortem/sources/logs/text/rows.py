@@ -5,6 +5,7 @@ meaning of the counters (does "epoch" start at 0? does the counter start again i
 all rows are known.
 """
 
+import math
 import re
 from array import array
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class Rows:
     rank: "array[float]" = field(default_factory=lambda: array("d"))
     kind: "array[int]" = field(default_factory=lambda: array("b"))
     samples: bool = False
+    rounded: bool = False  # steps were printed with few digits: `| step | 4.74e+04 |`
     from_zero: bool = False  # a habit that counts epochs from 0 was seen
     lowest_epoch: float = NAN
     columns: dict[tuple[str, str, bool], Column] = field(default_factory=dict)
@@ -120,7 +122,7 @@ def settle(rows: Rows) -> Settled:
         np.frombuffer(a, dtype=np.float64) if len(a) else np.zeros(0) for a in (rows.step, rows.epoch, rows.batch, rows.total)
     )
     kind = np.frombuffer(rows.kind, dtype=np.int8) if len(rows.kind) else np.zeros(0, np.int8)
-    steps, epochs = step.copy(), np.full(len(step), np.nan)
+    steps, epochs = _unrounded(step) if rows.rounded else step.copy(), np.full(len(step), np.nan)
     whole = (kind == Kind.WITHIN) | (kind == Kind.SUMMARY)
     fractional = bool(np.any((kind == Kind.EXACT) & (epoch != np.floor(epoch))))
     mapped = kind == Kind.MAPPED
@@ -136,9 +138,13 @@ def settle(rows: Rows) -> Settled:
     counted = np.isfinite(batch) & np.isfinite(total) & (total > 0)
     share = np.clip(np.divide(batch, total, out=np.full(len(batch), np.nan), where=counted), 0.0, 1.0)
     inside = within & counted
+    planned: float | None = None
+    if _counts_on(before[inside], batch[inside]):  # `epoch: 2, iter: 180/1000` of PaddleSeg: of the whole training
+        planned = float(total[inside][-1])
+        steps[inside] = np.where(np.isfinite(step[inside]), step[inside], batch[inside])
+        inside = np.zeros(len(inside), dtype=bool)
     epochs[inside] = before[inside] + share[inside]
     per_epoch: float | None = None
-    planned: float | None = None
     if inside.any() and not rows.samples:
         lengths, counts = np.unique(total[inside], return_counts=True)
         per_epoch = float(lengths[np.argmax(counts)])
@@ -154,6 +160,23 @@ def settle(rows: Rows) -> Settled:
     uncounted = within & ~np.isfinite(epochs)
     per_epoch = _interpolate(steps, epochs, batch, before, uncounted, per_epoch)
     return Settled(steps, epochs, per_epoch, planned)
+
+
+def _counts_on(epochs: Floats, batch: Floats) -> bool:
+    """Whether a counter goes on where an epoch begins, instead of starting again; told where two epochs or more begin."""
+    rises = np.flatnonzero(np.diff(epochs) > 0)
+    return len(rises) > 1 and bool(np.all(np.diff(batch)[rises] > 0)) and not np.any(np.diff(batch) < 0)
+
+
+def _unrounded(steps: Floats) -> Floats:
+    """Steps that rounding has made equal, spread up to the next one."""
+    out = steps.copy()
+    firsts = np.append(np.flatnonzero(np.diff(steps, prepend=np.nan) != 0), len(steps))
+    for start, stop, after in zip(firsts, firsts[1:], [*firsts[2:], -1], strict=False):
+        until = steps[stop] if stop < len(steps) else math.nan
+        if stop - start > 1 and after and until > steps[start]:
+            out[start:stop] += (until - steps[start]) * np.arange(stop - start) / (stop - start)
+    return out
 
 
 def _head(steps: Floats, rows: "npt.NDArray[np.int64]") -> None:

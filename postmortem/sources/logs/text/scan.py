@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from postmortem.model.run import Reduction
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
@@ -385,6 +386,7 @@ class Scan:
                 return True
             return False
         key, value = pair
+        self.rows.rounded |= "e+" in text and role_of(key) in (Role.STEP, Role.GLOBAL, Role.ITERATION)
         if self.section and text.translate({0x2502: "|", 0x2503: "|"}).lstrip().startswith("|  "):
             key = f"{self.section}/{key}"
         if key in self.block:
@@ -403,7 +405,7 @@ class Scan:
             if role is not None:
                 found.setdefault(role, value)
             else:
-                pairs.append((key, series_name(key, split_in(key)), value))
+                pairs.append((key, _name_of(key), value))
         if not found and not any(not name.startswith("other/") for _, name, _ in pairs):
             return
         self._keyed_row(found, pairs)
@@ -430,6 +432,12 @@ class Scan:
             if column is not None:
                 column.rows.append(row)
                 column.values.append(value)
+
+
+@lru_cache(maxsize=4096)
+def _name_of(key: str) -> str:
+    """The canonical name of a key that says itself what it is about."""
+    return series_name(key, split_in(key))
 
 
 def _carried(slot: Slot) -> bool:
