@@ -4,10 +4,12 @@ Nothing is mapped (a file that shrinks under a map kills the process) and nothin
 in the element type of the file (`storage`): bfloat16 as uint16, float8 as uint8, complex as pairs of floats.
 """
 
+import math
 import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,6 +86,9 @@ class TensorFiles:
         if ref.pieces:
             if len({storage(piece.dtype) for piece in ref.pieces}) > 1:
                 raise NotWholeError(f"{ref.name}: pieces of several element types")
+            if ref.corners:
+                yield from even(self._of_blocks(ref, slot), self.block)
+                return
             yield from even((block for piece in ref.pieces for block in self.blocks(piece, slot)), self.block)
             return
         kind = storage(ref.dtype)
@@ -102,6 +107,26 @@ class TensorFiles:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, storage(ref.dtype if not ref.pieces else ref.pieces[0].dtype))
+
+    def _of_blocks(self, ref: TensorRef, slot: int) -> Iterator[Raw]:
+        """A tensor that was cut along several of its dimensions, some of its rows at a time: each piece gives the part of them that it has."""
+        kind = storage(ref.pieces[0].dtype)
+        width = math.prod(ref.shape[1:])
+        if width * kind.itemsize > SPAN_BYTES:
+            raise NotWholeError(f"{ref.name}: a row of its pieces takes more than {SPAN_BYTES >> 20} MiB")
+        rows = max(1, self.block // max(width, 1))
+        for start in range(0, ref.shape[0], rows):
+            stop = min(start + rows, ref.shape[0])
+            whole = np.zeros((stop - start, *ref.shape[1:]), kind)
+            for piece, corner in zip(ref.pieces, ref.corners, strict=True):
+                low, high = max(start, corner[0]), min(stop, corner[0] + piece.shape[0])
+                if low >= high:
+                    continue
+                part = rows_of(piece, low - corner[0], high - corner[0])
+                values = np.concatenate([np.array(block) for block in self.blocks(part, slot)])
+                place = (slice(low - start, high - start), *(slice(c, c + n) for c, n in zip(corner[1:], piece.shape[1:], strict=True)))
+                whole[place] = values.reshape(part.shape)
+            yield whole.reshape(-1)
 
     def _of_bytes(self, ref: TensorRef, kind: np.dtype[np.generic]) -> Iterator[Raw]:
         data = ref.inline or b""
@@ -189,6 +214,17 @@ class TensorFiles:
             raise NotWholeError(f"{file} is no regular file")
         self._open[file] = descriptor
         return descriptor
+
+
+def rows_of(ref: TensorRef, low: int, high: int) -> TensorRef:
+    """The part of a tensor with these first indices."""
+    item = storage(ref.dtype).itemsize
+    shape = (high - low, *ref.shape[1:])
+    nbytes = math.prod(shape) * item
+    if ref.inline is not None:
+        row = math.prod(ref.shape[1:]) * item
+        return replace(ref, shape=shape, nbytes=nbytes, inline=ref.inline[low * row : high * row])
+    return replace(ref, offset=ref.offset + low * ref.strides[0] * item, shape=shape, nbytes=nbytes)
 
 
 def even(arrays: Iterable[Raw], size: int) -> Iterator[Raw]:

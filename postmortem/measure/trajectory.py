@@ -53,14 +53,10 @@ def follow(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels) -> Traj
 
 
 def stacked(ref: TensorRef) -> bool:
-    """The elements come in C order whatever the tensor's size: one piece, or pieces that are stacked along the first axis."""
+    """The elements come in C order whatever the tensor's size: in one piece, or in pieces however it was cut."""
     if not ref.pieces:
         return ref.inline is not None or contiguous(ref)
-    return (
-        all(stacked(p) for p in ref.pieces)
-        and all(p.shape[1:] == ref.shape[1:] and len(p.shape) == len(ref.shape) for p in ref.pieces)
-        and sum(p.count for p in ref.pieces) == ref.count
-    )
+    return all(stacked(p) for p in ref.pieces) and sum(p.count for p in ref.pieces) == ref.count
 
 
 def _has_rows(seen: Seen) -> bool:

@@ -143,7 +143,8 @@ class TensorRef:
 
     `strides` are in elements, like torch's; () for 0-d. `inline` holds the decoded bytes (C order, little endian) of a
     tensor that has no contiguous place in a file (compressed, chunked, a pickled scalar): then `offset` is 0.
-    A DTensor that a sharded checkpoint spreads over files has one `TensorRef` per piece in `pieces`; then `file` is "".
+    A tensor that a sharded checkpoint spreads over files has one `TensorRef` per piece in `pieces`; then `file` is "". Their
+    elements follow one another in the whole's C order, unless `corners` says where in it each piece begins.
     """
 
     name: str
@@ -156,6 +157,7 @@ class TensorRef:
     inline: bytes | None = None
     pieces: tuple["TensorRef", ...] = ()
     requires_grad: bool | None = None  # as saved; None when the format does not say
+    corners: tuple[tuple[int, ...], ...] = ()  # of each piece its first element's indices, where the pieces are blocks of the whole
 
     @property
     def count(self) -> int:

@@ -71,8 +71,8 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "reward, mean reward, average reward, episode reward, episode reward mean, mean episode reward, episode return, ep rew mean, ep reward "
         "mean, ep ret, average ep ret, episodic return, episode return mean, eval return, mean return, average return, return, returns, rewards, "
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
-        "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, critic rewards, "
-        "critic reward"
+        "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, "
+        "critic rewards, critic reward"
     ),
 }
 

@@ -14,6 +14,7 @@ _MODULES = (
     "postmortem.sources.checkpoints.npz",
     "postmortem.sources.checkpoints.dcp",
     "postmortem.sources.checkpoints.sharded_torch",
+    "postmortem.sources.checkpoints.deepspeed",
     "postmortem.sources.checkpoints.torch_zip",
     "postmortem.sources.logs.captured",
     "postmortem.sources.checkpoints.foreign",

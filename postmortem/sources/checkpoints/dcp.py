@@ -5,6 +5,7 @@ tensor, or a pickled value) the file, offset and length of a `torch.save` blob. 
 with one reference per shard, and then read like any other checkpoint.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from postmortem.model.sentence import say
 from postmortem.sources.checkpoints.contents import contents
 from postmortem.sources.checkpoints.dcp_tree import path_of, tree
 from postmortem.sources.checkpoints.fragments import fragment, whole_folder
-from postmortem.sources.checkpoints.placing import Placer, in_order
+from postmortem.sources.checkpoints.placing import Placer, in_order, tiles
 from postmortem.sources.checkpoints.plain import as_list, as_mapping
 from postmortem.sources.checkpoints.steps import step_and_epoch
 from postmortem.sources.checkpoints.torch_zip import Archive, open_file
@@ -112,10 +113,15 @@ class _ShardPlacer(Placer):
             return None
         if len(whole) == 1 and whole[0].shape == value.shape:
             return replace(whole[0], requires_grad=None)
-        if sum(p.count for p in whole) != TensorRef(name, "", 0, value.dtype, value.shape, (), 0).count:
+        if sum(p.count for p in whole) != math.prod(value.shape):
             return self._none("beyond")
         total = sum(p.nbytes for p in whole)
-        return TensorRef(name, "", 0, value.dtype, value.shape, in_order(value.shape), total, pieces=tuple(whole))
+        corners = tuple(item.corner for item in self.shards[value.storage.key])
+        if all(p.shape[1:] == value.shape[1:] for p in whole):
+            corners = ()  # cut along the first dimension: they follow one another
+        elif not tiles(value.shape, corners, [p.shape for p in whole]):
+            return self._none("beyond")
+        return TensorRef(name, "", 0, value.dtype, value.shape, in_order(value.shape), total, pieces=tuple(whole), corners=corners)
 
     def number(self, value: object) -> float | None:
         """A number, or the only element of a tensor."""

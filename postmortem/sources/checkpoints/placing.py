@@ -6,7 +6,7 @@ A tensor is believed only as far as its storage goes: no more elements than the 
 import math
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from postmortem.sources.pickles.records import Array, Storage, Tensor
 
 _EXPANDED = 1 << 20  # elements; `expand` makes small tensors that are larger than their storage
 _MOST = 500_000  # references of one file
+_MOST_BLOCKS = 1_024  # of one tensor that are held against one another
 _INLINE = 256 << 20  # bytes that one file may hold in memory
 _NUMBERS = {
     "float64": "d", "float32": "f", "float16": "e", "int64": "q", "int32": "i", "int16": "h", "int8": "b", "uint8": "B", "bool": "?",
@@ -161,6 +162,22 @@ def _inside(tensor: Tensor, elements: int) -> bool:
     if count > max(elements, _EXPANDED if 0 in tensor.strides else 0):
         return False
     return tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)) < elements
+
+
+def tiles(shape: tuple[int, ...], corners: Sequence[tuple[int, ...]], shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether blocks lie inside of a tensor and none overlaps another. That they fill it, their number of elements tells."""
+    boxes = []
+    for corner, size in zip(corners, shapes, strict=True):
+        if (
+            len(corner) != len(shape)
+            or len(size) != len(shape)
+            or any(c < 0 or c + n > whole for c, n, whole in zip(corner, size, shape, strict=True))
+        ):
+            return False
+        boxes.append([(c, c + n) for c, n in zip(corner, size, strict=True)])
+    if len(boxes) > _MOST_BLOCKS:
+        return len(set(corners)) == len(boxes)
+    return not any(all(a[0] < b[1] and b[0] < a[1] for a, b in zip(one, other, strict=True)) for n, one in enumerate(boxes) for other in boxes[:n])
 
 
 def in_order(shape: tuple[int, ...]) -> tuple[int, ...]:

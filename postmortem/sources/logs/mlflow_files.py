@@ -112,7 +112,14 @@ def _metric(candidate: Candidate, name: str, run: str | None = None) -> Found:
     times, values, steps = (np.frombuffer(c, np.float64).copy() if len(c) else np.empty(0) for c in columns)
     if not len(values) and foreign:
         return _skipped(candidate, say("metrics of a logged model"))
-    series = one_series(candidate.path, name, series_name(name) if run is None else _name_beside(candidate.root / run / "metrics", name), times=times, values=values, steps=steps)
+    series = one_series(
+        candidate.path,
+        name,
+        series_name(name) if run is None else _name_beside(candidate.root / run / "metrics", name),
+        times=times,
+        values=values,
+        steps=steps,
+    )
     status, detail = Status.READ, None
     if more:
         status, detail = Status.PARTIAL, say("only the first {n} points were read", n=MAX_POINTS)
