@@ -118,7 +118,8 @@ def test_handing_out_is_the_cheapest_cut(steps: list[float], bounds: list[tuple[
             for n in range(a, b):
                 outside = max(low - at[n], at[n] - high, 0.0) / max(high - low, 1.0)
                 total += min(max(outside - 0.05, 0.0), 1.0) + 1e-6 * (len(spans) - number)
-                total += 10.0 * (n > a and at[n] < at[n - 1])
+                if n > a and at[n] < at[n - 1]:
+                    total += 10.0 * (1.0 + (at[n - 1] - at[n]) / max(at.max() - at.min(), 1.0))
         return total
 
     def all_cuts(start: int, left: int) -> list[list[tuple[int, int]]]:
@@ -149,3 +150,12 @@ def test_a_writer_that_lags_by_two_records_is_no_restart() -> None:
     both = [n for k in range(10, 400, 10) for n in (k, k - 10)]
     swapped = [*both, 390, 380, 390, 400, 410, 400, *(n - 300 for n in both[-20:])]  # both in a row at times, and one restart
     assert [part.start for part in cut(np.array(swapped, dtype=float))] == [0, len(both) + 6]
+
+
+def test_where_two_writers_interleave_the_restart_is_the_longest_way_back() -> None:
+    first = [10.0 * n for n in range(1, 50)] + [490, 470, 480, 500, 490, 510, 500, 520]  # one process lags behind the other
+    again = [10.0 * n for n in range(46, 70)]
+    lr = np.array([*first, *again])
+    one, two = hand_out(lr, [(10.0, 520.0), (460.0, 690.0)])
+    assert lr[one].tolist() == first
+    assert lr[two].tolist() == again

@@ -309,3 +309,25 @@ def test_text_tells_how_finely_a_column_was_printed(tmp_path: Path) -> None:
     assert found["val/accuracy"].quantum is None
     quoted = "".join(f'{n},"0.0010","x"\n' for n in range(3))
     assert curves(read(tmp_path, "log.csv", f"step,lr,note\n{quoted}"))["lr"].quantum == 1e-4
+
+
+def test_sentence_transformers_rows_of_an_epoch_are_spread_over_it(tmp_path: Path) -> None:
+    text = "epoch,steps,cosine_pearson,cosine_spearman\n0,500,0.1,0.2\n0,-1,0.2,0.3\n1,500,0.3,0.4\n1,-1,0.4,0.5\n"
+    found = curves(read(tmp_path, "similarity_evaluation_sts-dev_results.csv", text))
+    assert found["val/score"].epochs is not None
+    assert found["val/score"].epochs.tolist() == [0.5, 1, 1.5, 2]
+    assert found["val/score"].values.tolist() == [0.2, 0.3, 0.4, 0.5]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("rm_log.csv", "train/loss"), ("train_loss.csv", "train/loss"), ("points.csv", "other/column 2")])
+def test_without_a_header_a_file_called_like_a_log_has_its_loss_behind_the_counter(tmp_path: Path, name: str, expected: str) -> None:
+    found = read(tmp_path, name, "99,0.6875,0.1\n199,0.625,0.2\n299,0.5,0.3\n")
+    assert [s.name for s in found.series] == [expected, "other/column 3"]
+
+
+def test_yolov10_has_twelve_parts_of_a_loss(tmp_path: Path) -> None:
+    heads = [f"{split}/{part}_{head}" for split in ("train", "val") for head in ("om", "oo") for part in ("box", "cls", "dfl")]
+    text = f"epoch,{','.join(heads)},metrics/mAP50-95(B)\n1,{','.join('1.5' for _ in heads)},0.1\n2,{','.join('1.25' for _ in heads)},0.2\n"
+    found = curves(read(tmp_path, "results.csv", text))
+    assert found["train/loss"].values.tolist() == [9.0, 7.5]
+    assert found["val/loss"].values.tolist() == [9.0, 7.5]

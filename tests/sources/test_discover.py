@@ -213,3 +213,11 @@ def test_any_names_are_found_once_or_noted(tmp_path_factory: pytest.TempPathFact
 def test_several_runs(tmp_path: Path, paths: tuple[str, ...], runs: tuple[str, ...]) -> None:
     put(tmp_path, *paths)
     assert several_runs(discover([tmp_path])) == runs
+
+
+def test_pointers_of_git_lfs_are_not_taken_for_the_files(tmp_path: Path) -> None:
+    put(tmp_path, "model.safetensors", "runs/events.out.tfevents.1.host", text="version https://git-lfs.github.com/spec/v1\noid sha256:0b\nsize 12\n")
+    put(tmp_path, "train.log", text="loss 1")
+    found = discover([tmp_path])
+    assert [c.path for c in found.candidates] == ["train.log"]
+    assert any("git lfs pull" in str(s.detail) for s in found.skipped)

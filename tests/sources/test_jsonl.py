@@ -264,3 +264,26 @@ def test_any_records_are_read_or_told(tmp_path_factory: pytest.TempPathFactory, 
     found = READER.read(candidate(tmp_path_factory.mktemp("any"), "m.jsonl", data))
     for series in found.series:
         assert len(series.steps) == len(series.values)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_a_key_time_that_holds_moments_is_the_clock(tmp_path: Path, scale: float) -> None:
+    found = read(tmp_path, "metrics.jsonl", *({"step": n, "loss": 2.5 - n / 8, "time": (1_700_000_000 + 30 * n) * scale} for n in range(8)))
+    (loss,) = found.series
+    assert loss.times is not None
+    assert np.diff(loss.times).tolist() == [30.0] * 7
+
+
+def test_a_key_time_that_holds_seconds_per_step_is_none(tmp_path: Path) -> None:
+    found = read(tmp_path, "metrics.jsonl", *({"step": n, "loss": 2.5, "time": 0.5 + 0.01 * n} for n in range(8)))
+    assert {s.logged_as for s in found.series} == {"loss", "time"}
+
+
+def test_rllib_counts_time_steps(tmp_path: Path) -> None:
+    learner = {"learner": {"default_policy": {"cur_lr": 5e-5, "total_loss": 2.5, "policy_loss": -0.5}}}
+    rows = [{"episode_reward_mean": float(n), "timesteps_total": 4000 * n, "training_iteration": n, "timestamp": 1_600_000_000 + n, "info": learner}
+            for n in (1, 2, 3)]  # fmt: skip
+    found = {s.name: s for s in read(tmp_path, "result.json", *rows).series}
+    assert found["reward"].steps.tolist() == [4000, 8000, 12000]
+    assert found["lr"].values.tolist() == [5e-5] * 3
+    assert found["train/loss"].values.tolist() == [2.5] * 3

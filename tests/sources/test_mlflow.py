@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import Series, Status
+from postmortem.sources import read_run
 from postmortem.sources.logs import mlflow_sqlite
 from postmortem.sources.logs.mlflow import READERS
 from postmortem.sources.reader import Candidate, Found
@@ -262,3 +263,24 @@ def test_damaged_data_bases(tmp_path: Path, data: st.DataObject) -> None:
     cut = data.draw(st.sampled_from([len(raw), len(raw) // 2, 100, 16]))
     (tmp_path / "mlflow.db").write_bytes(bytes(raw[:cut]))
     assert isinstance(read(tmp_path, "mlflow.db"), Found)
+
+
+@pytest.mark.parametrize(
+    ("place", "named", "key"),
+    [("loss", "loss", "loss"), ("metrics/rollout/ep_rew_mean", "metrics/rollout/ep_rew_mean", "rollout/ep_rew_mean")],
+)
+def test_one_metric_file_named_alone(tmp_path: Path, place: str, named: str, key: str) -> None:
+    file = tmp_path / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("1675439144259 -2.5 720\n1675439176197 nan 1440\n1675439208004 1.5e-3 2160\n")
+    run = read_run([tmp_path / named])
+    (series,) = run.series
+    assert (series.logged_as, series.steps.tolist()) == (key, [720, 1440, 2160])
+    assert series.values[[0, 2]].tolist() == [-2.5, 0.0015]
+    assert run.sources[0].reader == "mlflow"
+
+
+@pytest.mark.parametrize("text", ["1675439144259 -2.5 720\nhello\n", "step 1 loss 2.5\n", "167543914425 2.5 720\n"])
+def test_other_numbers_are_no_metric_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "numbers").write_text(text)
+    assert read_run([tmp_path / "numbers"]).sources[0].reader != "mlflow"

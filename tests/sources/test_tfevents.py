@@ -448,3 +448,11 @@ def test_text_that_is_no_settings_is_left_alone(tmp_path: Path) -> None:
         event(0, text(b"a", "once upon a time"), text(b"b", "{not json"), text(b"c", "[" * 100_000), text(b"d", json.dumps({"lr": 1, "n": None}))),
     )
     assert [(s.key, s.value) for s in found.settings] == [("lr", 1), ("n", None)]
+
+
+def test_the_parts_of_a_detectors_loss_are_summed(tmp_path: Path) -> None:
+    tags = (b"train/box_loss", b"train/cls_loss", b"metrics/mAP_0.5", b"val/box_loss")
+    data = b"".join(event(step, *(scalar(tag, 1.5 + step) for tag in tags)) for step in (1, 2))
+    found = {s.name: s for s in read_bytes(tmp_path, data).series}
+    assert found["train/loss"].values.tolist() == [5.0, 7.0]
+    assert "val/loss" not in found  # one part alone is no sum

@@ -87,3 +87,17 @@ def test_damaged_states_are_told(tmp_path: Path, text: str) -> None:
 def test_any_text_is_read_or_told(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     found = read(tmp_path_factory.mktemp("any"), '{"log_history": ' + text + "}")
     assert found.series or found.source.detail is not None or found.source.status == Status.READ
+
+
+def test_a_trainer_state_under_another_name(tmp_path: Path) -> None:
+    state = {
+        "best_metric": None,
+        "epoch": 1.0,
+        "global_step": 2,
+        "is_local_process_zero": True,
+        "log_history": [{"loss": 2.5, "step": 1, "epoch": 0.5}],
+    }
+    found = read(tmp_path, json.dumps(state, indent=2), "training_logs.json")
+    assert [s.name for s in found.series] == ["train/loss"]
+    rest = json.dumps({"log_history": 5, "name": "x"})
+    assert not claims(Candidate(tmp_path, "config.json", len(rest), rest.encode(), frozenset()))

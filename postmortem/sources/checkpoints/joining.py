@@ -15,6 +15,7 @@ from types import MappingProxyType
 from postmortem.model.run import Checkpoint, Status, TensorRef
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.checkpoints.fragments import PART_OF_PARENT, whole_folder
+from postmortem.sources.checkpoints.model_parallel import rank_of, stated_ranks, whole_model
 from postmortem.sources.checkpoints.steps import step_and_epoch
 
 # One of several files with the weights: a shard, a rank, a pipeline stage.
@@ -86,7 +87,7 @@ def _in_folder(folder: str, pieces: list[_Piece]) -> list[Checkpoint]:
     for piece in pieces:
         if not piece.weights or _COPY.search(piece.stem):
             continue
-        same = (piece.number, _PIECE.sub("", piece.stem)) if _PIECE.search(piece.stem) else None
+        same = _set_of(piece)
         if same is not None and same in sets:
             sets[same].append(piece)
             continue
@@ -115,6 +116,13 @@ def _in_folder(folder: str, pieces: list[_Piece]) -> list[Checkpoint]:
     return [_whole(folder, group, alone=alone) for group in groups] + copies
 
 
+def _set_of(piece: _Piece) -> object:
+    """What the shards and ranks of one checkpoint have in common, None for a file that is no part of several."""
+    if rank_of(piece.one.path) is not None:
+        return (piece.number, "rank", _PIECE.sub("", piece.stem))
+    return (piece.number, _PIECE.sub("", piece.stem)) if _PIECE.search(piece.stem) else None
+
+
 def _keys(piece: _Piece) -> tuple[object, ...]:
     """What others may find these weights by: the number in the name, the step in it, the step of the content."""
     return (("name", piece.number), ("step in name", piece.number[0]), ("content", piece.one.step, piece.one.epoch))
@@ -132,7 +140,7 @@ def _asks(piece: _Piece) -> tuple[object, ...]:
 
 def _fits(group: Sequence[_Piece], piece: _Piece) -> bool:
     """No other optimizer is there yet, unless both are parts of one."""
-    return piece.one.optimizer is None or not any(p.one.optimizer is not None and not _PIECE.search(p.stem) for p in group)
+    return piece.one.optimizer is None or not any(p.one.optimizer is not None and _set_of(p) is None for p in group)
 
 
 def _whole(folder: str, group: Sequence[_Piece], *, alone: bool) -> Checkpoint:
@@ -149,6 +157,9 @@ def _whole(folder: str, group: Sequence[_Piece], *, alone: bool) -> Checkpoint:
 def _checked_shards(one: Checkpoint, group: Sequence[_Piece]) -> Checkpoint:
     """Flag a set `…-00001-of-00003` of which some are not there."""
     ranks, world = {m[1] for p in group if (m := _ZERO_RANK.search(p.stem))}, one.facts.get("dp_world_size")
+    parallel = {rank for p in group if p.weights and (rank := rank_of(p.one.path)) is not None}
+    if parallel and not ranks:
+        ranks, world = {str(rank) for rank in parallel}, stated_ranks(one.settings)
     if ranks and isinstance(world, int) and len(ranks) < world:
         detail = say("{n} of {all} ranks' files are missing", n=world - len(ranks), all=world)
         return replace(one, status=Status.PARTIAL, detail=detail, facts=MappingProxyType({**one.facts, "missing_shards": world - len(ranks)}))
@@ -178,6 +189,14 @@ def _merged(parts: Sequence[Checkpoint], path: str) -> Checkpoint:
     status = Status.FAILED if len(failed) == len(parts) else Status.PARTIAL if any(p.status is not Status.READ for p in parts) else Status.READ
     optimizers = [p.optimizer for p in parts if p.optimizer is not None]
     optimizer = max(optimizers, key=lambda o: len(o.states), default=None)
+    ranks = {rank for p in parts if p.tensors and (rank := rank_of(p.path)) is not None}
+    detail = _details(parts)
+    if len(ranks) > 1 and optimizer is not None and optimizer.states:
+        optimizer = replace(optimizer, states=())
+        detail = detail or say(
+            "the optimizer's numbers lie in {n} ranks' files, each for its own part of the model: they are not measured", n=len(ranks)
+        )
+        status = Status.PARTIAL if status is Status.READ else status
     if len(optimizers) > 1:
         facts["optimizers"] = len(optimizers)
     flags: Mapping[str, bool] | None = next((p.trainable for p in parts if p.trainable is not None), None)
@@ -189,8 +208,8 @@ def _merged(parts: Sequence[Checkpoint], path: str) -> Checkpoint:
         status,
         step,
         epoch,
-        _details(parts),
-        tensors=_tensors(parts),
+        detail,
+        tensors=whole_model(parts) if len(ranks) > 1 else _tensors(parts),
         optimizer=optimizer,
         scheduler=next((p.scheduler for p in parts if p.scheduler), MappingProxyType({})),
         scaler=next((p.scaler for p in parts if p.scaler), MappingProxyType({})),

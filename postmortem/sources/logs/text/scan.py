@@ -353,7 +353,7 @@ class Scan:
         name, split = slot.name, plan.split
         if self.split and not plan.split and not plan.counts and not split_in(slot.logged_as):
             split = self.split
-            name = series_name(slot.logged_as, split)
+            name = f"{split}/{name.removeprefix('train/')}" if name.startswith("train/") else series_name(slot.logged_as, split)
         column = self.rows.column(name, slot.logged_as, split, summary=summary)
         if column is not None and plan.mapping and "loss" in name and column.reduction == Reduction.UNKNOWN and plan.epoch != NO:
             column.reduction = Reduction.WINDOW
