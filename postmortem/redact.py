@@ -122,6 +122,7 @@ def _redacted(run: Run, names: Pseudonyms) -> Run:
         name=text(run.name),
         sources=tuple(_source(s, text) for s in run.sources),
         series=tuple(replace(s, source=text(s.source)) for s in run.series),
+        left_out=tuple(replace(s, source=text(s.source), why=_sentence(s.why, text) or s.why) for s in run.left_out),
         histograms=tuple(replace(h, source=text(h.source)) for h in run.histograms),
         events=tuple(_event(e, text) for e in run.events),
         settings=tuple(setting(s) for s in run.settings),

@@ -1,7 +1,8 @@
 """`postmortem sources`: what was found in a run and how it was understood."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from postmortem.redact import redact
 from postmortem.sources import read_run
 from postmortem.sources.archives import opened
 
+_UNBROKEN = 100_000  # columns, where the output is no terminal
+
 
 def show_sources(runs: Sequence[str], alias: Sequence[str], *, as_json: bool) -> None:
-    """Print files, series, settings and checkpoints of a run."""
+    """Print files, series, what was left out of them, and checkpoints of a run."""
     for text in runs:
         if not Path(text).exists():
             raise UsageError(f"there is no {text}")
@@ -34,9 +37,8 @@ def show_sources(runs: Sequence[str], alias: Sequence[str], *, as_json: bool) ->
     if as_json:
         print(json.dumps(as_data(run), indent=1, allow_nan=False))  # noqa: T201
         return
-    console = Console(highlight=False)
-    _print_sources(run, console)
-    _print_series(run, console)
+    terminal = sys.stdout.isatty()
+    _print(run, Console(highlight=False, width=None if terminal else _UNBROKEN))
 
 
 def as_data(run: Run) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def as_data(run: Run) -> dict[str, Any]:
             }
             for s in run.series if len(s)
         ],
+        "left_out": [encode(s) for s in run.left_out],
         "settings": [encode(s) for s in run.settings],
         "events": [{"kind": e.kind.value, "line": e.line, "source": e.source, "text": encode(e.text[:300])} for e in run.events],
         "checkpoints": [{"path": c.path, "format": c.format, "step": c.step, "epoch": c.epoch, "status": c.status.value, "tensors": len(c.tensors),
@@ -73,21 +76,30 @@ def _cell(value: object) -> Text:
     return Text(plain(str(value)))
 
 
-def _print_sources(run: Run, console: Console) -> None:
-    table = Table(title="Files", title_justify="left", box=None, pad_edge=False)
-    for name in ("status", "reader", "file", "detail"):
-        table.add_column(name, overflow="fold")
-    for source in run.sources:
-        table.add_row(source.status.value, source.reader or "-", _cell(source.path), _cell(source.detail or ""))
-    console.print(table)
+def _table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table, nothing where it has no rows. A line is broken on a terminal only: other programs read whole lines."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=not console.is_terminal)
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    if table.row_count:
+        console.print(table)
 
 
-def _print_series(run: Run, console: Console) -> None:
-    table = Table(title=f"Series (axis: {run.axis})", title_justify="left", box=None, pad_edge=False)
-    for name in ("name", "logged as", "points", "steps", "first → last", "file"):
-        table.add_column(name, overflow="fold")
-    for s in run.series:
-        if len(s):
-            span, ends = f"{s.steps[0]:g}–{s.steps[-1]:g}", f"{s.values[0]:.4g} → {s.values[-1]:.4g}"
-            table.add_row(_cell(s.name), _cell(s.logged_as), str(len(s)), span, ends, _cell(s.source))
-    console.print(table)
+def _print(run: Run, console: Console) -> None:
+    files = ((s.status.value, s.reader or "-", s.path, s.detail or "") for s in run.sources)
+    _table(console, "Files", ("status", "reader", "file", "detail"), files)
+    series = (
+        (s.name, s.logged_as, len(s), f"{s.steps[0]:g}–{s.steps[-1]:g}", f"{s.values[0]:.4g} → {s.values[-1]:.4g}", s.source)
+        for s in run.series
+        if len(s)
+    )
+    _table(console, f"Series (axis: {run.axis})", ("name", "logged as", "points", "steps", "first → last", "file"), series)
+    left_out = ((s.name, s.logged_as, s.points, s.source, s.why) for s in run.left_out)
+    _table(console, "Left out", ("name", "logged as", "points", "file", "why"), left_out)
+    checkpoints = (
+        ("-" if c.step is None else f"{c.step:g}", c.path, c.format, len(c.tensors), c.optimizer.kind if c.optimizer else "-", c.status.value)
+        for c in run.checkpoints
+    )
+    _table(console, "Checkpoints", ("step", "path", "format", "tensors", "optimizer", "status"), checkpoints)

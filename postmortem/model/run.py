@@ -69,6 +69,17 @@ class Series:
         return len(self.values)
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A curve that was logged and is not used, because another one says the same."""
+
+    name: str  # canonical
+    logged_as: str
+    source: str
+    points: int
+    why: Sentence
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoggedHistogram:
     """A histogram that the run itself logged (event files, captured statistics)."""
@@ -242,6 +253,7 @@ class Run:
     root: Path
     sources: tuple[Source, ...] = ()
     series: tuple[Series, ...] = ()  # of the last attempt
+    left_out: tuple[LeftOut, ...] = ()
     histograms: tuple[LoggedHistogram, ...] = ()
     events: tuple[LogEvent, ...] = ()
     settings: tuple[Setting, ...] = ()

@@ -45,7 +45,8 @@ def read_run(
         done += candidate.size
         reader = next((r for r in readers() if r.claims(candidate)), None)
         if reader is None:
-            unclaimed.append(Source(candidate.path, "", Status.SKIPPED, say("no reader knows this format"), candidate.size))
+            why = say("no reader knows this format") if candidate.size else say("the file is empty")
+            unclaimed.append(Source(candidate.path, "", Status.SKIPPED, why, candidate.size))
             continue
         try:
             piece = reader.read(candidate)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from postmortem.model.run import Checkpoint, Run, Series, Setting, Source
+from postmortem.model.run import Checkpoint, LeftOut, Run, Series, Setting, Source
 from postmortem.sources.attempts import describe, into_attempts
 from postmortem.sources.axes import on_one_axis
 from postmortem.sources.checkpoints.joining import join
@@ -21,7 +21,8 @@ _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".
 def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[Source] = ()) -> Run:
     """Merge. `skipped` are sources that no reader took."""
     found = sorted(found, key=lambda f: natural(f.source.path))  # of two that contradict each other the later file is believed
-    chosen = choose([s for f in found for s in f.series if len(s)])
+    left_out: list[LeftOut] = []
+    chosen = choose([s for f in found for s in f.series if len(s)], left_out)
     facts = {k: v for f in found for k, v in f.facts.items() if v is not None}
     settings = _settings([s for f in found for s in f.settings] + [s for f in found for c in f.checkpoints for s in c.settings])
     joined = join([c for f in found for c in f.checkpoints])
@@ -44,6 +45,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         root=root,
         sources=tuple(sorted([*(f.source for f in found), *skipped], key=lambda s: s.path)),
         series=tuple(attempts[-1]),
+        left_out=tuple(left_out),
         histograms=tuple(h for f in found for h in f.histograms),
         events=events,
         settings=settings,

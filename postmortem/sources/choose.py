@@ -7,15 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from postmortem.model.run import Reduction, Series
+from postmortem.model.run import LeftOut, Reduction, Series
+from postmortem.model.sentence import Sentence, say
 
 ONE_IS_A_SETTING = frozenset({"lr", "loss_scale"})  # a single record of these among many others is the configuration, printed
 MANY = 3
 LATEST = 1e12  # seconds since 1970; beyond, a clock is none
 
 
-def choose(series: Sequence[Series]) -> tuple[Series, ...]:
-    """At most one series of each known name. A second, coarser one that holds epoch means becomes `<name>.epoch`."""
+def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> tuple[Series, ...]:
+    """At most one series of each known name. A second, coarser one that holds epoch means becomes `<name>.epoch`.
+
+    left_out : takes what was not chosen, with the reason.
+    """
+    notes = [] if left_out is None else left_out
     by_name: dict[str, list[Series]] = defaultdict(list)
     for one in _test_as_validation(series):
         by_name[one.name].append(one)
@@ -23,16 +28,34 @@ def choose(series: Sequence[Series]) -> tuple[Series, ...]:
     longest = max(map(len, series), default=0)
     for name, group in by_name.items():
         if name.startswith("other/"):
-            out.extend(_joined(group))
+            out.extend(_joined(group, notes))
             continue
         if name in ONE_IS_A_SETTING and max(map(len, group)) == 1 and longest > MANY:
+            notes.extend(_left_out(one, say("a single record beside many others: a setting that was printed")) for one in group)
             continue
-        ranked = _with_continuations(sorted(_joined(group), key=_rank))
+        ranked = _with_continuations(sorted(_joined(group, notes), key=_rank))
         out.append(ranked[0])
         means = [s for s in ranked[1:] if s.reduction == Reduction.EPOCH and len(s) < len(ranked[0]) and ranked[0].reduction != Reduction.EPOCH]
+        used = [ranked[0]]
         if means and f"{name}.epoch" not in by_name:
             out.append(replace(means[0], name=f"{name}.epoch"))
+            used.append(means[0])
+        notes.extend(_left_out(one, _worse(one, ranked[0])) for one in ranked if not any(one is u for u in used))
     return tuple(out)
+
+
+def _left_out(one: Series, why: Sentence) -> LeftOut:
+    return LeftOut(one.name, one.logged_as, one.source, len(one), why)
+
+
+def _worse(one: Series, best: Series) -> Sentence:
+    """Why another series of the same name was chosen, in the order of `_rank`."""
+    key, file = best.logged_as, best.source
+    if len(one) < len(best):
+        return say("{key} in {file} says the same in {n:,} records", key=key, file=file, n=len(best))
+    if one.quantum is not None and best.quantum is None:
+        return say("{key} in {file} says the same with all digits", key=key, file=file)
+    return say("{key} in {file} was chosen for it", key=key, file=file)
 
 
 def _test_as_validation(series: Sequence[Series]) -> list[Series]:
@@ -59,7 +82,7 @@ def natural(path: str) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", path)]
 
 
-def _joined(group: list[Series]) -> list[Series]:
+def _joined(group: list[Series], notes: list[LeftOut]) -> list[Series]:
     """Series of one name and key that several files of one kind hold: copies and other ranks are dropped, continuations joined."""
     by_kind: dict[tuple[str, str, bool], list[Series]] = defaultdict(list)
     for one in group:
@@ -69,16 +92,27 @@ def _joined(group: list[Series]) -> list[Series]:
         same.sort(key=lambda s: (_start(s), natural(s.source)))
         parts: list[Series] = []
         for one in same:
-            if any(_holds(other, one) for other in parts):
+            whole = next((other for other in parts if _holds(other, one)), None)
+            if whole is not None:
+                notes.append(_copy(one, whole))
                 continue
+            notes.extend(_copy(p, one) for p in parts if _holds(one, p))
             parts = [p for p in parts if not _holds(one, p)]
             beside = next((n for n, p in enumerate(parts) if _side_by_side(p, one)), None)
             if beside is None:
                 parts.append(one)
-            elif natural(one.source) < natural(parts[beside].source):
-                parts[beside] = one  # rank 0 speaks for all
+            else:  # rank 0 speaks for all
+                first, other = sorted((parts[beside], one), key=lambda s: natural(s.source))
+                parts[beside] = first
+                notes.append(_left_out(other, say("another process logged it at the same time: {file} speaks for all", file=first.source)))
         out.append(_concatenated(parts) if len(parts) > 1 else parts[0])
     return out
+
+
+def _copy(part: Series, whole: Series) -> LeftOut:
+    if part.source == whole.source:
+        return _left_out(part, say("it holds the same records as {key}", key=whole.logged_as))
+    return _left_out(part, say("its records are in {file} too", file=whole.source))
 
 
 def _with_continuations(ranked: list[Series]) -> list[Series]:
