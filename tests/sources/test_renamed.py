@@ -29,7 +29,7 @@ def test_an_event_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / EVENTS.name).write_bytes(EVENTS.read_bytes())
     renamed, original = read_run([tmp_path / name]), read_run([tmp_path / "again"])
-    assert [(s.name, s.values.tolist()) for s in renamed.series] == [(s.name, s.values.tolist()) for s in original.series]
+    assert [(s.name, str(s.values.tolist())) for s in renamed.series] == [(s.name, str(s.values.tolist())) for s in original.series]
     assert renamed.series
 
 
