@@ -52,7 +52,9 @@ def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tup
         tracks = _follow_all(run.root, saved, outlines, kernels=kernels, workers=workers, line=frozenset(line), progress=progress)
         with TensorFiles(run.root) as files:
             moved = _moved(tracks)
-            optimizers = [_optimizer(files, c, o, kernels, moved=moved) for c, o in zip(saved, outlines, strict=True)]
+            optimizers = [
+                _optimizer(files, c, o, kernels, moved=moved, weights=_sizes(tracks, i)) for i, (c, o) in enumerate(zip(saved, outlines, strict=True))
+            ]
     stats = tuple(_stats(i, saved, outlines, tracks, optimizers) for i in range(len(saved)))
     last = line[-1] if line else -1
     alike = frozenset(n for n, t in tracks.items() if (rows := t.rows.get(last)) is not None and rows.all_alike)
@@ -170,13 +172,18 @@ def _moved(tracks: Mapping[str, Trajectory]) -> frozenset[str] | None:
     return frozenset(n for n, t in tracks.items() if any(not m.identical for _, m in t.movements.values()))
 
 
+def _sizes(tracks: Mapping[str, Trajectory], index: int) -> dict[str, float]:
+    """RMS of the tensors of one checkpoint."""
+    return {n: t.figures[index].rms for n, t in tracks.items() if index in t.figures}
+
+
 def _optimizer(
-    files: TensorFiles, checkpoint: Checkpoint, outline: Outline, kernels: Kernels, *, moved: frozenset[str] | None
+    files: TensorFiles, checkpoint: Checkpoint, outline: Outline, kernels: Kernels, *, moved: frozenset[str] | None, weights: Mapping[str, float]
 ) -> tuple[OptimizerFacts | None, tuple[Remembered, ...]]:
     if checkpoint.optimizer is None:
         return None, ()
     names, known = names_of(checkpoint.optimizer, checkpoint, outline.places, outline.order, moved)
-    return optimizer_facts(checkpoint, names, known, outline.places), gradients(files, checkpoint.optimizer, names, kernels)
+    return optimizer_facts(checkpoint, names, known, outline.places), gradients(files, checkpoint.optimizer, names, kernels, weights)
 
 
 def _stats(

@@ -10,11 +10,13 @@ got: after clipping, and with L2 decay mixed in where the optimizer does not dec
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
+from postmortem.measure.decay import coupled, shares
 from postmortem.measure.numbers import as_real, dot
 from postmortem.measure.optimizers import Key, number, unmeasured
 from postmortem.measure.reading import NotWholeError, TensorFiles
@@ -69,6 +71,7 @@ class Remembered:
     stats: GradientStats
     second: Moment | None = None
     beta: float = 0.0
+    decay: float = 0.0  # λ, times what the optimizer's memory makes of something that is the same at every step
 
 
 def betas(settings: Mapping[str, Value]) -> tuple[float, float]:
@@ -81,8 +84,13 @@ def _setting(settings: Mapping[str, Value], *keys: str) -> float | None:
     return next((n for n in (number(settings.get(k)) for k in keys) if n is not None), None)
 
 
-def gradients(files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key, str], kernels: Kernels) -> tuple[Remembered, ...]:
-    """The gradient of every parameter that the optimizer remembers in a way that is understood; nothing for the others."""
+def gradients(
+    files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key, str], kernels: Kernels, weights: Mapping[str, float] = MappingProxyType({})
+) -> tuple[Remembered, ...]:
+    """The gradient of every parameter that the optimizer remembers in a way that is understood; nothing for the others.
+
+    weights : RMS of the parameters, by name; tells how much of a memory is weight decay.
+    """
     kind = optimizer.kind.lower()
     if unmeasured(kind) is not None:
         return ()
@@ -98,8 +106,22 @@ def gradients(files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key,
         except NotWholeError:
             continue
         if found is not None:
-            out.append(found)
-    return tuple(out)
+            out.append(replace(found, decay=_decay(settings, kind)))
+    return _without_decay(out, coupled(kind, fallback.settings), weights)
+
+
+def _decay(settings: Mapping[str, Value], kind: str) -> float:
+    rate = _setting(settings, "weight_decay") or 0.0
+    momentum = (_setting(settings, "momentum") or 0.0) if "sgd" in kind else 0.0
+    return rate * (1 - (_setting(settings, "dampening") or 0.0)) / (1 - momentum) if 0 < momentum < 1 else rate
+
+
+def _without_decay(found: list[Remembered], through: bool | None, weights: Mapping[str, float]) -> tuple[Remembered, ...]:  # noqa: FBT001  # three-valued
+    if through is False or not weights:
+        return tuple(found)
+    expected = {r.stats.name: r.decay * weights[r.stats.name] for r in found if r.stats.name in weights}
+    part = shares(expected, {r.stats.name: r.stats.rms for r in found}, sure=through is True)
+    return tuple(replace(r, stats=replace(r.stats, decay_share=part.get(r.stats.name))) for r in found)
 
 
 def window(before: Remembered, after: Remembered) -> GradientStats | None:
@@ -114,7 +136,11 @@ def window(before: Remembered, after: Remembered) -> GradientStats | None:
     fresh = late.mean - kept * early.mean
     if fresh < WINDOW_ROUNDING * late.mean:
         fresh = 0.0
-    return GradientStats(b.name, "adam-window", math.sqrt(fresh / _filled(after.beta, steps)), None, late.zero_share, None, 0, b.step)
+    rms = math.sqrt(fresh / _filled(after.beta, steps))
+    share = b.decay_share
+    if share:
+        share = min(share * (b.rms / rms) ** 2, 1.0) if rms > 0 else 1.0
+    return GradientStats(b.name, "adam-window", rms, None, late.zero_share, None, 0, b.step, share)
 
 
 @dataclass(frozen=True, slots=True)

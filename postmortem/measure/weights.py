@@ -11,6 +11,7 @@ from postmortem.measure.structure import owner
 from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, Role, TensorStats, WeightSummary
 
 LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
+HIDDEN = 0.25  # share of a remembered square that is weight decay: beyond, the RMS is off by 15 % and soon by everything
 _DECIDED = ("adam", "rmsprop", "adagrad", "adafactor", "momentum", "saved-grad")
 
 
@@ -155,7 +156,8 @@ def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[s
 
 def _gradient_table(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[str, GradientStats]:
     wanted = set(layers)
-    return {g.name: g for g in reversed(checkpoint.gradients) if g.name in wanted and g.source in _DECIDED and not g.non_finite}
+    told = (g for g in reversed(checkpoint.gradients) if (g.decay_share or 0.0) <= HIDDEN)
+    return {g.name: g for g in told if g.name in wanted and g.source in _DECIDED and not g.non_finite}
 
 
 def _depth_ratio(table: Mapping[str, GradientStats], layers: Sequence[str]) -> float | None:

@@ -292,6 +292,7 @@ class GradientStats:
     below_epsilon: float | None  # share with √v̂ below the optimizer's ε
     non_finite: int
     step: float | None = None  # the optimizer's own count for this parameter
+    decay_share: float | None = None  # share of rms² that L2 decay alone accounts for, 0 to 1: near 1 the gradient itself cannot be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from torch import nn
 
 from postmortem.measure import checkpoints, gradients, trajectory
 from postmortem.measure.checkpoints import measure_checkpoints
-from postmortem.model.evidence import CheckpointStats
+from postmortem.model.evidence import CheckpointStats, WeightSummary
 from postmortem.model.run import Checkpoint, ParamGroup, Run, Status
 from tests.measure.raw import RawFile, run_of, torch_optimizer
 
@@ -379,3 +379,54 @@ def test_an_optimizer_of_another_model_is_not_forced_to_fit(tmp_path: Path) -> N
     facts = measure_checkpoints(run_of(tmp_path, state_of(tmp_path, model, optimizer, "adam", 1)))[0][0].optimizer
     assert facts.names_known == "no"
     assert facts.absent is None
+
+
+def decayed(
+    root: Path, kind: str, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], *, flag: bool = True
+) -> tuple[CheckpointStats, WeightSummary]:
+    """A network of ten sigmoid layers, whose first gradients vanish, trained with decay."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(layer for _ in range(9) for layer in (nn.Linear(12, 12), nn.Sigmoid())), nn.Linear(12, 3))
+    optimizer = make(list(model.parameters()))
+    for _ in range(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(torch.randn(64, 12)), torch.randint(0, 3, (64,))).backward()
+        optimizer.step()
+    saved = state_of(root, model, optimizer, kind, 20)
+    if not flag:
+        state = saved.optimizer
+        groups = tuple(replace(g, settings={k: v for k, v in g.settings.items() if k != "decoupled_weight_decay"}) for g in state.groups)
+        saved = replace(saved, optimizer=replace(state, groups=groups))
+    stats, summary, _ = measure_checkpoints(run_of(root, saved))
+    return stats[0], summary
+
+
+COUPLED = {
+    "adam": lambda p: torch.optim.Adam(p, lr=1e-4, weight_decay=0.05),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=1e-4, weight_decay=0.05),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=1e-4, weight_decay=0.05),
+    "sgd": lambda p: torch.optim.SGD(p, lr=1e-4, momentum=0.5, weight_decay=0.05),
+}
+
+
+@pytest.mark.parametrize("kind", COUPLED)
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_gradient_behind_decay_is_not_told(tmp_path: Path, kind: str, flag: bool) -> None:
+    one, summary = decayed(tmp_path, kind, COUPLED[kind], flag=flag)
+    share = {g.name: g.decay_share for g in one.gradients}
+    assert share["0.weight"] > 0.9  # its memory holds nothing but λw, of weights that were a little larger before
+    assert share["18.bias"] < 0.1
+    assert summary.gradient_depth_ratio is None or summary.gradient_depth_ratio > -3  # of those layers that are told
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_decoupled_decay_leaves_the_memory_alone(tmp_path: Path, flag: bool) -> None:
+    make = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.05)  # noqa: E731  # as the table above
+    one, summary = decayed(tmp_path, "adamw" if flag else "adam", make, flag=flag)
+    assert not any(g.decay_share for g in one.gradients)
+    assert summary.gradient_depth_ratio < -5
+
+
+def test_decay_of_nothing_is_no_share(tmp_path: Path) -> None:
+    one, _ = decayed(tmp_path, "adam", lambda p: torch.optim.Adam(p, lr=1e-3))
+    assert {g.decay_share for g in one.gradients} == {0.0}
