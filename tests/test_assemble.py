@@ -117,6 +117,19 @@ def test_a_learning_rate_said_once_is_a_setting() -> None:
     assert {s.name for s in choose([series("train/loss", [0]), series("lr", [0])])} == {"train/loss", "lr"}
 
 
+def test_the_rate_that_most_parameter_groups_have_is_the_runs() -> None:
+    warm, biases = [2e-4, 4e-4, 6e-4], [0.08, 0.04, 6e-4]
+
+    def chosen(*rates: list[float]) -> str:
+        groups = [series("lr" if n == 0 else f"other/lr/pg{n}", range(3), rate, key=f"lr/pg{n}") for n, rate in enumerate(rates)]
+        return next(s.logged_as for s in choose([series("train/loss", range(3)), *groups]) if s.name == "lr")
+
+    assert chosen(biases, warm, warm) == "lr/pg1"
+    assert chosen(warm, warm, biases) == "lr/pg0"
+    assert chosen(biases, warm) == "lr/pg0"  # of two no one can say
+    assert chosen(biases, warm, [1.0, 2.0, 3.0]) == "lr/pg0"
+
+
 def test_the_precise_source_is_believed_of_two_of_a_length() -> None:
     run = run_of(series("train/loss", range(50), source="a.log", quantum=0.01), series("train/loss", range(50), source="m.csv", key="loss"))
     assert run.series[0].source == "m.csv"
@@ -159,6 +172,8 @@ def test_planned_steps_from_epochs() -> None:
     assert run_of(loss, facts={"planned_epochs": 20}).planned_steps == 2000
     assert run_of(loss, setting=(Setting("epochs", "num_epochs", 10, "config.yaml"),)).outcome == "finished"
     assert run_of(loss, facts={"planned_epochs": 20}).outcome == "unknown"
+    both = (Setting("epochs", "n_epochs", 10, "train_opt.txt"), Setting("", "n_epochs_decay", 10, "train_opt.txt"))
+    assert run_of(loss, setting=both).planned_steps == 2000
     assert run_of(loss, setting=(Setting("max_steps", "max_steps", -1, "args.json"),)).planned_steps is None
 
 

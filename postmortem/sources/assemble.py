@@ -11,7 +11,7 @@ from postmortem.sources.attempts import describe, into_attempts
 from postmortem.sources.axes import on_one_axis
 from postmortem.sources.checkpoints.joining import join
 from postmortem.sources.choose import choose, natural
-from postmortem.sources.outcome import outcome
+from postmortem.sources.outcome import of_the_last_job, outcome
 from postmortem.sources.reader import Found
 
 # Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
@@ -31,7 +31,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     attempts = into_attempts(series)
     events = tuple(e for f in found for e in f.events)
     checkpoints = _place_checkpoints(joined, per_epoch, axis, series)
-    planned_epochs = _number(facts.get("planned_epochs")) or _setting_number(settings, "epochs")
+    planned_epochs = _number(facts.get("planned_epochs")) or _planned_epochs(settings)
     planned_steps = _number(facts.get("planned_steps")) or _setting_number(settings, "max_steps")
     if planned_steps is not None and planned_steps <= 0:
         planned_steps = None
@@ -47,7 +47,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         series=tuple(attempts[-1]),
         left_out=tuple(left_out),
         histograms=tuple(h for f in found for h in f.histograms),
-        events=events,
+        events=of_the_last_job(events),
         settings=settings,
         checkpoints=checkpoints,
         attempts=describe(attempts),
@@ -70,6 +70,13 @@ def _number(value: object) -> float | None:
 
 def _setting_number(settings: Sequence[Setting], name: str) -> float | None:
     return next((_number(s.value) for s in settings if s.name == name and _number(s.value) is not None), None)
+
+
+def _planned_epochs(settings: Sequence[Setting]) -> float | None:
+    """The epochs of the configuration, and those of a decay that it counts by themselves (`n_epochs` and `n_epochs_decay` of pix2pix)."""
+    epochs = _setting_number(settings, "epochs")
+    decay = next((_number(s.value) for s in settings if s.key.rpartition(".")[2] in ("n_epochs_decay", "niter_decay")), None)
+    return epochs if epochs is None or decay is None else epochs + decay
 
 
 def _steps_per_epoch_from(settings: Sequence[Setting]) -> float | None:

@@ -138,7 +138,8 @@ def into_attempts(series: Sequence[Series]) -> list[list[Series]]:
 
 def _anchor(series: Sequence[Series]) -> Series | None:
     loss = next((s for s in series if s.name == "train/loss" and len(s) >= _FEW), None)
-    return loss or max((s for s in series if len(s)), key=len, default=None)
+    longest = max(map(len, series), default=0)  # of those the one that varies most: a constant looks as if it were written again
+    return loss or max((s for s in series if len(s) == longest > 0), key=lambda s: len(np.unique(s.values)), default=None)
 
 
 def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]:

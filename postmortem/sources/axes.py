@@ -13,6 +13,7 @@ import numpy as np
 from postmortem.model.run import AxisUnit, Floats, Reduction, Series
 
 MOST_STEPS = 1e12  # of steps or epochs; beyond, a counter was read from something else
+RESTARTS = 0.2  # of a counter within epochs per epoch; more often it counts something that an epoch has several of
 
 
 def steps_per_epoch(series: Sequence[Series]) -> float | None:
@@ -52,15 +53,17 @@ def _longest_forward(steps: Floats, epochs: Floats) -> tuple[Floats, Floats]:
 def within_epochs(one: Series, known_steps_per_epoch: float | None = None) -> Series:
     """Unroll a step counter that starts again in each epoch (`Epoch 2, batch 10/100`) into a global one.
 
-    An epoch counter that goes back as well is a restart: it stays one, of the global counter.
+    An epoch counter that goes back as well is a restart, and so is a counter that goes back within an epoch, where epochs that begin
+    anew are more frequent: both stay restarts, of the global counter.
     """
     if one.epochs is None or len(one) < 4 or not np.isfinite(one.steps).all() or not np.isfinite(one.epochs).all():
         return one
     falls = np.diff(one.steps) < 0
     rises, turns = np.diff(one.epochs) > 0, np.diff(one.epochs) != 0
-    if not np.array_equal(np.floor(one.epochs), one.epochs) or np.any(falls & ~turns):
+    anew = np.count_nonzero(falls & rises)
+    if not np.array_equal(np.floor(one.epochs), one.epochs) or np.count_nonzero(falls & ~turns) > RESTARTS * anew:
         return one
-    if np.count_nonzero(falls & rises) < max(1.0, 0.5 * np.count_nonzero(rises)):
+    if anew < max(1.0, 0.5 * np.count_nonzero(rises)):
         return one  # a global counter
     length, gap = float(one.steps.max()), 1.0
     gaps = np.diff(one.steps)

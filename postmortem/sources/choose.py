@@ -12,6 +12,8 @@ from postmortem.model.sentence import Sentence, say
 
 ONE_IS_A_SETTING = frozenset({"lr", "loss_scale"})  # a single record of these among many others is the configuration, printed
 MANY = 3
+_GROUP = re.compile(r"(.*\D)\d{1,3}")  # a key that ends in the number of a parameter group
+_ENOUGH_GROUPS = 3  # for a majority
 LATEST = 1e12  # seconds since 1970; beyond, a clock is none
 
 
@@ -22,7 +24,7 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
     """
     notes = [] if left_out is None else left_out
     by_name: dict[str, list[Series]] = defaultdict(list)
-    for one in _test_as_validation(series):
+    for one in _test_as_validation(_rate_of_most_groups(series)):
         by_name[one.name].append(one)
     out: list[Series] = []
     longest = max(map(len, series), default=0)
@@ -56,6 +58,30 @@ def _worse(one: Series, best: Series) -> Sentence:
     if one.quantum is not None and best.quantum is None:
         return say("{key} in {file} says the same with all digits", key=key, file=file)
     return say("{key} in {file} was chosen for it", key=key, file=file)
+
+
+def _rate_of_most_groups(series: Sequence[Series]) -> Sequence[Series]:
+    """Where each parameter group has its learning rate (`lr/pg0`, `lr/pg1`, `lr/pg2`), the one that most of them have is the run's.
+
+    Ultralytics warms the rate of the biases up from 0.1 downwards, all others from 0.
+    """
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for n, one in enumerate(series):
+        numbered = _GROUP.fullmatch(one.logged_as)
+        if numbered and one.name in ("lr", f"other/{one.logged_as}"):
+            groups[(one.source, numbered[1])].append(n)
+    out = list(series)
+    for numbers in groups.values():
+        named = [n for n in numbers if series[n].name == "lr"]
+        if len(named) != 1 or len(numbers) < _ENOUGH_GROUPS:
+            continue
+        alike = [sum(np.array_equal(series[n].values, series[m].values, equal_nan=True) for m in numbers) for n in numbers]
+        most = numbers[int(np.argmax(alike))]
+        if max(alike) > alike[numbers.index(named[0])]:
+            old, new = series[named[0]], series[most]
+            out[named[0]] = replace(old, name=f"other/{old.logged_as}")
+            out[most] = replace(new, name="lr")
+    return out
 
 
 def _test_as_validation(series: Sequence[Series]) -> list[Series]:

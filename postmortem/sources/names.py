@@ -12,7 +12,19 @@ from collections.abc import Iterable, Mapping
 from postmortem.model.run import Reduction
 from postmortem.sources.setting_names import SETTINGS, setting_name
 
-__all__ = ["BARE", "QUANTITIES", "SETTINGS", "SPLITS", "plainness", "reduction_of", "series_name", "series_names", "setting_name", "words"]
+__all__ = [
+    "BARE",
+    "QUANTITIES",
+    "SETTINGS",
+    "SPLITS",
+    "names_a_loss",
+    "plainness",
+    "reduction_of",
+    "series_name",
+    "series_names",
+    "setting_name",
+    "words",
+]
 
 # The vocabulary of series: <split>/<quantity> for what is measured on data, a bare name for the rest. Of several evaluation
 # sets each has a name of its own: `val.<set>/<quantity>`. `score` is any figure of merit of which more is better.
@@ -32,7 +44,8 @@ def _phrases(text: str) -> frozenset[str]:
 # Phrases of a quantity, plainest first: of several columns with one name the plainest is the one that is meant.
 _QUANTITY_PHRASES: dict[str, str] = {
     "loss": (
-        "loss, total loss, loss total, losses total, loss value, trl, tel, lm loss, lm loss value, objective, cost, nll, nll loss, loss nll, "
+        "loss, total loss, loss total, losses total, full loss, loss value, trl, tel, lm loss, lm loss value, objective, cost, nll, nll loss, "
+        "loss nll, "
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "
         "bce loss, logloss, log loss, negative log likelihood, neg log likelihood, mlm loss, clm loss, loss lm, lm nll, causal lm loss, "
         "ctc loss, ctc, mse loss, loss mse, l2 loss, mae loss, l1 loss, smooth l1 loss, huber loss, rmse loss, reconstruction mse, focal loss, "
@@ -61,10 +74,10 @@ _QUANTITY_PHRASES: dict[str, str] = {
     "auc": "auc, auroc, roc auc, auc roc, rocauc, auc score, binary auroc, roc auc score",
     "score": (
         "score, map, ap, map50 95, map 50 95, map 50 95 b, map 50 95 m, coco bbox map, map 0 5 0 95, bbox map, "
-        "bbox m ap, bbox ap, coco bbox m ap, coco ap, segm ap, segm m ap, miou, m iou, mean iou, iou, iou score, jaccard, dice, dice score, m dice, "
-        "mdice, dice coef, dice coefficient, bleu, bleu4, bleu 4, sacrebleu, bleu detok, bleu score, rouge l, rougel, rouge1, rouge 1, meteor, "
-        "cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, spearmanr, "
-        "cosine spearman, spearman cosine, pseudo dice, average global foreground dice, global foreground dice, "
+        "bbox m ap, bbox ap, coco bbox m ap, coco ap, segm ap, segm m ap, miou, m iou, mean iu, mean iou, iou, iou score, jaccard, dice, dice score, "
+        "m dice, mdice, dice coef, dice coefficient, bleu, bleu4, bleu 4, sacrebleu, bleu detok, bleu score, rouge l, rougel, rouge1, rouge 1, "
+        "meteor, cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, "
+        "spearmanr, cosine spearman, spearman cosine, pseudo dice, average global foreground dice, global foreground dice, "
         "ndcg, ndcg@10, mrr, recall@1, r@1, hit@1, hits@1, pck, pass@1"
     ),
     "reward": (
@@ -152,13 +165,15 @@ _BARE_PHRASES: dict[str, str] = {
     "skipped_steps": ("skipped steps, skipped iterations, number of skipped iterations, skipped, num skipped, overflow count, num skipped steps"),
 }
 
+# Lists are called after all that is in them, `train_losses`; `losses/…` is a group of quantities.
+_PLURALS = {"losses": "loss", "accuracies": "accuracy", "accs": "acc", "perplexities": "perplexity", "ppls": "ppl", "lrs": "lr", "rewards": "reward"}
 _SEPARATORS = re.compile(r"[\s_\-./:|()\[\]{},;=+]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z]|[A-Z]+$|[A-Z]+[^A-Za-z])")
 _BARE_OF = {phrase: name for name, phrases in _BARE_PHRASES.items() for phrase in phrases.split(", ")}
 _QUANTITY_OF = {phrase: (name, rank) for name, phrases in _QUANTITY_PHRASES.items() for rank, phrase in enumerate(phrases.split(", "))}
 _MIXED_CASE = re.compile(r"mIoU|IoU|mAP|GiB|MiB|mDice|NLL|aAcc|gNorm")  # one word, whatever its capitals say
 # Measured at evaluations only: without a word for the split they are of the validation set.
-_EVALUATION = frozenset({"map", "ap", "map50", "miou", "bleu", "sacrebleu", "pck", "pseudo", "foreground", "spearman"})
+_EVALUATION = frozenset({"map", "ap", "map50", "miou", "iu", "bleu", "sacrebleu", "pck", "pseudo", "foreground", "spearman"})
 _ALONE = frozenset({"epoch", "scale", "scaler", "speed", "skipped"})  # too common to mean this beside other words
 _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000
@@ -184,7 +199,7 @@ def _split_and_rest(parts: tuple[str, ...]) -> tuple[str, list[str]]:
                 if piece in ("trl", "tel"):
                     rest.append("loss")
             else:
-                rest.append(piece)
+                rest.append(_PLURALS.get(piece, piece) if word is parts[-1] else piece)
     return split, rest
 
 
@@ -260,6 +275,11 @@ def series_name(key: str, split: str = "", aliases: Mapping[str, str] | None = N
         return f"{found}/{quantity}"
     name, quantity = _named_set(key, rest)
     return f"val.{name}/{quantity}" if name else f"other/{key}"
+
+
+def names_a_loss(key: str) -> bool:
+    """Whether a key speaks of a loss, whole or in part: `train_losses`, `G_loss`, `d_adv_loss`."""
+    return not {"loss", "losses"}.isdisjoint(words(key))
 
 
 def plainness(key: str) -> int:

@@ -11,6 +11,18 @@ _FATAL = frozenset({
     EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR,
 })  # fmt: skip
 
+_NUMERICS = frozenset({EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR})
+_BEGINNINGS = frozenset({EventKind.STARTED, EventKind.RESUMED})
+
+
+def of_the_last_job(events: Sequence[LogEvent]) -> tuple[LogEvent, ...]:
+    """Without what ended an earlier job in the same log: one that starts or resumes below it.
+
+    events : of each file in the order of its lines. What says that numbers went wrong stays, for a job may go on from there.
+    """
+    begins = {e.source: n for n, e in enumerate(events) if e.kind in _BEGINNINGS}
+    return tuple(e for n, e in enumerate(events) if n > begins.get(e.source, -1) or e.kind not in _FATAL - _NUMERICS)
+
 
 def outcome(events: Sequence[LogEvent], facts: Mapping[str, Value], last_step: float | None, planned_steps: float | None) -> Outcome:
     """How the run ended, as far as its own words and counters tell.
@@ -19,7 +31,7 @@ def outcome(events: Sequence[LogEvent], facts: Mapping[str, Value], last_step: f
     """
     status = str(facts.get("status") or "")
     code = facts.get("exit_code")
-    begins = {e.source: n for n, e in enumerate(events) if e.kind in (EventKind.STARTED, EventKind.RESUMED)}
+    begins = {e.source: n for n, e in enumerate(events) if e.kind in _BEGINNINGS}
     alive = [(n, e.kind) for n, e in enumerate(events) if n > begins.get(e.source, -1)]
     last_finish = max((n for n, kind in alive if kind == EventKind.FINISHED), default=-1)
     interrupted = [n for n, kind in alive if kind == EventKind.INTERRUPTED]

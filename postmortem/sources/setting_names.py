@@ -13,6 +13,14 @@ SETTINGS = (
 )  # fmt: skip
 
 
+# Those that a number says; text for one of them, such as `epoch: latest`, is about something else.
+NUMERIC = frozenset({
+    "epochs", "max_steps", "batch_size", "seed", "gpus", "parameters", "trainable_parameters", "learning_rate", "min_learning_rate", "momentum",
+    "weight_decay", "beta1", "beta2", "epsilon", "gradient_clip_norm", "gradient_clip_value", "patience", "accumulation", "model_width",
+    "model_depth", "train_samples", "val_samples", "classes", "vocabulary", "log_every", "label_smoothing", "dropout", "loss_scale",
+})  # fmt: skip
+
+
 def _listed(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -107,7 +115,7 @@ _SPELLINGS: dict[str, str] = {
     ),
     "initialization": (
         "initialization init initialisation weight_init init_scale init_std initializer initializer_range init_type kernel_initializer "
-        "init_method weight_initialization init_method_std init_gain initialization_std init_mode init_weights param_init weights_init "
+        "init_method weight_initialization init_method_std initialization_std init_mode init_weights param_init weights_init "
         "initialization_scale winit init_fn weight_initializer initialize w_init init_scheme std_init sigma_init init_variance"
     ),
     "activation": (

@@ -231,3 +231,10 @@ def test_hostile_toml_is_refused_quickly(tmp_path: Path, text: str) -> None:
     start = time.process_time()
     assert not read(tmp_path, "config.toml", text).settings
     assert time.process_time() - start < 5
+
+
+def test_text_where_a_number_belongs_is_about_something_else(tmp_path: Path) -> None:
+    text = "----- Options -----\nbatch_size: 1\nepoch: latest\ninit_gain: 0.02\ninit_type: normal\nn_epochs: 100\n"
+    (tmp_path / "train_opt.txt").write_text(text)
+    found = READER.read(Candidate(tmp_path, "train_opt.txt", len(text), text.encode(), frozenset()))
+    assert {s.name: s.value for s in found.settings if s.name} == {"batch_size": 1, "initialization": "normal", "epochs": 100}

@@ -331,3 +331,14 @@ def test_yolov10_has_twelve_parts_of_a_loss(tmp_path: Path) -> None:
     found = curves(read(tmp_path, "results.csv", text))
     assert found["train/loss"].values.tolist() == [9.0, 7.5]
     assert found["val/loss"].values.tolist() == [9.0, 7.5]
+
+
+def test_losses_without_a_counter_are_a_log_row_by_row(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "loss.csv", "d_adv_loss, f_cyc_loss\n3.1856, 23.932\n2.7147, 20.3192\n"))
+    assert {s.logged_as: s.values.tolist() for s in found.values()} == {"d_adv_loss": [3.1856, 2.7147], "f_cyc_loss": [23.932, 20.3192]}
+    assert READER.read(candidate(tmp_path, "speed.csv", b"threads,seconds\n1,9.5\n2,5.25\n")).source.status == Status.SKIPPED
+
+
+def test_episodes_are_a_counter(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "history.csv", "Episode,Score,Moves\n1,6872,467\n2,5060,395\n"))
+    assert found["train/score"].steps.tolist() == [1, 2]

@@ -103,3 +103,20 @@ def test_any_text_is_read_or_told(tmp_path_factory: pytest.TempPathFactory, text
     claims(one)
     found = READER.read(one)
     assert found.series or found.source.detail is not None
+
+
+def test_a_history_with_its_configuration_gives_both(tmp_path: Path) -> None:
+    document = {"config": {"learning_rate": 3e-4, "epochs": 3, "betas": [0.9, 0.98]}, "epochs": [1, 2, 3], "train_losses": [3.0, 2.0, 1.0],
+                "val_losses": [3.5, 2.5, 2.0], "train_wer": [0.9, 0.8, 0.7], "test_loss": 0.18}  # fmt: skip
+    found = read(tmp_path, "training_history.json", document, indent=2)
+    assert {"train/loss", "val/loss", "train/error"} <= curves(found).keys()
+    assert curves(found)["train/loss"].epochs is not None
+    assert {s.name: s.value for s in found.settings if s.name} == {"learning_rate": 3e-4, "epochs": 3, "beta1": 0.9, "beta2": 0.98}
+    assert not any("betas" in s.logged_as for s in found.series)
+
+
+@pytest.mark.parametrize("keys", [("G_loss", "D_loss"), ("reg_loss", "reg_val_loss"), ("d_adv_loss", "f_cyc_loss")])
+def test_lists_of_one_length_among_which_is_a_loss_are_a_history(tmp_path: Path, keys: tuple[str, str]) -> None:
+    found = read(tmp_path, "training_history.json", {keys[0]: [3.0, 2.0, 1.0], keys[1]: [0.5, 0.25, 0.125]})
+    assert {s.logged_as: s.values.tolist() for s in found.series} == {keys[0]: [3.0, 2.0, 1.0], keys[1]: [0.5, 0.25, 0.125]}
+    assert read(tmp_path, "training_history.json", {"speed": [3.0, 2.0], "memory": [1.0, 1.0]}).source.status == Status.SKIPPED

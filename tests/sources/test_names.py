@@ -8,7 +8,7 @@ from postmortem.model.run import Reduction
 from postmortem.sources.names import BARE, QUANTITIES, SETTINGS, SPLITS, plainness, reduction_of, series_name, series_names, setting_name, words
 
 SAID = {
-    "train/loss": "train_loss train/loss loss loss/train train/loss_step train_loss_epoch total_loss main/loss trl cost cross-entropy epoch_loss batch_loss"
+    "train/loss": "train_losses train_loss train/loss loss loss/train train/loss_step train_loss_epoch total_loss main/loss trl cost cross-entropy epoch_loss batch_loss"
     " TRAIN_LOSS trainLoss trainloss training_loss Cost avg_loss running_loss losses/total train_nll bpc",
     "val/loss": "Loss/val eval_loss val_nll validation/main/loss tel valloss ValLoss epoch_val_loss DEV_LOSS validation_loss lm-loss-validation valid_loss",
     "test/loss": "test_loss Test/Loss loss_test",
@@ -32,7 +32,7 @@ SAID = {
 OTHER_KEYS = (
     "train_loss_mask logit_scale norm1.weight grad_norm/encoder grad_2.0_norm/layer.weight grad_norm_clipped val_norm loss_gen D_loss loss_cls box_loss train/policy_loss"
     " train/value_loss kl_loss lr/pg1 lr/pg2 lr-AdamW/pg2 best_validation_loss val_loss_min loss_std reward_std rewards/margins eval_runtime eval_samples_per_second"
-    " test_acc5 fast_rcnn/cls_accuracy lossy_flag gloss translation transformer.norm.weight train/scale normalize elbo step time eval_loss_scale"
+    " test_acc5 fast_rcnn/cls_accuracy lossy_flag gloss translation transformer.norm.weight train/scale normalize elbo step time eval_loss_scale losses/value losses/value_loss losses/policy_loss"
 )
 
 

@@ -20,6 +20,7 @@ STEP_KEYS = (
     "environment steps", "total env steps", "num env steps", "frames", "num frames", "progress kimg", "kimg", "batch idx", "batch", "batches",
     "minibatch", "global step max steps", "timesteps total", "num env steps sampled lifetime", "env runners num env steps sampled lifetime",
     "training iteration", "step num", "samples seen", "total env interacts", "totalenvinteracts",
+    "episode", "episodes", "episode num", "episode number",
 )  # fmt: skip
 EPOCH_KEYS = (
     "epoch", "epochs", "trainer epoch", "ep", "epoch num", "current epoch", "epoch idx", "train epoch", "epoch number", "progress epoch",

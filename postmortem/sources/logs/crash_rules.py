@@ -80,7 +80,7 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.TIME_LIMIT, r"CANCELLED AT \S{1,40} DUE TO TIME LIMIT|DUE TO TIME LIMIT|job killed: walltime|exceeded (?:hard )?wallclock"),
     _rule(_K.PREEMPTED, r"CANCELLED AT \S{1,40} DUE TO PREEMPTION|DUE TO PREEMPTION|[Pp]reemption (?:notice|signal) received|"
         r"was preempted|Bypassing signal SIGTERM.{0,40}preempt"),
-    _rule(_K.KILLED, r"slurmstepd: error: \*\*\* (?:JOB|STEP) [\d._]{1,30} ON \S{1,80} CANCELLED AT", by="slurm"),
+    _rule(_K.KILLED, r"slurmstepd(?:-[\w.-]{1,60})?: error: \*\*\* (?:JOB|STEP) [\d._]{1,30} ON \S{1,80} CANCELLED AT", by="slurm"),
     # collectives
     _rule(_K.COLLECTIVE, r"Watchdog caught collective operation timeout: "
         r"WorkNCCL\(SeqNum=(?P<sequence>\d{1,20}), OpType=(?P<operation>\w{1,40})", about="timeout"),

@@ -15,7 +15,7 @@ from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.detection import PART, parts_of_loss
 from postmortem.sources.logs.numbers import MISSING_WORDS, number
 from postmortem.sources.logs.table import Column, Table
-from postmortem.sources.names import series_name
+from postmortem.sources.names import names_a_loss, series_name
 from postmortem.sources.reader import Candidate
 
 _DELIMITERS = (",", "\t", ";", "|")
@@ -82,7 +82,7 @@ def no_log(layout: Layout) -> Sentence | None:
     keys = [plain(k) for k in layout.header]
     if not _DATA_COLUMNS.isdisjoint(keys):
         return say("it looks like a data set: no column counts steps or epochs")
-    if {"wall time", "value"} <= set(keys) or any(series_name(k).partition("/")[2] in _LOG_QUANTITIES for k in layout.header):
+    if {"wall time", "value"} <= set(keys) or any(names_a_loss(k) or series_name(k).partition("/")[2] in _LOG_QUANTITIES for k in layout.header):
         return None
     return say("no column counts steps or epochs, and none is a loss or an accuracy")
 

@@ -2,24 +2,28 @@
 and ESPnet write them, AllenNLP's one file per epoch, and TensorBoard's exported `[[wall time, step, value], …]`."""
 
 import re
+from collections import Counter
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from postmortem.model.run import Source, Status
+from postmortem.model.run import Setting, Source, Status
 from postmortem.model.sentence import say
+from postmortem.sources.config import MOST_SETTINGS, flatten, settings_of
 from postmortem.sources.documents import Unreadable, load
 from postmortem.sources.logs.blocks import head_text
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import number
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
-from postmortem.sources.names import series_name
+from postmortem.sources.names import names_a_loss, series_name
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "json-history"
 _LARGEST = 256 << 20  # bytes
 _LISTS = re.compile(r'\s*\{\s*"[^"]{1,100}"\s*:\s*(?:\{\s*"[^"]{1,100}"\s*:\s*)?\[\s*(?:-?[\d.]|NaN|"-?[\d.])')
+_LOSSES = re.compile(r'"[^"]{0,60}(?i:loss)[^"]{0,40}"\s*:\s*\[\s*(?:-?[\d.]|NaN|"-?[\d.])')
 _RECORDS = re.compile(r'\s*\[\s*\{\s*"')
 _TRIPLES = re.compile(r"\s*\[\s*\[\s*\d{9,}(?:\.\d+)?\s*,\s*\d+\s*,")
 _ONE_EPOCH = re.compile(r"metrics_epoch_(\d{1,9})\.json")
@@ -35,7 +39,8 @@ def claims(candidate: Candidate) -> bool:
     head = head_text(candidate.head)
     if _ONE_EPOCH.fullmatch(name) or _ALLENNLP.match(head):
         return True
-    return bool(_RECORDS.match(head) or _TRIPLES.match(head) or (_LISTS.match(head) and not _is_config(name)))
+    lists = _LISTS.match(head) or (head.lstrip().startswith("{") and ("history" in name or _LOSSES.search(head)))
+    return bool(_RECORDS.match(head) or _TRIPLES.match(head) or (lists and not _is_config(name)))
 
 
 def _is_config(name: str) -> bool:
@@ -50,6 +55,7 @@ def read(candidate: Candidate) -> Found:
         return Found(Source(candidate.path, NAME, Status.FAILED, error.why, candidate.size))
     one_epoch = _ONE_EPOCH.fullmatch(candidate.name.lower())
     habits = Habits()
+    configured: dict[str, Any] = {}
     if isinstance(document, dict) and (one_epoch or "training_epochs" in document):
         epoch = int(one_epoch[1]) if one_epoch else number(str(document.get("epoch"))) or 0
         row = {"epoch": epoch, **{k: v for k, v in document.items() if k != "epoch" and not k.startswith(("best_", "peak_"))}}
@@ -58,14 +64,22 @@ def read(candidate: Candidate) -> Found:
     elif isinstance(document, list):
         table, habits = _of_list(document, candidate.name)
     elif isinstance(document, dict):
-        table, habits = _of_lists(document), Habits()
+        configured = {k: v for k, v in document.items() if _is_config(k.lower()) and isinstance(v, dict)}
+        table = _of_lists({k: v for k, v in document.items() if k not in configured})
     else:
         table = Table(0, {})
     table, facts = planned(table)
     series = series_of(table, candidate.path, habits)
     if not series:
         return Found(Source(candidate.path, NAME, Status.SKIPPED, say("it is a JSON document without a history of numbers"), candidate.size))
-    return Found(Source(candidate.path, NAME, Status.READ, None, candidate.size), series=series, facts=facts)
+    return Found(
+        Source(candidate.path, NAME, Status.READ, None, candidate.size), series=series, facts=facts, settings=_settings(configured, candidate.path)
+    )
+
+
+def _settings(configured: dict[str, Any], path: str) -> tuple[Setting, ...]:
+    """What a history says of the configuration that it belongs to."""
+    return settings_of(islice(flatten(configured), MOST_SETTINGS), path)
 
 
 def _table_of_rows(rows: list[dict[str, Any]]) -> Table:
@@ -116,7 +130,9 @@ def _of_lists(document: dict[str, Any]) -> Table:
     walk(document, "", 0)
     columns = {k: c for k, c in columns.items() if len(c)}
     known = ("loss", "accuracy", "error", "perplexity", "score", "mae", "mse", "f1", "auc")
-    return Table(longest, columns) if any(series_name(k).partition("/")[2] in known for k in columns) else Table(0, {})
+    lengths = Counter(len(c) for c in columns.values())
+    told = any(series_name(k).partition("/")[2] in known or (names_a_loss(k) and lengths[len(c)] > 1) for k, c in columns.items())
+    return Table(longest, columns) if told else Table(0, {})
 
 
 def _column(cells: list[Any]) -> Column:

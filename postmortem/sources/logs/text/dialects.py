@@ -19,6 +19,10 @@ _COPYPASTE = re.compile(rf"copypaste:{_N}((?:,{_N}){{2,5}})$")
 _COPIED = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # `Average objective function for 'output' for minibatches 10-19 is -2.1 over 5120 frames.`
 _KALDI = re.compile(rf"(?:Overall average|Average) objective function for '([\w-]+)'(?: for minibatches{_N}-{_N})? is{_N} over{_N} frames")
+# `Score at iteration 900 is 1.156`: DL4J calls the loss so.
+_SCORE_AT = re.compile(rf"(?:^|[ \]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
+# `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
+_STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
 
 
 def special(shape: str) -> Plan | None:
@@ -38,7 +42,20 @@ def special(shape: str) -> Plan | None:
             (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
         )  # fmt: skip
         return Plan(values=tuple(Slot(*n) for n in names), epoch=0, epoch_total=1)
-    return _evaluation(shape) or _net_output(shape) or _objective(shape)
+    return _evaluation(shape) or _net_output(shape) or _objective(shape) or _unnamed(shape)
+
+
+def _unnamed(shape: str) -> Plan | None:
+    """A loss that has no key of its own."""
+    score = _SCORE_AT.search(shape)
+    if score:
+        at = shape.count(_N) - 2
+        value = (Slot(at + 1, "train/loss", score[1]),)
+        return Plan(values=value, epoch=at) if score[2].lower() == "epoch" else Plan(values=value, step=at)
+    of_set = _STEP_SET_LOSS.match(shape)
+    if of_set:
+        return Plan(values=(Slot(1, f"{of_set[1]}/loss", of_set[1]),), step=0, split="" if of_set[1] == "train" else of_set[1])
+    return None
 
 
 def _evaluation(shape: str) -> Plan | None:

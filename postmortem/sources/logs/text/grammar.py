@@ -5,7 +5,7 @@ words of the key may name a split ("train", "val") that governs what follows. Wh
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
@@ -46,6 +46,18 @@ class Plan:
     weak: bool = False  # nothing known, no counter: counts only within a block that has a counter
     progress: bool = False  # a tqdm bar
     keyless: bool = False  # the counter has no name
+    spare: bool = False  # what a line about a saved model says of the loss: counts where nothing else says it
+    paired: bool = False  # a counter without a name, and values of training and validation: "[01/14] train_loss 0.3, val_loss 0.4"
+
+    @property
+    def evaluates(self) -> bool:
+        """The line says nothing of where training is nor which split it is about, but names what only evaluations measure."""
+        return not self.split and not self.counts and any(v.name == "val/score" and not split_in(v.logged_as) for v in self.values)
+
+    def evaluation(self) -> "Plan":
+        """The same line, its values about the validation set where their keys do not say otherwise."""
+        values = tuple(replace(v, name=series_name(v.logged_as, "val")) if v.name.startswith("train/") else v for v in self.values)
+        return replace(self, split="val", values=values)
 
     @property
     def counts(self) -> bool:
@@ -65,14 +77,22 @@ _ASIDE = re.compile(
     r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|patience|checkpoint|downloading|frame #|OVERFLOW|"
     r"Gradient overflow|"
     r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|"
-    r"Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",
+    r"Progress on|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",
+    re.IGNORECASE,
+)
+# `Saved model at epoch 3 with loss: 3.67`: where, and what it says of the loss.
+_SAVED = re.compile(
+    rf"^[^{NUMBER}]{{0,60}}\bsav(?:ed|ing)\b[^{NUMBER}]{{0,60}}?\b((?:epoch|step|iter(?:ation)?)[ :=#]{{0,2}}{NUMBER})[ ,;]{{1,2}}(?:with|at) "
+    rf"((?:\w+ ){{0,2}}loss[ :=]{{0,3}}{NUMBER})\W*$",
     re.IGNORECASE,
 )
 _DUMP = re.compile(rf"^\++ |^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
+_LENGTH = re.compile(rf"^\W*(?:\w{{1,20}}[ _-])?(?:epochs|(?<=end[ _-])epoch)\s?[:=]\s?{NUMBER}$", re.IGNORECASE)  # how many, not which
 _QUOTES = str.maketrans(
     {"'": None, '"': None, "`": None, "‘": None, "’": None, "“": None, "”": None, "：": ":", "，": ",", "（": "(", "）": ")", "［": "[", "］": "]",
-     "；": ";", "│": "|", "┃": "|", "║": "|", "\xa0": " "}
+     "；": ";", "│": "|", "┃": "|", "║": "|", "\xa0": " ", "–": "-", "—": "-", "→": "->", **dict.fromkeys("·•‧∙⋅●○◦▪■□▶►✦", "|")}
 )  # fmt: skip
+_PICTURE = re.compile("[\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0e\ufe0f]?")
 _WRAPPER = re.compile(r"\b(?:tensor|array|Array|Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
 _MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
 _WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
@@ -87,6 +107,7 @@ _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|===
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
+_SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
 _COUNTER_KEY = re.compile(r"(?:^|[\s:])(epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
 _PER = re.compile(
     r"\b(?:per|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
@@ -107,11 +128,16 @@ _PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER
 
 def plan_of(shape: str) -> Plan:
     """Understand a shape. `EMPTY` when none of its numbers has a role."""
-    if NUMBER not in shape or _ASIDE.search(shape) or _DUMP.match(shape):
+    saved = _SAVED.search(shape) if NUMBER in shape else None
+    if saved:
+        return replace(plan_of(f"{saved[1]} {saved[2]}"), spare=True)
+    if NUMBER not in shape or _ASIDE.search(shape) or _DUMP.match(shape) or _LENGTH.match(shape):
         return EMPTY
     text = cjk_to_english(shape).translate(_QUOTES)
     keras = _KERAS.match(text)
     mapping = text.lstrip().startswith("{") or "{" in text
+    if not text.isascii():
+        text = _PICTURE.sub("|", text)
     text = _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))
     text = _WIDE_BRACKET.sub(" [", _MISSING.sub("", text))
     return _Reading(text, mapping=mapping, bar=keras is not None).plan()
@@ -150,6 +176,7 @@ class _Reading:
                 slot.update(epoch_total=1, batch=2, batch_total=3)
         self._promote()
         values = self._values()
+        paired = self.keyless and not self.bar and not self.tqdm and {"train", "val"} <= {v.name.partition("/")[0] for v in values}
         split = self.line_split or split_in(self.parts[-1].split("|")[0]) if self.mapping else self.line_split
         if not values and not slot:
             return EMPTY
@@ -158,7 +185,7 @@ class _Reading:
             step=slot.get("step", NO), step_total=slot.get("step_total", NO), epoch=slot.get("epoch", NO), epoch_total=slot.get("epoch_total", NO),
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
             bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm, weak=self.weak,
-            keyless=self.keyless,
+            keyless=self.keyless, paired=paired,
         )  # fmt: skip
 
     def _promote(self) -> None:
@@ -266,6 +293,9 @@ class _Reading:
                 self.brackets = True
             self._govern(key)
             self._take(role.value, index)
+            return
+        if _SPEED.match(trail) and series_name(key) == "lr":  # `rate:1.4s/it`
+            self.last = ("", index)
             return
         split = split_in(key)
         if split and len(words(key)) > 1 and " " in key:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from postmortem.model.run import EventKind, LogEvent, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
-from postmortem.sources.logs.text.rows import settle, to_series
+from postmortem.sources.logs.text.rows import Settled, settle, to_series
 from postmortem.sources.logs.text.runs import Repeats
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.reader import Candidate, Found, Reader
@@ -95,7 +95,7 @@ def read(candidate: Candidate) -> Found:
     events = scan.watch.end() + ((cut,) if cut else ())
     where = settle(scan.rows)
     series = to_series(scan.rows, where, candidate.path)
-    facts = _facts(scan, where.per_epoch, where.planned)
+    facts = _facts(scan, where)
     status, detail = (Status.PARTIAL, problem) if problem else (Status.READ, None)
     if not problem and not series and not events and not scan.settings.found:
         status, detail = Status.SKIPPED, say("no metric, event or setting was recognised in it")
@@ -140,13 +140,13 @@ def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | 
     return None
 
 
-def _facts(scan: Scan, per_epoch: float | None, planned: float | None) -> dict[str, Value]:
+def _facts(scan: Scan, where: Settled) -> dict[str, Value]:
     finished = any(e.kind == EventKind.FINISHED for e in scan.watch.events)
     gpus = next((s.value for s in scan.settings.found.values() if s.name == "gpus"), None)
     found = {
-        "planned_steps": scan.planned_steps if not math.isnan(scan.planned_steps) else planned,
-        "planned_epochs": scan.planned_epochs,
-        "steps_per_epoch": per_epoch,
+        "planned_steps": scan.planned_steps if not math.isnan(scan.planned_steps) else where.planned,
+        "planned_epochs": scan.planned_epochs if not math.isnan(scan.planned_epochs) else where.planned_epochs,
+        "steps_per_epoch": where.per_epoch,
         "started_at": scan.first_time,
         "ended_at": scan.last_time,
     }

@@ -19,8 +19,12 @@ from postmortem.sources.names import reduction_of, series_names
 
 _LOSS_LIKE = re.compile(r"^l_\w+$")  # BasicSR and its kin: l_pix, l_total
 NAN = float("nan")
+_PAST = 1.1  # times its total: no counter within an epoch runs past it by more
+_FEWEST_SAVED = 3  # saved models that make a curve
 MAX_ROWS = 20_000_000
 MAX_SERIES = 500
+
+ColumnKey = tuple[str, str, bool, bool]  # name, key, whether of whole epochs, whether spare
 
 
 class Kind(IntEnum):
@@ -41,6 +45,7 @@ class Column:
     logged_as: str
     split: str
     summary: bool
+    spare: bool = False  # counts only where no other column is a loss
     rows: "array[int]" = field(default_factory=lambda: array("q"))
     values: "array[float]" = field(default_factory=lambda: array("d"))
     quantum: float | None = None
@@ -62,9 +67,10 @@ class Rows:
     kind: "array[int]" = field(default_factory=lambda: array("b"))
     samples: bool = False
     rounded: bool = False  # steps were printed with few digits: `| step | 4.74e+04 |`
+    paired: bool = False  # a nameless counter stands before values of training and validation
     from_zero: bool = False  # a habit that counts epochs from 0 was seen
     lowest_epoch: float = NAN
-    columns: dict[tuple[str, str, bool], Column] = field(default_factory=dict)
+    columns: dict[ColumnKey, Column] = field(default_factory=dict)
     dropped_series: int = 0
 
     def __len__(self) -> int:
@@ -94,15 +100,15 @@ class Rows:
         self.kind.frombytes(np.ascontiguousarray(kind, dtype=np.int8).tobytes())
         return first
 
-    def column(self, name: str, logged_as: str, split: str, *, summary: bool) -> Column | None:
+    def column(self, name: str, logged_as: str, split: str, *, summary: bool, spare: bool = False) -> Column | None:
         """The column of a series, made when it is new; None when there are too many."""
-        key = (name, logged_as, summary)
+        key = (name, logged_as, summary, spare)
         found = self.columns.get(key)
         if found is None:
             if len(self.columns) >= MAX_SERIES:
                 self.dropped_series += 1
                 return None
-            found = self.columns[key] = Column(name, logged_as, split, summary)
+            found = self.columns[key] = Column(name, logged_as, split, summary, spare)
         return found
 
 
@@ -114,6 +120,7 @@ class Settled:
     epochs: Floats
     per_epoch: float | None
     planned: float | None  # steps, where a lone counter has a total
+    planned_epochs: float | None = None  # where it counts epochs
 
 
 def settle(rows: Rows) -> Settled:
@@ -122,6 +129,10 @@ def settle(rows: Rows) -> Settled:
         np.frombuffer(a, dtype=np.float64) if len(a) else np.zeros(0) for a in (rows.step, rows.epoch, rows.batch, rows.total)
     )
     kind = np.frombuffer(rows.kind, dtype=np.int8) if len(rows.kind) else np.zeros(0, np.int8)
+    planned_epochs: float | None = None
+    if rows.paired and (lone := (kind == Kind.BARE) & np.isfinite(batch) & ~np.isfinite(step)).any() and np.all(np.diff(batch[lone]) == 1):
+        epoch, kind = np.where(lone, batch, epoch), np.where(lone, Kind.SUMMARY, kind)  # one by one, each with its validation: epochs
+        planned_epochs = float(total[lone][-1])
     steps, epochs = _unrounded(step) if rows.rounded else step.copy(), np.full(len(step), np.nan)
     whole = (kind == Kind.WITHIN) | (kind == Kind.SUMMARY)
     fractional = bool(np.any((kind == Kind.EXACT) & (epoch != np.floor(epoch))))
@@ -136,6 +147,8 @@ def settle(rows: Rows) -> Settled:
     _head(steps, np.flatnonzero(exact))
     epochs[summary] = before[summary] + 1
     counted = np.isfinite(batch) & np.isfinite(total) & (total > 0)
+    if np.any(batch[counted] > _PAST * total[counted] + 1):  # `i=1553/530`: it counts to something else than the epoch's end
+        counted[:] = False
     share = np.clip(np.divide(batch, total, out=np.full(len(batch), np.nan), where=counted), 0.0, 1.0)
     inside = within & counted
     planned: float | None = None
@@ -159,7 +172,7 @@ def settle(rows: Rows) -> Settled:
         steps[nowhere] = steps[last[nowhere]]
     uncounted = within & ~np.isfinite(epochs)
     per_epoch = _interpolate(steps, epochs, batch, before, uncounted, per_epoch)
-    return Settled(steps, epochs, per_epoch, planned)
+    return Settled(steps, epochs, per_epoch, planned, planned_epochs)
 
 
 def _counts_on(epochs: Floats, batch: Floats) -> bool:
@@ -239,7 +252,10 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
     begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
     any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
+    spared = any(c.name.endswith("/loss") and not c.spare for c in rows.columns.values())
     for key, column in rows.columns.items():
+        if column.spare and (spared or len(column.rows) < _FEWEST_SAVED):
+            continue
         index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
         order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
         index = index[order]
@@ -258,22 +274,24 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
             Series(
                 name=name, logged_as=column.logged_as, source=source, steps=steps, values=values,
                 epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
-                reduction=_reduction(column), quantum=column.quantum if column.full * 2 <= column.sampled else None,
+                reduction=_reduction(column, whole=where.planned_epochs is not None),
+                quantum=column.quantum if column.full * 2 <= column.sampled else None,
             )
         )  # fmt: skip
     return tuple(out)
 
 
-def _reduction(column: Column) -> Reduction:
+def _reduction(column: Column, *, whole: bool) -> Reduction:
+    """What a value stands for. `whole`: the log's rows are epochs."""
     said = reduction_of(column.logged_as)
-    if column.name.startswith(("val", "test")) or column.summary:
+    if column.name.startswith(("val", "test")) or column.summary or whole:
         return Reduction.EPOCH
     return said if said != Reduction.UNKNOWN else column.reduction
 
 
-def _lifted(rows: Rows) -> dict[tuple[str, str, bool], str]:
+def _lifted(rows: Rows) -> dict[ColumnKey, str]:
     """A split whose only loss has an unknown name (`l_pix`) takes that for its loss."""
-    out: dict[tuple[str, str, bool], str] = {}
+    out: dict[ColumnKey, str] = {}
     present = {c.name for c in rows.columns.values() if len(c.values)}
     for split in sorted({c.split for c in rows.columns.values()}):
         columns = {k: c for k, c in rows.columns.items() if c.split == split}

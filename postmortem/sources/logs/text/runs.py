@@ -105,12 +105,12 @@ def record(scan: Scan, period: Period, stretch: bytes, numbers: Floats) -> None:
     place: _Place | None = None
     near = 0
     last_time: Floats = np.full(n, scan.time)
-    for j, entry in enumerate(period.entries):
+    plans = [scan.as_evaluation(e.plan) for e in period.entries]
+    for j, plan in enumerate(plans):
         near -= 1
         own = numbers[:, offsets[j] : offsets[j + 1]]
         if times[j] is not None:
             last_time = np.asarray(times[j])
-        plan = entry.plan
         if plan is EMPTY:
             continue
         scan.note_totals(plan, own[-1].tolist())
@@ -128,7 +128,7 @@ def record(scan: Scan, period: Period, stretch: bytes, numbers: Floats) -> None:
         if not plan.counts and plan.split in ("val", "test") and place.kind == Kind.WITHIN and bool(np.isnan(place.step).all()):
             place = _Place(place.step, place.epoch, np.full(n, np.nan), np.full(n, np.nan), Kind.SUMMARY)
         places.append((j, _Place(place.step, place.epoch, place.batch, place.total, place.kind, last_time)))
-    _store(scan, period, stretch, numbers, offsets, places)
+    _store(scan, period, plans, stretch, numbers, offsets, places)
     _finish(scan, place, epoch_now, last_time, near)
 
 
@@ -181,7 +181,9 @@ def _carried_place(scan: Scan, before: "_Place | None", epoch_now: Floats, n: in
     return _Place(nothing, nothing, nothing, nothing, Kind.BARE)
 
 
-def _store(scan: Scan, period: Period, stretch: bytes, numbers: Floats, offsets: "npt.NDArray[np.int64]", places: list[tuple[int, _Place]]) -> None:
+def _store(
+    scan: Scan, period: Period, plans: list[Plan], stretch: bytes, numbers: Floats, offsets: "npt.NDArray[np.int64]", places: list[tuple[int, _Place]]
+) -> None:
     n, q = len(numbers), len(places)
     step, epoch, batch, total, time = (
         np.stack([np.asarray(getattr(p, name)) for _, p in places], axis=1).ravel() for name in ("step", "epoch", "batch", "total", "time")
@@ -192,7 +194,7 @@ def _store(scan: Scan, period: Period, stretch: bytes, numbers: Floats, offsets:
         return
     samples = _samples(period, stretch)
     for at, (j, place) in enumerate(places):
-        plan = period.entries[j].plan
+        plan = plans[j]
         rows = (first + at + q * np.arange(n)).astype(np.int64)
         whole = place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and bool(np.isnan(place.step).all()))
         own = numbers[:, offsets[j] : offsets[j + 1]]

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from postmortem.model.run import Reduction
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
+from postmortem.sources.logs.text.dumps import Dump
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
@@ -59,6 +60,7 @@ class Scan:
         self.waiting_epoch = NAN
         self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
         self.main_total = 0.0
+        self.dump = Dump()
         self.table: Header | None = None
         self.block: dict[str, float] = {}
         self.section = ""
@@ -107,6 +109,10 @@ class Scan:
         if entry.settings == Wanted.ALWAYS or (entry.settings == Wanted.EARLY and not self.placed and self.early < MAX_EARLY):
             self.early += 1
             self.settings.line(raw.decode("utf-8", "replace"))
+        if entry.lone is None:
+            self.dump.over()
+        elif self.dump.holds(entry.lone, tokens):
+            return entry
         self._take(entry, raw, tokens)
         return entry
 
@@ -158,6 +164,7 @@ class Scan:
 
     def _blank(self) -> None:
         self.near -= 1
+        self.dump.over()
         self.closing = 0
         self._flush_block()
 
@@ -180,7 +187,7 @@ class Scan:
                 self._flush_waiting()
             self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
             return
-        plan = self._second_bar(plan, numbers)
+        plan = self.as_evaluation(self._second_bar(plan, numbers))
         evaluation = plan.split in ("val", "test") and plan.batch != NO and bool(plan.values)
         if self.waiting is not None and not (evaluation and self._same_bar(plan, numbers)):
             self._flush_waiting()
@@ -204,6 +211,10 @@ class Scan:
             return plan
         values = tuple(Slot(s.index, series_name(s.logged_as, "val"), s.logged_as, s.total, s.percent) for s in plan.values)
         return replace(plan, split="val", values=values)
+
+    def as_evaluation(self, plan: Plan) -> Plan:
+        """Of a validation line that only its metric gives away, amid records of training: the plan as one of the validation set."""
+        return plan.evaluation() if self.placed and not self.split and plan.evaluates else plan
 
     def _same_bar(self, plan: Plan, numbers: list[float]) -> bool:
         """The bar that waits has only moved on."""
@@ -239,6 +250,8 @@ class Scan:
             self.rows.from_zero = True
         if plan.samples:
             self.rows.samples = True
+        if plan.paired:
+            self.rows.paired = True
         if plan.step_total != NO:
             self.planned_steps = numbers[plan.step_total]
         if plan.epoch_total != NO:
@@ -354,7 +367,7 @@ class Scan:
         if self.split and not plan.split and not plan.counts and not split_in(slot.logged_as):
             split = self.split
             name = f"{split}/{name.removeprefix('train/')}" if name.startswith("train/") else series_name(slot.logged_as, split)
-        column = self.rows.column(name, slot.logged_as, split, summary=summary)
+        column = self.rows.column(name, slot.logged_as, split, summary=summary, spare=plan.spare)
         if column is not None and plan.mapping and "loss" in name and column.reduction == Reduction.UNKNOWN and plan.epoch != NO:
             column.reduction = Reduction.WINDOW
         return column

@@ -8,7 +8,7 @@ import orjson
 
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Value
-from postmortem.sources.names import setting_name
+from postmortem.sources.setting_names import NUMERIC, setting_name
 
 MAX_SETTINGS = 2_000
 MAX_CONFIG = 100_000  # characters of a configuration on one line
@@ -53,13 +53,6 @@ _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
 _HINTS = (
     "param", "sample", "example", "epochs", "optimization steps", "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config",
     "arg", "options", "settings", "cfg", "opt",
-)  # fmt: skip
-_NUMERIC = frozenset(
-    {"epochs", "max_steps", "batch_size", "seed", "gpus", "parameters", "trainable_parameters", "learning_rate", "min_learning_rate", "momentum",
-     "weight_decay",
-     "beta1", "beta2", "epsilon", "gradient_clip_norm", "gradient_clip_value", "patience", "accumulation", "model_width", "model_depth",
-     "train_samples",
-     "val_samples", "classes", "vocabulary", "log_every", "label_smoothing", "dropout", "loss_scale"}
 )  # fmt: skip
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
@@ -153,13 +146,15 @@ class Settings:
         name = name or setting_name(key)
         if not name and not always:
             return
-        if name in _NUMERIC and isinstance(value, str):
+        if name in NUMERIC and isinstance(value, str):
             number = _count(value) if _THOUSANDS.match(value) else None
             if number is None and not always:
                 return
             name, value = (name, number) if number is not None else ("", value)
         if name and isinstance(value, str) and len(value.split()) > 4:
             return
+        if name == "precision" and isinstance(value, float) and value != int(value):
+            return  # of a classifier
         if key not in self.found and len(self.found) < MAX_SETTINGS:
             self.found[key] = Setting(name=name, key=key, value=value, file=self.file)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.text.dialects import special
+from postmortem.sources.logs.text.dumps import Lone, lone_of
 from postmortem.sources.logs.text.grammar import EMPTY, Plan, plan_of
 from postmortem.sources.logs.text.idioms import in_plain_words
 from postmortem.sources.logs.text.keys import split_in
@@ -49,6 +50,7 @@ class Entry:
     final: bool = False  # a closing summary, no row
     suspicious: bool = False  # may tell an event
     settings: Wanted = Wanted.NEVER
+    lone: Lone | None = None  # one key and one value
 
 
 NOISE = Entry(EMPTY, "")
@@ -88,14 +90,14 @@ class Shapes:
             plan = EMPTY if dull else special(shape) or plan_of(in_plain_words(shape))
             if settings == Wanted.EARLY and plan.counts and plan.values:
                 settings = Wanted.NEVER
-            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings)
+            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings, lone=lone_of(shape))
         text = shape
         header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
         heading = _HEADING.match(text)
         split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""
         if _TESTING.match(text):
             split = "test"
-        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)), suspicious, settings)
+        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)), suspicious, settings, lone_of(text))
 
     def ends_early(self, raw: bytes) -> bool:
         """A last line without a line end was cut off: it begins like a longer record, or a record's brace stays open."""

@@ -1,0 +1,200 @@
+"""Whole logs in habits that a single line does not show: counters, configurations, evaluations and jobs one after the other."""
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from postmortem.model.run import Run, Series
+from postmortem.sources import read_run
+
+
+def run_of(folder: Path, text: str, name: str = "train.log") -> Run:
+    (folder / name).write_text(text)
+    return read_run([folder / name])
+
+
+def one(run: Run, name: str) -> Series:
+    (found,) = [s for s in run.series if s.name == name]
+    return found
+
+
+def settings(run: Run) -> dict[str, object]:
+    return {s.name: s.value for s in run.settings if s.name}
+
+
+# -- counters
+
+
+def cycle(epochs: range, per_epoch: int, every: int, draw: random.Random) -> str:
+    """Printed every so many images of all epochs, but numbered within the epoch: each one begins at another offset."""
+    lines = [f"================ Training Loss (epoch {epochs[0]}) ================"]
+    for epoch in epochs:
+        first = every - (epoch - epochs[0]) * per_epoch % every
+        lines += [
+            f"(epoch: {epoch}, iters: {n}, time: 0.1, data: 0.002) D_A: {draw.random():.3f} G_A: {draw.random():.3f} cycle_A: {draw.random():.3f} "
+            for n in range(first, per_epoch + 1, every)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def test_a_counter_of_each_epoch_with_another_offset_is_one_axis(tmp_path: Path) -> None:
+    run = run_of(tmp_path, cycle(range(1, 31), 628, 100, random.Random(1)), "loss_log.txt")
+    assert len(run.attempts) == 1
+    assert run.series[0].steps[-1] == pytest.approx(30 * 628, rel=0.02)
+    assert np.all(np.diff(run.series[0].steps) > 0)
+
+
+def test_a_new_start_among_such_epochs_is_the_only_restart(tmp_path: Path) -> None:
+    text = cycle(range(1, 2), 628, 100, random.Random(1)) + cycle(range(1, 21), 628, 100, random.Random(2))
+    run = run_of(tmp_path, text, "loss_log.txt")
+    assert len(run.attempts) == 2
+    assert run.attempts[-1].last_step == pytest.approx(20 * 628, rel=0.02)
+
+
+def test_a_counter_that_runs_past_its_total_does_not_place_the_epoch(tmp_path: Path) -> None:
+    text = "".join(f"epoch={e} i={n}/50 total loss={1 / (1 + n + 150 * e):.5f}\n" for e in (0, 1) for n in range(150 if e == 0 else 40))
+    run = run_of(tmp_path, text)
+    assert len(run.attempts) == 1
+    assert one(run, "train/loss").steps.tolist() == list(range(190))
+
+
+def test_a_nameless_counter_before_both_splits_counts_epochs(tmp_path: Path) -> None:
+    bold = "".join(
+        f"\x1b[1m[{n:02d}/06]\x1b[0m train_loss: {9 / n:.4f} · train_acc: 0.{n} · val_loss: {8 / n:.4f} · lr: 1.20e-02 · ⏱ 0.1s\n"
+        for n in range(1, 7)
+    )
+    run = run_of(tmp_path, bold + "Training complete! ✅\n")
+    assert (run.axis, run.planned_epochs, run.outcome) == ("epoch", 6, "finished")
+    assert {s.name for s in run.series} == {"train/loss", "train/accuracy", "val/loss", "lr"}
+    steps = "".join(f"[{n}/900] train_loss: {9 / n:.4f} val_loss: {8 / n:.4f}\n" for n in range(100, 901, 100))
+    assert run_of(tmp_path, steps).axis == "step"
+
+
+@pytest.mark.parametrize("bullet", ["·", "•", "|", "│", "●", "—", "–", "▪", "🔥", "📉", "⚡️", "✅", "→"])
+def test_no_bullet_becomes_part_of_a_key(tmp_path: Path, bullet: str) -> None:
+    text = "".join(f"{bullet} Epoch {n} {bullet} train_loss: 0.{n} {bullet} val_acc: 0.5{n} {bullet} lr: 1e-3\n" for n in range(1, 6))
+    run = run_of(tmp_path, text)
+    assert {(s.name, len(s)) for s in run.series} == {("train/loss", 5), ("val/accuracy", 5), ("lr", 5)}
+
+
+# -- configurations and evaluations
+
+
+YACS = """\
+AUTO_RESUME: False
+CUDNN:
+  BENCHMARK: True
+  ENABLED: True
+DATASET:
+  DATASET: streets
+  NUM_CLASSES: 19
+GPUS: (0,)
+TRAIN:
+  BATCH_SIZE_PER_GPU: 12
+  BEGIN_EPOCH: 0
+  END_EPOCH: 520
+  LR: 0.05
+  OPTIMIZER: sgd
+  WD: 0.0001
+=> creating output
+"""
+
+
+def segmentation(epochs: int) -> str:
+    lines = []
+    for e in range(epochs):
+        lines += [
+            f"Epoch: [{e}/520] Iter:[{n}/50], Time: 0.71, lr: [0.0{e % 9 + 1}], Loss: {9 / (1 + e + n / 50):.6f}, Acc:0.5{e % 10}"
+            for n in range(0, 50, 10)
+        ]
+        lines.append(f"Loss: {3.5 - 0.1 * e:.3f}, MeanIU:  0.{100 + e % 100}, Best_mIoU:  0.{100 + e % 100}")
+    return "\n".join(lines) + "\n"
+
+
+def test_a_printed_configuration_is_settings_and_no_record(tmp_path: Path) -> None:
+    run = run_of(tmp_path, YACS + segmentation(4))
+    assert (settings(run)["epochs"], settings(run)["learning_rate"], settings(run)["batch_size"]) == (520, 0.05, 12)
+    assert run.outcome == "unknown"
+    assert (len(run.attempts), run.attempts[0].last_step, run.planned_steps) == (1, 200, 26_000)
+    assert one(run, "lr").values[0] == 0.01
+    assert len(one(run, "lr")) == 20
+
+
+def test_argparse_lines_are_no_epoch(tmp_path: Path) -> None:
+    head = "data: /sets/a\nmodel: resnet\nresume: None\nepochs: 30\nlr: 0.1\nworkers: 4\n"
+    run = run_of(tmp_path, head + "".join(f"step: {n} loss: {1 / n:.3f}\n" for n in range(1, 20)))
+    assert (run.planned_epochs, len(run.series), len(one(run, "train/loss"))) == (30, 1, 19)
+    assert run.series[0].epochs is None
+
+
+def test_blocks_of_words_and_numbers_that_change_are_records(tmp_path: Path) -> None:
+    block = "phase: train\ndevice: cuda\nmodel: small\nstatus: good\nstep: {n}\nloss: {loss}\n"
+    run = run_of(tmp_path, "".join(block.format(n=n, loss=1 / n) for n in range(1, 30)))
+    assert len(one(run, "train/loss")) >= 26  # the first few pass for a configuration
+
+
+def test_a_mean_beside_a_number_is_no_word(tmp_path: Path) -> None:
+    head = " | > step_time: 0.1 (0.2)\n | > loader_time: 0.1 (0.2)\n | > loss: 1.{n} (1.5)\n | > lr_d: 0.0002\n | > current_lr: 0.0002\n"
+    run = run_of(tmp_path, "".join(f" --> STEP: {n}/48 -- GLOBAL_STEP: {n}\n{head.format(n=n)}" for n in range(10, 40)))
+    assert len(one(run, "lr")) == 30
+
+
+@pytest.mark.parametrize("epochs", [4, 60])  # line by line, and by the stretch
+def test_a_line_with_a_metric_of_evaluations_is_validation(tmp_path: Path, epochs: int) -> None:
+    run = run_of(tmp_path, segmentation(epochs).replace("0.5", "0.4"))
+    val = one(run, "val/loss")
+    assert len(val) == len(one(run, "val/score")) == epochs
+    assert val.steps.tolist() == [50.0 * (n + 1) for n in range(epochs)]
+    assert len(one(run, "train/loss")) == 5 * epochs
+    assert math.isclose(one(run, "train/loss").values[0], 9.0)
+
+
+# -- what else tells of the loss
+
+
+def test_what_is_said_of_saved_models_counts_where_nothing_else_does(tmp_path: Path) -> None:
+    saved = "".join(f"Saved model at epoch {n} with loss: {1 / n}\n" for n in range(1, 12))
+    assert len(one(run_of(tmp_path, saved), "train/loss")) == 11
+    both = "".join(f"Epoch {n}: train loss {2 / n:.4f}\nSaved best model at epoch {n} with loss: {1 / n}\n" for n in range(1, 12))
+    assert one(run_of(tmp_path, both), "train/loss").values.tolist() == [round(2 / n, 4) for n in range(1, 12)]
+
+
+@pytest.mark.parametrize(
+    ("line", "axis"),
+    [
+        ("06:38:{n:02d}.402 [main] INFO listeners.ScoreIterationListener - Score at iteration {n} is {loss}", "step"),
+        ("{n} train {loss}", "step"),
+        ("loss after epoch {n}: {loss}", "epoch"),
+    ],
+)
+def test_losses_without_a_key_in_front(tmp_path: Path, line: str, axis: str) -> None:
+    run = run_of(tmp_path, "".join(line.format(n=n, loss=1.5 / n) + "\n" for n in range(1, 20)))
+    assert (run.axis, len(one(run, "train/loss"))) == (axis, 19)
+    assert one(run, "train/loss").values[1] == 0.75
+
+
+def test_a_speed_is_no_learning_rate(tmp_path: Path) -> None:
+    text = "".join(f"Step {n}: loss={1 / (n + 1):.4f}\ncopied rate:{n + 1}.4s/it left:9 (24904:bars.py:145)\n" for n in range(20))
+    assert [s.name for s in run_of(tmp_path, text).series if not s.name.startswith("other/")] == ["train/loss"]
+
+
+def test_a_quality_is_no_precision_of_numbers(tmp_path: Path) -> None:
+    assert "precision" not in settings(run_of(tmp_path, " Precision: 0.6194\n" + "".join(f"step {n} loss {1 / n}\n" for n in range(1, 9))))
+
+
+# -- jobs one after the other
+
+
+TRACE = 'Traceback (most recent call last):\n  File "train.py", line 9, in <module>\n    main()\nValueError: statistics not found\n'
+
+
+def test_what_ended_an_earlier_job_does_not_end_the_last(tmp_path: Path) -> None:
+    steps = "".join(f"step {n} loss {1 / (n + 1):.4f}\n" for n in range(20))
+    cancelled = "slurmstepd-node7: error: *** JOB 11863 ON node7 CANCELLED AT 2022-05-22T12:41:13 ***\n"
+    run = run_of(tmp_path, TRACE + "Restoring checkpoint from /runs/7\n" + steps + cancelled)
+    assert [e.kind.value for e in run.events] == ["resumed", "killed"]
+    assert run.outcome == "crashed"
+    assert [e.kind.value for e in run_of(tmp_path, steps + TRACE).events] == ["exception"]
