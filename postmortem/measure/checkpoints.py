@@ -31,7 +31,9 @@ _WORD = re.compile(r"[a-z]+")
 _AVERAGED = frozenset({"ema", "swa", "averaged", "average", "shadow", "teacher"})
 _FINAL = frozenset({"final", "last", "latest", "end", "finished"})
 
-COMPILED_FROM = 128 << 20  # bytes from which numba's start-up (0.6 s) is worth it
+COMPILED_FROM = 256 << 20  # bytes of float32 from which numba's start-up (0.8 s of processor time) is worth it: numpy's loops take that for 0.23 GB
+COMPILING = 4  # times that where nothing was compiled before (2.8 s)
+SIXTEEN_BITS = 5  # numpy's loops count 16-bit numbers that many times as fast as float32
 THREADED_FROM = 512 << 20  # bytes from which a second thread is
 LEAST_BLOCK = 1 << 12  # elements; blocks of less than a `SEGMENT` only where there are hundreds of checkpoints
 BUFFERS = 64 << 20  # bytes of buffers at most, however many checkpoints are read side by side
@@ -42,9 +44,9 @@ def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tup
     saved = [c for c in run.checkpoints if c.tensors or c.optimizer is not None]
     if not saved:
         return (), WeightSummary(checkpoints=0), ModelFacts()
-    total = sum(_bytes(c) for c in saved)
+    total = sum(r.nbytes for c in saved for r in _tensors(c))
     line = time_line(saved)
-    kernels = kernels_for(total)
+    kernels = kernels_for(work_of(saved))
     workers = min(2, os.cpu_count() or 1) if total >= THREADED_FROM else 1
     with np.errstate(all="ignore"):  # NaN and Inf are what is measured here
         outlines = [Outline.of(c) for c in saved]
@@ -62,9 +64,16 @@ def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tup
     return stats, summarise([stats[i] for i in line], change, _still(saved, tracks), alike, model), model
 
 
-def kernels_for(total: int) -> Kernels:
-    """The compiled loops where there are bytes enough for them and numba can be had, else numpy's."""
-    if total >= COMPILED_FROM:
+def work_of(saved: Sequence[Checkpoint]) -> int:
+    """What there is to count, as bytes of float32 that would take numpy's loops as long."""
+    counts = [ref for c in saved for ref in _tensors(c)]
+    alone = len(saved) == 1  # nothing to compare with: 16-bit numbers are counted and never decoded
+    return sum(r.nbytes // SIXTEEN_BITS if alone and r.dtype in ("bfloat16", "float16", "half") else r.nbytes for r in counts)
+
+
+def kernels_for(work: int) -> Kernels:
+    """The compiled loops where there is work enough for them and numba can be had, else numpy's."""
+    if work >= COMPILED_FROM and (work >= COMPILING * COMPILED_FROM or compiled_before()):
         try:
             from postmortem.measure import kernels
         except Exception:  # noqa: S110  # a numba that does not start costs speed, nothing else
@@ -72,6 +81,13 @@ def kernels_for(total: int) -> Kernels:
         else:
             return kernels
     return Plain()
+
+
+def compiled_before() -> bool:
+    """Whether numba left its cache of the loops where it looks first: in its own directory if one is set, else beside them."""
+    own = os.environ.get("NUMBA_CACHE_DIR")
+    found = Path(own).glob("*/kernels.*.nbi") if own else Path(__file__).with_name("__pycache__").glob("kernels.*.nbi")
+    return next(found, None) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +104,10 @@ class Outline:
         return cls(layouts(checkpoint), tuple(dict.fromkeys(forward_order(checkpoint))), {r.name: r for r in checkpoint.tensors})
 
 
-def _bytes(checkpoint: Checkpoint) -> int:
+def _tensors(checkpoint: Checkpoint) -> list[TensorRef]:
+    """Of the model and of its optimizer."""
     states = checkpoint.optimizer.states if checkpoint.optimizer is not None else ()
-    return sum(r.nbytes for r in checkpoint.tensors) + sum(r.nbytes for s in states for r in s.slots.values())
+    return [*checkpoint.tensors, *(r for s in states for r in s.slots.values())]
 
 
 def time_line(saved: Sequence[Checkpoint]) -> list[int]:
