@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from postmortem.measure.gradients import Remembered, gradients, window
+from postmortem.measure.initial import nearest
 from postmortem.measure.optimizers import names_of, optimizer_facts
 from postmortem.measure.ordering import forward_order, model_facts
 from postmortem.measure.reading import BLOCK, TensorFiles
@@ -269,6 +270,7 @@ def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts
     if fan_in:
         spread = figures.std * math.sqrt(3 * fan_in)
         scale = math.log10(spread) if spread > 0 else -math.inf if spread == 0 else math.nan
+    initial, distance = nearest(figures.std, place)
     return TensorStats(
         name=ref.name,
         dtype=ref.dtype,
@@ -290,6 +292,8 @@ def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts
         histogram=figures.histogram,
         fan_in=fan_in,
         scale=scale,
+        initial=initial,
+        initial_distance=distance,
         dead_rows=rows.dead if rows is not None else None,
         identical_rows=rows.identical if rows is not None else None,
         requires_grad=ref.requires_grad if ref.requires_grad is not None else (trainable or {}).get(ref.name),

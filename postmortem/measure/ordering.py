@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from postmortem.measure.structure import BUFFERS, Layout, distinct, is_embedding, natural, words
 from postmortem.model.evidence import ModelFacts, Role
@@ -147,6 +148,18 @@ def _same_bytes(a: TensorRef, b: TensorRef) -> bool:
     return bool(a.file) and a.inline is None and a.count > 0 and (a.file, a.offset, a.shape) == (b.file, b.offset, b.shape)
 
 
+def _modules(learnable: Sequence[TensorRef], flags: Mapping[str, bool | None] | None) -> dict[str, tuple[int, int | None]]:
+    """Parameters by part of the model: the first word of a name, or the second where all share the first."""
+    paths = [(words(r.name)[:-1] or [""], r) for r in learnable]
+    depth = 1 if len({p[0] for p, _ in paths}) == 1 and all(len(p) > 1 for p, _ in paths) else 0
+    out: dict[str, tuple[int, int | None]] = {}
+    for path, ref in paths:
+        part = ".".join(path[: depth + 1])
+        count, trained = out.get(part, (0, None if flags is None else 0))
+        out[part] = (count + ref.count, None if flags is None or trained is None else trained + (ref.count if flags[ref.name] is not False else 0))
+    return out
+
+
 def model_facts(saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layout]], orders: Sequence[Sequence[str]]) -> ModelFacts:
     """The model's outline, from the checkpoint with most tensors (the last of those)."""
     i = max(range(len(saved)), key=lambda k: (len(saved[k].tensors), k))
@@ -176,5 +189,6 @@ def model_facts(saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layou
         batch_norm=Role.RUNNING_VAR in roles,
         adapters=Role.ADAPTER in roles,
         tied=tied,
+        modules=MappingProxyType(_modules(learnable, flags if known else None)),
         architecture="transformer" if transformer else "recurrent" if recurrent else "convolutional" if convolution else "mlp" if weights else "",
     )

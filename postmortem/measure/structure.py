@@ -1,5 +1,6 @@
 """What a tensor is for, as its name, its shape and its siblings tell; which way round a weight lies, and its fan-in."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Layout:
     outputs_last: bool = False
     fan_in: int | None = None
     outputs: int | None = None
+    fan_out: int | None = None  # outputs times the size of the kernel
 
 
 BUFFERS = frozenset({Role.BUFFER, Role.RUNNING_MEAN, Role.RUNNING_VAR})  # roles that no optimizer touches
@@ -156,4 +158,4 @@ def _layout(ref: TensorRef, role: str, leaf: str, family: Mapping[str, TensorRef
     recurrent = family.get(leaf.replace("weight_ih", "weight_hh"))
     if leaf.startswith("weight_ih") and recurrent is not None and len(recurrent.shape) == 2:
         fan_in = recurrent.shape[1]  # torch draws both matrices of a recurrent cell from ±1/√hidden
-    return Layout(role, last, fan_in, outputs)
+    return Layout(role, last, fan_in, outputs, outputs * math.prod(ref.shape[:-2] if last else ref.shape[2:]))

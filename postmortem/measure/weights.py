@@ -60,7 +60,35 @@ def summarise(
         first_non_finite=next((c.path for c in measured if _broken(c)), None),
         last_finite=finite[-1].path if finite else None,
         all_non_finite=_all_broken(last, layers),
+        finite_in=MappingProxyType(_finite_in(measured)),
+        **(_gains(finite[-1]) if finite else {}),
+        head_bias_spread=_head_bias(finite[-1], model) if finite else None,
+        update_per_step=_median(u.change_per_step for u in last.updates if u.name in layers and u.change_per_step is not None),
     )
+
+
+def _finite_in(checkpoints: Sequence[CheckpointStats]) -> dict[str, tuple[str, str]]:
+    """First and last checkpoint in which a tensor was finite, for those that were finite in some and not in others."""
+    good: dict[str, list[str]] = {}
+    bad: set[str] = set()
+    for checkpoint in checkpoints:
+        for t in checkpoint.tensors:
+            if t.non_finite:
+                bad.add(t.name)
+            elif t.count:
+                good.setdefault(t.name, []).append(checkpoint.path)
+    return {n: (good[n][0], good[n][-1]) for n in good if n in bad}
+
+
+def _gains(checkpoint: CheckpointStats) -> dict[str, Any]:
+    medians = [t.quantiles[4] for t in checkpoint.tensors if t.role == Role.NORM_GAIN and t.count]
+    return {"lowest_norm_gain": min(medians, default=None), "highest_norm_gain": max(medians, default=None)}
+
+
+def _head_bias(checkpoint: CheckpointStats, model: ModelFacts) -> float | None:
+    """The output layer's bias alone gives class i over class j odds of exp(bᵢ − bⱼ): what it says of the class prior."""
+    head = owner(model.head) if model.head else None
+    return next((t.high - t.low for t in checkpoint.tensors if t.role == Role.BIAS and t.count > 1 and owner(t.name) == head), None)
 
 
 def _broken(checkpoint: CheckpointStats) -> bool:

@@ -273,6 +273,8 @@ class TensorStats:
     dead_rows: float | None = None  # share of output units whose incoming weights are all exactly 0
     identical_rows: float | None = None  # share of rows that equal another row within 1e-4 relative (symmetry not broken)
     requires_grad: bool | None = None
+    initial: str | None = None  # usual initialisation whose spread is nearest: torch, lecun, kaiming, xavier, 0.02, unit
+    initial_distance: float | None = None  # log10(std / what that one sets)
 
     @property
     def non_finite(self) -> int:
@@ -380,6 +382,7 @@ class ModelFacts:
     batch_norm: bool = False
     adapters: bool = False  # LoRA and its kin
     tied: bool = False
+    modules: Mapping[str, tuple[int, int | None]] = field(default_factory=lambda: MappingProxyType({}))  # part → parameters, trainable (if known)
     architecture: str = ""  # "transformer", "convolutional", "recurrent", "mlp", ""
 
 
@@ -414,6 +417,13 @@ class WeightSummary:
     low_precision: str | None = None  # "float16" or "bfloat16" when most parameters are stored so
     first_non_finite: str | None = None  # path of the first checkpoint with NaN/Inf
     last_finite: str | None = None
+    finite_in: Mapping[str, tuple[str, str]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # tensor that has NaN/Inf somewhere → first and last path without
+    lowest_norm_gain: float | None = None  # smallest and largest median of a normalisation's gain, last finite checkpoint (1 at the start)
+    highest_norm_gain: float | None = None
+    head_bias_spread: float | None = None  # largest − smallest output bias: log-odds that the head gives one class over another before it looks
+    update_per_step: float | None = None  # median over weight layers of ‖Δw‖ / (‖w‖ · steps), between the last two checkpoints
     all_non_finite: bool = False  # every weight of the last checkpoint is NaN/Inf
 
 
