@@ -7,6 +7,7 @@ failure mode by name.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from postmortem.check import Cause, Check, Cleared, Need, Probe, Sighting, Unknown
 from postmortem.model.diagnosis import CauseVerdict, Clue, Finding, FindingStatus, Fix, NextTime, Onset, Severity, Standing
@@ -17,6 +18,8 @@ PRESENT = 0.5  # P(mode) from which a sighted symptom is called present
 OFFERED = 0.3  # P(cause | mode) from which a cause's fixes are offered ("possible")
 ABSENT = 0.02  # P(mode) stated when the symptom was looked for and not there
 FEW_FIXES = 6
+ENOUGH = 3  # fixes that change a setting
+WORTH_A_TRY = 0.02  # P(cause | mode) below which a cause's fix is not even worth a try
 MOST_TO_LOG = 6
 
 
@@ -68,7 +71,7 @@ def _judge(check: Check, evidence: Evidence, blank: Finding) -> Finding:
     return replace(
         finding,
         causes=causes,
-        fixes=_first_fixes(causes),
+        fixes=_first_fixes(causes) + _less_likely(check, evidence, seen, causes),
         steps_by_hand=tuple(by_hand.values()) + check.by_hand if check.by_hand else tuple(by_hand.values()),
     )
 
@@ -114,15 +117,31 @@ def standing(confidence: float, asked: bool) -> Standing:  # noqa: FBT001
 
 
 def _first_fixes(causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
-    """Fixes of the offered causes, most probable cause first, the same change never twice."""
+    """Fixes of the offered causes, the likeliest to help first: a cause's second fix counts half of its first. The same change never twice."""
+    offered = [(cause.confidence / (1 + n), fix) for cause in causes if cause.confidence >= OFFERED for n, fix in enumerate(cause.fixes)]
     out: list[Fix] = []
     seen: set[object] = set()
-    for fix in (fix for cause in causes if cause.confidence >= OFFERED for fix in cause.fixes):
+    for _, fix in sorted(offered, key=lambda o: -o[0]):
         key = (str(fix.title), tuple((c.parameter, c.to) for c in fix.changes))
         if key not in seen:
             seen.add(key)
             out.append(fix)
     return tuple(out[:FEW_FIXES])
+
+
+def _less_likely(check: Check, evidence: Evidence, seen: Sighting, causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
+    """Changes that are worth a try when the offered ones do not help: of the next causes, until there are `ENOUGH` fixes that change a setting."""
+    offered = {fix.changes for cause in causes if cause.confidence >= OFFERED for fix in cause.fixes if _changes_something(fix)}
+    known = {cause.id: cause for cause, _ in check.causes}
+    tries = (fix for c in causes if WORTH_A_TRY <= c.confidence < OFFERED for fix in known[c.cause].fixes(evidence, seen)[:1])
+    left = (fix for fix in tries if _changes_something(fix) and fix.changes not in offered)
+    missing = ENOUGH - len(offered)
+    return tuple(replace(fix, why=say("Less likely. {why}", why=fix.why)) for fix in islice(left, max(0, missing)))
+
+
+def _changes_something(fix: Fix) -> bool:
+    """It sets a number or a word, or removes one that is stated."""
+    return any(c.from_ != c.to and (c.from_ is not None or not isinstance(c.to, bool | None)) for c in fix.changes)
 
 
 # --- one story ------------------------------------------------------------------------------------------------------

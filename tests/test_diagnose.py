@@ -1,16 +1,18 @@
 """The engine, on a checklist made for it: log-odds, standings, isolation, one story."""
 
 import math
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postmortem.check import Cause, Check, Cleared, Need, Probe, Reading, Severity, Sighting, Unknown, say
+from postmortem.check import Cause, Change, Check, Cleared, Fix, Need, Probe, Reading, Severity, Sighting, Unknown, say
 from postmortem.diagnose import ABSENT, diagnose, examine, fold, next_time, probability, root_finding, standing
 from postmortem.model.diagnosis import FindingStatus, Standing
 from postmortem.model.evidence import Chance, Evidence, ModelFacts, PaceStats, WeightSummary
+from postmortem.model.sentence import Sentence
 
 NEVER = Need("grad_norm", say("log the gradient norm"), lambda e: False)
 
@@ -98,6 +100,35 @@ def test_causes_are_ranked_and_only_possible_ones_offer_fixes() -> None:
     found = examine(check(causes=((weak, -1.0), (silent, -1.0), (strong, -1.0))), evidence())
     assert [c.cause for c in found.causes] == ["strong", "silent", "weak"]
     assert [c.standing for c in found.causes] == [Standing.CONFIRMED, Standing.NOT_MEASURED, Standing.RULED_OUT]
+
+
+def fix(title: str, *changes: tuple[str, object, object]) -> Fix:
+    return Fix(Sentence(title, {}), say("why"), tuple(Change(name, name, "config.yaml", before, to) for name, before, to in changes))  # type: ignore[arg-type]
+
+
+def test_fixes_come_in_the_order_of_how_likely_they_help() -> None:
+    lower, lowest, other, last = fix("lower", ("lr", 1.0, 0.1)), fix("lowest", ("lr", 1.0, 0.01)), fix("other", ("dropout", 0.9, 0.1)), fix("last")
+    likely = replace(cause("likely", answer(holds=True, weight=2.0)), fixes=lambda e, s: (lower, lowest))
+    possible = replace(cause("possible", answer(holds=True, weight=1.0)), fixes=lambda e, s: (other, lower, last))
+    found = examine(check(causes=((possible, 0.0), (likely, 0.0))), evidence())
+    assert [str(f.title) for f in found.fixes] == ["lower", "other", "lowest", "last"]
+
+
+def test_changes_of_less_likely_causes_fill_up_and_those_that_change_nothing_do_not() -> None:
+    def unlikely(name: str, prior: float, *fixes: Fix) -> tuple[Cause, float]:
+        return replace(cause(name, answer(holds=False, weight=1.0)), fixes=lambda e, s: fixes), prior
+
+    advice, flag = fix("advice"), fix("flag", ("shuffle", None, True))
+    same, default = fix("same", ("dropout", 0.1, 0.1)), fix("default", ("loss", None, None))
+    rate, second, removed = fix("rate", ("lr", 1.0, 0.1)), fix("second", ("lr", 1.0, 0.2)), fix("removed", ("schedule", "exp", None))
+    width, late = fix("width", ("model_width", None, 64)), fix("late", ("epochs", 1, 9))
+    causes = (
+        unlikely("a", -1.5, advice), unlikely("b", -1.6, flag), unlikely("c", -1.7, same), unlikely("d", -1.8, default), unlikely("e", -1.9, rate, second),
+        unlikely("f", -2.0, removed), unlikely("g", -2.1, width), unlikely("h", -2.2, late), unlikely("i", -9.0, late),
+    )  # fmt: skip
+    found = examine(check(causes=causes), evidence())
+    assert [str(f.title) for f in found.fixes] == ["rate", "removed", "width"]
+    assert str(found.fixes[0].why) == "Less likely. why"
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.95, "confirmed"), (0.94, "likely"), (0.7, "likely"), (0.69, "possible"), (0.3, "possible"), (0.29, "unlikely"), (0.05, "unlikely"), (0.049, "ruled-out")])  # fmt: skip

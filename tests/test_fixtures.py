@@ -7,6 +7,7 @@ import pytest
 
 import postmortem
 from postmortem.model.diagnosis import FindingStatus
+from tests.faults.applied import misaddressed
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = sorted(p.parent for p in FIXTURES.glob("*/*/run") if (p.parent / "expected.toml").exists())
@@ -35,6 +36,45 @@ def test_a_fixture_is_judged_as_expected(case: Path) -> None:
     if "standing" in expected:
         root = next(f for f in diagnosis.findings if f.mode == verdict.mode)
         assert {c.cause: c.standing.value for c in root.causes} == expected["standing"]
+
+
+CONTRACT = frozenset(
+    [
+        "learning_rate",
+        "warmup_steps",
+        "schedule",
+        "gradient_clip_norm",
+        "weight_decay",
+        "dropout",
+        "label_smoothing",
+        "batch_size",
+        "epochs",
+        "patience",
+        "optimizer",
+        "precision",
+        "loss_scale",
+        "initialization",
+        "activation",
+        "normalization",
+        "model_width",
+        "model_depth",
+        "shuffle",
+        "loss",
+        "frozen_parameters",
+    ]
+)
+BESIDE = frozenset({"train_samples", "accumulation", "beta2"})  # no word of the contract names them
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.parent.name}/{c.name}")
+def test_every_change_can_be_applied_where_it_says(case: Path) -> None:
+    fixes = [
+        fix for f in postmortem.analyze(case / "run", with_exhibits=False).findings for fix in (*f.fixes, *(x for c in f.causes for x in c.fixes))
+    ]
+    changes = [change for fix in fixes for change in fix.changes]
+    assert {c.parameter for c in changes} <= CONTRACT | BESIDE
+    assert [w for w in (misaddressed(c, case / "run") for c in changes) if w] == []
+    assert not [c for fix in fixes for c in fix.changes if len({x.key for x in fix.changes}) < len(fix.changes)]
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.parent.name == "healthy"], ids=lambda c: c.name)

@@ -1,34 +1,79 @@
 """Fixes with this run's numbers: the change as data, and a snippet for the framework that the run used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 
 from postmortem.check import Change, Evidence, Fix, say
+from postmortem.checklist.signs import optimizer_name
+from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, Value
 
+# Names of the settings' vocabulary that the contract of `changes` calls otherwise.
+_PARAMETERS = {"warmup": "warmup_steps", "gradient_clip_value": "gradient_clip_norm", "max_steps": "epochs"}
 # parameter → the key that people write, when the run's own configuration does not have it
 _KEYS = {
     "learning_rate": "lr",
+    "schedule": "scheduler",
     "gradient_clip_norm": "grad_clip",
-    "warmup": "warmup_steps",
     "model_width": "hidden",
     "model_depth": "depth",
+    "initialization": "init",
     "frozen_parameters": "freeze",
-    "loss_scale": "loss_scale",
 }
-
-
+# values that are no mistake of the configuration
+_USUAL = {
+    "initialization": ("xavier", "glorot", "kaiming", "he_", "lecun", "default"),
+    "loss": ("cross", "mse", "mean_squared", "nll", "bce", "mae", "l1", "huber"),
+}
+GPT_RANGE = ("initialization", 0.02)  # the `initializer_range` of transformers
 EDITABLE = (".json", ".yaml", ".yml", ".toml", ".py", ".sh", ".ini", ".cfg")
 
 
-def change(e: Evidence, parameter: str, to: Value, default: Value = None) -> Change:
-    """A change of this run's own setting where it has one; else of the usual key, in its configuration file."""
-    setting = e.setting(parameter)
-    if setting is not None and setting.file.endswith(EDITABLE):
-        return Change(parameter, setting.key, setting.file, setting.value, to)
-    if setting is not None:  # known from a checkpoint or from what a log printed: the key, and no file to edit
-        return Change(parameter, setting.key.rpartition(".")[2], "", setting.value, to)
-    file = next((s.file for s in e.settings if s.name and s.file.endswith((".json", ".yaml", ".yml", ".toml"))), "")
+def change(e: Evidence, name: str, to: Value, default: Value = None) -> Change:
+    """A change of this run's own setting where it has one; else of the usual key, in its configuration file. A value that is known (`default`)
+    and stands in no configuration was set somewhere that the run did not leave behind: then no file is named."""
+    parameter = _PARAMETERS.get(name, name)
+    setting = next((s for s in e.settings if s.name == name and editable(e, s)), e.setting(name))
+    if setting is not None:
+        return _changed(e, parameter, setting, to)
+    file = next((s.file for s in e.settings if s.name and s.file.endswith((".json", ".yaml", ".yml", ".toml")) and editable(e, s)), "")
+    file = file if default is None else ""
     return Change(parameter, _KEYS.get(parameter, parameter), file, default, to)
+
+
+def reset(e: Evidence, name: str) -> Change:
+    """Back to the default: the run's own setting is removed where it names nothing usual; else the code says otherwise than it does."""
+    setting = next((s for s in e.settings if s.name == name and editable(e, s)), None)
+    if setting is None or any(word in str(setting.value).lower() for word in _USUAL.get(name, ())) or (name, setting.value) == GPT_RANGE:
+        return Change(name, _KEYS.get(name, name), "", None, None)
+    return change(e, name, None)
+
+
+def removed(e: Evidence, parameter: str, settings: Iterable[Setting]) -> tuple[Change, ...]:
+    """Removals of settings, each once, in the file that a person edits where it stands in several."""
+    found: dict[str, Change] = {}
+    for setting in sorted(settings, key=lambda s: not editable(e, s)):
+        found.setdefault(_leaf(setting.key), _changed(e, parameter, setting, None))
+    return tuple(found.values())
+
+
+def _changed(e: Evidence, parameter: str, setting: Setting, to: Value) -> Change:
+    if editable(e, setting):
+        return Change(parameter, setting.key, setting.file, setting.value, to)
+    # known from a checkpoint or from what a log printed: the key, and no file to edit
+    return Change(parameter, _leaf(setting.key), "", setting.value, to)
+
+
+def editable(e: Evidence, setting: Setting) -> bool:
+    """It stands in a file that a person edits: no log, and nothing that was saved with a checkpoint."""
+    path = PurePosixPath(setting.file)
+    if path.suffix not in EDITABLE or any(p.suffix in (".keras", ".zip", ".h5") for p in path.parents):
+        return False
+    return not any(PurePosixPath(c.path) in path.parents or PurePosixPath(c.path).parent == path.parent != PurePosixPath() for c in e.saved)
+
+
+def _leaf(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def rounded(value: float) -> float:
@@ -53,7 +98,12 @@ def fix(e: Evidence, title: Sentence, why: Sentence, changes: tuple[Change, ...]
     return Fix(title, why, changes, code)
 
 
-def lower_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix:
+def optimizer_class(e: Evidence) -> str:
+    """What PyTorch and Keras call the run's optimizer; Adam where it is not known."""
+    return {"sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}.get(optimizer_name(e), "Adam")
+
+
+def set_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix:
     """Set the learning rate to `to`."""
     return fix(
         e,
@@ -62,9 +112,9 @@ def lower_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix
         (change(e, "learning_rate", to, rate),),
         {
             "pytorch": f"for group in optimizer.param_groups:\n    group['lr'] = {to:g}\n# or: optimizer = type(optimizer)(model.parameters(), lr={to:g})",
-            "lightning": f"def configure_optimizers(self):\n    return torch.optim.Adam(self.parameters(), lr={to:g})",
+            "lightning": f"def configure_optimizers(self):\n    return torch.optim.{optimizer_class(e)}(self.parameters(), lr={to:g})",
             "transformers": f"args = TrainingArguments(..., learning_rate={to:g})",
-            "keras": f"model.compile(optimizer=keras.optimizers.Adam(learning_rate={to:g}), loss=loss)",
+            "keras": f"model.compile(optimizer=keras.optimizers.{optimizer_class(e)}(learning_rate={to:g}), loss=loss)",
         },
     )
 
@@ -85,13 +135,24 @@ def clip(e: Evidence, norm: float, why: Sentence) -> Fix:
     )
 
 
+def warm_up(e: Evidence, steps: int) -> Change:
+    """Warm up over `steps` optimizer steps, in the unit of the run's own setting (steps, epochs, or a share of the run)."""
+    setting, total = e.setting("warmup"), e.planned_steps or e.last_step
+    words = _leaf(setting.key).lower() if setting is not None else ""
+    if any(word in words for word in ("ratio", "frac", "proportion", "percent", "pct")) and total:
+        return change(e, "warmup", round(steps / total * (100 if "percent" in words or "pct" in words else 1), 3))
+    if "epoch" in words and e.steps_per_epoch:
+        return change(e, "warmup", max(1, round(steps / e.steps_per_epoch)))
+    return change(e, "warmup", steps)
+
+
 def default_initialisation(e: Evidence, why: Sentence) -> Fix:
     """Kaiming for ReLU and its kin, Xavier for tanh, the framework's default otherwise."""
     return fix(
         e,
         say("Go back to the usual initialisation (Kaiming for ReLU, Xavier for tanh)"),
         why,
-        (change(e, "initialization", None),),
+        (reset(e, "initialization"),),
         {
             "pytorch": (
                 "def init(module):\n    if isinstance(module, (nn.Linear, nn.Conv2d)):\n        nn.init.kaiming_normal_(module.weight, nonlinearity='relu')"
@@ -108,12 +169,11 @@ def none(e: Evidence, seen: object) -> tuple[Fix, ...]:
 
 
 def only(
-    title: Sentence, why: Sentence, snippets: Snippets | None = None, removes: tuple[str, ...] = ()
+    title: Sentence, why: Sentence, snippets: Snippets | None = None, resets: tuple[str, ...] = ()
 ) -> Callable[[Evidence, object], tuple[Fix, ...]]:
-    """A cause's fix that depends on the run only through its framework, and through which settings of it are removed."""
+    """A cause's fix that depends on the run only through its framework, and through which settings go back to their default."""
 
     def fixes(e: Evidence, seen: object) -> tuple[Fix, ...]:
-        changes = tuple(change(e, name, None) for name in removes if e.setting(name) is not None)
-        return (fix(e, title, why, changes, snippets),)
+        return (fix(e, title, why, tuple(reset(e, name) for name in resets), snippets),)
 
     return fixes

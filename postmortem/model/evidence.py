@@ -479,6 +479,14 @@ class Evidence:
             return None
         return float(values[max(0, int(np.searchsorted(steps, step, side="right")) - 1)])
 
+    def quantile(self, name: str, share: float, before: float | None = None) -> float | None:
+        """The value below which `share` of a series lies, of its finite values logged before a step; None below four of them."""
+        series = self.series.get(name)
+        if series is None:
+            return None
+        values = series.values[np.isfinite(series.values) & (series.steps < (math.inf if before is None else before))]
+        return float(np.quantile(values, share)) if len(values) >= 4 else None
+
     def epoch_at(self, step: float | None) -> float | None:
         """The epoch (1-based count of epochs done, fractional) at a step; None when epochs are not known."""
         if step is None or not self.steps_per_epoch:

@@ -2,12 +2,14 @@
 
 python -m tests.faults --runs 60 --seed 3 --out /tmp/faults    # writes runs/<id>, labels.jsonl, plans.jsonl
 python -m tests.faults --score /tmp/faults
+python -m tests.faults --repair /tmp/faults                    # applies the analyzer's fixes and trains again
 """
 
 import argparse
 import time
 from pathlib import Path
 
+from tests.faults import repair
 from tests.faults.make import generate
 from tests.faults.score import report
 
@@ -17,11 +19,19 @@ parser.add_argument("--seed", type=int, default=int(time.time()), help="new plan
 parser.add_argument("--out", type=Path, help="where to write the runs")
 parser.add_argument("--only", nargs="*", default=(), help="faults by name")
 parser.add_argument("--score", type=Path, metavar="DIR", help="analyze the runs of DIR and compare with its labels")
+parser.add_argument(
+    "--repair",
+    type=Path,
+    metavar="DIR",
+    help="apply the fixes to the runs of DIR that a parameter can repair, train again, compare with the sound twins",
+)
 options = parser.parse_args()
-if options.out is None and options.score is None:
-    parser.error("give --out or --score")
+if options.out is None and options.score is None and options.repair is None:
+    parser.error("give --out, --score or --repair")
 if options.out is not None:
     rows = generate(options.runs, options.seed, options.out, tuple(options.only))
     print(f"{len(rows)} runs in {options.out} (seed {options.seed})")
 if options.score is not None:
     print(report(options.score))
+if options.repair is not None:
+    print(repair.report(repair.repairs(options.repair, tuple(options.only))))

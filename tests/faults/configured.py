@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from tests.faults.healthy import SAMPLES
 from tests.faults.plan import Plan, Trace
 from tests.faults.style import Style
 
@@ -27,6 +28,8 @@ def settings(plan: Plan, rate: str) -> dict[str, Any]:
         value = getattr(plan, f.name)
         if f.name in always or (f.name not in ("wrong", "noise", "resume_at", "train_samples", "pretrained") and value != f.default):
             out[names.get(f.name, f.name)] = value
+    if plan.train_samples < SAMPLES.get(plan.task, 1200):  # fewer than there are
+        out["train_samples"] = plan.train_samples
     if plan.pretrained:
         out["pretrained_checkpoint"] = "weights/base.pt"
     return out

@@ -107,7 +107,8 @@ def generate(count: int, seed: int, out: Path, only: tuple[str, ...] = ()) -> li
             labels.append(row)
             file.write(json.dumps(row) + "\n")
             file.flush()
-            plans.write(json.dumps({"id": key, "name": name, "plan": asdict(plan), "style": asdict(style), **_figures(trace, seen)}) + "\n")
+            drawn_up = {"plan": asdict(plan), "sound": asdict(seen.twin.plan) if seen else None, "style": asdict(style)}
+            plans.write(json.dumps({"id": key, "name": name, **drawn_up, **_figures(trace, seen)}) + "\n")
             plans.flush()
     return labels
 

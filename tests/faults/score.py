@@ -1,12 +1,14 @@
 """How often the analyzer is right on labelled runs, and what it saw where it was not."""
 
 import collections
+import contextlib
 import hashlib
 import json
 import random
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +51,17 @@ class Answer:
         return 0 if self.mode == "inconclusive" else -2 if (self.confidence or 0) >= CERTAIN else -1
 
 
-def ask(run: Path, label: dict[str, Any]) -> Answer:
-    """Analyze a copy of the run whose name says nothing."""
+@contextlib.contextmanager
+def anonymous(run: Path) -> Iterator[Path]:
+    """A copy of the run whose name says nothing."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, hashlib.sha256(run.name.encode()).hexdigest()[:10])
         shutil.copytree(run, copy)
+        yield copy
+
+
+def ask(run: Path, label: dict[str, Any]) -> Answer:
+    with anonymous(run) as copy:
         start = time.perf_counter()
         try:
             verdict = analyze(copy, with_exhibits=False).verdict

@@ -22,9 +22,10 @@ class Guarded(Exception):
     """The training script stopped by itself because the loss was not finite."""
 
 
-def run(plan: Plan) -> Trace:
+def run(plan: Plan, start: int = 0) -> Trace:
+    """Train. Another `start` gives the same data other initial weights, another order and other noise."""
     torch.set_num_threads(1)
-    torch.manual_seed(plan.seed)
+    torch.manual_seed(plan.seed + 7919 * start)
     task = make(plan)
     model = _pretrained(plan, task) if plan.pretrained else build(plan, task)
     _spoil_weights(plan, model)
@@ -33,7 +34,7 @@ def run(plan: Plan) -> Trace:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
-            _Loop(plan, task, model, trace).fit()
+            _Loop(plan, task, model, trace).fit(start)
         except Guarded:
             trace.ended = "guarded"
         except (Exception, KeyboardInterrupt):
@@ -189,9 +190,9 @@ class _Loop:
         loss = fn.cross_entropy(logits, y, label_smoothing=smoothing)
         return (-loss if plan.has("sign") and not evaluating else loss), right
 
-    def fit(self) -> None:
+    def fit(self, start: int = 0) -> None:
         plan, trace = self.plan, self.trace
-        dice = torch.Generator().manual_seed(plan.seed + 3)
+        dice = torch.Generator().manual_seed(plan.seed + 3 + 7919 * start)
         if plan.has("save_initial", True) and plan.seed % 3 == 0:
             self.save(0)
         for epoch in range(1, plan.epochs + 1):

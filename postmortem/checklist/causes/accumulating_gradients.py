@@ -116,7 +116,6 @@ accumulating_gradients = Cause(
             "pytorch": "optimizer.zero_grad(set_to_none=True)\nloss.backward()\noptimizer.step()",
             "lightning": "# manual optimization: opt.zero_grad() before self.manual_backward(loss)",
         },
-        removes=("no_zero_grad",),
     ),
     by_hand=(say("Print the gradient norm of the first ten steps: it must not grow steadily."),),
 )

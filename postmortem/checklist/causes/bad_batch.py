@@ -56,7 +56,6 @@ bad_batch = Cause(
             "pytorch": "assert torch.isfinite(x).all(), f'batch {i}: {x.isnan().sum()} NaN'\nloss = criterion(model(x), y)\nif not torch.isfinite(loss):\n    print('skipped batch', i); continue",
             "keras": "model.fit(..., callbacks=[keras.callbacks.TerminateOnNaN()])",
         },
-        removes=("nan_rows", "bad_batches"),
     ),
     by_hand=(say("Go once through the training set without training and print the index of each sample with a NaN or a value above 1,000."),),
 )

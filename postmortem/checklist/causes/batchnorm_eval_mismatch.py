@@ -40,13 +40,13 @@ def worse_from_start(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    hit = tuple(Change("normalization", s.key, s.file, s.value, None) for s in e.settings if "momentum" in s.key.lower() and s.name != "momentum")
+    hit = remedies.removed(e, "normalization", (s for s in e.settings if "momentum" in s.key.lower() and s.name != "momentum"))
     return (
         remedies.fix(
             e,
             say("Give batch normalisation its usual momentum"),
             say("Training uses the batch's statistics and evaluation the running ones, which lag behind."),
-            hit,
+            hit or (Change("normalization", "bn_momentum", "", None, None),),
             {
                 "pytorch": "nn.BatchNorm2d(channels, momentum=0.1)  # torch's momentum is the share of the new batch",
                 "keras": "keras.layers.BatchNormalization(momentum=0.99)",

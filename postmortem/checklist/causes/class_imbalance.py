@@ -60,7 +60,6 @@ class_imbalance = Cause(
             "pytorch": "weights = 1.0 / torch.bincount(y_train).float()\nsampler = torch.utils.data.WeightedRandomSampler(weights[y_train], len(y_train))\n"
             "loader = DataLoader(train, batch_size=64, sampler=sampler)"
         },
-        removes=("keep",),
     ),
     by_hand=(say("Print torch.bincount of the labels of both splits, and a confusion matrix on validation."),),
 )

@@ -39,8 +39,8 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     value = clip_norm(e)
     if value is None:
         return ()
-    norm = e.curve("grad_norm")
-    to = remedies.rounded(norm.final * 2) if norm is not None and norm.finite and norm.final > 0 else 1.0
+    usual = e.quantile("grad_norm", 0.9)
+    to = remedies.rounded(usual) if usual else 1.0
     why = say("It is {value:g}: every step is scaled down to almost nothing.", value=value)
     return (remedies.clip(e, max(to, 0.5), why), remedies.fix(e, say("Switch clipping off"), why, (remedies.change(e, "gradient_clip_norm", None),)))
 

@@ -1,8 +1,16 @@
 """The learning rate was used up long before the end."""
 
-from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
+import math
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import curve
+from postmortem.checklist.needs import CONFIG, curve
+
+FACTORS = ("decay_rate", "gamma", "lr_gamma", "lr_decay")  # keys of a factor by which the rate falls
+STEPS = ("decay_steps", "lr_decay_iters", "lr_decay_steps")  # keys of the schedule's length
+LENGTHS = (*FACTORS, *STEPS, "t_max", "step_size", "milestones")
+GONE = 0.01  # of the peak
+EARLY = 0.6  # of the run
 
 
 @probe(say("it is below 1 % of its peak for most of the run"), curve("lr", 3), holds=3.0, fails=-3.0)
@@ -15,12 +23,33 @@ def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the configured decay leaves nothing of it long before the end"), CONFIG, holds=3.0, fails=0.0)
+def configured_decay(e: Evidence, seen: Sighting) -> Reading | None:
+    """A factor per epoch, or a length of the schedule in steps. Other schedules say nothing."""
+    epochs = e.planned_epochs or e.number("epochs") or e.last_epoch
+    factor, length = _stated(e, FACTORS), _stated(e, STEPS)
+    if factor is not None and epochs and "exp" in _schedule(e):
+        gone = math.log(GONE) / math.log(factor[1]) if 0 < factor[1] < 1 else math.inf  # epochs
+        return Reading(gone < EARLY * epochs, say("{key} = {value:g} per epoch, {n:g} epochs", key=factor[0], value=factor[1], n=epochs))
+    total = e.planned_steps or e.last_step
+    if length is not None and total:
+        return Reading(0 < length[1] < EARLY * total, say("{key} = {value:g}, training takes {n:g} steps", key=length[0], value=length[1], n=total))
+    return None
+
+
+def _stated(e: Evidence, leaves: tuple[str, ...]) -> tuple[str, float] | None:
+    hit = next((s for s in e.settings if s.key.lower().rpartition(".")[2] in leaves and isinstance(s.value, int | float)), None)
+    return None if hit is None or isinstance(hit.value, bool | str | None) else (hit.key, float(hit.value))
+
+
+def _schedule(e: Evidence) -> str:
+    setting = e.setting("schedule")
+    return str(setting.value).lower() if setting is not None else ""
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     total = e.planned_steps or e.last_step
-    names = ("schedule", "decay_steps", "lr_decay_iters", "total_steps", "t_max", "gamma")
-    changes = tuple(
-        Change("schedule", s.key, s.file, s.value, None) for s in e.settings if s.name == "schedule" or s.key.lower().rpartition(".")[2] in names
-    )
+    changes = remedies.removed(e, "schedule", (s for s in e.settings if s.name == "schedule" or s.key.lower().rpartition(".")[2] in LENGTHS))
     why = say(
         "The rate was practically 0 from step {step:g} of {total:g} on.",
         step=(e.schedule.low_from_step if e.schedule else None) or 0,
@@ -46,6 +75,6 @@ decayed_too_early = Cause(
     mechanism=say(
         "The schedule was made for fewer steps than were trained (or is stepped per batch where epochs were meant): the rest of the run changes nothing."
     ),
-    probes=(low_for_long,),
+    probes=(low_for_long, configured_decay),
     fixes=fixes,
 )

@@ -1,12 +1,17 @@
 """The learning rate is too high: steps overshoot, the loss grows or the weights are thrown away."""
 
-from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
+import math
+
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
+from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, usual_rate
 from postmortem.checklist.signs import clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, rate_leapt, to_chance, used_rate
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
+LOWER = 3.0  # at least this much lower than what was too high
+AGAIN = 4.0  # times lower or higher, when the first rate was not it
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
 
 
@@ -88,32 +93,30 @@ def died(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    rate, decades, name = learning_rate(e), rate_decades(e), optimizer_name(e)
+    rate, usual = learning_rate(e), usual_rate(e)
     if e.schedule is not None and rate_leapt(e):
         why = say(
             "The learning rate jumped to {highest:g}; without that jump it stays at {peak:g}.", highest=e.schedule.highest, peak=e.schedule.peak
         )
-        spike = remedies.change(e, "learning_rate", remedies.rounded(min(e.schedule.first, e.schedule.peak)), rate)
-        jump = tuple(Change("schedule", s.key, s.file, s.value, None) for s in e.settings if "spike" in s.key.lower())
-        return (remedies.fix(e, say("Remove the jump from the schedule"), why, jump or (spike,)),)
+        stated = remedies.removed(e, "schedule", (s for s in e.settings if s.name == "schedule"))
+        return (remedies.fix(e, say("Remove the jump from the schedule"), why, stated or (remedies.change(e, "schedule", None),)),)
     if rate is None:
         return (
             remedies.fix(
                 e, say("Lower the learning rate tenfold and look again"), say("A rate ten times lower tells at once whether the rate was the cause.")
             ),
         )
-    usual = rate / 10**decades if decades is not None else rate / 10
-    to = remedies.rounded(min(usual, rate / 3))
-    first = remedies.lower_rate(
-        e,
-        rate,
-        to,
-        say("It is {rate:g}; {to:g} is what {name} usually takes for a fresh model.", rate=rate, to=to, name=name or say("this optimizer")),
-    )
-    out = [first]
-    if clip_norm(e) is None:
+    if usual is None and not optimizer_name(e):
+        usual = UNKNOWN_OPTIMIZER
+    to = remedies.rounded(min(usual or math.inf, rate / LOWER))
+    name = optimizer_name(e) or say("this optimizer")
+    usually = say("It is {rate:g}; {to:g} is what {name} usually takes for a fresh model of this size.", rate=rate, to=to, name=name)
+    lower = remedies.set_rate(e, rate, remedies.rounded(to / AGAIN), say("If it still diverges or swings: a quarter of that."))
+    out = [remedies.set_rate(e, rate, to, usually), lower]
+    if to * AGAIN < rate / LOWER:
+        out.append(remedies.set_rate(e, rate, remedies.rounded(to * AGAIN), say("If it is stable and slow: four times that.")))
+    elif clip_norm(e) is None:
         out.append(remedies.clip(e, 1.0, say("No clipping is configured: a norm of 1 keeps a single bad step from throwing the weights away.")))
-    out.append(remedies.lower_rate(e, rate, remedies.rounded(to / 3), say("If it still diverges: a third of that.")))
     return tuple(out)
 
 

@@ -3,9 +3,11 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
+from postmortem.checklist.rates import fitting_rate
 from postmortem.checklist.signs import course, file_of, rate_decades, used_rate
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
+HIGHER = 3.0  # at least this much higher than what was too low
 CREPT = 0.05  # relative change of the weights over the whole run; healthy runs lie above 0.16
 
 
@@ -39,15 +41,18 @@ def steady(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    rate, decades = used_rate(e), rate_decades(e)
-    if rate is None:
+    rate, fitting = used_rate(e), fitting_rate(e)
+    if rate is None or (fitting is not None and rate > HIGHER * fitting):
         return ()
-    usual = rate / 10**decades if decades is not None else rate * 10
-    to = remedies.rounded(max(usual, rate * 3))
-    return (
-        remedies.lower_rate(e, rate, to, say("It is {rate:g}; {to:g} is usual for this optimizer and a fresh model.", rate=rate, to=to)),
-        remedies.lower_rate(e, rate, remedies.rounded(to * 3), say("If the loss still only creeps: three times that.")),
-    )
+    to = remedies.rounded(max(fitting or 10 * rate, HIGHER * rate))
+    why = say("It is {rate:g}; {to:g} is usual for this optimizer and a fresh model of this size.", rate=rate, to=to)
+    out = [
+        remedies.set_rate(e, rate, to, why),
+        remedies.set_rate(e, rate, remedies.rounded(HIGHER * to), say("If the loss still only creeps: three times that.")),
+    ]
+    if to > HIGHER**2 * rate:
+        out.append(remedies.set_rate(e, rate, remedies.rounded(to / HIGHER), say("If it swings: a third of that.")))
+    return tuple(out)
 
 
 learning_rate_too_low = Cause(

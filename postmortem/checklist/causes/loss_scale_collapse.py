@@ -30,6 +30,6 @@ loss_scale_collapse = Cause(
             "pytorch": "torch.autocast('cuda', dtype=torch.bfloat16)  # no scaler needed",
             "transformers": "args = TrainingArguments(..., bf16=True, fp16=False)",
         },
-        removes=("precision",),
+        resets=("precision",),
     ),
 )

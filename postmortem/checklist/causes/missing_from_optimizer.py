@@ -53,7 +53,6 @@ missing_from_optimizer = Cause(
         say("Build the optimizer from the final model's parameters, after every change to the model"),
         say("What the optimizer holds is not what the checkpoints hold."),
         {"pytorch": "optimizer = torch.optim.Adam(model.parameters(), lr=lr)  # after the last change to model"},
-        removes=("frozen_parameters",),
     ),
     by_hand=(
         say("Compare {{id(p) for g in optimizer.param_groups for p in g['params']}} with {{id(p) for p in model.parameters() if p.requires_grad}}."),

@@ -1,10 +1,15 @@
 """Nothing bounds the gradient norm."""
 
+from dataclasses import replace
+
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import clip_norm, loss_curve, rate_decades
+from postmortem.checklist.rates import fitting_rate
+from postmortem.checklist.signs import clip_norm, learning_rate, loss_curve, rate_decades
 
+SMALLEST, LARGEST = 0.05, 5.0  # usual clip norms
+HIGH = 2.0  # times the fitting rate
 SPIKY = 20.0  # largest gradient norm / usual one
 
 
@@ -55,14 +60,17 @@ def rate_usual(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    norm = e.curve("grad_norm")
-    at = remedies.rounded(norm.start * 1.5) if norm is not None and norm.finite > 3 and 0 < norm.start < 1e3 else 1.0
-    why = (
-        say("Before the trouble the gradient norm was about {norm:.3g}.", norm=norm.start)
-        if norm is not None and norm.finite > 3
-        else say("1 is the usual clip norm.")
-    )
-    return (remedies.clip(e, at, why),)
+    at, why = 1.0, say("1 is the usual clip norm.")
+    usual = e.quantile("grad_norm", 0.9, seen.step)
+    if usual is not None and SMALLEST < usual < LARGEST:
+        at, why = remedies.rounded(usual), say("Before the trouble nine in ten gradient norms were below {norm:.3g}.", norm=usual)
+    clipped, rate, fitting = remedies.clip(e, at, why), learning_rate(e), fitting_rate(e)
+    if rate is None or fitting is None or rate < HIGH * fitting:
+        return (clipped,)
+    to = remedies.rounded(fitting)
+    lower = remedies.set_rate(e, rate, to, say("A rate of {rate:g} is high for this optimizer, and clipping alone leaves it.", rate=rate))
+    title = say("Clip the gradient norm at {norm:g} and set the learning rate to {to:g}", norm=at, to=to)
+    return (replace(clipped, title=title, changes=(*clipped.changes, *lower.changes)), clipped, lower)
 
 
 no_gradient_clipping = Cause(

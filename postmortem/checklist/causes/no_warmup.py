@@ -5,6 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import curve
 
 EARLY = 0.1  # share of the run in which a missing warm-up shows
+SHARE = 0.05  # of the run, when nothing tells where the norm settles
+LONGEST = 0.3  # of the run
 DEEP = 8  # weight layers from which training without warm-up is fragile
 
 
@@ -34,14 +36,17 @@ def fragile(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    total = e.planned_steps or e.last_step or 1000
-    steps = int(max(10, min(2000, 0.05 * total)))
+    total = e.planned_steps or e.last_step or 1000.0
+    norm = e.curve("grad_norm")
+    settled = norm.plateau_step if norm is not None else None
+    # where the gradient norm settles the second moments have seen it; else a twentieth of the run
+    steps = max(10, round(min(2000, settled if settled and settled < LONGEST * total else SHARE * total)))
     return (
         remedies.fix(
             e,
             say("Warm the learning rate up over {steps} steps", steps=steps),
             say("The first steps are the ones that throw a fresh model off: Adam's second moments are not settled yet."),
-            (remedies.change(e, "warmup", steps),),
+            (remedies.warm_up(e, steps),),
             {
                 "pytorch": f"warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters={steps})\n# each step: optimizer.step(); warmup.step()",
                 "transformers": f"args = TrainingArguments(..., warmup_steps={steps})",

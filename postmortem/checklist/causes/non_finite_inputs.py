@@ -31,7 +31,6 @@ non_finite_inputs = Cause(
             "pytorch": "assert torch.isfinite(x).all(), f'batch {i}: {(~torch.isfinite(x)).sum()} values'",
             "keras": "x = np.nan_to_num(x)  # better: find out where they come from",
         },
-        removes=("nan_rows",),
     ),
     by_hand=(say("Go once through the training set without training and print the index of each sample that is not finite."),),
 )

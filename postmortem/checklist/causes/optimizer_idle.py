@@ -53,7 +53,6 @@ optimizer_idle = Cause(
             "pytorch": "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
             "transformers": "# with a custom training loop: optimizer.step() after backward()",
         },
-        removes=("skip_step",),
     ),
     by_hand=(say("Compare a weight before and after one optimizer.step(): next(model.parameters()).clone()."),),
 )

@@ -24,6 +24,5 @@ optimizer_state_lost = Cause(
         say("Save and restore optimizer.state_dict()"),
         say("The optimizer counts its steps from the resume on."),
         {"pytorch": "optimizer.load_state_dict(checkpoint['optimizer'])", "transformers": "trainer.train(resume_from_checkpoint=True)"},
-        removes=("fresh_optimizer",),
     ),
 )

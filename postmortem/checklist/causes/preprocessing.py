@@ -1,6 +1,6 @@
 """Inputs are not what the model needs: not scaled, all zero, constant."""
 
-from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, WEIGHTS
 from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, to_chance
@@ -59,17 +59,12 @@ def recorded(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    hit = tuple(
-        Change("normalization", s.key, s.file, s.value, None)
-        for s in e.settings
-        if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale"))
-    )
     return (
         remedies.fix(
             e,
             say("Standardise the inputs with the training set's mean and standard deviation"),
             say("What goes into the first layer is far from zero mean and unit variance."),
-            hit,
+            (),
             {
                 "pytorch": "mean, std = x_train.mean(0), x_train.std(0).clamp_min(1e-6)\nx = (x - mean) / std  # the same two numbers for validation",
                 "keras": "norm = keras.layers.Normalization(); norm.adapt(x_train)  # first layer of the model",

@@ -57,7 +57,6 @@ repeated_batch = Cause(
             "pytorch": "for x, y in train_loader:  # not: x, y = next(iter(train_loader)) inside the loop\n    ...",
             "lightning": "Trainer(overfit_batches=0)",
         },
-        removes=("overfit_batches", "same_batch"),
     ),
     by_hand=(say("Print a hash of the inputs of the first ten batches of two epochs."),),
 )

@@ -35,14 +35,13 @@ def filtered(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    changes = (remedies.change(e, "frozen_parameters", None),) if e.setting("frozen_parameters") is not None else ()
     names = ", ".join(e.weights.identical[:3])
     return (
         remedies.fix(
             e,
             say("Let the frozen parameters learn"),
             say("These never changed: {names}.", names=names),
-            changes,
+            (remedies.change(e, "frozen_parameters", None),),
             {
                 "pytorch": "for p in model.parameters():\n    p.requires_grad_(True)\noptimizer = torch.optim.Adam(model.parameters(), lr=lr)  # build it afterwards",
                 "keras": "model.trainable = True\nmodel.compile(optimizer=optimizer, loss=loss)  # compile again afterwards",

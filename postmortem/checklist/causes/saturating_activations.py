@@ -1,9 +1,10 @@
 """Sigmoid or tanh units in their flat parts."""
 
-from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, CONFIG, LAYER_STATISTICS, WEIGHTS
 
+TOO_DEEP = 8  # layers that do not train without residuals or normalisation
 DEEP = 6
 AT_LIMITS = 0.5  # share of the outputs of a layer within 1 % of the range of a limit
 
@@ -62,12 +63,19 @@ def at_limits(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    depth = e.number("model_depth")
+    changes: tuple[Change, ...] = (remedies.change(e, "activation", "relu"),)
+    title = say("Use an activation of the ReLU family")
+    if depth is not None and depth >= TOO_DEEP and not e.model.residual and not e.model.normalised:
+        fewer = max(2, int(depth // 3))  # as deep as this, plain ReLU layers hardly train either
+        changes = (*changes, remedies.change(e, "model_depth", fewer, depth))
+        title = say("Use an activation of the ReLU family, and fewer layers ({to})", to=fewer)
     return (
         remedies.fix(
             e,
-            say("Use an activation of the ReLU family"),
+            title,
             say("A sigmoid's slope is at most 1/4: ten layers of it shrink a gradient a million times."),
-            (remedies.change(e, "activation", "relu"),),
+            changes,
             {
                 "pytorch": "nn.Sequential(nn.Linear(d, h), nn.ReLU(), ...)  # or nn.GELU(); initialise with nn.init.kaiming_normal_",
                 "keras": "Dense(units, activation='relu', kernel_initializer='he_normal')",

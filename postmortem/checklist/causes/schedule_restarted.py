@@ -42,6 +42,5 @@ schedule_restarted = Cause(
             "lightning": "trainer.fit(model, ckpt_path='last.ckpt')  # restores loops, optimizer and scheduler",
             "transformers": "trainer.train(resume_from_checkpoint=True)",
         },
-        removes=("fresh_scheduler",),
     ),
 )

@@ -1,11 +1,18 @@
 """Training ended while the loss was still falling."""
 
+import math
+
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
 from postmortem.checklist.signs import course, rate_decades
 
 SHORT = 3  # epochs
+LEFT = 0.02  # share of the drop that may be left
+UNKNOWN = 5.0  # times as long, when nothing says where the loss was heading
+MOST = 20.0  # times as long
+FEWEST = 10  # epochs
+STEPS = 600  # optimizer steps that a small model needs for a small task
 
 
 @probe(say("the loss was still falling when training ended"), holds=1.6, fails=-2.0)
@@ -36,8 +43,7 @@ def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    epochs = e.number("epochs") or e.last_epoch or 1
-    to = int(max(10, round(epochs * 5)))
+    epochs, to = e.number("epochs") or e.last_epoch or 1, longer(e)
     return (
         remedies.fix(
             e,
@@ -52,6 +58,17 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
             },
         ),
     )
+
+
+def longer(e: Evidence) -> int:
+    """Epochs after which `LEFT` of the drop remains by the fit of the loss, and at least `STEPS` optimizer steps; twice to twenty times as many."""
+    epochs, loss = e.number("epochs") or e.last_epoch or 1, course(e)
+    times = UNKNOWN
+    if loss is not None and loss.asymptote is not None and LEFT < loss.asymptote.remaining < 1:
+        times = math.log(LEFT) / math.log(loss.asymptote.remaining)
+    to = epochs * min(MOST, max(2.0, times))
+    steps = e.steps_per_epoch or (e.last_step or 0) / max(1.0, epochs)
+    return round(min(max(to, FEWEST, STEPS / steps if steps > 0 else 0), MOST * max(epochs, 2)))
 
 
 stopped_too_early = Cause(

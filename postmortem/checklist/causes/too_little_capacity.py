@@ -1,11 +1,13 @@
 """The model is too small for the task."""
 
-from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
-from postmortem.checklist.signs import loss_curve
+from postmortem.checklist.signs import loss_curve, to_chance
 
 NARROW = 8
+USUAL = 96  # hidden units of a small model; has the divisors that attention heads need
+FAR, NEAR = 8, 4  # times wider when the loss settled above, below half of chance
 
 
 @probe(say("a hidden layer is very narrow"), holds=3.0, fails=-1.5)
@@ -31,16 +33,18 @@ def agree(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    width = e.number("model_width")
-    to = int(max(64, (width or 8) * 8))
-    return (
-        remedies.fix(
-            e,
-            say("Use a wider model ({to} hidden units)", to=to),
-            say("Training and validation loss settled together, far from what is attainable."),
-            (remedies.change(e, "model_width", to, width),),
-        ),
-    )
+    width, depth, loss = e.number("model_width"), e.number("model_depth"), loss_curve(e)
+    floor = to_chance(e, loss.asymptote.limit if loss is not None and loss.asymptote is not None else loss.final) if loss is not None else None
+    to = int(max(USUAL, (width or 8) * (FAR if floor is None or floor > 0.5 else NEAR)))
+    changes: tuple[Change, ...] = (remedies.change(e, "model_width", to, width),)
+    if depth is not None and depth < 2 and e.model.architecture not in ("recurrent", "transformer"):
+        changes = (*changes, remedies.change(e, "model_depth", 2, depth))
+    why = say("Training and validation loss settled together, far from what is attainable.")
+    out = [remedies.fix(e, say("Use a wider model ({to} hidden units)", to=to), why, changes)]
+    if depth is not None:
+        deeper = (changes[0], remedies.change(e, "model_depth", int(max(4, 2 * depth)), depth))
+        out.append(remedies.fix(e, say("If that is not enough: {n} layers as well", n=int(max(4, 2 * depth))), why, deeper))
+    return tuple(out)
 
 
 too_little_capacity = Cause(

@@ -2,11 +2,14 @@
 
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.causes.trained_too_long import stop_at_best
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.signs import to_chance, training_curves
 
 FEW = 500  # samples
 PER_SAMPLE = 20.0  # parameters per sample from which memorising is easy
+FEWEST = 12  # epochs of the whole set
+LIMITS = ("train_samples", "max_", "subset", "limit")
 
 
 @probe(say("there are few training samples"), holds=2.2, fails=-1.0)
@@ -38,20 +41,22 @@ def by_heart(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     setting = e.setting("train_samples")
-    more = (
-        (Change("train_samples", setting.key, setting.file, setting.value, None),)
-        if setting is not None and setting.file.endswith((".json", ".yaml", ".yml"))
-        else ()
+    more: tuple[Change, ...] = ()
+    # a log's "train: 1437" counts what there is; a limit was set
+    if setting is not None and (remedies.editable(e, setting) or any(word in setting.key.lower() for word in LIMITS)):
+        more = (remedies.change(e, "train_samples", None),)
+        epochs, best = e.number("epochs"), e.epoch_at(e.gap.best_step) if e.gap is not None else None
+        to = max(FEWEST, round(best or 0))
+        if epochs is not None and to < epochs:  # an epoch of the whole set has many times the steps
+            more = (*more, remedies.change(e, "epochs", to))
+    data = remedies.fix(
+        e,
+        say("Train on more data, or augment what there is"),
+        say("The model knows its training set by heart and fails on new data."),
+        more,
+        {"pytorch": "train = datasets.X(..., transform=v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.ToTensor()]))"},
     )
-    return (
-        remedies.fix(
-            e,
-            say("Train on more data, or augment what there is"),
-            say("The model knows its training set by heart and fails on new data."),
-            more,
-            {"pytorch": "train = datasets.X(..., transform=v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.ToTensor()]))"},
-        ),
-    )
+    return (data, *stop_at_best(e, seen)) if more else (*stop_at_best(e, seen), data)
 
 
 too_little_data = Cause(

@@ -5,6 +5,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION
 
 DROPOUT = 0.65
+SHRUNK = -0.5  # decades: weights that end at a third of their first scale
 DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
 
 
@@ -46,16 +47,7 @@ def train_worse(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     out = []
     value, drop = _decay(e), e.number("dropout")
-    if value is not None and value >= DECAY:
-        out.append(
-            remedies.fix(
-                e,
-                say("Lower weight decay from {value:g} to 0.01", value=value),
-                say("It pulls the weights to zero faster than the gradient can push them out."),
-                (remedies.change(e, "weight_decay", 0.01, value),),
-                {"pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)"},
-            )
-        )
+    shrank = (e.weights.scale_drift or 0.0) < SHRUNK
     if drop is not None and drop > 0.4:
         out.append(
             remedies.fix(
@@ -66,18 +58,18 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
                 {"pytorch": "nn.Dropout(0.1)"},
             )
         )
-    if not out and value and (e.weights.scale_drift or 0.0) < -0.5:
-        why = say("With it the weights shrank {times:.3g}-fold while training went on.", times=10 ** -(e.weights.scale_drift or 0.0))
-        out.append(remedies.fix(e, say("Remove the weight decay of {value:g}", value=value), why, (remedies.change(e, "weight_decay", None, value),)))
-    if not out:
-        out.append(
-            remedies.fix(
-                e,
-                say("Switch weight decay and dropout off and compare"),
-                say("It is the quickest test of this cause."),
-                (remedies.change(e, "weight_decay", None),),
-            )
+    if value and (value >= DECAY or shrank):
+        why = say("It pulls the weights to zero faster than the gradient can push them out.")
+        if shrank:
+            why = say("With it the weights shrank {times:.3g}-fold while training went on.", times=10 ** -(e.weights.scale_drift or 0.0))
+        code = {"pytorch": f"optimizer = torch.optim.{remedies.optimizer_class(e)}(model.parameters(), lr=lr)  # weight_decay=0"}
+        off = remedies.fix(
+            e, say("Switch the weight decay of {value:g} off", value=value), why, (remedies.change(e, "weight_decay", 0.0, value),), code
         )
+        out.insert(0 if shrank or (value >= DECAY and (drop or 0.0) <= DROPOUT) else len(out), off)
+    if not out:
+        changes = tuple(remedies.change(e, name, 0.0) for name in ("weight_decay", "dropout") if e.number(name))
+        out.append(remedies.fix(e, say("Switch weight decay and dropout off and compare"), say("It is the quickest test of this cause."), changes))
     return tuple(out)
 
 

@@ -57,7 +57,6 @@ train_validation_shift = Cause(
             "pytorch": "for name, loader in (('train', train_loader), ('val', val_loader)):\n    x, y = next(iter(loader))\n    print(name, x.mean(), x.std(), x.min(), x.max(), torch.bincount(y))\n"
             "print(train_set.class_to_idx == val_set.class_to_idx)"
         },
-        removes=("val_scale", "val_offset", "val_label_shift"),
     ),
     by_hand=(say("Evaluate on the training set with the validation pipeline: a good model must score as in training."),),
 )

@@ -23,7 +23,8 @@ def good_before(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(val.relative_gain > 0.4, say("it had fallen by {gain:.0%} at its best", gain=val.relative_gain))
 
 
-def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+def stop_at_best(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    """Stop where validation was best; nothing without validation."""
     if e.gap is None:
         return ()
     epochs = e.epoch_at(e.gap.best_step)
@@ -55,5 +56,5 @@ trained_too_long = Cause(
     title=say("Training went on after validation had turned"),
     mechanism=say("Structure is learned first and noise last: past the turn each epoch makes the model better on its training set only."),
     probes=(long_after, good_before),
-    fixes=fixes,
+    fixes=stop_at_best,
 )

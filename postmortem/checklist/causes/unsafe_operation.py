@@ -44,7 +44,6 @@ unsafe_operation = Cause(
             "pytorch": "torch.log(p.clamp_min(1e-8)); x / (n + 1e-8); torch.sqrt(v + 1e-12)\n# better: F.cross_entropy(logits, y), F.binary_cross_entropy_with_logits(logits, y)\n"
             "torch.autograd.set_detect_anomaly(True)  # names the operation, slowly"
         },
-        removes=("loss",),
     ),
     by_hand=(say("Run until the failure with torch.autograd.set_detect_anomaly(True): the traceback names the operation."),),
 )

@@ -64,13 +64,12 @@ def clustered(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    changes = (remedies.change(e, "shuffle", True),) if e.setting("shuffle") is not None else ()
     return (
         remedies.fix(
             e,
             say("Shuffle the training data"),
             say("Within an epoch the batches differ systematically, so each undoes what the one before taught."),
-            changes,
+            (remedies.change(e, "shuffle", True),),
             {
                 "pytorch": "loader = DataLoader(train, batch_size=64, shuffle=True)",
                 "keras": "model.fit(x, y, shuffle=True)  # a tf.data pipeline: ds.shuffle(len(x))",

@@ -74,7 +74,6 @@ wrong_labels = Cause(
         say("Check that each input meets its own label, after shuffling, batching and augmentation"),
         say("Look at twenty examples as the model sees them, with their labels."),
         {"pytorch": "x, y = next(iter(train_loader))\nprint(x.shape, x.min(), x.max(), torch.bincount(y))\n# show x[:20] with y[:20]"},
-        removes=("label_noise",),
     ),
     by_hand=(
         say("Show twenty inputs of a batch with their labels, as the model gets them."),

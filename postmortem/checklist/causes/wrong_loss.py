@@ -112,7 +112,7 @@ wrong_loss = Cause(
             "loss = F.mse_loss(model(x).squeeze(-1), y)",
             "keras": "model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # when the last layer has no softmax",
         },
-        removes=("loss",),
+        resets=("loss",),
     ),
     by_hand=(
         say("Compute the loss by hand for a batch of two and compare."),

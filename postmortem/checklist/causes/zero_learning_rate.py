@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
-from postmortem.checklist.signs import optimizer_name
+from postmortem.checklist.rates import usual_rate
 
 
 @probe(say("the learning rate is 0 (almost) everywhere"), LEARNING_RATE, holds=4.0, fails=-4.0)
@@ -18,8 +18,19 @@ def zero_everywhere(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    to = 1e-3 if optimizer_name(e) != "sgd" else 0.05
-    return (remedies.lower_rate(e, e.number("learning_rate"), to, say("It is 0: no step changes anything.")),)
+    to, stated = remedies.rounded(usual_rate(e) or 1e-3), e.number("learning_rate")
+    rate = remedies.set_rate(e, stated, to, say("It is 0: no step changes anything."))
+    if not stated:
+        return (rate,)
+    # a usual rate is configured, and something makes 0 of it
+    why = say("{rate:g} is configured and 0 was used: the schedule (or what steps it) makes 0 of it.", rate=stated)
+    hit = remedies.removed(e, "schedule", (s for s in e.settings if s.name in ("schedule", "warmup")))
+    return (
+        remedies.fix(
+            e, say("Train without the schedule, then put it back with the right number of steps"), why, hit or (remedies.change(e, "schedule", None),)
+        ),
+        rate,
+    )
 
 
 zero_learning_rate = Cause(

@@ -5,12 +5,16 @@ from math import log
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
+from postmortem.checklist.causes.decayed_too_early import decayed_too_early
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
 from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
 from postmortem.checklist.causes.model_structure import model_structure
 from postmortem.checklist.causes.optimizer_idle import optimizer_idle
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.saturating_activations import saturating_activations
+from postmortem.checklist.causes.stopped_too_early import stopped_too_early
+from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
@@ -171,6 +175,10 @@ CHECK = Check(
         (preprocessing, -1.6),
         (clipping_too_tight, -1.8),
         (too_much_regularization, -2.2),
+        (too_little_capacity, -2.8),
+        (saturating_activations, -2.8),
+        (stopped_too_early, -1.5),
+        (decayed_too_early, -2.8),
     ),
     by_hand=(
         say("Look at one batch as the model gets it: shapes, range, label histogram."),

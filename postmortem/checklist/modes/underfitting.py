@@ -6,9 +6,11 @@ from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.class_imbalance import class_imbalance
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
 from postmortem.checklist.causes.data_quality import data_quality
+from postmortem.checklist.causes.decayed_too_early import decayed_too_early
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
@@ -148,6 +150,8 @@ CHECK = Check(
         (data_quality, -2.5),
         (wrong_labels, -3.0),
         (accumulating_gradients, -2.5),
+        (saturating_activations, -2.8),
+        (decayed_too_early, -2.8),
     ),
     by_hand=(say("Overfit one batch: if even that stays high, the fault is in model or loss, not in size or time."),),
     consequences=(),

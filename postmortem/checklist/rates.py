@@ -1,0 +1,84 @@
+"""Which learning rate fits a run: what its optimizer usually takes for a model of its size, and what its own curve says is missing."""
+
+import math
+
+from postmortem.check import Evidence
+from postmortem.checklist.signs import last_optimizer, loss_curve, optimizer_name, used_rate
+
+UNKNOWN_SIZE = 1e-3  # Adam's own default
+LARGEST, SMALLEST = 3e-3, 1e-4  # Adam, for models from scratch
+PLAIN_SGD = 0.05
+WITH_MOMENTUM = 0.1  # times (1 − momentum): a gradient counts 1 / (1 − momentum) times
+OTHERS = {"rmsprop": 1e-3, "adagrad": 1e-2, "adafactor": 1e-3, "lion": 1e-4, "adadelta": 1.0}
+UNKNOWN_OPTIMIZER = 3e-3  # SGD and Adam both learn with it
+GATED = 2.0  # times: gates that saturate bear larger steps
+FINE_TUNING = 0.1  # of the rate from scratch
+PRETRAINED = ("pretrained", "from_checkpoint", "finetune", "fine_tune", "init_from", "model_name_or_path")
+BY_SHARE = 0.3  # of the run: by then a loss with the right rate has made its way
+GOOD_LOSS = 0.3  # of chance (of the start where chance is unknown): where that way leads
+SURE = 0.01  # p of the trend from which the slope is measured
+TIMES = 3.0  # how far the measured slope may move the usual rate
+
+
+def usual_rate(e: Evidence) -> float | None:
+    """The rate that the run's optimizer usually takes; None for one that is not known. Twice as much for LSTM and GRU.
+
+    For Adam and its kin 0.003239 − 0.0001395 · ln(parameters), from Kaplan et al. 2020, appendix D.
+    """
+    name, momentum, parameters = optimizer_name(e), _momentum(e), e.model.parameters or e.number("parameters")
+    if name == "sgd":
+        rate = WITH_MOMENTUM * (1 - momentum) if 0.5 < momentum < 1 else PLAIN_SGD
+    elif name == "adam":
+        rate = min(LARGEST, max(SMALLEST, 0.003239 - 0.0001395 * math.log(parameters))) if parameters else UNKNOWN_SIZE
+    elif name in OTHERS:
+        rate = OTHERS[name]
+    else:
+        return None
+    return rate * (FINE_TUNING if pretrained(e) else 1.0) * (GATED if _gated(e) else 1.0)
+
+
+def fitting_rate(e: Evidence) -> float | None:
+    """The usual rate, moved by at most `TIMES` towards the one that the slope of this run's loss asks for. For an optimizer that is not known
+    the slope may move it further; None for one that is known by a name that says nothing."""
+    usual, needed = usual_rate(e), needed_rate(e)
+    times = TIMES
+    if usual is None:
+        if optimizer_name(e):
+            return None
+        usual, times = UNKNOWN_OPTIMIZER, TIMES**2
+    if needed is None:
+        return usual
+    return math.sqrt(usual * min(times * usual, max(usual / times, needed)))
+
+
+def needed_rate(e: Evidence) -> float | None:
+    """While the rate is far too low the loss falls along a line, and twice the rate makes it fall twice as fast: the rate at which it had
+    come to a good value by `BY_SHARE` of the run. None when the loss has no clear slope, or has come a good way already."""
+    loss, rate = loss_curve(e), used_rate(e)
+    if loss is None or loss.trend is None or rate is None or rate <= 0 or loss.trend.p_value > SURE or loss.trend.slope >= 0:
+        return None
+    fell = -loss.trend.slope * (loss.last_step - loss.first_step)
+    way = loss.start - GOOD_LOSS * (e.chance.loss if e.chance.loss and e.chance.loss > 0 else loss.start)
+    if fell <= 0 or way <= 2 * fell:
+        return None
+    return rate * way / fell / BY_SHARE
+
+
+def pretrained(e: Evidence) -> bool:
+    """The model had learned before this run, by what the configuration says."""
+    return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in (None, False, 0, "", "none", "no") for s in e.settings)
+
+
+def _gated(e: Evidence) -> bool:
+    """An LSTM or a GRU: its recurrent matrix is three or four times as tall as it is wide."""
+    last = e.checkpoints[-1].tensors if e.checkpoints else ()
+    hidden = (t.shape for t in last if len(t.shape) == 2 and any(word in t.name for word in ("weight_hh", "recurrent_kernel")))
+    return any(max(a, b) in (3 * min(a, b), 4 * min(a, b)) for a, b in hidden)
+
+
+def _momentum(e: Evidence) -> float:
+    value = e.number("momentum")
+    saved = last_optimizer(e)
+    if value is None and saved is not None:
+        value = saved.settings.get("momentum")
+    return value or 0.0

@@ -1,0 +1,199 @@
+"""Fixes carry the run's numbers: which rate, which norm, how many epochs; and changes say where they belong."""
+
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from postmortem.check import Cause, Change, Evidence, Fix
+from postmortem.checklist import remedies
+from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
+from postmortem.checklist.causes.decayed_too_early import decayed_too_early
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
+from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
+from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
+from postmortem.checklist.causes.no_warmup import no_warmup
+from postmortem.checklist.causes.saturating_activations import saturating_activations
+from postmortem.checklist.causes.stopped_too_early import longer
+from postmortem.checklist.causes.too_little_capacity import too_little_capacity
+from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
+from postmortem.checklist.rates import fitting_rate, needed_rate, usual_rate
+from postmortem.measure.curves import curve_stats
+from postmortem.model.evidence import Chance, ModelFacts
+from postmortem.model.run import Checkpoint, Series, Setting, Status
+from postmortem.model.sentence import Value
+from postmortem.sources.setting_names import setting_name
+from tests.test_diagnose import evidence, seen
+
+
+def stated(file: str = "config.yaml", **values: Value) -> tuple[Setting, ...]:
+    return tuple(Setting(setting_name(key), key, value, file) for key, value in values.items())
+
+
+def logged(**curves: list[float]) -> dict[str, object]:
+    """Curves by name ("train_loss" for train/loss), a value per ten steps."""
+    names = {name: name.replace("train_", "train/").replace("val_", "val/") for name in curves}
+    series = {n: Series(n, n, "train.log", np.arange(len(curves[k])) * 10.0, np.array(curves[k])) for k, n in names.items()}
+    return {
+        "series": MappingProxyType(series),
+        "curves": MappingProxyType({n: curve_stats(s) for n, s in series.items()}),
+        "last_step": 10.0 * (max(map(len, curves.values())) - 1),
+    }
+
+
+def first(cause: Cause, e: Evidence, step: float = 3.0) -> Fix:
+    return cause.fixes(e, seen(step))[0]
+
+
+def to(fix: Fix) -> dict[str, Value]:
+    return {c.parameter: c.to for c in fix.changes}
+
+
+# --- where a change belongs -----------------------------------------------------------------------------------------
+
+
+def test_a_change_names_the_runs_own_key_and_file_and_its_present_value() -> None:
+    e = evidence(settings=stated("conf/train.yaml", **{"optim.lr": 3.0}))
+    assert remedies.change(e, "learning_rate", 0.01) == Change("learning_rate", "optim.lr", "conf/train.yaml", 3.0, 0.01)
+
+
+def test_a_setting_known_from_a_log_or_a_checkpoint_has_no_file_to_edit() -> None:
+    saved = (Checkpoint("checkpoint-10/model.safetensors", "safetensors", Status.READ),)
+    printed, inside = stated("train.log", **{"args.lr": 3.0}), stated("checkpoint-10/config.json", lr=3.0)
+    for settings in (printed, inside):
+        assert remedies.change(evidence(settings=settings, saved=saved), "learning_rate", 0.01) == Change("learning_rate", "lr", "", 3.0, 0.01)
+
+
+def test_the_file_that_a_person_edits_comes_before_what_a_checkpoint_holds() -> None:
+    e = evidence(settings=stated("ckpt/step_1.pt", **{"config.lr": 3.0}) + stated("config.yaml", lr=3.0))
+    assert remedies.change(e, "learning_rate", 0.01).file == "config.yaml"
+    assert [c.file for c in remedies.removed(e, "learning_rate", e.settings)] == ["config.yaml"]
+
+
+def test_what_is_not_configured_gets_the_usual_key_in_the_runs_configuration() -> None:
+    e = evidence(settings=stated(lr=3.0))
+    assert remedies.change(e, "gradient_clip_norm", 1.0) == Change("gradient_clip_norm", "grad_clip", "config.yaml", None, 1.0)
+
+
+def test_a_usual_loss_or_initialisation_is_not_removed() -> None:
+    e = evidence(settings=stated(loss="cross_entropy", init="zeros"))
+    assert remedies.reset(e, "loss") == Change("loss", "loss", "", None, None)
+    assert remedies.reset(e, "initialization") == Change("initialization", "init", "config.yaml", "zeros", None)
+
+
+@pytest.mark.parametrize(("key", "value"), [("warmup_steps", 40), ("warmup_ratio", 0.04), ("warmup_epochs", 2)])
+def test_warm_up_comes_in_the_unit_of_the_runs_own_setting(key: str, value: float) -> None:
+    e = evidence(settings=stated(**{key: 0}), last_step=1000.0, steps_per_epoch=20.0)
+    assert remedies.warm_up(e, 40) == Change("warmup_steps", key, "config.yaml", 0, value)
+
+
+# --- learning rate --------------------------------------------------------------------------------------------------
+
+
+def test_the_usual_rate_knows_optimizer_momentum_and_size() -> None:
+    def rate(parameters: int | None = None, **settings: Value) -> float | None:
+        return usual_rate(evidence(settings=stated(**settings), model=ModelFacts(parameters=parameters)))
+
+    assert rate(optimizer="sgd") == 0.05
+    assert rate(optimizer="sgd", momentum=0.9) == pytest.approx(0.01)
+    assert rate(optimizer="adam") == 1e-3
+    assert rate(10_000, optimizer="adamw") == pytest.approx(1.95e-3, rel=0.01)  # Kaplan et al. 2020
+    assert rate(124_000_000, optimizer="adamw") == pytest.approx(0.64e-3, rel=0.02)
+    assert rate(optimizer="adam", model_name_or_path="bert-base") == pytest.approx(1e-4)
+    assert rate(optimizer="something") is None
+
+
+def test_a_slope_that_is_a_thousandth_of_what_is_needed_asks_for_a_rate_as_many_times_higher() -> None:
+    slow = [2.3 - 0.00002 * i for i in range(100)]  # 0.002 of the 1.6 to go
+    e = evidence(settings=stated(lr=1e-6, optimizer="adam"), chance=Chance(2.3, 0.1, 10, "head"), **logged(train_loss=slow))
+    assert needed_rate(e) == pytest.approx(1e-6 * 1.6 / 0.00198 / 0.3, rel=0.05)
+    assert 1e-3 < fitting_rate(e) < 3e-3
+
+
+def test_a_flat_or_finished_loss_says_nothing_of_the_rate() -> None:
+    noise = np.random.default_rng(0).normal(2.3, 0.05, 100).tolist()
+    done = [2.3 * 0.95**i for i in range(100)]
+    for losses in (noise, done):
+        e = evidence(settings=stated(lr=1e-6, optimizer="adam"), **logged(train_loss=losses))
+        assert needed_rate(e) is None
+
+
+def test_rates_that_are_too_high_and_too_low_are_set_to_what_fits_and_then_about_it() -> None:
+    high = evidence(settings=stated(lr=3.0, optimizer="sgd"))
+    assert [to(f) for f in learning_rate_too_high.fixes(high, seen())] == [{"learning_rate": 0.05}, {"learning_rate": 0.01}, {"learning_rate": 0.2}]
+    low = evidence(settings=stated(lr=1e-6, optimizer="adam"))
+    assert [to(f) for f in learning_rate_too_low.fixes(low, seen())] == [{"learning_rate": 1e-3}, {"learning_rate": 3e-3}, {"learning_rate": 3e-4}]
+
+
+def test_a_rate_that_is_hardly_above_usual_is_lowered_all_the_same() -> None:
+    e = evidence(settings=stated(lr=0.06, optimizer="sgd"))
+    assert to(first(learning_rate_too_high, e)) == {"learning_rate": 0.02}
+
+
+def test_a_rate_of_zero_is_set_and_a_schedule_that_makes_zero_of_a_rate_is_removed() -> None:
+    assert to(first(zero_learning_rate, evidence(settings=stated(lr=0.0, optimizer="adam")))) == {"learning_rate": 1e-3}
+    assert to(first(zero_learning_rate, evidence(settings=stated(lr=0.1, scheduler="linear")))) == {"schedule": None}
+
+
+def test_every_key_of_a_schedule_that_ends_too_early_is_removed_once() -> None:
+    settings = stated("a/step_1.pt", **{"config.scheduler": "cosine"}) + stated(scheduler="cosine", decay_steps=15)
+    changes = first(decayed_too_early, evidence(settings=settings)).changes
+    assert [(c.key, c.file, c.to) for c in changes] == [("scheduler", "config.yaml", None), ("decay_steps", "config.yaml", None)]
+
+
+# --- norms, lengths, sizes ------------------------------------------------------------------------------------------
+
+
+def test_the_clip_norm_is_what_nine_in_ten_gradients_had_before_the_trouble() -> None:
+    norms = [1.0 + 0.1 * (i % 10) for i in range(50)] + [1e4] * 10
+    e = evidence(settings=stated(lr=0.01, optimizer="sgd"), **logged(grad_norm=norms))
+    assert to(first(no_gradient_clipping, e, step=500.0)) == {"gradient_clip_norm": 2.0}
+    assert to(first(no_gradient_clipping, e, step=0.0)) == {"gradient_clip_norm": 1.0}
+
+
+def test_clipping_comes_with_a_lower_rate_where_the_rate_is_high() -> None:
+    e = evidence(settings=stated(lr=0.5, optimizer="sgd"))
+    assert to(first(no_gradient_clipping, e)) == {"gradient_clip_norm": 1.0, "learning_rate": 0.05}
+
+
+def test_a_clip_norm_that_was_too_tight_is_set_to_what_the_gradients_are() -> None:
+    e = evidence(settings=stated(grad_clip=1e-4), **logged(grad_norm=[2.9, 3.0, 3.1] * 10))
+    assert to(first(clipping_too_tight, e)) == {"gradient_clip_norm": 3.0}
+
+
+def test_warm_up_lasts_until_the_gradient_norm_settles() -> None:
+    norms = [50.0 / (1 + i) + 1.0 for i in range(5)] + [1.0 + 0.01 * (i % 3) for i in range(95)]
+    assert 30 <= (to(first(no_warmup, evidence(**logged(grad_norm=norms))))["warmup_steps"] or 0) <= 100
+    assert to(first(no_warmup, evidence(last_step=1000.0))) == {"warmup_steps": 50}
+
+
+def test_a_run_is_prolonged_to_where_its_loss_was_heading() -> None:
+    def epochs(rate: float) -> int:
+        falling = [1.0 + np.exp(-rate * i) for i in range(30)]
+        return longer(evidence(settings=stated(epochs=30), steps_per_epoch=10.0, **logged(train_loss=falling)))
+
+    assert 60 <= epochs(0.06) < epochs(0.03) <= 600
+    assert longer(evidence(settings=stated(epochs=1), steps_per_epoch=40.0)) == 15
+    assert longer(evidence(settings=stated(epochs=1), steps_per_epoch=10_000.0)) == 10
+
+
+def test_a_model_that_stays_far_above_its_task_is_widened_more_and_gets_a_second_layer() -> None:
+    def changed(floor: float, **settings: Value) -> dict[str, Value]:
+        curves = logged(train_loss=[floor] * 20)
+        return to(first(too_little_capacity, evidence(settings=stated(**settings), chance=Chance(2.0, 0.1, 10, "head"), **curves)))
+
+    assert changed(1.8, hidden_size=20) == {"model_width": 160}
+    assert changed(0.5, hidden_size=40) == {"model_width": 160}
+    assert changed(1.8, hidden_size=2, num_layers=1) == {"model_width": 96, "model_depth": 2}
+
+
+def test_many_saturating_layers_become_fewer_ones_that_do_not_saturate() -> None:
+    assert to(first(saturating_activations, evidence(settings=stated(activation="sigmoid", num_layers=6)))) == {"activation": "relu"}
+    deep = evidence(settings=stated(activation="sigmoid", num_layers=14))
+    assert to(first(saturating_activations, deep)) == {"activation": "relu", "model_depth": 4}
+
+
+def test_weight_decay_is_switched_off_and_dropout_lowered() -> None:
+    assert to(first(too_much_regularization, evidence(settings=stated(weight_decay=3.0)))) == {"weight_decay": 0.0}
+    assert to(first(too_much_regularization, evidence(settings=stated(dropout=0.9)))) == {"dropout": 0.1}
