@@ -172,9 +172,20 @@ def test_planned_steps_from_epochs() -> None:
     assert run_of(loss, facts={"planned_epochs": 20}).planned_steps == 2000
     assert run_of(loss, setting=(Setting("epochs", "num_epochs", 10, "config.yaml"),)).outcome == "finished"
     assert run_of(loss, facts={"planned_epochs": 20}).outcome == "unknown"
+    limits = (Setting("epochs", "max_epochs", 10, "log"), Setting("max_steps", "max_iterations", 50_000, "log"))
+    assert run_of(loss, setting=limits).outcome == "finished"
+    assert run_of(loss, setting=(limits[1],)).planned_steps == 50_000
     both = (Setting("epochs", "n_epochs", 10, "train_opt.txt"), Setting("", "n_epochs_decay", 10, "train_opt.txt"))
     assert run_of(loss, setting=both).planned_steps == 2000
     assert run_of(loss, setting=(Setting("max_steps", "max_steps", -1, "args.json"),)).planned_steps is None
+
+
+def test_a_batch_that_counts_what_is_accumulated_is_told_by_the_planned_steps() -> None:
+    numbers = {"train_samples": 23_273, "batch_size": 16, "accumulation": 2, "epochs": 10}
+    setting = tuple(Setting(name, name, value, "train.err") for name, value in numbers.items())
+    loss = series("train/loss", [np.nan] * 3, epochs=[1, 2, 3])
+    assert run_of(loss, setting=setting).steps_per_epoch == 728
+    assert run_of(loss, setting=(*setting, Setting("max_steps", "max_steps", 14_550, "train.err"))).steps_per_epoch == 1455
 
 
 def test_a_single_point() -> None:

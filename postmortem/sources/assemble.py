@@ -15,6 +15,7 @@ from postmortem.sources.outcome import of_the_last_job, outcome
 from postmortem.sources.reader import Found
 
 # Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
+AT_THE_END = 0.01  # share of the planned steps by which the last record may miss them
 _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".bin", ".ckpt", ".pt", ".pth")
 
 
@@ -37,9 +38,11 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         planned_steps = None
     if axis == "epoch":
         planned_steps = planned_epochs
-    if planned_steps is None and planned_epochs and per_epoch:
-        planned_steps = planned_epochs * per_epoch
     last_step = max((float(s.steps[-1]) for s in attempts[-1] if len(s)), default=None)
+    if planned_epochs and per_epoch:
+        whole = planned_epochs * per_epoch
+        if planned_steps is None or (last_step is not None and whole < planned_steps and abs(last_step - whole) <= AT_THE_END * whole):
+            planned_steps = whole  # of a limit in steps and one in epochs the one at which the run ended
     run = Run(
         name=name,
         root=root,
@@ -80,10 +83,16 @@ def _planned_epochs(settings: Sequence[Setting]) -> float | None:
 
 
 def _steps_per_epoch_from(settings: Sequence[Setting]) -> float | None:
+    """From the numbers of samples and their batches. The planned lengths tell whether a batch counts what is accumulated already."""
     samples, batch = _setting_number(settings, "train_samples"), _setting_number(settings, "batch_size")
     if not samples or not batch or samples < batch:
         return None
-    return float(np.ceil(samples / (batch * (_setting_number(settings, "accumulation") or 1.0))))
+    counts = [float(np.ceil(samples / (batch * (_setting_number(settings, "accumulation") or 1.0)))), float(np.ceil(samples / batch))]
+    steps = max((_number(s.value) or 0.0 for s in settings if s.name == "max_steps"), default=0.0)
+    epochs = _setting_number(settings, "epochs")
+    if steps > 0 and epochs and epochs > 0 and abs(counts[1] * epochs - steps) < abs(counts[0] * epochs - steps) / 2:
+        return counts[1]
+    return counts[0]
 
 
 def _steps_per_epoch_of(checkpoints: Sequence[Checkpoint]) -> float | None:

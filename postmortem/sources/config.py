@@ -16,7 +16,7 @@ from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.documents import LARGEST_CONFIG, Unreadable, load, scalar
 from postmortem.sources.logs.blocks import head_text
 from postmortem.sources.reader import Candidate, Found, Reader
-from postmortem.sources.setting_names import NUMERIC, setting_name
+from postmortem.sources.setting_names import NAMED_BY_WORDS, NUMERIC, setting_name
 
 NAME = "config"
 MOST_SETTINGS = 2_000
@@ -45,7 +45,6 @@ _OTHER_FILES: Mapping[str, Sentence] = {
     "wandb-metadata.json": say("it is W&B's own bookkeeping"),
     "wandb-summary.json": say("it is W&B's own bookkeeping"),
 }
-_NAMED_BY_WORDS = frozenset({"loss", "model", "dataset", "optimizer", "schedule", "activation"})  # settings that no number says
 _MEASURED = NUMERIC - {"gradient_clip_norm", "gradient_clip_value", "loss_scale"}  # settings that no word says; of these "adaptive" and the like may
 _RESULTS = re.compile(r"(?:.*[_\-.])?(?:results?|metrics|scores?|summary|eval)(?:[_\-].*)?\.(?:json|ya?ml)")
 _IGNORED_KEYS = frozenset(
@@ -176,7 +175,7 @@ def settings_of(pairs: Iterable[tuple[str, Value]], file: str) -> tuple[Setting,
         if (
             value == "auto"
             or (name in _MEASURED and isinstance(value, str))
-            or (name in _NAMED_BY_WORDS and isinstance(value, int | float) and not isinstance(value, bool))
+            or (name in NAMED_BY_WORDS and isinstance(value, int | float) and not isinstance(value, bool))
         ):
             name = ""
         out.append(Setting(name, key, value, file))

@@ -77,7 +77,8 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "bbox m ap, bbox ap, coco bbox m ap, coco ap, segm ap, segm m ap, miou, m iou, mean iu, mean iou, iou, iou score, jaccard, dice, dice score, "
         "m dice, mdice, dice coef, dice coefficient, bleu, bleu4, bleu 4, sacrebleu, bleu detok, bleu score, rouge l, rougel, rouge1, rouge 1, "
         "meteor, cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, "
-        "spearmanr, cosine spearman, spearman cosine, pseudo dice, average global foreground dice, global foreground dice, "
+        "spearmanr, cosine spearman, spearman cosine, cosine similarity, cos similarity, cos sim, cos, pseudo dice, "
+        "average global foreground dice, global foreground dice, "
         "ndcg, ndcg@10, mrr, recall@1, r@1, hit@1, hits@1, pck, pass@1"
     ),
     "reward": (
@@ -307,7 +308,8 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
     """Canonical names of all keys of one source, where one may decide another.
 
     Of several keys with one name and one reduction the plainest keeps it and the rest become "other/<key>"; a split with a
-    single loss-like key and no total takes that key for its loss; a single named evaluation set is the validation set.
+    single loss-like key and no total takes that key for its loss; a single named evaluation set is the validation set; what
+    neither split claims is measured on the validation set.
     """
     keys = list(dict.fromkeys(keys))
     names = {key: series_name(key, split, aliases) for key in keys}
@@ -338,4 +340,18 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
     for where, group in lonely.items():
         if len(group) == 1 and not known[f"{where}/loss"]:
             names[group[0]] = f"{where}/loss"
+    if not split:
+        names.update(of_validation(names))
     return names
+
+
+def of_validation(names: Mapping[str, str]) -> dict[str, str]:
+    """Beside a `train_loss` and a `val_loss` a figure of merit of neither (`accuracy`, `AUC`) is the validation set's: the new names of such keys.
+
+    names : canonical name by key.
+    """
+    said = {name for key, name in names.items() if _split_and_rest(words(key))[0]}
+    if not {"train/loss", "val/loss"} <= said:
+        return {}
+    merits = {key: f"val/{name.removeprefix('train/')}" for key, name in names.items() if name.startswith("train/") and name not in said}
+    return {key: name for key, name in merits.items() if name not in said and not name.endswith("/loss")}

@@ -13,6 +13,7 @@ SETTINGS = (
 )  # fmt: skip
 
 
+NAMED_BY_WORDS = frozenset({"loss", "model", "dataset", "optimizer", "schedule", "activation"})  # settings that no number says
 # Those that a number says; text for one of them, such as `epoch: latest`, is about something else.
 NUMERIC = frozenset({
     "epochs", "max_steps", "batch_size", "seed", "gpus", "parameters", "trainable_parameters", "learning_rate", "min_learning_rate", "momentum",

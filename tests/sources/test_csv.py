@@ -342,3 +342,16 @@ def test_losses_without_a_counter_are_a_log_row_by_row(tmp_path: Path) -> None:
 def test_episodes_are_a_counter(tmp_path: Path) -> None:
     found = curves(read(tmp_path, "history.csv", "Episode,Score,Moves\n1,6872,467\n2,5060,395\n"))
     assert found["train/score"].steps.tolist() == [1, 2]
+
+
+def test_keras_columns_from_epoch_one_were_saved_by_hand(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "training_history.csv", "epoch,accuracy,loss,val_accuracy,val_loss\n1,0.25,1.8,0.28,1.78\n2,0.27,1.7,0.3,1.6\n"))
+    assert found["train/loss"].epochs is not None
+    assert found["train/loss"].epochs.tolist() == [1, 2]
+
+
+def test_what_neither_split_claims_is_measured_on_the_validation_set(tmp_path: Path) -> None:
+    found = curves(read(tmp_path, "log.csv", "Epoch,TrainLoss,ValLoss,AUC,LR\n1,82.4,36.8,0.29,0.1\n2,37.9,35.7,0.28,0.1\n"))
+    assert {"train/loss", "val/loss", "val/auc", "lr"} == found.keys()
+    both = curves(read(tmp_path, "both.csv", "epoch,train_loss,val_loss,acc,val_acc\n1,82.4,36.8,0.29,0.1\n2,37.9,35.7,0.28,0.1\n"))
+    assert {"train/accuracy", "val/accuracy"} <= both.keys()

@@ -198,3 +198,38 @@ def test_what_ended_an_earlier_job_does_not_end_the_last(tmp_path: Path) -> None
     assert [e.kind.value for e in run.events] == ["resumed", "killed"]
     assert run.outcome == "crashed"
     assert [e.kind.value for e in run_of(tmp_path, steps + TRACE).events] == ["exception"]
+
+
+def test_lines_below_each_batch_of_an_evaluation_count_once_a_pass(tmp_path: Path) -> None:
+    text = ""
+    for e in range(6):
+        for n in range(0, 40, 10):
+            text += f"Epoch: [{e}][{n}/40]\tTime 1.1 (1.2)\tLoss {9 - e}.5 (9.0)\nPrec@1     {e}.25 (1.0)\nPrec@1  05 9.25 (9.0)\ncos_sim_loss  0.3 (0.3)\n"
+        for n in range(0, 30, 10):
+            text += f"Test: [{n}/30]\tTime 0.6 (0.6)\tLoss 8.0 ({8 - e}.{n})\nPrec@1     50.0 ({e}{n}.5)\nPrec@1  05 9.25 (9.0)\ncos_sim_loss  0.3 (0.3)\n"
+    run = run_of(tmp_path, text)
+    assert one(run, "val/loss").values.tolist() == pytest.approx([8.2 - e for e in range(6)])
+    assert one(run, "val/accuracy").values.tolist() == [float(f"{e}20.5") for e in range(6)]
+    assert one(run, "train/accuracy").values.tolist() == [e + 0.25 for e in range(6) for _ in range(4)]
+
+
+def test_merits_beside_both_losses_are_of_the_validation_set(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "".join(f"Epoch {n}: train_loss {2 / n:.3f}, val_loss {3 / n:.3f}, acc 0.{n}\n" for n in range(1, 9)))
+    assert {s.name for s in run.series} == {"train/loss", "val/loss", "val/accuracy"}
+    run = run_of(tmp_path, "".join(f"Epoch {n}: train loss {2 / n:.3f} acc 0.{n} | val loss {3 / n:.3f}\n" for n in range(1, 9)))
+    assert {s.name for s in run.series} == {"train/loss", "val/loss", "train/accuracy"}
+    table = "epoch     train_loss  valid_loss  accuracy  time    \n" + "".join(f"{n}   0.7{n}   0.5{n}   0.{n}   00:12\n" for n in range(8))
+    assert one(run_of(tmp_path, table), "val/accuracy").values[3] == 0.3
+
+
+def test_a_lone_total_is_the_loss(tmp_path: Path) -> None:
+    total = "".join(f"[epoch: {e}/9, iter: {n}/40] total: {9 / (e + n):.5f} \n" for e in (1, 2) for n in range(0, 40, 10))
+    assert len(one(run_of(tmp_path, total), "train/loss")) == 8
+    assert one(run_of(tmp_path, total.replace("total", "loss: 0.5 total")), "train/loss").values.tolist() == [0.5] * 8
+
+
+def test_the_first_rate_of_a_warm_up_is_no_setting(tmp_path: Path) -> None:
+    text = "".join(f"Epoch {n} Summary\nLearning rate: {n}e-05\nTrain Loss: {1 / n:.4f}\n" for n in range(1, 9))
+    assert "learning_rate" not in settings(run_of(tmp_path, text))
+    assert "loss" not in settings(run_of(tmp_path, "Loss: 0.9969\n" + text))
+    assert settings(run_of(tmp_path, "lr: 8e-05\n" + text))["learning_rate"] == 8e-05

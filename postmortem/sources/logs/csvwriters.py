@@ -103,7 +103,7 @@ def series_by_layout(table: Table, layout: Layout, candidate: Candidate) -> tupl
         habits = Habits(epoch_base=0, train=Reduction.STEP, renamed=renamed)
         facts["framework"] = "lightning"
     elif _keras(layout.header):
-        habits = Habits(epoch_base=0, renamed=renamed)
+        habits = Habits(epoch_base=None if table.columns["epoch"].values[0] == 1 else 0, renamed=renamed)  # from 1: a history that was saved by hand
     elif any(k.startswith("metrics/") for k in keys) and any(PART.fullmatch(k) for k in keys):
         table = _with_totals(table)
         habits = Habits(renamed={k: n for k in table.columns if k.startswith("metrics/") for n in (series_name(k, "val"),)} | renamed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
-from postmortem.sources.names import plainness, series_name, words
+from postmortem.sources.names import of_validation, plainness, series_name, words
 
 MAX_KEY = 60  # characters
 NO = -1  # no such slot
@@ -24,6 +24,7 @@ class Slot:
     logged_as: str
     total: int = NO
     percent: bool = False
+    mean: int = NO  # the slot of the running mean in parentheses behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
+_MEAN = re.compile(r"^ ?\(\)")
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
 _COUNTER_KEY = re.compile(r"(?:^|[\s:])(epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
@@ -300,7 +302,7 @@ class _Reading:
         split = split_in(key)
         if split and len(words(key)) > 1 and " " in key:
             self.piece_split = split
-        if is_noise(key):
+        if is_noise(key) or (not trail and _MEAN.match("".join(self.parts[index + 2 : index + 4]))):  # "Prec@1 05 4.2 (4.1)": which, not how much
             self.last = ("", index)
             return
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
@@ -348,21 +350,34 @@ class _Reading:
                     best[name] = (rank, self._average(index, name))
                 if not name.endswith(_RATIOS):
                     total = NO
-                named.append((Slot(self._average(index, name), name, used, total, percent and name.endswith(("/accuracy", "/error"))), True))
+                rated = percent and name.endswith(("/accuracy", "/error"))
+                named.append((Slot(self._average(index, name), name, used, total, rated, self._mean(index)), True))
             elif marked or (not style and _LOOSE.match(key)):
                 named.append((Slot(index, name, used), False))
         self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping
-        return tuple(
-            slot if not known or best[slot.name][1] == slot.index else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
-            for slot, known in named
+        return self._beside_both_losses(
+            tuple(
+                slot if not known or best[slot.name][1] == slot.index else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
+                for slot, known in named
+            )
         )
+
+    def _beside_both_losses(self, values: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        """`train_loss 0.5 val_loss 0.6 acc 0.8`: the accuracy is the validation set's, where nothing else on the line claims it."""
+        if self.line_split or not any(s.name == "val/loss" for s in values):
+            return values
+        claimed = {key for _, key, split, *_ in self.pending if split}
+        renamed = of_validation({s.logged_as: s.name for s in values if s.logged_as not in claimed})
+        return tuple(replace(s, name=renamed.get(s.logged_as, s.name)) for s in values)
 
     def _average(self, index: int, name: str) -> int:
         """`Acc@1 70.1 (71.2)` in a pass over an evaluation set: the mean in parentheses is the result, not the last batch."""
+        mean = self._mean(index)
+        return mean if mean != NO and name.startswith(("val", "test")) and "batch" in self.slots else index
+
+    def _mean(self, index: int) -> int:
         after = self.parts[index + 1 : index + 3]
-        if name.startswith(("val", "test")) and "batch" in self.slots and len(after) == 2 and after[0].strip() == "(" and after[1].startswith(")"):
-            return index + 1
-        return index
+        return index + 1 if len(after) == 2 and after[0].strip() == "(" and after[1].startswith(")") else NO
 
     @staticmethod
     def _name(key: str, split: str) -> tuple[str, str]:

@@ -1,9 +1,12 @@
 """The reader of plain-text logs: what a training job printed, in whatever habit."""
 
 import math
+from collections.abc import Sequence
 from types import MappingProxyType
 
-from postmortem.model.run import EventKind, LogEvent, Source, Status
+import numpy as np
+
+from postmortem.model.run import EventKind, LogEvent, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
 from postmortem.sources.logs.text.rows import Settled, settle, to_series
@@ -44,6 +47,7 @@ _FRAMEWORKS = (
     ("darknet", frozenset({"darknet"})),
     ("marian", frozenset({"marian"})),
 )
+_RISEN = 1.5  # times its first value: a rate that is warmed up
 _CONTROL = frozenset(range(32)) - {0, 8, 9, 10, 12, 13, 27}
 
 
@@ -99,8 +103,17 @@ def read(candidate: Candidate) -> Found:
     status, detail = (Status.PARTIAL, problem) if problem else (Status.READ, None)
     if not problem and not series and not events and not scan.settings.found:
         status, detail = Status.SKIPPED, say("no metric, event or setting was recognised in it")
+    settings = tuple(s for s in scan.settings.found.values() if not _warming(s, series))
     source = Source(path=candidate.path, reader=NAME, status=status, detail=detail, size=candidate.size)
-    return Found(source=source, series=series, events=events, settings=tuple(scan.settings.found.values()), facts=MappingProxyType(facts))
+    return Found(source=source, series=series, events=events, settings=settings, facts=MappingProxyType(facts))
+
+
+def _warming(setting: Setting, series: Sequence[Series]) -> bool:
+    """What stands in a record for the first time is no setting: a learning rate that the log then shows to rise."""
+    if setting.name != "learning_rate" or not isinstance(setting.value, int | float):
+        return False
+    rates = [s.values for s in series if s.logged_as == setting.key and len(s) > 1]
+    return any(r[0] == setting.value and np.nanmax(r) > _RISEN * r[0] for r in rates)
 
 
 class _Cursor:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from postmortem.model.run import Floats, Reduction, Series
 from postmortem.sources.names import reduction_of, series_names
 
-_LOSS_LIKE = re.compile(r"^l_\w+$")  # BasicSR and its kin: l_pix, l_total
+_LOSS_LIKE = re.compile(r"^l_\w+$|^total$", re.IGNORECASE)  # BasicSR and its kin: l_pix, l_total
 NAN = float("nan")
 _PAST = 1.1  # times its total: no counter within an epoch runs past it by more
 _FEWEST_SAVED = 3  # saved models that make a curve

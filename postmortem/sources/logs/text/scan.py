@@ -19,6 +19,7 @@ from postmortem.sources.logs.text.tokens import mask, moment, number, quantum
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
+MOST_BENEATH = 32  # lines without counters below one of an evaluation under way
 NEAR = 3  # lines after a row or a counter that still belong to it
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
@@ -58,6 +59,7 @@ class Scan:
         self.bar = (NAN, 0.0)  # the main progress bar: count, total
         self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
         self.waiting_epoch = NAN
+        self.beneath: list[tuple[Plan, list[bytes]]] = []  # lines without counters below a bar of an evaluation that waits
         self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
         self.main_total = 0.0
         self.dump = Dump()
@@ -189,9 +191,22 @@ class Scan:
             return
         plan = self.as_evaluation(self._second_bar(plan, numbers))
         evaluation = plan.split in ("val", "test") and plan.batch != NO and bool(plan.values)
+        if (
+            self.waiting is not None
+            and self.waiting[0].split
+            and self.near > -NEAR
+            and not plan.counts
+            and not plan.split
+            and len(self.beneath) < MOST_BENEATH
+        ):
+            self.beneath.append((plan, tokens))
+            self.near = NEAR
+            return
         if self.waiting is not None and not (evaluation and self._same_bar(plan, numbers)):
             self._flush_waiting()
         if evaluation:
+            self.near = NEAR
+            self.beneath.clear()
             self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
             return
         if not plan.values:
@@ -243,6 +258,10 @@ class Scan:
         if plan.split:
             self.split = plan.split  # " * Acc@1 71.2" after the pass
             self.evaluated = (row, epoch)
+        beneath, self.beneath = self.beneath, []
+        for below, found in beneath:
+            self.near = NEAR
+            self._plan(replace(below, values=tuple(s if s.mean == NO else replace(s, index=s.mean) for s in below.values)), found)
 
     def note_totals(self, plan: Plan, numbers: list[float]) -> None:
         """What a line says about the length of the run."""

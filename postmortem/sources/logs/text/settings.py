@@ -8,7 +8,7 @@ import orjson
 
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Value
-from postmortem.sources.setting_names import NUMERIC, setting_name
+from postmortem.sources.setting_names import NAMED_BY_WORDS, NUMERIC, setting_name
 
 MAX_SETTINGS = 2_000
 MAX_CONFIG = 100_000  # characters of a configuration on one line
@@ -153,6 +153,8 @@ class Settings:
             name, value = (name, number) if number is not None else ("", value)
         if name and isinstance(value, str) and len(value.split()) > 4:
             return
+        if name in NAMED_BY_WORDS and isinstance(value, int | float) and not isinstance(value, bool):
+            return  # `Loss: 0.99` in a summary
         if name == "precision" and isinstance(value, float) and value != int(value):
             return  # of a classifier
         if key not in self.found and len(self.found) < MAX_SETTINGS:

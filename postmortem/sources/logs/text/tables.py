@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from postmortem.sources.logs.text.keys import Role, is_noise, role_of, split_in
 from postmortem.sources.logs.text.tokens import NUMBERS, number
-from postmortem.sources.names import series_name
+from postmortem.sources.names import of_validation, series_name
 
 MAX_COLUMNS = 64
 _RULE = re.compile(r"^[\s|+:=\-─━═┃│┼╋┿╂├┤┏┓┗┛┡┩└┘┌┐┬┴╇╈]+$")
@@ -49,6 +49,8 @@ def header_of(text: str) -> Header | None:
         if keys[0] == "E" and keys[1] == "#":  # spaCy: epoch, step, losses of the components, scores on the development set
             roles = (Role.EPOCH, Role.STEP, *roles[2:])
         names = tuple("" if r else series_name(k, split_in(k) or ("val" if keys[1] == "#" else "")) for k, r in zip(keys, roles, strict=True))
+        renamed = of_validation(dict(zip(keys, names, strict=True)))
+        names = tuple(renamed.get(k, n) for k, n in zip(keys, names, strict=True))
         if not any(n and not n.startswith("other/") for n in names) and not _losses(keys):
             continue
         if any(len(k.split()) > 4 for k in keys):
