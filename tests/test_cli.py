@@ -12,12 +12,15 @@ import sys
 import tarfile
 import time
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from postmortem.checklist import checklist
 from postmortem.cli import main as cli
 from postmortem.cli.files import default_report, write_result
+from postmortem.cli.inspect import tensor_lines
 from postmortem.errors import OutputError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -466,3 +469,29 @@ def test_writing_is_quick_to_notice_a_directory_that_is_not_there(tmp_path: Path
     with pytest.raises(OutputError, match="No such file"):
         write_result(tmp_path / "a" / "b.html", "x")
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("item", ["", "exploding-gradients", "learning-rate-too-high"])
+def test_lines_of_the_checklist_go_on_under_their_beginning(item: str) -> None:
+    lines = run("checklist", *filter(None, [item])).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    bullets = [(a, b) for a, b in pairwise(lines) if a.startswith("  · ") and b and not b.startswith("  · ")]
+    assert all(b.startswith("    ") for _, b in bullets)
+    if not item:
+        assert all(line.startswith((" " * 21, *(m.id for m in checklist()))) for line in lines)
+
+
+def test_inspect_has_a_line_per_tensor_where_nothing_limits_it() -> None:
+    checkpoint = next((FIXTURES / "frozen-parameters/requires-grad-off/run").rglob("*.pt"))
+    tensors = json.loads(run("inspect", checkpoint, "--json").stdout)["checkpoints"][0]["tensors"]
+    lines = run("inspect", checkpoint).stdout.splitlines()
+    assert lines[1].split() == ["tensor", "shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad", "RMS"]
+    assert [line.split()[0] for line in lines[2:]] == [t["name"] for t in tensors]
+
+
+def test_inspect_puts_long_names_above_their_figures() -> None:
+    row = ("4×4", "float32", "0.1", "0.2", "-1", "1", "0%", "", "0.001")
+    lines = "\n".join(tensor_lines(["x" * 60, "y"], [row, row], 80)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert (lines[0], lines[2], lines[4]) == ("tensor", "x" * 60, "y")
+    assert lines[3] == lines[5]

@@ -10,6 +10,7 @@ from rich.text import Text
 from postmortem.check import Cause, Check, Probe
 from postmortem.checklist import all_causes, checklist
 from postmortem.cli.lang import asked_language
+from postmortem.cli.text import hanging
 from postmortem.errors import UsageError
 from postmortem.model.sentence import Sentence
 from postmortem.render.language import speaking, word
@@ -28,8 +29,9 @@ def _show(item: str | None, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps([_mode_data(check) for check in checklist()], indent=1, ensure_ascii=False))  # noqa: T201
             return
+        widest = max(len(one.id) for one in checklist()) + 2
         for one in checklist():
-            console.print(Text.assemble((f"{one.id:22}", "bold"), speak(one.symptom)))
+            hanging(console, Text(f"{one.id:{widest}}", "bold"), speak(one.symptom))
         return
     check = next((c for c in checklist() if c.id == item), None)
     cause = all_causes().get(item)
@@ -71,8 +73,8 @@ def _explain_mode(check: Check, console: Console) -> None:
     _clues(check.probes, console)
     console.print(Text(f"\n{t('Usual causes, most usual first:')}"))
     for cause, _ in sorted(check.causes, key=lambda c: -c[1]):
-        console.print(Text.assemble("  ", (cause.id, "bold"), f"  {speak(cause.title)}"))
-        console.print(Text(f"      {speak(cause.mechanism)}"))
+        hanging(console, Text.assemble("  ", (cause.id, "bold"), ": "), speak(cause.title))
+        hanging(console, "      ", speak(cause.mechanism))
     _by_hand(check.by_hand, console)
 
 
@@ -90,11 +92,11 @@ def _clues(probes: Sequence[Probe], console: Console) -> None:
     for p in probes:
         weights = t(" (if so {holds}, if not {fails})", holds=f"{p.holds:+.1f}", fails=f"{p.fails:+.1f}")
         needs = t(" [needs {logs}]", logs=t(", ").join(word(n.log) for n in p.needs)) if p.needs else ""
-        console.print(Text(f"  · {speak(p.claim)}{weights}{needs}"))
+        hanging(console, "  · ", f"{speak(p.claim)}{weights}{needs}")
 
 
 def _by_hand(steps: Sequence[Sentence], console: Console) -> None:
     if steps:
         console.print(Text(f"\n{t('What to do by hand:')}"))
     for step in steps:
-        console.print(Text(f"  · {speak(step)}"))
+        hanging(console, "  · ", speak(step))

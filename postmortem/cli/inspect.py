@@ -1,17 +1,18 @@
 """`postmortem inspect`: the tensors of a checkpoint."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from postmortem.cli.text import plain
 from postmortem.errors import NothingReadable, UsageError
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.model.codec import encode
-from postmortem.model.evidence import CheckpointStats
+from postmortem.model.evidence import CheckpointStats, TensorStats
 from postmortem.model.run import Run
 from postmortem.sources import read_run
 
@@ -44,22 +45,33 @@ def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
     if checkpoint.optimizer is not None and checkpoint.optimizer.unmeasured is not None:
         console.print(Text(plain(f"gradients not measured: {checkpoint.optimizer.unmeasured}")))
     rms = {g.name: g.rms for g in checkpoint.gradients}
-    table = Table(box=None, pad_edge=False)
-    for name in ("tensor", "shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad RMS"):
-        table.add_column(name, justify="left" if name in ("tensor", "shape", "dtype") else "right", overflow="fold")
-    for t in checkpoint.tensors:
-        gradient = f"{rms[t.name]:.2g}" if t.name in rms else ""
-        zero = f"{t.zero / t.count:.0%}" if t.count else ""
-        table.add_row(
-            Text(plain(t.name)),
-            "×".join(map(str, t.shape)) or "()",
-            t.dtype,
-            f"{t.mean:.3g}",
-            f"{t.std:.3g}",
-            f"{t.low:.3g}",
-            f"{t.high:.3g}",
-            zero,
-            str(t.non_finite or ""),
-            gradient,
-        )
-    console.print(table)
+    names = [plain(t.name) for t in checkpoint.tensors]
+    rows = [_row(t, rms.get(t.name)) for t in checkpoint.tensors]
+    for line in tensor_lines(names, rows, console.width if console.is_terminal else None):
+        console.print(Text(line), soft_wrap=True)
+
+
+_HEADS = ("shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad RMS")
+
+
+def _row(tensor: TensorStats, gradient: float | None) -> tuple[str, ...]:
+    return (
+        "×".join(map(str, tensor.shape)) or "()",
+        tensor.dtype,
+        *(f"{value:.3g}" for value in (tensor.mean, tensor.std, tensor.low, tensor.high)),
+        f"{tensor.zero / tensor.count:.0%}" if tensor.count else "",
+        str(tensor.non_finite or ""),
+        f"{gradient:.2g}" if gradient is not None else "",
+    )
+
+
+def tensor_lines(names: Sequence[str], rows: Sequence[tuple[str, ...]], width: int | None) -> Iterator[str]:
+    """A line per tensor; where that is wider than `width` (None: no limit), the name above its figures."""
+    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    figures = [
+        "  ".join(cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in (_HEADS, *rows)
+    ]
+    longest = max((cell_len(name) for name in names), default=0)
+    beside = width is None or max(longest, 6) + 2 + len(figures[0]) <= width
+    for name, figure in zip(("tensor", *names), figures, strict=True):
+        yield f"{set_cell_size(name, max(longest, 6))}  {figure}".rstrip() if beside else f"{name}\n  {figure}".rstrip()

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from postmortem.model.diagnosis import CauseVerdict, Clue, Diagnosis, Finding, FindingStatus, Fix, Standing
 from postmortem.model.sentence import Sentence
-from postmortem.render import checklist, story
-from postmortem.render.figures import number, percent, size, weight
+from postmortem.render import checklist, mermaid, story
+from postmortem.render.figures import number, percent, size, step, weight
 from postmortem.render.language import speaking, word
-from postmortem.render.panels import mark_word, panels
+from postmortem.render.panels import mark_word, panels, telling
 from postmortem.render.sparkline import sparkline
 from postmortem.render.words import answer_word, name_words, one_line, severity_word, speak, standing_word, status_word, sureness, t, visible
 
@@ -75,6 +75,9 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
         title = t("{mode}. {label} {cause}", mode=title, label=story.cause_label(v), cause=say_inline(v.cause_title))
     yield f"## {title}"
     yield say_inline(v.summary)
+    others = story.rivals_words(diagnosis)
+    if others:
+        yield escape(others)
     yield _facts(diagnosis)
     if v.decided_by:
         yield "\n".join((f"**{t('What decides it')}**", "", *(_clue(c) for c in story.deciding(v))))
@@ -90,12 +93,14 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     also = checklist.others(diagnosis)
     if also:
         yield "\n".join((f"**{t('Also found')}**", "", *(_also(diagnosis, f) for f in also[:10])))
-    if diagnosis.next_time:
-        items = (f"- **{escape(word(n.log))}**: {say_inline(n.how)}" for n in diagnosis.next_time[:8])
-        yield "\n".join((f"**{t('What to log next time')}**", "", *items))
+    if diagnosis.next_time and not v.fixes:
+        yield f"**{t('What to log next time')}**\n\n{_next_time(diagnosis)}"
     curves = _curves(diagnosis)
     if curves:
         yield curves
+    drawn = _chart(diagnosis)
+    if drawn:
+        yield drawn
     if diagnosis.comparison is not None:
         from postmortem.render.comparison import differences, section
 
@@ -108,6 +113,8 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
             yield _details(finding)
     if diagnosis.run.events:
         yield _events(diagnosis)
+    if diagnosis.next_time and v.fixes:
+        yield _folded(t("What to log next time"), _next_time(diagnosis))
     yield _sources(diagnosis)
     yield f"<sub>{escape(diagnosis.tool.name)} {escape(diagnosis.tool.version)}</sub>"
 
@@ -154,15 +161,27 @@ def _also(diagnosis: Diagnosis, finding: Finding) -> str:
     return f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}{attempt}: {say_inline(finding.summary)} {escape(root)}".rstrip()
 
 
+def _next_time(diagnosis: Diagnosis) -> str:
+    return "\n".join(f"- **{escape(word(n.log))}**: {say_inline(n.how)}" for n in diagnosis.next_time[:8])
+
+
+def _chart(diagnosis: Diagnosis) -> str:
+    """The panel that shows the verdict, as a chart that GitHub draws; "" when there is none of our own vocabulary."""
+    main, _ = panels(diagnosis.exhibits)
+    chosen = [p for p in (telling(diagnosis, main), *main[:1]) if p is not None]
+    drawn = next(filter(None, (mermaid.chart(p, p.title, story.unit(diagnosis.run.axis)) for p in chosen)), "")
+    return block(drawn, "mermaid") if drawn else ""
+
+
 def _curves(diagnosis: Diagnosis) -> str:
     main, rest = panels(diagnosis.exhibits)
-    shown = [(p, line) for p in (*main, *rest)[:12] for line in reversed(p.lines)]
+    shown = [(p, line) for p in (*main, *rest)[:12] for line in reversed(p.lines) if len(line.curve.steps) > 1]
     if not shown:
         return ""
     first = min(line.curve.steps[0] for _, line in shown)
     last = max(line.curve.steps[-1] for _, line in shown)
     rows = [
-        f"| {t('Curve')} | {t('First')} | {t('Lowest')} | {t('Last')} | {number(first, 7)} … {number(last, 7)} |",
+        f"| {t('Curve')} | {t('First')} | {t('Lowest')} | {t('Last')} | {story.unit(diagnosis.run.axis)} {number(first, 7)} … {number(last, 7)} |",
         "| --- | ---: | ---: | ---: | --- |",
     ]
     for panel, line in shown:
@@ -172,7 +191,7 @@ def _curves(diagnosis: Diagnosis) -> str:
         scale = t(", log scale") if panel.scale == "log" else ""
         rows.append(f"| {escape(line.curve.name)}{scale} | {' | '.join(figures)} | {bars} |")
     marks = ", ".join(
-        f"{mark_word(m.kind)} {number(m.step, 7)}"
+        t("{what} at {unit} {n}", what=mark_word(m.kind), unit=story.unit(diagnosis.run.axis), n=step(m.step))
         for m in diagnosis.exhibits.marks
         if m.kind in ("visible", "onset", "crash", "resume", "best-validation")
     )
@@ -180,7 +199,10 @@ def _curves(diagnosis: Diagnosis) -> str:
 
 
 def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+    """`body`, Markdown, folded under `title`, plain text: a summary is read as HTML, where a backslash is a backslash."""
+    shown = _LINKED.sub(lambda m: f"{m.group()}{_BREAK}", one_line(title, TEXT).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    shown = _PUNCTUATION.sub(lambda m: f"&#x{ord(m[1]):x};", shown)
+    return f"<details><summary>{shown}</summary>\n\n{body}\n\n</details>"
 
 
 def _checklist(diagnosis: Diagnosis) -> str:
@@ -189,14 +211,14 @@ def _checklist(diagnosis: Diagnosis) -> str:
         for f in findings:
             sure = percent(f.confidence) if f.confidence is not None else "–"
             rows.append(f"| {_STATUS[f.status]} {status_word(f.status)} | {say_inline(f.title)} | {sure} | {say_inline(f.summary)} |")
-    return _folded(t("Checklist: {tally}", tally=escape(speak(checklist.tally(diagnosis)))), "\n".join(rows))
+    return _folded(t("Checklist: {tally}", tally=speak(checklist.tally(diagnosis))), "\n".join(rows))
 
 
 def _details(finding: Finding) -> str:
     sure = t(" ({word}, {p})", word=sureness(finding.confidence), p=percent(finding.confidence)) if finding.confidence is not None else ""
     body = [_sum(finding.prior, finding.clues)] if finding.clues else []
     body += [_cause(cause) for cause in finding.causes]
-    title = t("Clues and causes: {title}", title=say_inline(finding.title))
+    title = t("Clues and causes: {title}", title=speak(finding.title))
     return _folded(f"{title}{sure}", "\n\n".join(body) or say_inline(finding.summary))
 
 

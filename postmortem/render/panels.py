@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from postmortem.model.diagnosis import Diagnosis
 from postmortem.model.exhibits import CurveExhibit, Exhibits, Level, Mark
 from postmortem.render.words import t
 
@@ -82,6 +83,16 @@ def panels(exhibits: Exhibits) -> tuple[tuple[Panel, ...], tuple[Panel, ...]]:
     order = [*(key for key in _PANELS if key in groups), *sorted(key for key in groups if key not in _PANELS)]
     made = [_panel(key, groups[key], newest, exhibits.levels) for key in order]
     return tuple(p for p in made if p.key in _PANELS), tuple(p for p in made if p.key not in _PANELS)
+
+
+def telling(diagnosis: Diagnosis, main: Sequence[Panel]) -> Panel | None:
+    """The panel that shows the verdict best."""
+    finding = diagnosis.finding(diagnosis.verdict.mode)
+    for name in finding.show if finding else ():
+        for panel in main:
+            if any(line.curve.name == name for line in panel.lines):
+                return panel
+    return main[0] if main else None
 
 
 def _panel(key: str, curves: Sequence[CurveExhibit], newest: int, levels: Iterable[Level]) -> Panel:

@@ -12,7 +12,7 @@ from postmortem.model.exhibits import DepthExhibit, DistributionExhibit, Heatmap
 from postmortem.model.sentence import Sentence
 from postmortem.render import describe, plots
 from postmortem.render.heatmap import heatmap
-from postmortem.render.panels import Lettered, Panel, drawable, gaps, lettered, panels
+from postmortem.render.panels import Lettered, Panel, drawable, gaps, lettered, panels, telling
 from postmortem.render.story import unit
 from postmortem.render.words import speak, t
 
@@ -73,7 +73,7 @@ def _hero(diagnosis: Diagnosis, main: Sequence[Panel], letters: Sequence[Lettere
     depths = _by_depth(diagnosis.exhibits.depths, "gradient-rms")
     if diagnosis.verdict.mode == "vanishing-gradients" and depths:
         return _depth(depths, "hero", HERO_HEIGHT)
-    key = _telling(diagnosis, main)
+    key = telling(diagnosis, main)
     if key is None or all(sum(map(drawable, line.curve.values)) < 2 and not gaps(line.curve) for line in key.lines):
         return None
     label = " ".join(speak(s) for s in describe.panel(key))
@@ -95,16 +95,6 @@ def _alike(one: HeatmapExhibit, other: HeatmapExhibit) -> bool:
         (a is None) == (b is None) and (a is None or b is None or a == b or abs(a - b) <= 0.05 * abs(b) or (math.isnan(a) and math.isnan(b)))
         for a, b in pairs
     )  # fmt: skip
-
-
-def _telling(diagnosis: Diagnosis, main: Sequence[Panel]) -> Panel | None:
-    """The panel that shows the verdict best."""
-    finding = diagnosis.finding(diagnosis.verdict.mode)
-    for name in finding.show if finding else ():
-        for panel in main:
-            if any(line.curve.name == name for line in panel.lines):
-                return panel
-    return main[0] if main else None
 
 
 def _ridges(shown: Sequence[DistributionExhibit]) -> list[Picture]:

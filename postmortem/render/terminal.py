@@ -2,6 +2,7 @@
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from postmortem.render.words import one_line, severity_word, speak, t
 
 CLUES = 3
 ALSO = 3
+CODE = 6  # lines of a snippet
 _TONE = {"fatal": "red", "serious": "yellow", "healthy": "green", "inconclusive": "cyan"}
 
 
@@ -21,7 +23,11 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     """Print the verdict to `console`. Where a report was written is the caller's to add."""
     v = diagnosis.verdict
     tone = _TONE.get(story.tone(v), "yellow")
-    parts: list[RenderableType] = [_headline(diagnosis, tone), Text(_flat(v.summary)), _facts(diagnosis)]
+    parts: list[RenderableType] = [_headline(diagnosis, tone), Text(_flat(v.summary))]
+    others = story.rivals_words(diagnosis)
+    if others:
+        parts.append(Text(others, style="dim"))
+    parts.append(_facts(diagnosis))
     if v.decided_by:
         parts += [_label(t("What decides it")), _clues(story.deciding(v)[:CLUES])]
     if v.fixes:
@@ -32,6 +38,9 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
                 Text(f"  {'-' if kind == 'del' else '+'} {one_line(line, 200)}", style="red" if kind == "del" else "green")
                 for kind, line in lines[:4]
             ]
+        if not v.fixes[0].changes:
+            code = [line for line in v.fixes[0].code.splitlines() if line.strip(" ^~")]
+            parts += [Padding(Text(one_line(line, 200), style="green"), (0, 0, 0, 2 + len(line) - len(line.lstrip()))) for line in code[:CODE]]
     if diagnosis.comparison is not None:
         parts += [_label(t("Against the baseline")), *(Text(_flat(d.summary)) for d in diagnosis.comparison.differences)]
     also = checklist.others(diagnosis)

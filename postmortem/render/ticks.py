@@ -11,7 +11,7 @@ MOST_DECIMALS = 6
 
 def tick(value: float) -> str:
     """A number of a logarithmic axis, short: 0.001, 10,000, 1e6, 3e−9."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
+    if value == 0 or 1e-3 <= abs(value) < 1e5 or not math.isfinite(value):
         return number(value, 3)
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}".replace("-", "−")

@@ -1,6 +1,7 @@
 """The Markdown twin: what it says, that it fits into an issue, and that no text of a log becomes markup there."""
 
 import dataclasses
+import math
 import re
 
 import pytest
@@ -9,7 +10,11 @@ from hypothesis import strategies as st
 
 from postmortem.model.codec import dump, load
 from postmortem.model.diagnosis import EventNote
+from postmortem.model.exhibits import CurveExhibit, Exhibits
+from postmortem.model.sentence import say
+from postmortem.render import mermaid
 from postmortem.render.markdown import LIMIT, block, code, escape, render_markdown
+from postmortem.render.panels import panels
 from tests.render import samples
 
 
@@ -107,3 +112,30 @@ def test_it_always_fits_into_an_issue() -> None:
     assert "see the HTML report" in text
     assert len(render_markdown(samples.large())) < LIMIT
     assert text.count("<details>") == text.count("</details>")
+
+
+def test_a_summary_is_html_and_not_markdown() -> None:
+    d = samples.exploding()
+    odd = dataclasses.replace(d, findings=tuple(dataclasses.replace(f, title=say("a_b <i> @someone")) for f in d.findings))
+    assert "<details><summary>Clues and causes: a&#x5f;b &lt;i&gt; @&#8203;someone (" in render_markdown(odd)
+
+
+def test_the_chart_for_mermaid_has_our_words_and_finite_numbers_only() -> None:
+    found = re.search(r"```mermaid\n(.*?)\n```", render_markdown(samples.exploding()), re.DOTALL)
+    assert found
+    lines = found[1].splitlines()
+    assert lines[1:3] == ["xychart-beta", '    title "Loss: train (blue), validation (orange)"']
+    assert lines[3].startswith('    x-axis "step" 50 --> 4')  # from the first validation up to the first NaN
+    assert lines[4].startswith('    y-axis "log10 of Loss" ')
+    rows = [re.fullmatch(r"    line \[(.*)\]", line) for line in lines[5:]]
+    assert len(rows) == 2
+    assert len({len(row[1].split(", ")) for row in rows if row}) == 1
+    assert all(math.isfinite(float(v)) for row in rows if row for v in row[1].split(", "))
+
+
+def test_no_chart_of_two_points_and_none_of_nan_alone() -> None:
+    panel = panels(Exhibits(curves=(CurveExhibit("train/loss", (0.0, 1.0), (2.0, 1.0), 2),)))[0][0]
+    assert mermaid.chart(panel, "Loss", "step") == ""
+    steps = tuple(float(i) for i in range(20))
+    panel = panels(Exhibits(curves=(CurveExhibit("train/loss", steps, (math.nan,) * 20, 20),)))[0][0]
+    assert mermaid.chart(panel, "Loss", "step") == ""

@@ -1,5 +1,6 @@
 """Pictures for any data that a run can hold, and panels chosen as a reader would."""
 
+import json
 import math
 from xml.etree import ElementTree as ET
 
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 
 from postmortem.model.exhibits import CurveExhibit, DepthExhibit, DistributionExhibit, Exhibits, HeatmapExhibit, Level, Mark
 from postmortem.model.sentence import say
-from postmortem.render import plots
+from postmortem.render import lettering, plots
 from postmortem.render.heatmap import heatmap
-from postmortem.render.layers import short_names
+from postmortem.render.layers import density, short_names
 from postmortem.render.panels import gaps, lettered, panels
 from postmortem.render.sparkline import sparkline
+from postmortem.render.ticks import ticks
 from tests.render import samples
 
 
@@ -148,3 +150,70 @@ def test_large_heatmap_is_a_picture_with_every_cell_and_the_rows_that_stand_out(
 def test_sparkline() -> None:
     assert sparkline(curve("x", [1.0, 2.0, math.nan, 8.0]), 0, 4, log=False, width=4) == "▁▂×█"
     assert sparkline(curve("x", [5.0, 5.0]), 0, 2, log=True, width=2) == "▄▄"
+    far = CurveExhibit("x", (2.0, 6.0), (1.0, 8.0), 2)
+    assert sparkline(far, 0, 8, log=False, width=8) == "  ▁▃▅▇█"  # a line between points, nothing before the first
+    assert sparkline(CurveExhibit("x", (0.0, 2.0, 3.0), (1.0, math.nan, 2.0), 3), 0, 4, log=False, width=4) == "▁ ×█"  # none up to a NaN
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.0, 6e-4, 1.2e-3], ["0", "0.0006", "0.0012"]),
+        ([1.05, 1.1, 1.15], ["1.05", "1.10", "1.15"]),
+        ([0.0, 1.5e-5, 3e-5], ["0", "1.5e−5", "3.0e−5"]),
+        ([-0.2, 0.0, 0.2], ["−0.2", "0", "0.2"]),
+        ([0.0, 2e6], ["0", "2e6"]),
+        ([20_000.0, 40_000.0], ["20,000", "40,000"]),
+        ([0.0, 0.0], ["0", "0"]),
+        ([math.inf, 1.0], ["inf", "1"]),
+    ],
+)
+def test_ticks_of_an_axis_have_one_notation(values: list[float], shown: list[str]) -> None:
+    assert ticks(values) == shown
+
+
+def test_the_name_of_a_level_stands_where_no_curve_runs() -> None:
+    room, size = (400.0, 100.0), (80.0, 10.0)
+    assert lettering.beside(50, size, room, []) == lettering.Placing(396, 53, "right", above=True)
+    over = [(0.0, 58.0), (400.0, 58.0)]
+    assert lettering.beside(50, size, room, [over]).above is False
+    late = [[(200.0, y), (400.0, y)] for y in (58.0, 42.0)]
+    assert lettering.beside(50, size, room, late) == lettering.Placing(4, 53, "left", above=True)
+    assert lettering.beside(98, size, room, []).above is False  # no room above
+
+
+@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.generate))
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=30), st.floats(0.01, 100))
+def test_a_density_has_its_peak_at_1_and_ends_at_0(counts: list[int], width: float) -> None:
+    exhibit = DistributionExhibit("l", "1", "weight", tuple(i * width for i in range(len(counts) + 1)), tuple(counts))
+    xs, ys = density(exhibit, 0.0, len(counts) * width, bins=40)
+    assert len(xs) == len(ys) == 42
+    assert ys[0] == ys[-1] == 0
+    assert max(ys) == pytest.approx(1.0 if sum(counts) else 0.0)
+    assert xs == sorted(xs)
+
+
+def test_many_narrow_bins_near_zero_are_no_spike() -> None:
+    edges = (-1.0, -0.5, -0.001, 0.001, 0.5, 1.0)
+    _, ys = density(DistributionExhibit("l", "1", "weight", edges, (500, 499, 2, 499, 500)), -1.0, 1.0, bins=40)
+    assert max(ys[2:-2]) < 1.05 * min(ys[2:-2])  # a flat distribution is drawn flat
+
+
+def test_a_level_of_both_curves_is_drawn_once() -> None:
+    same = say("chance level, {level:.4g}", level=2.3)
+    both = Exhibits(
+        curves=(curve("train/loss", [3.0, 2.0]), curve("val/loss", [3.0, 2.0])), levels=(Level("train/loss", 2.3, same), Level("val/loss", 2.3, same))
+    )
+    assert len(panels(both)[0][0].levels) == 1
+
+
+def test_the_reader_finds_the_lines_and_scales_of_a_picture() -> None:
+    root = ET.fromstring(draw(samples.exploding().exhibits))
+    ruler = json.loads(root.attrib["data-ruler"])
+    named = {e.attrib["data-series"] for e in root.iter() if "data-series" in e.attrib}
+    assert {key for panel in ruler["panels"] for key, _ in panel[6]} == named
+    assert ruler["panels"][0][4:6] == ["log", "Loss"]
+    top, bottom, low, high = ruler["panels"][0][:4]
+    assert top < bottom
+    assert low < high
+    assert any("data-moves" in e.attrib for e in root.iter())
