@@ -103,7 +103,7 @@ _GLUED = re.compile(r"(train|training|valid|validation|val|eval|test|dev)(loss|a
 # Words that do not change what a quantity is.
 _NOISE = _listed(
     "epoch step steps avg mean average ave batch running moving smoothed smooth current cur curr global log logs logged losses scalar "
-    "scalars metric metrics main overall final net output model history the raw iter iteration interval stats perf performance system timing "
+    "scalars metric metrics on main overall final net output model history the raw iter iteration interval stats perf performance system timing "
     "results result summary reduced ema sum per set rollout charts inner info"
 )
 # Words that make of a quantity another one: extremes, spreads, parts of a sum, masks.

@@ -136,6 +136,13 @@ def test_blocks_of_words_and_numbers_that_change_are_records(tmp_path: Path) -> 
     assert len(one(run, "train/loss")) >= 26  # the first few pass for a configuration
 
 
+def test_a_printed_dataclass_is_settings_and_no_record(tmp_path: Path) -> None:
+    head = "Config(model=Model(name='a/b',\n   dtype=None,\n   trust=False,\n   path=None,\n   learning_rate=5e-05,\n   max_steps=10,\n"
+    run = run_of(tmp_path, head + "".join(f"step {n} loss {1 / n:.3f}\n" for n in range(1, 9)))
+    assert [s.name for s in run.series] == ["train/loss"]
+    assert settings(run)["learning_rate"] == 5e-05
+
+
 def test_a_mean_beside_a_number_is_no_word(tmp_path: Path) -> None:
     head = " | > step_time: 0.1 (0.2)\n | > loader_time: 0.1 (0.2)\n | > loss: 1.{n} (1.5)\n | > lr_d: 0.0002\n | > current_lr: 0.0002\n"
     run = run_of(tmp_path, "".join(f" --> STEP: {n}/48 -- GLOBAL_STEP: {n}\n{head.format(n=n)}" for n in range(10, 40)))
@@ -233,3 +240,22 @@ def test_the_first_rate_of_a_warm_up_is_no_setting(tmp_path: Path) -> None:
     assert "learning_rate" not in settings(run_of(tmp_path, text))
     assert "loss" not in settings(run_of(tmp_path, "Loss: 0.9969\n" + text))
     assert settings(run_of(tmp_path, "lr: 8e-05\n" + text))["learning_rate"] == 8e-05
+
+
+def test_top_one_is_a_word(tmp_path: Path) -> None:
+    text = "".join(
+        f"2023-02-05 19:41:4{n},394 - mmcls - INFO - Epoch(val) [{n}][18]\taccuracy_top-1: 8{n}.5, accuracy_top-5: 100.0\n" for n in range(1, 9)
+    )
+    assert one(run_of(tmp_path, text), "val/accuracy").values.tolist() == [80.5 + n for n in range(1, 9)]
+
+
+def test_accuracy_on_a_set_is_of_that_set(tmp_path: Path) -> None:
+    text = "".join(f"Global Step: {n}00, accuracy: 0.{n}, loss = 1.{n}\nAccuracy on Test-Set: 5{n}.1% (5{n}10 / 10000)\n" for n in range(1, 9))
+    assert one(run_of(tmp_path, text), "val/accuracy").steps.tolist() == [100.0 * n for n in range(1, 9)]
+
+
+def test_a_python_configuration_is_settings_and_no_record(tmp_path: Path) -> None:
+    head = "optimizer = dict(type='SGD', lr=0.005, momentum=0.9)\nlr_config = dict(policy='step', step=1, gamma=0.98)\nrunner = dict(type='Epochs', max_epochs=10)\n"
+    run = run_of(tmp_path, head + "".join(f"Epoch [{n}][10/20] lr: 0.005, loss: 1.{n}\n" for n in range(1, 6)))
+    assert (settings(run)["optimizer"], settings(run)["learning_rate"], settings(run)["epochs"]) == ("SGD", 0.005, 10)
+    assert {s.name for s in run.series} == {"train/loss", "lr"}

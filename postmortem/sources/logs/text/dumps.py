@@ -24,7 +24,7 @@ def lone_of(shape: str) -> Lone | None:
     match = _LONE.match(shape)
     if match is None:
         return None
-    value = match["value"].strip()
+    value = match["value"].strip().removesuffix(",")
     return Lone(match["key"], bool(value) and NUMBER not in value, value == NUMBER)
 
 

@@ -87,7 +87,7 @@ _SAVED = re.compile(
     rf"((?:\w+ ){{0,2}}loss[ :=]{{0,3}}{NUMBER})\W*$",
     re.IGNORECASE,
 )
-_DUMP = re.compile(rf"^\++ |^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
+_DUMP = re.compile(rf"^\++ |^\w+ = dict\(|^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
 _LENGTH = re.compile(rf"^\W*(?:\w{{1,20}}[ _-])?(?:epochs|(?<=end[ _-])epoch)\s?[:=]\s?{NUMBER}$", re.IGNORECASE)  # how many, not which
 _QUOTES = str.maketrans(
     {"'": None, '"': None, "`": None, "‘": None, "’": None, "“": None, "”": None, "：": ":", "，": ",", "（": "(", "）": ")", "［": "[", "］": "]",
@@ -108,6 +108,7 @@ _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|===
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
 _MEAN = re.compile(r"^ ?\(\)")
+_OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
 _COUNTER_KEY = re.compile(r"(?:^|[\s:])(epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
@@ -266,7 +267,8 @@ class _Reading:
             elif first and re.match(r"^\s?[:|]\s*\D", trail) and not percent and "|" + trail[:1] != "||":
                 self._take("lead", index)
             else:
-                self.last = ("free" if not percent else "", index)
+                counted = percent or _OF_PERCENT.match(self.parts[index])
+                self.last = ("free" if not counted else "", index)
             return
         role = role_of(key)
         if len(key) > MAX_KEY or _CODE.search(key) or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:]):

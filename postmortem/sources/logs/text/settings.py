@@ -54,6 +54,7 @@ _HINTS = (
     "param", "sample", "example", "epochs", "optimization steps", "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config",
     "arg", "options", "settings", "cfg", "opt",
 )  # fmt: skip
+_TYPED = re.compile(r"dict\(type=['\"](\w{1,60})['\"]\)?$")  # of OpenMMLab's configurations: `optimizer = dict(type='SGD', lr=0.1)`
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
@@ -171,6 +172,11 @@ def _count(text: str) -> int | None:
 def _value(text: str) -> Value:
     """A printed value: a number, a truth value, None, or text without its quotes."""
     text = text.strip().rstrip(",;").strip()
+    kind = _TYPED.match(text)
+    if kind:
+        return kind[1]
+    if text.endswith(")") and text.count(")") > text.count("("):  # the last item of a `dict(…)`
+        text = text[:-1]
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1][:MAX_VALUE]
     if text.lower() in _WORDS:
