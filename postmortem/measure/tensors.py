@@ -1,8 +1,8 @@
 """The figures of one tensor, in one pass over its bytes.
 
 Small tensors are sorted and measured exactly. Larger ones are counted block by block into 65,536 counters (the top 16
-bits of each number) beside exact moments and extremes: quantiles are then within 2⁻⁸ relative, everything else but the
-kurtosis is the same to rounding.
+bits of each number) beside exact moments and extremes: quantiles are then within 2⁻⁸ relative (of float64
+beyond the range of float32: at the ends of that range), everything else but the kurtosis is the same to rounding.
 """
 
 import math
