@@ -32,9 +32,10 @@ _WORD = re.compile(r"[a-z]+")
 _AVERAGED = frozenset({"ema", "swa", "averaged", "average", "shadow", "teacher"})
 _FINAL = frozenset({"final", "last", "latest", "end", "finished"})
 
-COMPILED_FROM = 256 << 20  # bytes of float32 from which numba's start-up (0.8 s of processor time) is worth it: numpy's loops take that for 0.23 GB
-COMPILING = 4  # times that where nothing was compiled before (2.8 s)
-SIXTEEN_BITS = 5  # numpy's loops count 16-bit numbers that many times as fast as float32
+# bytes of float32 from which numba's start-up (0.8 s of processor time) is worth it: numpy's loops count 0.25 GB/s. The choice depends on nothing
+# but the checkpoints, since the two round differently: the same input gives the same figures.
+COMPILED_FROM = 256 << 20
+SIXTEEN_BITS = 4  # numpy's loops count 16-bit numbers that many times as fast as float32
 THREADED_FROM = 512 << 20  # bytes from which a second thread is
 LEAST_BLOCK = 1 << 12  # elements; blocks of less than a `SEGMENT` only where there are hundreds of checkpoints
 BUFFERS = 64 << 20  # bytes of buffers at most, however many checkpoints are read side by side
@@ -74,7 +75,7 @@ def work_of(saved: Sequence[Checkpoint]) -> int:
 
 def kernels_for(work: int) -> Kernels:
     """The compiled loops where there is work enough for them and numba can be had, else numpy's."""
-    if work >= COMPILED_FROM and (work >= COMPILING * COMPILED_FROM or compiled_before()):
+    if work >= COMPILED_FROM:
         try:
             from postmortem.measure import kernels
         except Exception:  # noqa: S110  # a numba that does not start costs speed, nothing else
@@ -82,13 +83,6 @@ def kernels_for(work: int) -> Kernels:
         else:
             return kernels
     return Plain()
-
-
-def compiled_before() -> bool:
-    """Whether numba left its cache of the loops where it looks first: in its own directory if one is set, else beside them."""
-    own = os.environ.get("NUMBA_CACHE_DIR")
-    found = Path(own).glob("*/kernels.*.nbi") if own else Path(__file__).with_name("__pycache__").glob("kernels.*.nbi")
-    return next(found, None) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from postmortem.measure import kernels
+from postmortem.measure import checkpoints, kernels
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.measure.reading import TensorFiles
 from postmortem.measure.tally import KEYS, Tally
@@ -98,6 +98,7 @@ def main() -> None:
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 256
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 9
     torch.set_num_threads(1)
+    checkpoints.COMPILED_FROM = 0  # numba's start-up is not what is measured
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as folder:
         root = Path(folder)
         for dtype in ("float32", "bfloat16"):
