@@ -1,12 +1,13 @@
 """Numeric blocks of delimited text, parsed at once. A block that is not plain numbers is left to a reader of single rows."""
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from postmortem.model.run import Floats
 from postmortem.sources.logs.numbers import STAND_INS, restored
 
-_EMPTY, _EMPTY_CELL = 6e307, b"6e307"  # stands in for a cell that JSON cannot spell, as do those of `numbers`
+_COMMA, _NEWLINE, _ZERO = b",\n0"
 _WORDS = tuple((word, STAND_INS["NaN"]) for word in (b"nan", b"NaN", b"NAN")) + tuple(
     (word, STAND_INS["Infinity"]) for word in (b"Infinity", b"inf", b"Inf")
 )
@@ -28,8 +29,6 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         if b"," in body:
             return None
         body = body.replace(delimiter, b",")
-    if not body or not _aligned(body, width):
-        return None
     words = body.translate(None, b"0123456789.,+-eE\n \t")
     if words:
         if words.translate(None, _LETTERS):
@@ -38,19 +37,22 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
             body = body.replace(word, stand_in)
         for word in _BLANKS:
             body = body.replace(word, b"")
-    flat = b"," + body.replace(b"\n", b",") + b","
-    sparse = b",," in flat
-    if sparse:
-        flat = flat.replace(b",,", b"," + _EMPTY_CELL + b",").replace(b",,", b"," + _EMPTY_CELL + b",")
+    ends = _ends(body, width)
+    if ends is None:
+        return None
+    flat = np.frombuffer(body + b",", dtype=np.uint8).copy()
+    flat[ends] = _COMMA
+    empty = np.diff(ends, prepend=-1) == 1
+    if empty.any():
+        flat = np.insert(flat, ends[empty], _ZERO)
     try:
-        cells = orjson.loads(b"[" + flat[1:-1] + b"]")
+        cells = orjson.loads(b"[" + flat[:-1].tobytes() + b"]")
         values = np.array(cells, dtype=np.float64).reshape(-1, width)
     except (orjson.JSONDecodeError, ValueError, TypeError):
         return None
-    present = values != _EMPTY if sparse else np.ones(values.shape, dtype=bool)
     if words:
         restored(values)
-    return values, present
+    return values, ~empty.reshape(values.shape)
 
 
 def cells_of(block: bytes, delimiter: bytes, width: int) -> list[str] | None:
@@ -62,17 +64,14 @@ def cells_of(block: bytes, delimiter: bytes, width: int) -> list[str] | None:
         if b"," in body:
             return None
         body = body.replace(delimiter, b",")
-    return body.replace(b"\n", b",").decode("utf-8", "replace").split(",") if _aligned(body, width) else None
+    return body.replace(b"\n", b",").decode("utf-8", "replace").split(",") if _ends(body, width) is not None else None
 
 
-def _aligned(body: bytes, width: int) -> bool:
-    """Whether every line has `width` cells."""
-    raw = np.frombuffer(body, dtype=np.uint8)
-    ends = np.flatnonzero(raw == 10)
-    commas = np.flatnonzero(raw == 44)
-    if len(commas) != (len(ends) + 1) * (width - 1):
-        return False
-    if width == 1 or not len(ends):
-        return True
-    by_row = commas.reshape(-1, width - 1)
-    return bool(np.all(by_row[:-1, -1] < ends) and np.all(by_row[1:, 0] > ends))
+def _ends(body: bytes, width: int) -> "npt.NDArray[np.intp] | None":
+    """Where each cell ends, row after row; None where some line has another number of cells."""
+    raw = np.frombuffer(body + b"\n", dtype=np.uint8)
+    ends = np.flatnonzero((raw == _COMMA) | (raw == _NEWLINE))
+    if len(ends) % width or not body:
+        return None
+    newlines = raw[ends].reshape(-1, width) == _NEWLINE
+    return ends if newlines[:, -1].all() and not newlines[:, :-1].any() else None

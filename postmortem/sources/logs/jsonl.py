@@ -13,7 +13,7 @@ import orjson
 from postmortem.model.run import Reduction, Source, Status
 from postmortem.model.sentence import Value, say
 from postmortem.sources.logs.axis import within_epoch
-from postmortem.sources.logs.blocks import Reading, blocks, head_text
+from postmortem.sources.logs.blocks import Reading, blocks, head_text, without_collection
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import STAND_INS
@@ -61,10 +61,11 @@ def read(candidate: Candidate) -> Found:
     cut = False
     try:
         for block in blocks(candidate.file, met):
-            rows, wrong, last_wrong = _objects(block)
-            taker.take(rows)
+            with without_collection():
+                rows, wrong, cut = _objects(block)
+                taker.take(rows)
+                del rows
             bad += wrong
-            cut = last_wrong
             if taker.gathering.full:
                 break
     except OSError as error:
@@ -93,10 +94,10 @@ def read(candidate: Candidate) -> Found:
     return Found(Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size), series=series, facts=facts)
 
 
-_WORDS = tuple(
-    ((before + sign + word).encode(), (before + sign).encode() + stand_in)
-    for before in (": ", ":") for sign in ("", "-") for word, stand_in in STAND_INS.items()
-)  # fmt: skip
+_USUAL = tuple((b": " + word.encode(), b":" + stand_in) for word, stand_in in STAND_INS.items())
+_OTHERS = tuple(
+    ((before + word).encode(), before.strip(" ").encode() + stand_in) for before in (": -", ":-", ":") for word, stand_in in STAND_INS.items()
+)
 
 
 def _objects(block: bytes) -> tuple[list[dict[str, Any]], int, bool]:
@@ -105,8 +106,10 @@ def _objects(block: bytes) -> tuple[list[dict[str, Any]], int, bool]:
     lines = body.split(b"\n")
     quick = b",".join(lines)
     if b"NaN" in body or b"Infinity" in body:
-        for word, stand_in in _WORDS:
-            if word in quick:
+        for word, stand_in in _USUAL:
+            quick = quick.replace(word, stand_in)
+        if b"NaN" in quick or b"Infinity" in quick:
+            for word, stand_in in _OTHERS:
                 quick = quick.replace(word, stand_in)
     try:
         rows = orjson.loads(b"[" + quick + b"]")

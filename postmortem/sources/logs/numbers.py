@@ -25,9 +25,9 @@ _DECIMALS = re.compile(r"[+-]?\d{1,30}\.(\d{1,30})")
 _ENOUGH = 3  # different values that show a rounding
 
 # Numbers in place of words that a strict JSON parser refuses; no run logs these values.
-# They are short, so that a file of empty cells does not grow.
-STAND_INS = {"NaN": b"8e307", "Infinity": b"7e307"}
-_NAN_STAND_IN, _INF_STAND_IN = 8e307, 7e307
+# As long as the word and a blank before it: bytes of one length are replaced where they stand.
+STAND_INS = {"NaN": b"8e99", "Infinity": b"7.0000e99"}
+_NAN_STAND_IN, _INF_STAND_IN = 8e99, 7e99
 
 SAMPLE = 400  # values that decide about the printed precision
 FULL_PRECISION = 8  # significant digits from which on a value counts as printed in full
