@@ -15,6 +15,7 @@ from postmortem.model.sentence import Value, say
 from postmortem.sources.logs.axis import within_epoch
 from postmortem.sources.logs.blocks import Reading, blocks, head_text, without_collection
 from postmortem.sources.logs.curves import Habits, planned, series_of
+from postmortem.sources.logs.jsonblocks import columns
 from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import STAND_INS
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
@@ -58,9 +59,17 @@ def read(candidate: Candidate) -> Found:
     met = Reading()
     taker = RowTaker()
     bad = 0
-    cut = False
+    cut, one_form = False, True
     try:
         for block in blocks(candidate.file, met):
+            if one_form and (b"NaN" in block or b"Infinity" in block):  # JSON does not know them, and objects with them take longer
+                alike = columns(block)
+                one_form = alike is not None and taker.take_columns(*alike)
+                if one_form:
+                    cut = False
+                    if taker.gathering.full:
+                        break
+                    continue
             with without_collection():
                 rows, wrong, cut = _objects(block)
                 taker.take(rows)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from postmortem.model.run import Floats
 from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.numbers import instant, number, restored, seconds
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
@@ -67,10 +68,21 @@ class RowTaker:
             values = restored(np.array(cells, dtype=np.float64)).reshape(len(rows), len(keys))
         except OverflowError:
             return False
+        self._add_all(keys, where, values)
+        return True
+
+    def _add_all(self, keys: Sequence[str], where: npt.NDArray[np.int64], values: Floats) -> None:
         for n, key in enumerate(keys):
-            if self._wanted(key, said):
+            if self._wanted(key, frozenset()):
                 self._keys.setdefault(key)
                 self.gathering.add(key, where, values[:, n])
+
+    def take_columns(self, keys: Sequence[str], values: Floats) -> bool:
+        """Add rows, (rows, keys), that hold the same keys and nothing but numbers. False for summaries of a run, which are not taken."""
+        if not _SUMMARY.isdisjoint(keys):
+            return False
+        self._add_all(keys, np.arange(len(values), dtype=np.int64) + self.gathering.count, values)
+        self.gathering.count += len(values)
         return True
 
     def _wanted(self, key: str, beside: AbstractSet[str]) -> bool:
