@@ -76,6 +76,11 @@ def test_seams_say_what_happened() -> None:
     again, resumed = describe(into_attempts([series([*range(100), *range(100)])])), describe(into_attempts([series([*range(100), *range(60, 160)])]))
     assert again[0].seam is None
     assert again[0].resumed_from is None
+    folds = describe(into_attempts([series([*range(100)] * 4)]))
+    assert [str(one.seam) for one in folds[1:]] == ["another training over the same steps began after step 99: a fold, a trial or a seed"] * 3
+    assert all(one.resumed_from is None for one in folds)
+    crashed = describe(into_attempts([series([*range(100), *range(30), *range(80), *range(100)])]))
+    assert not any("fold" in str(one.seam) for one in crashed)
     assert str(again[1].seam) == "started again from the beginning after step 99"
     assert again[1].resumed_from is None
     assert str(resumed[1].seam) == "went back from step 99 to step 60 and went on from there"

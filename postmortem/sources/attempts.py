@@ -21,6 +21,8 @@ MOST_ATTEMPTS = 64
 MOSTLY_THE_SAME = 0.8  # share of records written again that hold what they held before
 _FEWEST_REPEATS = 2  # records; fewer may agree by chance
 LATE = 10.0  # usual gaps by which one record alone may come late, as where two processes write one log
+_FEWEST_FOLDS = 3
+_WHOLE = 0.9  # share of the longest training that each but the last has reached where they are folds
 _FEW = 3  # records below which a series cannot say where the restarts are
 # What it costs to hand a record to an attempt, in records that lie far outside of it.
 _BACKWARD = 10.0  # a step that goes back within the attempt, at least
@@ -179,7 +181,14 @@ def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]
 
 
 def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:
-    """First and last step of each attempt, and how it followed the one before."""
+    """First and last step of each attempt, and how it followed the one before.
+
+    Several that all ran from the beginning over one length are no attempts at one training: folds of a cross-validation, trials, seeds.
+    """
+    ends = [(min((s.steps[0] for s in one if len(s)), default=0.0), max((s.steps[-1] for s in one if len(s)), default=0.0)) for one in attempts]
+    longest = max((last for _, last in ends), default=0.0)
+    begun, done = [first for first, _ in ends], [last for _, last in ends[:-1]]
+    folds = len(ends) >= _FEWEST_FOLDS and min(done) >= _WHOLE * longest and max(begun) <= BEGINNING * longest
     out: list[Attempt] = []
     for series in attempts:
         first = min((float(s.steps[0]) for s in series if len(s)), default=0.0)
@@ -188,7 +197,9 @@ def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:
         if out:
             before = out[-1]
             fresh = first <= before.first_step + 0.02 * max(1.0, before.last_step - before.first_step)
-            if fresh:
+            if folds:
+                seam = say("another training over the same steps began after step {step:g}: a fold, a trial or a seed", step=before.last_step)
+            elif fresh:
                 seam = say("started again from the beginning after step {step:g}", step=before.last_step)
             else:
                 resumed = first

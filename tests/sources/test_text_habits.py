@@ -73,7 +73,7 @@ def test_a_nameless_counter_before_both_splits_counts_epochs(tmp_path: Path) -> 
     assert run_of(tmp_path, steps).axis == "step"
 
 
-@pytest.mark.parametrize("bullet", ["·", "•", "|", "│", "●", "—", "–", "▪", "🔥", "📉", "⚡️", "✅", "→"])
+@pytest.mark.parametrize("bullet", ["·", "•", "|", "│", "┆", "»", "◆", "●", "—", "–", "▪", "🔥", "📉", "⚡️", "✅", "→"])
 def test_no_bullet_becomes_part_of_a_key(tmp_path: Path, bullet: str) -> None:
     text = "".join(f"{bullet} Epoch {n} {bullet} train_loss: 0.{n} {bullet} val_acc: 0.5{n} {bullet} lr: 1e-3\n" for n in range(1, 6))
     run = run_of(tmp_path, text)
@@ -259,3 +259,15 @@ def test_a_python_configuration_is_settings_and_no_record(tmp_path: Path) -> Non
     run = run_of(tmp_path, head + "".join(f"Epoch [{n}][10/20] lr: 0.005, loss: 1.{n}\n" for n in range(1, 6)))
     assert (settings(run)["optimizer"], settings(run)["learning_rate"], settings(run)["epochs"]) == ("SGD", 0.005, 10)
     assert {s.name for s in run.series} == {"train/loss", "lr"}
+
+
+@pytest.mark.parametrize("head", ["========== Fold {k} ==========\n{line}", "Fold {k} {line}", "[Fold {k}] {line}", "Fold: {k} | {line}"])
+def test_folds_of_a_cross_validation_are_told_and_the_last_is_judged(tmp_path: Path, head: str) -> None:
+    draw = random.Random(3)
+    lines = [
+        (k, n, f"Epoch {n}/10 Loss: {9 / n + draw.random():.4f}, Val Loss: {9 / n + draw.random():.4f}\n") for k in range(1, 6) for n in range(1, 11)
+    ]
+    run = run_of(tmp_path, "".join(head.format(k=k, line=line) if n == 1 or "\n" not in head else line for k, n, line in lines))
+    assert len(run.attempts) == 5
+    assert all("fold" in str(a.seam) for a in run.attempts[1:])
+    assert {(s.name, len(s)) for s in run.series} == {("train/loss", 10), ("val/loss", 10)}

@@ -91,7 +91,7 @@ _DUMP = re.compile(rf"^\++ |^\w+ = dict\(|^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}
 _LENGTH = re.compile(rf"^\W*(?:\w{{1,20}}[ _-])?(?:epochs|(?<=end[ _-])epoch)\s?[:=]\s?{NUMBER}$", re.IGNORECASE)  # how many, not which
 _QUOTES = str.maketrans(
     {"'": None, '"': None, "`": None, "‘": None, "’": None, "“": None, "”": None, "：": ":", "，": ",", "（": "(", "）": ")", "［": "[", "］": "]",
-     "；": ";", "│": "|", "┃": "|", "║": "|", "\xa0": " ", "–": "-", "—": "-", "→": "->", **dict.fromkeys("·•‧∙⋅●○◦▪■□▶►✦", "|")}
+     "；": ";", "│": "|", "┃": "|", "║": "|", "\xa0": " ", "–": "-", "—": "-", "→": "->", **dict.fromkeys("·•‧∙⋅●○◦▪■□▶►✦»«›‹┆┊¦❘", "|")}
 )  # fmt: skip
 _PICTURE = re.compile("[\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0e\ufe0f]?")
 _WRAPPER = re.compile(r"\b(?:tensor|array|Array|Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
