@@ -152,5 +152,5 @@ def _nothing(run: Run) -> str:
     if failed:
         first = failed[0]
         return f"nothing here could be read: {first.path}: {first.detail or 'unreadable'}"
-    shown = ", ".join(repr(s.path) if not s.detail else f"{s.path!r} ({s.detail})" for s in run.sources[:3])
+    shown = ", ".join(f"{s.path!r} ({s.detail or 'it holds settings and no curve'})" for s in run.sources[:3])
     return f"nothing here is a log or a checkpoint of training; found {len(run.sources)} other entries: {shown}"

@@ -133,10 +133,21 @@ def empty_log(folder: Path) -> None:
     (folder / "train.log").write_bytes(b"")
 
 
+def configured(folder: Path) -> None:
+    (folder / "config.json").write_text('{"lr": 0.1, "epochs": 3, "batch_size": 4}')
+
+
 @pytest.mark.parametrize(
     ("fill", "expected"),
-    [(lambda _: None, "the directory is empty"), (picture, "3 files"), (binary, "train.log"), (odd, "notes.xyz"), (empty_log, "train.log")],
-    ids=["empty", "pictures", "binary.log", "unknown", "empty.log"],
+    [
+        (lambda _: None, "the directory is empty"),
+        (picture, "3 files"),
+        (binary, "train.log"),
+        (odd, "notes.xyz"),
+        (empty_log, "train.log"),
+        (configured, "'config.json' (it holds settings and no curve)"),
+    ],
+    ids=["empty", "pictures", "binary.log", "unknown", "empty.log", "configuration"],
 )
 def test_3_nothing_readable(tmp_path: Path, fill: object, expected: str) -> None:
     folder = tmp_path / "exp1"
