@@ -175,6 +175,7 @@ def test_planned_steps_from_epochs() -> None:
     limits = (Setting("epochs", "max_epochs", 10, "log"), Setting("max_steps", "max_iterations", 50_000, "log"))
     assert run_of(loss, setting=limits).outcome == "finished"
     assert run_of(loss, setting=(limits[1],)).planned_steps == 50_000
+    assert run_of(loss, setting=(limits[0], Setting("max_steps", "max_steps", 1001, "log"))).planned_steps == 1001  # epochs are rounded
     both = (Setting("epochs", "n_epochs", 10, "train_opt.txt"), Setting("", "n_epochs_decay", 10, "train_opt.txt"))
     assert run_of(loss, setting=both).planned_steps == 2000
     assert run_of(loss, setting=(Setting("max_steps", "max_steps", -1, "args.json"),)).planned_steps is None

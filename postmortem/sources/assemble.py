@@ -41,7 +41,9 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     last_step = max((float(s.steps[-1]) for s in attempts[-1] if len(s)), default=None)
     if planned_epochs and per_epoch:
         whole = planned_epochs * per_epoch
-        if planned_steps is None or (last_step is not None and whole < planned_steps and abs(last_step - whole) <= AT_THE_END * whole):
+        if planned_steps is None or (
+            last_step is not None and whole < (1 - 2 * AT_THE_END) * planned_steps and abs(last_step - whole) <= AT_THE_END * whole
+        ):
             planned_steps = whole  # of a limit in steps and one in epochs the one at which the run ended
     run = Run(
         name=name,
