@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from postmortem.model.run import Checkpoint, LeftOut, Run, Series, Setting, Source
-from postmortem.sources.attempts import describe, into_attempts
+from postmortem.sources.attempts import describe, into_attempts, span
 from postmortem.sources.axes import on_one_axis
 from postmortem.sources.checkpoints.joining import join
 from postmortem.sources.choose import choose, natural
@@ -38,7 +38,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         planned_steps = None
     if axis == "epoch":
         planned_steps = planned_epochs
-    last_step = max((float(s.steps[-1]) for s in attempts[-1] if len(s)), default=None)
+    last_step = span(attempts[-1])[1] if any(map(len, attempts[-1])) else None
     if planned_epochs and per_epoch:
         whole = planned_epochs * per_epoch
         if planned_steps is None or (

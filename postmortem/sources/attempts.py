@@ -180,19 +180,23 @@ def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]
     return parts[::-1]
 
 
+def span(series: Sequence[Series]) -> tuple[float, float]:
+    """First and last step of what is known of an attempt; of all that was logged where nothing is known."""
+    told = [s for s in series if len(s) and not s.name.startswith("other/")] or [s for s in series if len(s)]
+    return min((float(s.steps[0]) for s in told), default=0.0), max((float(s.steps[-1]) for s in told), default=0.0)
+
+
 def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:
     """First and last step of each attempt, and how it followed the one before.
 
     Several that all ran from the beginning over one length are no attempts at one training: folds of a cross-validation, trials, seeds.
     """
-    ends = [(min((s.steps[0] for s in one if len(s)), default=0.0), max((s.steps[-1] for s in one if len(s)), default=0.0)) for one in attempts]
+    ends = [span(one) for one in attempts]
     longest = max((last for _, last in ends), default=0.0)
     begun, done = [first for first, _ in ends], [last for _, last in ends[:-1]]
     folds = len(ends) >= _FEWEST_FOLDS and min(done) >= _WHOLE * longest and max(begun) <= BEGINNING * longest
     out: list[Attempt] = []
-    for series in attempts:
-        first = min((float(s.steps[0]) for s in series if len(s)), default=0.0)
-        last = max((float(s.steps[-1]) for s in series if len(s)), default=0.0)
+    for first, last in ends:
         seam = resumed = None
         if out:
             before = out[-1]

@@ -271,3 +271,15 @@ def test_folds_of_a_cross_validation_are_told_and_the_last_is_judged(tmp_path: P
     assert len(run.attempts) == 5
     assert all("fold" in str(a.seam) for a in run.attempts[1:])
     assert {(s.name, len(s)) for s in run.series} == {("train/loss", 10), ("val/loss", 10)}
+
+
+def test_bars_of_data_being_prepared_are_no_training(tmp_path: Path) -> None:
+    bar = "\r".join(f"Filtering (num_proc=1): {n}%|##  | {n * 75}/7500 [00:01<00:01, 900 examples/s]" for n in range(0, 101, 20))
+    run = run_of(tmp_path, bar + "\nTotal training steps: 3746\n" + "".join(f"step:{n} - actor/lr:1e-5 - loss:{1 / n}\n" for n in range(1, 22)))
+    assert (run.attempts[0].last_step, run.planned_steps, run.outcome) == (21, 3746, "unknown")
+    assert not any(s.name.startswith("other/") for s in run.series)
+
+
+def test_what_is_not_known_does_not_say_how_far_the_run_came(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "".join(f"step {n} loss {1 / n}\n" for n in range(1, 22)) + "step 7500 hosts=1\n")
+    assert run.attempts[0].last_step == 21

@@ -87,6 +87,7 @@ _SAVED = re.compile(
     rf"((?:\w+ ){{0,2}}loss[ :=]{{0,3}}{NUMBER})\W*$",
     re.IGNORECASE,
 )
+_DATA_BAR = re.compile(r"\b(?:examples|files?|rows|docs|ba|[kMG]?i?B)/s\]")  # progress in preparing or moving data
 _DUMP = re.compile(rf"^\++ |^\w+ = dict\(|^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
 _LENGTH = re.compile(rf"^\W*(?:\w{{1,20}}[ _-])?(?:epochs|(?<=end[ _-])epoch)\s?[:=]\s?{NUMBER}$", re.IGNORECASE)  # how many, not which
 _QUOTES = str.maketrans(
@@ -134,7 +135,7 @@ def plan_of(shape: str) -> Plan:
     saved = _SAVED.search(shape) if NUMBER in shape else None
     if saved:
         return replace(plan_of(f"{saved[1]} {saved[2]}"), spare=True)
-    if NUMBER not in shape or _ASIDE.search(shape) or _DUMP.match(shape) or _LENGTH.match(shape):
+    if NUMBER not in shape or _ASIDE.search(shape) or _DUMP.match(shape) or _DATA_BAR.search(shape) or _LENGTH.match(shape):
         return EMPTY
     text = cjk_to_english(shape).translate(_QUOTES)
     keras = _KERAS.match(text)

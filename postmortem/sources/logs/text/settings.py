@@ -44,14 +44,15 @@ _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
     ("train_samples", re.compile(r"Train on (?P<n>\d{1,12}) samples|(?<!\w)Num examples\s*=\s*(?P<n2>[\d,]{1,15})")),
     ("val_samples", re.compile(r"validate on (?P<n>\d{1,12}) samples")),
     ("epochs", re.compile(r"Num Epochs\s*=\s*(?P<n>[\d,]{1,12})")),
-    ("max_steps", re.compile(r"Total optimization steps\s*=\s*(?P<n>[\d,]{1,15})")),
+    ("max_steps", re.compile(r"Total (?:optimization|training) steps\s*[:=]\s*(?P<n>[\d,]{1,15})")),
     ("batch_size", re.compile(r"Total train batch size [^=]{0,80}=\s*(?P<n>[\d,]{1,12})")),
     ("accumulation", re.compile(r"Gradient Accumulation steps\s*=\s*(?P<n>[\d,]{1,12})")),
     ("gpus", re.compile(r"(?:world[_ ]size|num(?:ber)?[_ ]of[_ ]gpus|num_gpus|n_gpu)\s*[:=]\s*(?P<n>\d{1,6})\b|"
         r"with (?P<n2>\d{1,6}) processes$", re.IGNORECASE)),
 )  # fmt: skip
 _HINTS = (
-    "param", "sample", "example", "epochs", "optimization steps", "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config",
+    "param", "sample", "example", "epochs", "optimization steps", "training steps",
+    "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config",
     "arg", "options", "settings", "cfg", "opt",
 )  # fmt: skip
 _TYPED = re.compile(r"dict\(type=['\"](\w{1,60})['\"]\)?$")  # of OpenMMLab's configurations: `optimizer = dict(type='SGD', lr=0.1)`
