@@ -296,3 +296,12 @@ def test_any_series_make_a_run(found: list[Series], saved: list[tuple[float | No
     known = [c.step for c in run.checkpoints if c.step is not None]
     assert known == sorted(known)
     assert len(run.attempts) == len(run.earlier) + 1
+
+
+@pytest.mark.parametrize("axis", ["epoch", "step"])
+def test_a_checkpoint_keeps_its_own_count_of_optimizer_steps(axis: str) -> None:
+    epochs = np.arange(1.0, 15.0)
+    losses = series("train/loss", epochs * (25 if axis == "step" else 1), epochs=epochs)
+    saved = tuple(Checkpoint(f"epoch={e}.ckpt", "torch-zip", Status.READ, 25.0 * e, float(e)) for e in (3, 14))
+    run = run_of(losses, checkpoints=saved)
+    assert [c.optimizer_steps for c in run.checkpoints] == [75.0, 350.0]

@@ -19,6 +19,14 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 UNREACHED = {
     "exploding_gradients.LARGE_LOG": "tells language models from classifiers; no fixture lies between",
     "underfitting.EXPLAINED": "a language model between its two limits whose configuration explains it",
+    "loss_spike.WARMING": "a jump right after the start of a curve that goes on at that height",
+    "loss_not_decreasing.CREPT": "a slow fall with weights that hardly moved, at a usual rate, and no chance level",
+    "exploding_gradients.NO_END": "a loss below zero of an unknown family that grows a thousandfold, not a millionfold",
+    "exploding_gradients.HURLED": "weights thrown a thousandfold by a rate that is not extreme, where no chance level is known",
+    "exploding_gradients.ORDINARY": "moments swollen by one batch beside a logged gradient norm that is ordinary again",
+    "exploding_gradients.KICKED": "the same without a gradient norm",
+    "underfitting.MANY_LABELS": "a head of several questions whose checkpoint says so",
+    "frozen_parameters.SHRUNK": "a frozen part of a model whose other weights shrank a hundredfold",
     "exploding_gradients.BEGAN": "a first loss between 2 and 200 times chance with thrown weights",
 }
 

@@ -5,6 +5,8 @@ from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
+LITTLE = 0.03  # relative gain below which a trend is no progress
+
 
 def _progress(e: Evidence) -> CurveStats | None:
     """The curve that shows progress best: a loss, else an accuracy, a score or a reward."""
@@ -35,16 +37,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _better(c: CurveStats) -> bool:
+    """A trend in the right direction that is no accident: steady over a few points, or slight over many."""
+    t = c.trend
+    if t is None or (t.tau < 0) != (c.goal == "lower"):
+        return False
+    return (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and t.p_value < 1e-5)
+
+
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     shown = _progress(e)
     if shown is None or (e.family in NOTHING_EXPECTED and shown.goal == "lower"):
         return None
-    steady = (
-        shown.trend is not None and shown.trend.p_value < 0.01 and abs(shown.trend.tau) > 0.5 and (shown.trend.tau < 0) == (shown.goal == "lower")
-    )
+    val = e.curve("val/loss")
+    steady = any(c.relative_gain > LITTLE and _better(c) for c in (shown, val) if c is not None)
     return Reading(
-        shown.relative_gain > 0.2 or (steady and shown.relative_gain > 0.03),
+        shown.relative_gain > 0.2 or steady,
         say("{name} got better by {gain:.0%}", name=shown.name, gain=shown.relative_gain),
     )
 

@@ -3,6 +3,7 @@
 from functools import cache
 
 from postmortem.check import Evidence, Need, say
+from postmortem.checklist.signs import standing_still
 
 
 @cache
@@ -30,6 +31,7 @@ def _loss_met(evidence: Evidence) -> bool:
 
 
 LOSS = Need("train/loss", say("log the training loss of every step (or every 10th), from step 0 on"), _loss_met)
+LOSS_OR_REWARD = Need(LOSS.log, LOSS.how, lambda e: LOSS.met(e) or e.curve("reward") is not None)
 VALIDATION = Need(
     "val/loss",
     say("evaluate on held-out data at least five times during training and log the loss"),
@@ -37,6 +39,7 @@ VALIDATION = Need(
 )
 WEIGHTS = Need("a checkpoint", say("save the weights every few epochs, the initial ones included"), lambda e: e.weights.checkpoints >= 1)
 TWO_CHECKPOINTS = Need("two checkpoints", say("save the weights at least twice, the first time early"), lambda e: e.weights.checkpoints >= 2)
+STILL_TENSORS = Need(TWO_CHECKPOINTS.log, TWO_CHECKPOINTS.how, lambda e: TWO_CHECKPOINTS.met(e) or bool(standing_still(e)))
 OPTIMIZER_STATE = Need(
     "optimizer state in checkpoints",
     say("save optimizer.state_dict() in each checkpoint"),
@@ -57,6 +60,7 @@ LEARNING_RATE = Need(
     say("log the learning rate that the optimizer really used, at every logged step"),
     lambda e: e.schedule is not None or e.number("learning_rate") is not None,
 )
+RATES = Need(LEARNING_RATE.log, LEARNING_RATE.how, lambda e: e.schedule is not None and e.schedule.source != "configured")
 BATCH_STATISTICS = Need(
     "input statistics",
     say("log once per split: mean, standard deviation, minimum, maximum and NaN count of the inputs, and the label histogram"),

@@ -1,7 +1,7 @@
 """Probes that several causes ask in the same words."""
 
 from postmortem.check import Evidence, Probe, Reading, Sighting, say
-from postmortem.checklist.needs import LEARNING_RATE
+from postmortem.checklist.needs import LEARNING_RATE, curve
 from postmortem.checklist.signs import rate_decades
 
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
@@ -15,3 +15,15 @@ def usual_rate(*, holds: float, fails: float) -> Probe:
         return None if decades is None else Reading(decades < USUAL, say("it is {times:.2g} × the usual one", times=10**decades))
 
     return Probe(say("the learning rate is usual, so no step was too long"), ask, holds, fails, (LEARNING_RATE,))
+
+
+def same_evaluations(*, holds: float, fails: float) -> Probe:
+    """Every evaluation gives the same loss: the weights were the same, though the learning rate was none of 0."""
+
+    def ask(e: Evidence, seen: Sighting) -> Reading | None:
+        val = e.curve("val/loss")
+        if val is None or val.finite < 3 or (e.schedule is not None and e.schedule.highest == 0):
+            return None
+        return Reading(val.constant, say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct))
+
+    return Probe(say("every evaluation gives the same loss to the last digit"), ask, holds, fails, (curve("val/loss", 3),))

@@ -6,7 +6,13 @@ from postmortem.check import Evidence
 from postmortem.model.evidence import CurveStats, OptimizerFacts
 from postmortem.model.run import EventKind
 
-USUAL_RATES = {"adam": 1e-3, "sgd": 0.05}  # what a fresh small model is trained with; the unit of `rate_decades`
+USUAL_RATES = {
+    "adam": 1e-3,
+    "sgd": 0.05,
+    "rmsprop": 1e-3,
+    "adagrad": 1e-2,
+    "lion": 1e-4,
+}  # what a fresh small model is trained with; the unit of `rate_decades`
 NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
 
 
@@ -48,8 +54,12 @@ def skill(e: Evidence, split: str, *, best: bool = False) -> float | None:
     if c is None or not c.finite:
         return None
     percent = c.highest > 1.5
-    value = c.best if best else c.final
-    return above_chance(e, value / 100.0 if percent else value)
+    value = (c.best if best else c.final) / (100.0 if percent else 1.0)
+    above = above_chance(e, value)
+    few = (e.chance.classes or 0) <= 3
+    if above is not None and few and c.constant and c.finite >= 5 and value < 0.9:
+        return min(above, 0.0)  # always the same answer, and the share of samples that it fits
+    return above
 
 
 def last_optimizer(e: Evidence) -> OptimizerFacts | None:
@@ -58,7 +68,7 @@ def last_optimizer(e: Evidence) -> OptimizerFacts | None:
 
 
 def optimizer_name(e: Evidence) -> str:
-    """ "adam" (with its kin), "sgd", another name, or ""."""
+    """A key of `USUAL_RATES` ("adam" with its kin), another name, or ""."""
     saved = next((c.optimizer.kind for c in reversed(e.checkpoints) if c.optimizer is not None and c.optimizer.kind), "")
     setting = e.setting("optimizer")
     name = (saved or (str(setting.value) if setting else "")).lower()
@@ -68,7 +78,7 @@ def optimizer_name(e: Evidence) -> str:
         return "sgd"
     if not name and e.framework == "transformers":
         return "adam"
-    return name
+    return next((known for known in USUAL_RATES if known in name), name)
 
 
 def learning_rate(e: Evidence) -> float | None:
@@ -114,6 +124,28 @@ def rate_decades(e: Evidence) -> float | None:
     return math.log10(rate / usual)
 
 
+def training_samples(e: Evidence) -> float | None:
+    """Samples of the training set: as configured, else steps per epoch × batch size where steps are counted."""
+    configured, batch = e.number("train_samples"), e.number("batch_size")
+    if configured is not None or not batch or not e.steps_per_epoch or e.axis != "step":
+        return configured
+    return e.steps_per_epoch * batch
+
+
+def hidden_width(e: Evidence) -> float | None:
+    """Units of the narrowest hidden layer: as configured, else by the shapes of the last checkpoint."""
+    configured = e.number("model_width")
+    if configured is not None:
+        return configured
+    found = []
+    for t in e.checkpoints[-1].tensors if e.checkpoints else ():
+        if t.role == "weight" and t.fan_in and t.name != e.model.head and len(t.shape) >= 2:
+            recurrent = "_hh" in t.name or "recurrent" in t.name  # its rows are gates; what it takes in is as wide as the layer
+            gates = not recurrent and e.model.recurrent and "_ih" in t.name
+            found += [] if gates else [t.fan_in if recurrent else t.count / t.fan_in]
+    return min(found, default=None)
+
+
 def clip_norm(e: Evidence) -> float | None:
     """The configured gradient clip norm; None when none is configured or it is off (0)."""
     value = e.number("gradient_clip_norm") or e.number("gradient_clip_value")
@@ -130,17 +162,33 @@ def warned(e: Evidence, about: str) -> bool:
 
 
 def all_identical(e: Evidence) -> bool:
-    """Nothing moved between checkpoints: bit-identical but for 5 %."""
+    """Nothing moved between checkpoints: bit-identical but for 5 %. With a single checkpoint: every weight layer is as it was drawn."""
     share = e.weights.identical_share
-    return share is not None and share >= 0.95 and (e.model.head is None or e.model.head in e.weights.identical)
+    if share is None:
+        return trained(e) and bool(e.model.weight_layers) and set(e.model.weight_layers) <= set(e.weights.as_drawn)
+    return share >= 0.95 and (e.model.head is None or e.model.head in e.weights.identical)
+
+
+def trained(e: Evidence) -> bool:
+    """The last checkpoint was saved after training had gone on for a while."""
+    steps = [c.step for c in e.checkpoints if c.step is not None]
+    return bool(steps) and steps[-1] > (e.first_step or 0.0) and steps[-1] > 0
+
+
+def standing_still(e: Evidence) -> tuple[str, ...] | None:
+    """Tensors that never moved: bit-identical in all checkpoints; with a single one, weight layers that are as they were drawn.
+    None when nothing can be said."""
+    if e.weights.identical_share is not None:
+        return e.weights.identical
+    return e.weights.as_drawn if e.weights.checkpoints == 1 and trained(e) else None
 
 
 def excerpt(e: Evidence) -> bool:
     """The log begins in the middle of training: a piece of it that somebody pasted, or what one attempt wrote."""
-    loss = loss_curve(e)
-    if loss is None:
+    shown = loss_curve(e) or e.curve("reward")
+    if shown is None:
         return False
-    if e.first_step is not None and e.last_step and e.first_step > 0.3 * e.last_step and e.first_step > 5 and loss.points > 1:
+    if e.first_step is not None and e.last_step and e.first_step > 0.3 * e.last_step and e.first_step > 5 and shown.points > 1:
         return True
     return bool(e.steps_per_epoch and e.first_step is not None and e.first_step > 2 * e.steps_per_epoch)
 
@@ -148,6 +196,14 @@ def excerpt(e: Evidence) -> bool:
 def whole_run(e: Evidence) -> bool:
     """There is more than a log: checkpoints or configuration files, so that this is a run's own directory."""
     return bool(e.saved) or any(s.file.endswith((".json", ".yaml", ".yml", ".toml")) for s in e.settings)
+
+
+def before_it_grew(e: Evidence, loss: CurveStats) -> float:
+    """The level from which a growth of the loss is counted: its first record or its first few, whichever is lower. In a piece of a
+    log, and where the second record is far from the first, one record is no level."""
+    if loss.first <= 0 or excerpt(e):
+        return loss.start
+    return min(loss.start, loss.first)
 
 
 def starts_normal(e: Evidence) -> bool | None:
@@ -162,6 +218,7 @@ def starts_normal(e: Evidence) -> bool | None:
     return loss.first <= 2.0 * loss.best if loss.best > 0 else None
 
 
+TINY = 0.1  # nats: 15 % of the chance level of two classes, less of that of more
 ABSURD = 1e6  # a first loss that no scaling of inputs or targets explains when the chance level is unknown
 
 
@@ -184,17 +241,24 @@ def runaway_smoothness(e: Evidence) -> bool | None:
 
 def inputs_are_zero(e: Evidence) -> bool:
     """The first layer's weights never got a gradient while its bias did: what went in was all zero."""
-    layers, w = e.model.weight_layers, e.weights
-    if not layers or not e.checkpoints or w.identical_share is None or w.identical_share > 0.9:
+    layers, w, known = e.model.weight_layers, e.weights, standing_still(e)
+    still = frozenset(known or ())
+    if len(layers) < 2 or not e.checkpoints or known is None or (w.identical_share or 0.0) > 0.9:
         return False
     first = layers[0]
+    if first not in still and first not in w.gradient_dead_layers:
+        return False
+    if w.identical_share is None:  # one checkpoint: only the head learned, and what it learned are the classes' frequencies
+        level = to_chance(e, loss.final) if (loss := course(e)) is not None else None
+        return layers[-1] not in still and level is not None and 0.95 < level < 1.05
+    if len(layers) > 2 and layers[1] in still and layers[1] not in w.gradient_dead_layers:
+        return False  # what comes behind stands still as well: frozen
+    if w.identical_share > 0.5 and still.issuperset(layers) and w.lowest_hidden_bias == 0.0 and not w.zero_weight_share:
+        return any(t.role == "bias" and t.name not in still for t in e.checkpoints[-1].tensors)  # without biases, nothing behind it is active either
     bias = first.replace("weight", "bias").replace("kernel", "bias")
-    still = set(w.identical)
-    known = {t.name for t in e.checkpoints[-1].tensors}
-    dead = first in still or first in w.gradient_dead_layers
-    if bias in known and bias != first:
-        return dead and bias not in still
-    return dead and e.model.batch_norm  # a layer without a bias; what batch normalisation gives is never all negative
+    if bias != first and any(t.name == bias for t in e.checkpoints[-1].tensors):
+        return bias not in still
+    return e.model.batch_norm  # a layer without a bias; what batch normalisation gives is never all negative
 
 
 def constant_inputs(e: Evidence) -> bool:
@@ -232,9 +296,14 @@ def loss_is_flat(e: Evidence) -> bool:
 
 
 def validation_level(e: Evidence) -> float | None:
-    """Final validation loss / chance."""
+    """Final validation loss / chance. Where the number of classes is not known, a classifier has at least two."""
     c = e.curve("val/loss")
-    return to_chance(e, c.final) if c is not None else None
+    if c is None:
+        return None
+    level = to_chance(e, c.final)
+    if level is None and e.family == "classifier" and e.chance.loss is None and 0 <= c.final < TINY:
+        return c.final / math.log(2)
+    return level
 
 
 def file_of(e: Evidence, name: str) -> str:
@@ -244,5 +313,21 @@ def file_of(e: Evidence, name: str) -> str:
 
 
 def optimizer_lags(e: Evidence) -> list[tuple[float, float]]:
-    """(lag, step) of each checkpoint whose optimizer counts its steps, in order; both in optimizer steps."""
-    return [(lag, c.step) for c in e.checkpoints if c.optimizer is not None and (lag := c.optimizer.lag) is not None and c.step]
+    """(lag, steps made) of each checkpoint whose optimizer counts its steps, in order; both in optimizer steps."""
+    known = [(o.lag, o.lag + o.step) for c in e.checkpoints if (o := c.optimizer) is not None and o.lag is not None and o.step is not None]
+    return [(lag, made) for lag, made in known if made]
+
+
+def optimizer_fell_behind(e: Evidence) -> tuple[float, float, float | None] | None:
+    """(lag, steps made, where on the run's axis the lag began) at the last checkpoint whose optimizer fell behind since the first one.
+
+    A lag in proportion to the steps made is a way of counting (micro-batches, two optimizers in turn), not a loss.
+    """
+    lags = optimizer_lags(e)
+    if len(lags) < 2:
+        return None
+    (first, at), (lag, made) = lags[0], lags[-1]
+    if lag <= first + 1 or lag / made <= max(0.05, 2 * first / at):
+        return None
+    last = next((c.step for c in reversed(e.checkpoints) if c.optimizer is not None and c.optimizer.lag == lag), None)
+    return lag, made, None if last is None else last * lag / made

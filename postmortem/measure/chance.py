@@ -54,10 +54,15 @@ DATASETS = {
 
 BOTH = 0.02  # relative distance of a first loss from ln C, when the first accuracy agrees
 ALIKE = 0.08  # distance of the first accuracy from 1 / C
+KNOWS = 0.68  # accuracy that goes with a cross-entropy of ln 2 over several classes
+RESTS = 0.5  # share of the run that a loss stands still
+AT_REST = 8  # evaluations of an accuracy at rest
+LEANING = 0.05  # relative distance of a loss at rest from ln C: classes of unequal size are guessed a little better than that
 GUESSING = 0.02  # accuracy below which only guessing among very many classes is left
 SETTLED = 0.008  # relative distance of a loss at rest from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
 MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
+COMES_DOWN = 1.5  # times ln C
 HIGH_FIRST = 0.6  # times ln C
 _NOT_ENTROPY = frozenset(
     words_of("mse l1 l2 mae huber smoothl1 hinge focal triplet contrastive margin dice elbo wasserstein ctc kl dpo cosine arcface infonce")
@@ -89,14 +94,24 @@ def chance(
     classes, basis = _classes(model, settings, train_loss, val_accuracy, family)
     if classes is None:
         return UNKNOWN
-    loss: float | None = math.log(classes)
+    entropy = math.log(classes)
+    loss: float | None = entropy
     if loss_words & _BINARY:
         loss = math.log(2)
     elif loss_words & _NOT_ENTROPY or framework == "marian":  # marian prints a sum over the words of a sentence
         loss = None
-    elif framework == "fairseq":
-        loss = math.log2(classes)
+    elif framework == "fairseq" and not (train_loss is not None and _near(train_loss.first, entropy, NEAR)):
+        loss = math.log2(classes)  # in bits, but for what only looks like fairseq's log
+    elif basis == "head" and _many_labels(classes, train_loss, val_accuracy):
+        return Chance(loss=math.log(2), accuracy=None, classes=classes, basis=basis)
     return Chance(loss=loss, accuracy=1 / classes, classes=classes, basis=basis)
+
+
+def _many_labels(outputs: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
+    """Each output answers a question of its own: the first loss is that of guessing between two, and nothing was known then."""
+    if outputs < 3 or loss is None or not _near(loss.first, math.log(2), LEANING):
+        return False
+    return accuracy is None or not accuracy.finite or accuracy.first < KNOWS
 
 
 def _classes(
@@ -111,7 +126,9 @@ def _classes(
         outputs = max(model.outputs, 2)
         level = math.log(outputs)
         near = loss is not None and model.outputs > 1 and (_near(loss.start, level, NEAR) or _near(loss.first, level, NEAR))
-        high = loss is not None and 2 < model.outputs <= MOST_CLASSES and family == "" and loss.first > HIGH_FIRST * level
+        # thrown at the start, a cross-entropy comes down to about guessing; one that never does is another loss
+        thrown = loss is not None and loss.first > HIGH_FIRST * level and loss.best < COMES_DOWN * level
+        high = 2 < model.outputs <= MOST_CLASSES and family == "" and thrown
         if told or near or high:
             return (2 if model.outputs == 1 else outputs), "head"
     named = next((classes_named(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
@@ -120,6 +137,10 @@ def _classes(
     if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "":
         for count in (*range(2, SMALL + 1), *COMMON):
             if _near(loss.first, math.log(count), FIRST_LOSS):
+                return count, "first-loss"
+    if loss is not None and accuracy is not None and loss.plateau_share > RESTS and accuracy.finite >= AT_REST:
+        for count in range(2, SMALL + 1):  # at rest, both say that nothing is known
+            if _near(loss.final, math.log(count), LEANING) and abs(accuracy.final - 1 / count) < ALIKE:
                 return count, "first-loss"
     if loss is not None and accuracy is not None and accuracy.finite and 0 < accuracy.first < 1:
         for count in range(2, SMALL + 1):  # both say the same: a loss of ln C beside an accuracy of 1/C

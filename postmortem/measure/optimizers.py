@@ -166,7 +166,8 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
     rates = tuple(r for r in (number(g.settings.get("lr", g.settings.get("learning_rate"))) for g in optimizer.groups) if r is not None)
     first = optimizer.groups[0].settings if optimizer.groups else {}
     settings = {k: v for k, v in ((k, number(v)) for k, v in first.items()) if v is not None}
-    lag = checkpoint.step - step if checkpoint.step is not None and step is not None else None
+    made = checkpoint.optimizer_steps if checkpoint.optimizer_steps is not None else checkpoint.step
+    lag = made - step if made is not None and step is not None else None
     return OptimizerFacts(
         kind=optimizer.kind,
         step=step,

@@ -51,6 +51,8 @@ def _from_best_source(series: Series | None, settings: Sequence[Setting], optimi
         if len(y) and (telling or bool(np.any(y > 0)) or not (saved or configured)):
             return _stats("logged", x, y, quantum=series.quantum or 0.0, zero_is_zero=telling)
     if saved:
+        if configured is not None and configured > 0 and len(saved) > 1 and configured >= max(lr for _, lr in saved) and saved[0][0] > 0:
+            saved = [(0.0, configured), *saved]  # what it was before the first checkpoint
         return _stats("optimizer", np.array([s for s, _ in saved]), np.array([lr for _, lr in saved]), quantum=0.0, zero_is_zero=True)
     if configured is None or configured < 0:
         return None
@@ -103,7 +105,7 @@ def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quan
         highest=highest,
         highest_step=float(x[at_high]),
         zero_share=float(np.mean(y == 0)) if zero_is_zero else 0.0,
-        low_share=float(np.mean(low)),
+        low_share=float(np.mean(low)) if source == "logged" else _share_of_steps(x, low_from),
         low_from_step=float(x[low_from]) if low_from < len(y) else None,
         warmup_steps=float(x[warm_index] - x[0]),
         constant=float(np.ptp(y)) <= least,
@@ -113,6 +115,12 @@ def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quan
         jump=jump,
         jump_step=None if jump_index is None else float(x[jump_index]),
     )
+
+
+def _share_of_steps(x: Floats, since: int) -> float:
+    """Share of the span of `x` that lies behind index `since`: checkpoints are few and may lie far apart."""
+    span = float(x[-1] - x[0])
+    return float(x[-1] - x[since]) / span if since < len(x) and span > 0 else float(since == 0)
 
 
 def _peak(y: Floats) -> float:

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from postmortem.measure.pristine import as_drawn
 from postmortem.measure.structure import owner
+from postmortem.measure.words import words_of
 from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, Role, TensorStats, WeightSummary
 
 LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
 HIDDEN = 0.25  # share of a remembered square that is weight decay: beyond, the RMS is off by 15 % and soon by everything
+_BY_THE_WAY = frozenset({"query", "key", "q", "k", "qk", "qproj", "kproj", "embedding", "embeddings", "embed", "wte", "wpe", "emb"})
 _DECIDED = ("adam", "rmsprop", "adagrad", "adafactor", "momentum", "saved-grad")
 
 
@@ -44,6 +47,7 @@ def summarise(
         identical_share=None if still is None or not learnable else len(still) / len(learnable),
         identical=tuple(still or ()),
         identical_elements_share=None if still is None or not learnable else sum(learnable[n] for n in still) / sum(learnable.values()),
+        as_drawn=tuple(t.name for t in _weights(last, layers) if as_drawn(t)),
         highest_scale=max(scales_last.values(), default=None),
         lowest_scale=min((s for s in scales_last.values() if math.isfinite(s)), default=None),
         median_scale=_median(scales_last.values()),
@@ -189,8 +193,12 @@ def _gradient_table(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[
 
 
 def _depth_ratio(table: Mapping[str, GradientStats], layers: Sequence[str]) -> float | None:
-    """log10 of the first over the last layer that has a gradient at all."""
-    sizes = [table[n].rms for n in layers if n in table and table[n].rms > 0]
+    """log10 of the first over the last layer that has a gradient at all.
+
+    Queries and keys are left out: while attention is even, as it is at first, hardly any gradient reaches them, however shallow they
+    lie. Embeddings too: a row has a gradient only in the steps that its token occurs in.
+    """
+    sizes = [table[n].rms for n in layers if n in table and table[n].rms > 0 and not _BY_THE_WAY & set(words_of(n))]
     return math.log10(sizes[0] / sizes[-1]) if len(sizes) > 1 else None
 
 

@@ -334,7 +334,7 @@ class OptimizerFacts:
 
     kind: str
     step: float | None  # largest step count in its state
-    lag: float | None  # checkpoint step − that, None when one of them is unknown
+    lag: float | None  # optimizer steps that the checkpoint counts − that, None when one of them is unknown
     has_state: bool  # any parameter has a state, or the optimizer counted steps; ask `keeps_state` before concluding from False
     stateless: tuple[str, ...]  # parameters in its groups that have no state (names, or "#3")
     absent: tuple[str, ...] | None  # trainable tensors of the checkpoint in none of its groups; None when it cannot be told
@@ -397,6 +397,7 @@ class WeightSummary:
     identical_share: float | None = None  # parameters (by tensor; those with NaN or Inf do not count) bit-identical over all checkpoints
     identical: tuple[str, ...] = ()
     identical_elements_share: float | None = None  # the same, by number of elements
+    as_drawn: tuple[str, ...] = ()  # weight layers of the last checkpoint that fill the bounds of a usual uniform initialisation: never updated
     highest_scale: float | None = None  # of the last finite checkpoint, over weight layers
     lowest_scale: float | None = None
     median_scale: float | None = None

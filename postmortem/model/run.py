@@ -229,6 +229,7 @@ class Checkpoint:
     modified: float | None = None  # mtime, seconds since 1970
     truncated: bool = False
     refused: tuple[str, ...] = ()  # dangerous globals that a pickle named, e.g. "os.system"
+    optimizer_steps: float | None = None  # made by then, as the checkpoint itself counts them, whatever the axis that `step` lies on
 
 
 @dataclass(frozen=True, slots=True)

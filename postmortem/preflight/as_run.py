@@ -52,7 +52,9 @@ def as_run(trial: Trial, figures: dict[str, float], settings: dict[str, Any], op
         checkpoints.append(Checkpoint(BEFORE, "live", Status.READ, 0.0, tensors=trial.before))
     if trial.after:
         state = _optimizer_state(optimizer, model) if own_optimizer else None
-        checkpoints.append(Checkpoint(AFTER, "live", Status.READ, float(trial.steps), tensors=trial.after, optimizer=state))
+        checkpoints.append(
+            Checkpoint(AFTER, "live", Status.READ, float(trial.steps), tensors=trial.after, optimizer=state, optimizer_steps=float(trial.steps))
+        )
     return Run(
         name=type(getattr(model, "_orig_mod", model)).__name__,
         root=Path(),

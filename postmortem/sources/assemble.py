@@ -134,7 +134,8 @@ def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | Non
             step = epoch * per_epoch
         elif step is None and epoch is not None:
             step = epoch
-        placed.append(replace(one, step=step))
+        counted = one.step if one.step is not None else step if axis == "step" else None
+        placed.append(replace(one, step=step, optimizer_steps=counted))
     return tuple(sorted(placed, key=lambda c: (c.step is None, c.step or 0.0, natural(c.path))))
 
 

@@ -127,7 +127,7 @@ _OPTIMIZERS = (
     "sophia g|sparse adam|asgd|lbfgs|fused adam|deep speed cpu adam|adam8bit|adam w8bit|nesterov|novograd|ranger|adabelief|"
     "ada belief|shampoo|soap|schedule free"
 )
-_LR_OF_OPTIMIZER = re.compile(rf"(?:lr|learning rate) (?:default )?(?:{_OPTIMIZERS})(?: pg1| pg0)?|(?:{_OPTIMIZERS}) (?:lr|learning rate)")
+_LR_OF_OPTIMIZER = re.compile(rf"(?:lr|learning rate) (?:default )?(?:optimizer|{_OPTIMIZERS})(?: pg1| pg0)?|(?:{_OPTIMIZERS}) (?:lr|learning rate)")
 _GRAD_NORM = re.compile(
     r"(?:optim |actor )?(?:total |overall |l2 |unclipped |pre clip |preclip |raw )*"
     r"(?:grad norm|gradnorm|gnorm|g norm|gradient norm|gradients norm|grads norm|gradients total norm|norm grad|norm gradient|grad l2 norm"

@@ -106,3 +106,29 @@ def test_odd_numbers_of_classes(value: object) -> None:
 def test_a_number_of_classes_is_no_vocabulary() -> None:
     """Megatron prints `num_classes 1000` for every language model."""
     assert chance(NOTHING, [setting("classes", 1000)], None, None, "language-model").loss is None
+
+
+def test_a_loss_at_rest_and_an_accuracy_that_agree() -> None:
+    loss = curve_stats(series([1.585, 1.12, 1.08, *[1.062] * 20]))
+    at_chance, learned = curve_stats(series([0.27, *[0.36] * 22], "val/accuracy")), curve_stats(series([0.27, *[0.9] * 22], "val/accuracy"))
+    assert chance(NOTHING, (), loss, at_chance, "classifier").classes == 3  # and not 5, which the first loss would be
+    assert chance(NOTHING, (), loss, learned, "classifier").classes != 3
+
+
+def test_a_head_of_several_questions() -> None:
+    guessed, knew = curve_stats(series([0.59, 0.6], "val/accuracy")), curve_stats(series([0.8, 0.9], "val/accuracy"))
+    found = chance(ModelFacts(outputs=10), (), first_loss(0.69), guessed, "classifier")
+    assert (found.loss, found.accuracy) == (pytest.approx(math.log(2)), None)
+    assert chance(ModelFacts(outputs=10), (), first_loss(0.69), knew, "classifier").loss == pytest.approx(math.log(10))
+
+
+def test_what_only_looks_like_fairseq_counts_in_nats() -> None:
+    told = [setting("classes", 2)]
+    assert chance(NOTHING, told, first_loss(0.6915), None, "classifier", framework="fairseq").loss == pytest.approx(math.log(2))
+    assert chance(NOTHING, told, first_loss(1.01), None, "classifier", framework="fairseq").loss == pytest.approx(1.0)
+
+
+def test_a_loss_that_never_comes_near_is_no_cross_entropy() -> None:
+    thrown, other = curve_stats(series([34.5, 5.0, 3.0])), curve_stats(series([34.5, 27.0, 25.1]))
+    assert chance(ModelFacts(outputs=64), (), thrown, None, "").classes == 64
+    assert chance(ModelFacts(outputs=64), (), other, None, "").loss is None

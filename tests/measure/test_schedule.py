@@ -113,14 +113,14 @@ def test_a_coarsely_printed_decay_is_one_decay() -> None:
 
 
 def test_logged_before_saved_before_configured() -> None:
-    logged, saved, configured = series([1e-3, 1e-3], "lr"), [(10.0, 2e-3), (5.0, 3e-3)], [setting("learning_rate", "4e-3")]
+    logged, saved, configured = series([1e-3, 1e-3], "lr"), [(10.0, 2e-3), (5.0, 3e-3)], [setting("learning_rate", "1e-3")]
     assert schedule_stats(logged, configured, saved).source == "logged"  # type: ignore[union-attr]
     optimizer = schedule_stats(None, configured, saved)
     assert optimizer is not None
     assert (optimizer.source, optimizer.first, optimizer.final) == ("optimizer", 3e-3, 2e-3)
     alone = schedule_stats(None, [*configured, setting("schedule", "cosine")])
     assert alone is not None
-    assert (alone.source, alone.peak, alone.constant) == ("configured", 4e-3, False)
+    assert (alone.source, alone.peak, alone.constant) == ("configured", 1e-3, False)
     assert schedule_stats(None, [setting("learning_rate", "auto")]) is None
     assert schedule_stats(None, ()) is None
 
@@ -146,3 +146,14 @@ def test_three_cosines_rise_twice() -> None:
 def test_flats_of_a_coarse_print_within_a_decay() -> None:
     rates = np.repeat(np.linspace(1e-3, 1e-5, 50), 5)
     assert kinds(of(rates)) == ["constant", "decay"]
+
+
+def test_saved_rates_begin_with_the_configured_one() -> None:
+    saved = [(130.0, 3.6e-5), (260.0, 1e-6), (390.0, 4e-8), (520.0, 1e-9), (660.0, 1e-13)]
+    found = schedule_stats(None, [setting("learning_rate", 9e-4)], saved)
+    assert found is not None
+    assert (found.source, found.peak) == ("optimizer", 9e-4)
+    assert found.low_share == pytest.approx((660 - 260) / 660)  # by steps, not by checkpoints
+    alone = schedule_stats(None, [setting("learning_rate", 1e-9)], saved)  # lower than what was used: something else
+    assert alone is not None
+    assert alone.peak == 3.6e-5

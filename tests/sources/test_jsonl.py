@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postmortem.model.run import Reduction, Series, Status
+from postmortem.model.run import EventKind, Reduction, Series, Status
 from postmortem.sources.logs.jsonl import READER, claims
 from postmortem.sources.reader import Candidate, Found
 
@@ -287,3 +287,13 @@ def test_rllib_counts_time_steps(tmp_path: Path) -> None:
     assert found["reward"].steps.tolist() == [4000, 8000, 12000]
     assert found["lr"].values.tolist() == [5e-5] * 3
     assert found["train/loss"].values.tolist() == [2.5] * 3
+
+
+def test_a_record_that_stops_in_the_middle_is_the_mark_of_a_death(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"step": s, "loss": 1.0}) + "\n" for s in range(5))
+    cut = rows + '{"step": 5, "lo'
+    found = READER.read(candidate(tmp_path, "metrics.jsonl", cut.encode()))
+    assert [(e.kind, e.text) for e in found.events] == [(EventKind.CUT, '{"step": 5, "lo')]
+    whole = READER.read(candidate(tmp_path, "whole.jsonl", rows.encode()))
+    garbage = READER.read(candidate(tmp_path, "garbage.jsonl", (rows + "done.\n").encode()))
+    assert whole.events == garbage.events == ()

@@ -2,17 +2,23 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import GRADIENTS, LEARNING_RATE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import rate_decades, rate_leapt, runaway_smoothness, starts_normal, to_chance, training_curves
+from postmortem.checklist.needs import GRADIENTS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
+from postmortem.checklist.signs import loss_is_flat, rate_decades, rate_leapt, runaway_smoothness, starts_normal, to_chance, training_curves
 
-LARGE = -0.7  # log10 of the median gradient RMS; healthy runs lie below −1.5
+LARGE = -0.7  # log10 of the median gradient RMS
+USUAL = -1.5  # healthy runs lie below
 FAR = 2.0  # relative change of the weights over the run; healthy runs stay below 0.7
+
+OUTGROWN = 0.5  # decades above the usual initialisation; the median layer of healthy runs ends below 0.3
+SMALL = -0.4  # decades below the usual initialisation
 
 
 @probe(say("gradients in the optimizer's state are ten times what they are in healthy runs"), GRADIENTS, holds=2.5, fails=-1.2)
 def large(e: Evidence, seen: Sighting) -> Reading | None:
     median = e.weights.gradient_median
-    if median is None or e.weights.gradient_source not in ("adam", "adam-window", "rmsprop"):
+    if seen.facet == "negative" or median is None or e.weights.gradient_source not in ("adam", "adam-window", "rmsprop"):
+        return None
+    if USUAL < median <= LARGE:
         return None
     return Reading(median > LARGE, say("the median gradient RMS is {rms:.2g}; healthy runs lie below 0.03", rms=10**median))
 
@@ -27,12 +33,22 @@ def grew(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the weights moved very far at an ordinary learning rate"), TWO_CHECKPOINTS, LEARNING_RATE, holds=1.6, fails=-0.5)
 def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
-    change, decades = e.weights.change_median, rate_decades(e)
-    if change is None or decades is None:
-        return None
+    change, decades, began = e.weights.change_median, rate_decades(e), e.weights.first_median_scale
+    if seen.facet == "negative" or change is None or decades is None or (began is not None and began < SMALL):
+        return None  # relative to weights that began tiny any step is long
     return Reading(
         change > FAR and decades < 1.0,
         say("they changed by {change:.2g} relative to their size at {times:.2g} × the usual rate", change=change, times=10**decades),
+    )
+
+
+@probe(say("the weights outgrew any initialisation at an ordinary learning rate, from a sane start"), WEIGHTS, LEARNING_RATE, holds=1.2, fails=0.0)
+def outgrew(e: Evidence, seen: Sighting) -> Reading | None:
+    scale, decades = e.weights.median_scale, rate_decades(e)
+    if scale is None or decades is None or e.weights.change_median is not None or starts_normal(e) is False or scale < OUTGROWN or decades >= 1.0:
+        return None
+    return Reading(
+        True, say("the median layer is {times:.2g} × the usual initial size at {rate:.2g} × the usual rate", times=10**scale, rate=10**decades)
     )
 
 
@@ -43,16 +59,18 @@ def climbs(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     level = to_chance(e, loss.start)
     ordinary = level is None or level < 2.5
+    grew, creeps_up = loss.log_growth > 0.15, loss.log_growth > 0.04 and loss.trend is not None and loss.trend.tau > 0.3
     return Reading(
-        bool(ordinary and loss.log_growth > 0.15),
-        say("from {start:.3g} over {best:.3g} to {final:.3g}", start=loss.start, best=loss.best, final=loss.final),
+        bool(ordinary and (grew or creeps_up)),
+        share=1.0 if grew or not creeps_up else 0.5,
+        detail=say("from {start:.3g} over {best:.3g} to {final:.3g}", start=loss.start, best=loss.best, final=loss.final),
     )
 
 
 @probe(say("it ran away at an ordinary learning rate, from a sane start"), LEARNING_RATE, holds=1.3, fails=-0.8)
 def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
     decades, sane = rate_decades(e), starts_normal(e)
-    if decades is None or sane is None:
+    if decades is None or sane is None or (loss_is_flat(e) and not seen.facet):
         return None
     return Reading(
         sane and decades < 0.9,
@@ -108,7 +126,7 @@ accumulating_gradients = Cause(
     mechanism=say(
         "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
     ),
-    probes=(large, grew, moved_far, climbs, ordinary, smooth, rate_jumped, learned_for_long, norm_only_grows),
+    probes=(large, grew, moved_far, outgrew, climbs, ordinary, smooth, rate_jumped, learned_for_long, norm_only_grows),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),

@@ -5,8 +5,25 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS
 from postmortem.checklist.signs import file_of, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
 
+SCHEMES = (
+    "none",
+    "default",
+    "kaiming",
+    "he",
+    "xavier",
+    "glorot",
+    "lecun",
+    "orthogonal",
+    "variancescaling",
+    "truncnormal",
+    "truncatednormal",
+    "normal0.02",
+)
+SPREADS = (0.004, 0.05)  # standard deviations that configurations of transformers and GANs state
 LARGE = 0.75  # decades above the default initialisation at the first checkpoint
 SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
+BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
+GREW = 0.3  # decades
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
 HALF_SATURATED = 0.5  # share of a layer's outputs
 LARGE_INPUTS = 10.0  # mean or standard deviation of recorded inputs
@@ -14,26 +31,19 @@ ALL_SILENT = 0.9  # share of a layer's units
 DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
 
 
+def _usual(value: object) -> bool:
+    """A scheme that libraries ship, by name, or the standard deviation of a normal distribution as language models use it."""
+    text = "".join(c for c in str(value).lower() if c.isalnum() or c in ".-")
+    try:
+        return SPREADS[0] <= float(text) <= SPREADS[1]
+    except ValueError:
+        return any(text.startswith(scheme) for scheme in SCHEMES)
+
+
 @probe(say("the configuration sets an unusual initialisation"), holds=2.5, fails=0.0)
 def configured(e: Evidence, seen: Sighting) -> Reading | None:
     setting = e.setting("initialization")
-    if setting is None or str(setting.value).lower() in (
-        "",
-        "none",
-        "default",
-        "kaiming",
-        "he",
-        "xavier",
-        "glorot",
-        "xavier_uniform",
-        "kaiming_uniform",
-        "kaiming_normal",
-        "xavier_normal",
-        "glorot_uniform",
-        "he_normal",
-        "orthogonal",
-        "normal_0.02",
-    ):
+    if setting is None or _usual(setting.value):
         return None
     return Reading(True, say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
 
@@ -69,6 +79,8 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     first, low = e.weights.first_highest_scale, e.weights.first_median_scale
     if first is None or low is None:
         return None
+    if SMALL < low < BELOW:
+        return None
     decades = rate_decades(e)
     too_large = first >= LARGE and (decades is None or decades < 1.0) and starts_normal(e) is not True
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
@@ -84,6 +96,8 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None or not loss.finite or loss.first_step > 2 or loss.reduction == "epoch":
         return None
     level = to_chance(e, loss.first)
+    if (e.weights.first_median_scale or 0.0) < BELOW:
+        return None  # too small, if anything: the outputs are near 0, and the loss is that of guessing
     if level is None:
         return Reading(True, say("it is {loss:.3g}", loss=loss.first), file_of(e, "train/loss")) if starts_absurd(e) else None
     return Reading(level > FIRST_LOSS, say("it is {level:.3g} × the chance level", level=level), file_of(e, "train/loss"))
@@ -119,6 +133,16 @@ def _inputs_fine(e: Evidence) -> bool:
     return b is None or b.indices or b.mean is None or b.std is None or (abs(b.mean) < LARGE_INPUTS and b.std < LARGE_INPUTS)
 
 
+@probe(say("the weights began small and had to grow before anything was learned"), WEIGHTS, holds=1.8, fails=0.0)
+def had_to_grow(e: Evidence, seen: Sighting) -> Reading | None:
+    began, drift = e.weights.first_median_scale, e.weights.scale_drift
+    if e.framework == "transformers" or began is None or drift is None or not SMALL < began < BELOW or drift < GREW:
+        return None
+    return Reading(
+        True, say("the median layer was {times:.2g} × the usual size at the first checkpoint and grew {by:.2g}-fold", times=10**began, by=10**drift)
+    )
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     why = say("Activations and gradients keep their size through the layers only when weights start with a variance of about 2 / fan-in.")
     return (remedies.default_initialisation(e, why),)
@@ -131,7 +155,7 @@ bad_initialization = Cause(
         "Too large, and activations and loss explode in the first step; too small, and they vanish layer by layer; all equal or zero, and all units stay copies of "
         "one another; biases far below zero, and no ReLU ever fires."
     ),
-    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss, came_to_life, silent_at_start, saturated_at_start),
+    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss, came_to_life, silent_at_start, saturated_at_start, had_to_grow),
     fixes=fixes,
     by_hand=(say("Before training, print the standard deviation of each layer's output for one batch: it should stay near 1."),),
 )

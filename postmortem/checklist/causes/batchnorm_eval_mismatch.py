@@ -4,6 +4,7 @@ from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, pr
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION, WEIGHTS
 
+LAGS = 0.3  # share of the way from the initial value; a usual momentum has arrived after 50 steps
 SLOW = 0.02  # torch momentum below which running statistics lag behind
 
 
@@ -26,8 +27,12 @@ def slow(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the running variances are still near their initial value"), WEIGHTS, holds=1.5, fails=-1.0)
 def running_behind(e: Evidence, seen: Sighting) -> Reading | None:
-    off = e.weights.running_var_off
-    return None if off is None else Reading(off < 0.1, say("the median |ln(running variance)| is {off:.2g}", off=off))
+    off, lag = e.weights.running_var_off, e.weights.running_var_lag
+    if off is None:
+        return None
+    if lag is not None and lag > LAGS:
+        return Reading(True, say("in the last checkpoint they still have {lag:.0%} of their way to go", lag=lag), share=1.5)
+    return Reading(off < 0.1, say("the median |ln(running variance)| is {off:.2g}", off=off))
 
 
 @probe(say("validation is worse from the start and does not rise"), VALIDATION, holds=1.0, fails=-1.0)

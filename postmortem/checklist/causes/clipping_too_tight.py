@@ -3,9 +3,10 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import clip_norm, file_of, rate_decades
+from postmortem.checklist.signs import clip_norm, file_of, rate_decades, starts_normal
 
 TIGHT = 0.01  # a clip norm below this is out of the usual 0.1 to 10
+CREPT = 0.01  # relative change of the weights over the run; healthy runs lie above 0.16
 ABOVE = 50.0  # gradient norm / clip norm; healthy runs lie between 0.2 and 1.2
 
 
@@ -27,12 +28,18 @@ def norm_far_above(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(ratio > ABOVE, say("the gradient norm is {ratio:.3g} times the clip norm", ratio=ratio), file_of(e, "grad_norm"))
 
 
-@probe(say("weights crept although the learning rate is usual"), TWO_CHECKPOINTS, holds=0.8, fails=-1.0)
+@probe(say("weights crept although the learning rate is usual"), TWO_CHECKPOINTS, holds=1.6, fails=-1.0)
 def crept(e: Evidence, seen: Sighting) -> Reading | None:
     change, decades = e.weights.change_median, rate_decades(e)
     if change is None or decades is None:
         return None
-    return Reading(change < 0.01 and decades > -1.0, say("weights changed by {change:.2g} over the run", change=change))
+    detail = say("weights changed by {change:.2g} over the run", change=change)
+    used_up = e.schedule is not None and e.schedule.low_share > 0.3
+    if change >= CREPT or decades <= -1.0 or used_up:
+        return Reading(False, detail)
+    across = e.weights.change_first_to_last_layer
+    even = across is not None and 0.01 < across < 100 and starts_normal(e) is not False
+    return Reading(True, detail, share=1.0 if even else 0.5)  # from a sane start, all layers alike: the steps themselves were cut short
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

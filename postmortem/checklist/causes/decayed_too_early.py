@@ -4,7 +4,7 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import CONFIG, curve
+from postmortem.checklist.needs import CONFIG, RATES
 
 FACTORS = ("decay_rate", "gamma", "lr_gamma", "lr_decay")  # keys of a factor by which the rate falls
 STEPS = ("decay_steps", "lr_decay_iters", "lr_decay_steps")  # keys of the schedule's length
@@ -13,7 +13,7 @@ GONE = 0.01  # of the peak
 EARLY = 0.6  # of the run
 
 
-@probe(say("it is below 1 % of its peak for most of the run"), curve("lr", 3), holds=3.0, fails=-3.0)
+@probe(say("it is below 1 % of its peak for most of the run"), RATES, holds=3.0, fails=-3.0)
 def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is None:
         return None

@@ -2,7 +2,8 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, TWO_CHECKPOINTS
+from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, STILL_TENSORS
+from postmortem.checklist.probes import same_evaluations
 from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
@@ -19,7 +20,7 @@ def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("all weights stand still and the optimizer holds no state, without any warning"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.7, fails=-1.0)
+@probe(say("all weights stand still and the optimizer holds no state, without any warning"), OPTIMIZER_STATE, STILL_TENSORS, holds=1.7, fails=-1.0)
 def stale_instance(e: Evidence, seen: Sighting) -> Reading | None:
     last = last_optimizer(e)
     if last is None or not last.keeps_state or not all_identical(e):
@@ -48,7 +49,7 @@ missing_from_optimizer = Cause(
     mechanism=say(
         "The optimizer was built before the model was rebuilt, moved or extended, or from a part of it: gradients arrive, and step() changes other tensors or none."
     ),
-    probes=(absent_from_groups, stale_instance, not_held),
+    probes=(absent_from_groups, stale_instance, not_held, same_evaluations(holds=1.7, fails=-1.0)),
     fixes=remedies.only(
         say("Build the optimizer from the final model's parameters, after every change to the model"),
         say("What the optimizer holds is not what the checkpoints hold."),

@@ -10,6 +10,7 @@ from postmortem.checklist.signs import clip_norm, learning_rate, loss_curve, rat
 
 SMALLEST, LARGEST = 0.05, 5.0  # usual clip norms
 HIGH = 2.0  # times the fitting rate
+CALM = 2.0  # gradient norms that the usual clip norms leave alone or hardly touch
 SPIKY = 20.0  # largest gradient norm / usual one
 
 
@@ -45,10 +46,18 @@ def sudden(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the gradient norm was small and steady up to the break: nothing was there to clip"), curve("grad_norm"), holds=-2.5)
+def norm_was_calm(e: Evidence, seen: Sighting) -> Reading | None:
+    norm, loss = e.curve("grad_norm"), loss_curve(e)
+    if norm is None or not norm.finite or norm.highest > CALM or loss is None or loss.non_finite is None:
+        return None
+    return Reading(norm.highest < 3 * max(norm.first, 1e-30), say("at most {highest:.3g}", highest=norm.highest))
+
+
 @probe(say("the gradient norm jumped far above its usual value"), curve("grad_norm", 4), holds=1.0, fails=-0.7)
 def norm_jumped(e: Evidence, seen: Sighting) -> Reading | None:
     norm = e.curve("grad_norm")
-    if norm is None or norm.start <= 0:
+    if norm is None or norm.start <= 0 or not norm.finite:
         return None
     return Reading(norm.highest > SPIKY * norm.start, say("its maximum is {times:.3g} × its initial value", times=norm.highest / norm.start))
 
@@ -80,7 +89,7 @@ no_gradient_clipping = Cause(
         "Now and then one batch has a gradient a hundred times the usual one; one step along it undoes the training. In recurrent networks the product over time "
         "steps makes this likely."
     ),
-    probes=(none_configured, recurrent, sudden, norm_jumped, rate_usual),
+    probes=(none_configured, recurrent, sudden, norm_was_calm, norm_jumped, rate_usual),
     fixes=fixes,
     by_hand=(say("Log what clip_grad_norm_(parameters, inf) returns for 100 steps: look at the largest."),),
 )

@@ -2,15 +2,17 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, TWO_CHECKPOINTS
+from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, STILL_TENSORS
+from postmortem.checklist.probes import same_evaluations
 from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
-@probe(say("no weight changed between checkpoints"), TWO_CHECKPOINTS, holds=2.0, fails=-4.0)
+@probe(say("no weight changed between checkpoints"), STILL_TENSORS, holds=2.0, fails=-4.0)
 def nothing_moved(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.identical_share
     if share is None:
-        return None
+        why = say("after training, all {n} weight layers are as they were drawn", n=len(e.weights.as_drawn))
+        return Reading(True, why) if all_identical(e) else None
     return Reading(all_identical(e), say("{share:.0%} of the parameter tensors are bit-identical in all checkpoints", share=share))
 
 
@@ -45,7 +47,7 @@ optimizer_idle = Cause(
     mechanism=say(
         "Loss and gradients are computed and nobody applies them: optimizer.step() is missing, skipped by a condition, or called on nothing."
     ),
-    probes=(nothing_moved, no_state, scheduler_first, never_stepped),
+    probes=(nothing_moved, no_state, scheduler_first, never_stepped, same_evaluations(holds=2.2, fails=-1.0)),
     fixes=remedies.only(
         say("Call optimizer.step() after loss.backward()"),
         say("The weights are the same in every checkpoint: no step was ever applied."),

@@ -3,23 +3,23 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE
-from postmortem.checklist.signs import optimizer_lags
+from postmortem.checklist.signs import optimizer_fell_behind, optimizer_lags
 
 
 @probe(say("the optimizer's own step count lags behind the checkpoint's"), OPTIMIZER_STATE, holds=3.0, fails=-1.5)
-def lags(e: Evidence, seen: Sighting) -> Reading | None:
-    behind = optimizer_lags(e)
-    if not behind:
+def lags_behind(e: Evidence, seen: Sighting) -> Reading | None:
+    lags = optimizer_lags(e)
+    if not lags:
         return None
-    (first, _), (lag, step) = behind[0], behind[-1]
-    return Reading(lag > max(2.0, 0.05 * step) and lag > first + 1, say("by {lag:g} steps at step {step:g}", lag=lag, step=step))
+    lag, made = lags[-1]
+    return Reading(optimizer_fell_behind(e) is not None, say("by {lag:g} steps at step {step:g}", lag=lag, step=made))
 
 
 optimizer_state_lost = Cause(
     id="optimizer-state-lost",
     title=say("The optimizer's state was lost at the resume"),
     mechanism=say("Adam's moments start at zero again, so the first steps after the resume are as large as at the very beginning."),
-    probes=(lags,),
+    probes=(lags_behind,),
     fixes=remedies.only(
         say("Save and restore optimizer.state_dict()"),
         say("The optimizer counts its steps from the resume on."),

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
-from postmortem.checklist.signs import loss_curve, to_chance
+from postmortem.checklist.signs import hidden_width, loss_curve, to_chance
 
 NARROW = 8
 USUAL = 96  # hidden units of a small model; has the divisors that attention heads need
@@ -12,10 +12,7 @@ FAR, NEAR = 8, 4  # times wider when the loss settled above, below half of chanc
 
 @probe(say("a hidden layer is very narrow"), holds=3.0, fails=-1.5)
 def narrow(e: Evidence, seen: Sighting) -> Reading | None:
-    width = e.number("model_width")
-    if width is None:
-        hidden = [t.shape[0] for c in e.checkpoints[-1:] for t in c.tensors if t.role == "weight" and t.name != e.model.head and len(t.shape) >= 2]
-        width = float(min(hidden)) if hidden else None
+    width = hidden_width(e)
     return None if width is None else Reading(width < NARROW, say("the narrowest hidden layer has {n:g} units", n=width))
 
 

@@ -4,7 +4,7 @@ from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, pr
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.trained_too_long import stop_at_best
 from postmortem.checklist.needs import VALIDATION
-from postmortem.checklist.signs import to_chance, training_curves
+from postmortem.checklist.signs import to_chance, training_curves, training_samples
 
 FEW = 500  # samples
 PER_SAMPLE = 20.0  # parameters per sample from which memorising is easy
@@ -14,9 +14,7 @@ LIMITS = ("train_samples", "max_", "subset", "limit")
 
 @probe(say("there are few training samples"), holds=2.2, fails=-1.0)
 def few(e: Evidence, seen: Sighting) -> Reading | None:
-    samples = e.number("train_samples")
-    if samples is None and e.steps_per_epoch and e.number("batch_size"):
-        samples = e.steps_per_epoch * (e.number("batch_size") or 1.0)
+    samples = training_samples(e)
     if samples is None:
         return None
     return Reading(samples < FEW, say("{n:g} training samples", n=samples))
@@ -24,9 +22,7 @@ def few(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("there are far more parameters than samples"), holds=0.9, fails=-0.5)
 def outnumbered(e: Evidence, seen: Sighting) -> Reading | None:
-    samples, parameters = e.number("train_samples"), e.model.parameters or e.number("parameters")
-    if samples is None and e.steps_per_epoch and e.number("batch_size"):
-        samples = e.steps_per_epoch * (e.number("batch_size") or 1.0)
+    samples, parameters = training_samples(e), e.model.parameters or e.number("parameters")
     if not samples or not parameters:
         return None
     return Reading(parameters / samples > PER_SAMPLE, say("{ratio:.3g} parameters per sample", ratio=parameters / samples))

@@ -5,13 +5,18 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
 from postmortem.checklist.signs import skill, validation_level
 
+STILL = 0.03  # range of an accuracy that never moves: the share of one class
+
 
 @probe(say("validation accuracy is below guessing: labels are mapped differently"), curve("val/accuracy"), holds=4.0, fails=0.0)
 def below_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
     if value is None:
         return None
-    return Reading(value < -0.03, say("it is {value:.0%} of the way from guessing to perfect", value=value))
+    accuracy = e.curve("val/accuracy")
+    one_class = accuracy is not None and accuracy.finite >= 4 and accuracy.highest - accuracy.lowest < STILL * max(1.0, accuracy.highest)
+    detail = say("it is {value:.0%} of the way from guessing to perfect", value=value)
+    return Reading(value < -0.03, detail, share=0.3 if one_class and value < -0.03 else 1.0)  # always the same class, and that a rare one
 
 
 @probe(say("validation is worse than guessing while training is fine"), VALIDATION, holds=1.2, fails=-0.5)

@@ -6,6 +6,7 @@ from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, curve
 from postmortem.checklist.signs import to_chance
 
 CLUSTERED = 0.3  # 0 is a fair draw of the classes, 1 a batch of one class; shuffled data stays within 0.05
+APART = 0.03  # times chance
 
 
 @probe(say("the training loss repeats its course every epoch"), curve("train/loss", 16), holds=2.5, fails=-0.7)
@@ -42,7 +43,10 @@ def above_validation(e: Evidence, seen: Sighting) -> Reading | None:
     train, level = to_chance(e, (loss.start + loss.final) / 2), to_chance(e, val.final)
     if train is None or level is None:
         return None
-    return Reading(1.03 < train < 2.5 and 0.9 < level < 1.1, say("training {train:.2f} ×, validation {level:.2f} × chance", train=train, level=level))
+    return Reading(
+        1.03 < train < 2.5 and 0.9 < level < 1.1 and train > level + APART,
+        say("training {train:.2f} ×, validation {level:.2f} × chance", train=train, level=level),
+    )
 
 
 @probe(say("shuffling is switched off"), holds=3.0, fails=-1.0)

@@ -2,12 +2,23 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BATCH_STATISTICS, TWO_CHECKPOINTS, VALIDATION, curve
-from postmortem.checklist.signs import skill, to_chance
+from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
+from postmortem.checklist.probes import USUAL
+from postmortem.checklist.signs import course, hidden_width, rate_decades, skill, starts_normal, to_chance
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
 RELATED, UNRELATED = 4.0, 2.0  # standard errors of guessing by which recorded labels can be predicted from their inputs
 ENOUGH = 256  # recorded samples without a relation
+CLEARLY = 0.2  # of what there is to gain: from there on validation learned something
+NARROW = 8  # hidden units
+DEAD_BIAS = -2.0  # median of a layer's biases
+SANE = 1.5  # times chance, for the first record
+NEAR = 0.05  # of the chance level
+CREPT = 0.04  # relative change of the weights below which hardly a step was made
+EVEN = 0.02  # change of the first layer / of the last
+USUAL_SCALE = 0.5  # decades from the usual initialisation
+BELOW_CHANCE = 0.97  # times chance: what a loss that only lost its first excess does not reach
+MEMORISED = 0.3  # relative fall of the training loss
 MOVED = 0.6  # relative change of the weights: memorising moves them more than learning does
 
 
@@ -15,6 +26,8 @@ MOVED = 0.6  # relative change of the weights: memorising moves them more than l
 def validation_at_chance(e: Evidence, seen: Sighting) -> Reading | None:
     best = skill(e, "val", best=True)
     if best is None:
+        return None
+    if AT_CHANCE <= best < CLEARLY:
         return None
     return Reading(abs(best) < AT_CHANCE, say("at its best it is {best:.0%} of the way from guessing to perfect", best=best))
 
@@ -28,10 +41,13 @@ def memorises(e: Evidence, seen: Sighting) -> Reading | None:
     best = to_chance(e, val.best)
     if level is None or best is None:
         return None
-    falls = train.net_change < -0.05
+    thrown = (to_chance(e, train.start) or 1.0) > SANE  # what it fell from was not learned
+    falls = train.net_change < -0.05 and not thrown and (to_chance(e, train.final) or 0.0) < BELOW_CHANCE
+    stuck = not falls and abs(level - 1) < NEAR  # too weak or too short to memorise anything
     return Reading(
         falls and level > 1.0 and best > 0.9,
-        say(
+        share=0.4 if stuck else 1.0,
+        detail=say(
             "train loss changed by {net:+.0%}; validation is at {level:.2f} × chance and was never below {best:.2f} ×",
             net=train.net_change,
             level=level,
@@ -45,7 +61,32 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
     change = e.weights.change_median
     if change is None:
         return None
-    return Reading(change > MOVED, say("they changed by {change:.2g} relative to their size", change=change))
+    detail = say("they changed by {change:.2g} relative to their size", change=change)
+    loss = course(e)
+    if CREPT < change <= MOVED and loss is not None and loss.net_change > -MEMORISED:
+        return None  # nothing was memorised, and nothing is what hardly moves the weights
+    return Reading(change > MOVED, detail)
+
+
+@probe(
+    say("start, learning rate and updates are sound, and still nothing is learned: what is missing is in the data"),
+    CHANCE,
+    TWO_CHECKPOINTS,
+    holds=1.6,
+)
+def signal_missing(e: Evidence, seen: Sighting) -> Reading | None:
+    w, loss, decades = e.weights, course(e), rate_decades(e)
+    level = to_chance(e, loss.final) if loss is not None else None
+    if level is None or decades is None or w.change_median is None or w.identical_share is None:
+        return None
+    start = to_chance(e, max(loss.first, loss.start)) if loss is not None else None
+    sound = abs(decades) < USUAL and (start or 1.0) < SANE and starts_normal(e) is not False and abs(w.first_median_scale or 0.0) < USUAL_SCALE
+    updated = w.identical_share < 0.05 and w.change_median > CREPT and (w.change_first_to_last_layer or 1.0) > EVEN
+    wide = (hidden_width(e) or NARROW) >= NARROW and (w.scale_drift or 0.0) > -1.0 and (w.lowest_hidden_bias or 0.0) > DEAD_BIAS
+    alive = wide and (w.gradient_depth_ratio or 0.0) > -3 and not w.gradient_dead_layers and not w.symmetric_share
+    if not (sound and updated and alive and abs(level - 1) < NEAR):
+        return None
+    return Reading(True, say("all layers moved (by {change:.2g}) and the loss ends at {level:.2f} × chance", change=w.change_median, level=level))
 
 
 @probe(say("recorded labels have nothing to do with their inputs"), BATCH_STATISTICS, holds=3.0, fails=-4.0)
@@ -69,7 +110,7 @@ wrong_labels = Cause(
         "With shuffled or shifted labels there is nothing to learn that holds for new data: the network memorises what it saw, and validation stays at "
         "chance or gets worse."
     ),
-    probes=(validation_at_chance, memorises, moved_far, unrelated),
+    probes=(validation_at_chance, memorises, moved_far, unrelated, signal_missing),
     fixes=remedies.only(
         say("Check that each input meets its own label, after shuffling, batching and augmentation"),
         say("Look at twenty examples as the model sees them, with their labels."),

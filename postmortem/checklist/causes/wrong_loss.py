@@ -5,6 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.signs import runaway_smoothness, skill, to_chance, training_curves, warned
 
+SOFTMAX_RANGE = 1.05  # nats above ln C that a cross-entropy over probabilities can reach
+
 
 @probe(say("the log warns that target and output have different shapes"), holds=4.0)
 def shapes_differ(e: Evidence, seen: Sighting) -> Reading | None:
@@ -18,8 +20,10 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
     if loss is None or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
-    if loss.final < 0 and e.family:
-        return Reading(True, say("it falls to {final:.3g}, and a likelihood or a squared error cannot be negative", final=loss.final))
+    if loss.final < 0 and (e.family or seen.facet == "negative"):
+        proof = seen.facet == "negative" and e.family in ("classifier", "language-model", "regression")
+        detail = say("it falls to {final:.3g}, and a likelihood or a squared error cannot be negative", final=loss.final)
+        return Reading(True, detail, share=1.7 if proof else 1.0)
     worst = skill(e, "val")
     worst = skill(e, "train") if worst is None else worst
     grows = loss.log_growth > 0.3 and (loss.trend is None or loss.trend.tau > 0.7)
@@ -33,7 +37,7 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
 def smooth(e: Evidence, seen: Sighting) -> Reading | None:
     return (
         None
-        if (o := runaway_smoothness(e)) is None
+        if (o := runaway_smoothness(e)) is None or seen.facet == "negative"
         else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
     )
 
@@ -45,7 +49,7 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next((c for c in (e.curve("val/loss"), *training_curves(e)) if c is not None), None)
     classes = e.chance.classes
     good = max((s for s in (skill(e, "val"), skill(e, "train")) if s is not None), default=None)
-    if loss is None or not classes or good is None or classes > 1000:
+    if loss is None or not classes or good is None or classes > 1000 or loss.final < 0:
         return None
     one_output = e.model.outputs == 1  # a sigmoid of a sigmoid lies between 1/2 and 0.73
     floor = (log(1 + 1 / exp(1)) + log(2)) / 2 if one_output else log(1 + (classes - 1) / exp(1))
@@ -53,8 +57,9 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     near_floor = good > 0.6 and (0.75 if one_output else 0.97) < level < 1.3
     # probabilities of 0 and 1 fed as logits: floor where right, floor + 1 where wrong
     share_right = good * (1 - 1 / classes) + 1 / classes
-    as_predicted = not one_output and good > 0.3 and -0.03 < loss.final / (floor + 1 - share_right) - 1 < 0.08
-    holds = (near_floor or as_predicted) and (to_chance(e, loss.final) or 0) > 0.5
+    as_predicted = not one_output and good > 0.5 and -0.03 < loss.final / (floor + 1 - share_right) - 1 < 0.05
+    bounded = max(c.highest for c in (loss, *training_curves(e))) < log(classes) + SOFTMAX_RANGE  # probabilities as logits differ by 1 at most
+    holds = (near_floor or as_predicted) and (to_chance(e, loss.final) or 0) > 0.5 and (bounded or one_output)
     return Reading(
         holds,
         say(

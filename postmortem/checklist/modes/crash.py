@@ -24,6 +24,7 @@ WORDS = (
 PRIORS = {"out-of-memory": -0.5, "python-error": -0.8, "killed": -1.0, "stopped-by-user": -0.5}
 WATCHED = 50  # records from which a person has seen that nothing changes any more
 SHORT = 0.97  # share of the plan below which a run is unfinished
+NEARLY = 1.02  # distances between records that the last one may lie before the planned end
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -40,7 +41,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.outcome in ("finished", "early-stopped"):
         return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome))
     cut = e.events_of(EventKind.CUT)
-    short = e.planned_steps is not None and e.last_step is not None and e.last_step < SHORT * e.planned_steps - 1
+    short = _unfinished(e)
     console = any(source.reader == "text-log" for source in e.sources)  # without one, a shorter history is only an earlier checkpoint
     short = short and (bool(cut) or (console and whole_run(e) and not excerpt(e)))
     if e.outcome == "crashed" or (short and (cut or e.outcome == "unknown")):
@@ -54,6 +55,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.planned_steps is None and not events:
         return Cleared(say("No exception, signal or kill is in the log."))
     return Cleared(say("The run reached its planned length."))
+
+
+def _unfinished(e: Evidence) -> bool:
+    """Fewer steps were made than planned, and more are missing than lie between two records: the end is not merely not logged."""
+    if e.planned_steps is None or e.last_step is None:
+        return False
+    if any((c.step or 0.0) >= SHORT * e.planned_steps for c in e.checkpoints):
+        return False  # it was saved at the planned end
+    evaluated = e.curve("val/loss")
+    if evaluated is not None and e.planned_epochs and e.planned_epochs > 2 and evaluated.points == e.planned_epochs:
+        return False  # once per epoch, to the last
+    apart = [(c.last_step - c.first_step) / (c.points - 1) for n in ("train/loss", "val/loss") if (c := e.curve(n)) is not None and c.points > 2]
+    return e.last_step < SHORT * e.planned_steps - 1 and e.planned_steps - e.last_step > NEARLY * max(apart, default=0.0)
 
 
 def _had_seen_enough(e: Evidence) -> bool:
@@ -98,7 +112,7 @@ def words(e: Evidence, seen: Sighting) -> Reading | None:
 def unfinished(e: Evidence, seen: Sighting) -> Reading | None:
     if e.planned_steps is None or e.last_step is None:
         return None
-    return Reading(e.last_step < SHORT * e.planned_steps - 1, say("{done:g} of {planned:g} steps", done=e.last_step, planned=e.planned_steps))
+    return Reading(_unfinished(e), say("{done:g} of {planned:g} steps", done=e.last_step, planned=e.planned_steps))
 
 
 @probe(say("the log ends in the middle of a line"), holds=2.0, fails=0.0)

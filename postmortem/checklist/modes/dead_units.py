@@ -128,5 +128,6 @@ CHECK = Check(
         "oscillating-loss",
         "exploding-gradients",
         "schedule-fault",
+        "weight-collapse",
     ),
 )

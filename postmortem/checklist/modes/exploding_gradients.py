@@ -9,7 +9,7 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, loss_curve, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, loss_curve, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
 from postmortem.model.evidence import CurveStats
 
 GREW = 2.0  # times the start
@@ -17,7 +17,13 @@ ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
 LARGE_LOG = 3.0  # ln C of twenty classes: from there on no noise lifts a mean loss by a quarter above it
 ABOVE_LARGE = 1.25
 GIVEN_BACK = 0.5  # share of the ground gained
+BELOW_ZERO = -1.5  # nats; a Dice coefficient that is subtracted from a cross-entropy reaches −1
+NO_END = 1e3  # times the start, for a loss below zero of which the family is not known
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
+MULTIPLE = 3.0  # × its best
+SHARE_OF_START = 0.1
+FALLEN = 0.7  # of its highest smoothed level
+TOP = 50.0  # × where it began; what goes beyond was thrown
 BEYOND = 1e20
 RISEN = 1.4  # final / start of a loss that rises from record to record
 BEGAN = 20.0  # × chance
@@ -25,6 +31,9 @@ STEADY = 30.0  # × its first value, for a gradient norm that only ever grows
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; healthy runs lie below −1.5
 FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
+HURLED = 3.0  # decades above the usual size: whatever the rate was, it was too much for these weights
+ORDINARY = 5.0  # × the gradient norm's start
+KICKED = 20.0  # × both ends of the loss
 UNSETTLED = 0.25  # times chance
 THROWN = 0.75  # decades of weight scale above the default initialisation; healthy runs end below 0.6
 
@@ -110,7 +119,9 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     if loss.final <= 0 or e.family in NOTHING_EXPECTED:
         return None
     level = to_chance(e, loss.final)
-    base = min(loss.start, loss.first) if loss.first > 0 else loss.start
+    base = before_it_grew(e, loss)
+    if _came_down(loss, base):
+        return None
     grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and (loss.finite < 10 or loss.final - base > 3 * loss.noise)
     if level is None:
         away = grown
@@ -137,7 +148,22 @@ def _gave_back(loss: CurveStats) -> bool:
     """The loss had learned something, turned, gave more than half of it back, and stayed there."""
     periodic = loss.oscillation is not None and loss.oscillation.strength > 0.4  # then its ends depend on where in the period they lie
     turned_early = not periodic and loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
-    return turned_early and loss.relative_gain > 0.3 and loss.lost_ground > GIVEN_BACK and abs(loss.final - loss.best) > 6 * loss.noise
+    turned_for_good = turned_early and loss.relative_gain > 0.3 and abs(loss.final - loss.best) > 6 * loss.noise
+    return turned_for_good and (loss.lost_ground > GIVEN_BACK or _climbs(loss))
+
+
+def _climbs(loss: CurveStats) -> bool:
+    """It has gone up for several records to a multiple of its best, and to a level that is no noise around zero."""
+    after = loss.after_best
+    multiple = loss.best > 0 and loss.final > MULTIPLE * loss.best and loss.final > SHARE_OF_START * loss.start
+    return multiple and after is not None and after.points >= 5 and after.tau > 0.5 and after.p_value < 0.05
+
+
+def _came_down(loss: CurveStats, base: float) -> bool:
+    """It rose at first, as losses do while a warm-up lasts, and has fallen ever since."""
+    tail = loss.tail
+    falls = tail is not None and tail.tau < -0.2 and tail.p_value < 0.01
+    return falls and loss.finite >= 30 and loss.final < FALLEN * loss.worst and loss.worst < TOP * max(base, 1e-12)
 
 
 def _started_thrown(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -164,10 +190,11 @@ def _started_thrown(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
-    if loss.final >= 0 or e.family not in ("classifier", "language-model", "regression", "autoencoder"):
+    if loss.final >= 0 or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
-    if abs(loss.final) < 3 * max(abs(loss.start), 1e-9):
-        return None
+    entropy = e.family in ("classifier", "language-model") and loss.final < BELOW_ZERO  # no probability is above 1
+    if not entropy and abs(loss.final) < (3 if e.family else NO_END) * max(abs(loss.start), 1e-9 if e.family else 1.0):
+        return None  # a density may have a negative log-likelihood below zero: it settles there
     return Sighting(
         Severity.FATAL,
         say("The loss falls below zero and on to {final:.4g}: it has no lower end.", final=loss.final),
@@ -204,7 +231,7 @@ def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     w, level = e.weights, to_chance(e, loss.final)
     if w.gradient_median is None or not w.gradient_source.startswith("adam") or level is None or level < UNSETTLED or starts_normal(e) is False:
         return None
-    if w.gradient_median < LARGE_GRADIENT or (w.change_median or 0.0) < FAR:
+    if w.gradient_median < LARGE_GRADIENT or (w.change_median or 0.0) < FAR or _one_kick(e, loss):
         return None
     return Sighting(
         Severity.SERIOUS,
@@ -221,10 +248,20 @@ def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     )
 
 
+def _one_kick(e: Evidence, loss: CurveStats) -> bool:
+    """A single batch swelled Adam's moments, which remember it for long: the gradients themselves are ordinary again."""
+    norm = e.curve("grad_norm")
+    if norm is not None and norm.finite >= 5:
+        return norm.final < ORDINARY * norm.start
+    return loss.first_step < loss.highest_step < loss.last_step and loss.highest > KICKED * max(loss.start, loss.final)
+
+
 def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A rate a hundred times the usual one and weights ten times their usual size, where no chance level says how bad the loss is."""
-    decades, scale = rate_decades(e), e.weights.first_highest_scale
-    if e.chance.loss is not None or decades is None or scale is None or decades < 2.0 or scale < 1.0:
+    decades, scale = rate_decades(e), e.weights.highest_scale
+    if e.chance.loss is not None or decades is None or scale is None:
+        return None
+    if scale < HURLED and (decades < 2.0 or scale < 1.0):
         return None
     return Sighting(
         Severity.SERIOUS,
@@ -240,12 +277,20 @@ def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
 @probe(say("the growth is large"), LOSS, holds=1.5, fails=-0.5)
 def large(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or not loss.finite:
+    if loss is None or not loss.finite or seen.facet == "negative":
         return None
     level = to_chance(e, max(loss.final, loss.highest if loss.non_finite else loss.final))
     if level is not None:
         return Reading(level > 3, say("the loss reached {level:.3g} × chance", level=level))
     return Reading(loss.peak_log_growth > 0.5, say("the loss grew {times:.3g}-fold", times=10 ** min(loss.peak_log_growth, 300.0)))
+
+
+@probe(say("the loss is below zero, where no likelihood and no squared error can be"), holds=1.5, fails=0.0)
+def impossible(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or seen.facet != "negative" or e.family not in ("classifier", "language-model", "regression"):
+        return None
+    return Reading(True, say("it ends at {final:.4g}", final=loss.final))
 
 
 @probe(say("the weights grew with it"), WEIGHTS, holds=1.0, fails=-0.4)
@@ -273,7 +318,7 @@ CHECK = Check(
     symptom=say("Gradient norm, loss or weights grow without bound; it often ends in NaN or Inf."),
     detect=detect,
     needs=(LOSS,),
-    probes=(large, weights, norm),
+    probes=(large, impossible, weights, norm),
     prior=1.5,
     causes=(
         (learning_rate_too_high, -0.5),

@@ -5,17 +5,18 @@ from postmortem.checklist.causes.detached_graph import detached_graph
 from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
-from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, TWO_CHECKPOINTS
-from postmortem.checklist.signs import all_identical, course, inputs_are_zero, loss_is_flat, skill, to_chance, without_gradient
+from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, STILL_TENSORS
+from postmortem.checklist.signs import all_identical, course, inputs_are_zero, loss_is_flat, skill, standing_still, to_chance, without_gradient
 
 SOME = 0.1  # share of parameter tensors
-MOVED = 0.75  # decades from the default initialisation: such weights did move, before the first checkpoint
+MOVED = 0.75  # decades above the default initialisation: such weights did move, before the first checkpoint
+SHRUNK = -2.0  # decades below it, the same; 0.02 in a small transformer is −0.9
 
 
 STANDING = Need(
     "two checkpoints",
     say("save the weights at least twice, the first time early"),
-    lambda e: TWO_CHECKPOINTS.met(e) or (e.layers is not None and bool(e.layers.gradients)),
+    lambda e: STILL_TENSORS.met(e) or (e.layers is not None and bool(e.layers.gradients)),
     LAYER_STATISTICS.code,
 )
 
@@ -49,10 +50,10 @@ def _recorded(e: Evidence) -> Sighting | Cleared:
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    w = e.weights
+    w, standing = e.weights, standing_still(e)
     if w.identical_share is None and e.layers is not None and not e.model.adapters and "lora" not in e.intents:
         return _recorded(e)
-    if w.identical_share is None:
+    if standing is None:
         return Unknown(say("Not measured: this needs two checkpoints."))
     if e.model.adapters or "lora" in e.intents:
         return Cleared(
@@ -66,19 +67,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if inputs_are_zero(e):
         return Cleared(say("The first layer's bias learns and its weights do not: the inputs are zero, nothing was frozen."))
     dead = without_gradient(e)
-    moved_before = {t.name for t in e.checkpoints[0].tensors if t.scale is not None and abs(t.scale) > MOVED}
-    still = [n for n in w.identical if n in e.model.weight_layers and n not in dead]
+    moved_before = {t.name for t in e.checkpoints[0].tensors if t.scale is not None and not SHRUNK < t.scale < MOVED}
+    still = [n for n in standing if n in e.model.weight_layers and n not in dead]
     if any(n in moved_before for n in still) and loss_is_flat(e):
         return Cleared(say("What stands still had moved before the first checkpoint: it died, it was not frozen."))
     layers = [n for n in still if n not in moved_before]
-    if w.identical_share < SOME or not layers:
-        return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=w.identical_share))
+    share = w.identical_share if w.identical_share is not None else len(layers) / len(e.model.weight_layers)
+    if share < SOME or not layers:
+        return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=share))
     if all_identical(e) and loss_is_flat(e):
         return Cleared(say("Every tensor stands still, not a part of them: no step was ever applied (see loss-not-decreasing)."))
     if all_identical(e):
         return Sighting(
             Severity.SERIOUS,
-            say("All {n} parameter tensors are bit-identical in all checkpoints.", n=len(w.identical)),
+            say("All {n} parameter tensors are bit-identical in all checkpoints.", n=len(standing)),
             e.first_step,
             e.first_step,
             ("train/loss",),
@@ -87,7 +89,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     return Sighting(
         Severity.SERIOUS,
-        say("{n} parameter tensors never change, among them {name}; the others learn.", n=len(w.identical), name=layers[0]),
+        say("{n} parameter tensors never change, among them {name}; the others learn.", n=len(standing), name=layers[0]),
         e.first_step,
         e.first_step,
         ("train/loss",),
@@ -106,7 +108,7 @@ def badly(e: Evidence, seen: Sighting) -> Reading | None:
     return None if level is None else Reading(level > 0.25, say("the loss ends at {level:.2f} × chance", level=level))
 
 
-@probe(say("it is a part of the model, not all of it"), TWO_CHECKPOINTS, holds=0.5, fails=-0.2)
+@probe(say("it is a part of the model, not all of it"), STILL_TENSORS, holds=0.5, fails=-0.2)
 def a_part(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.identical_share
     return None if share is None else Reading(share < 0.95, say("{share:.0%} of the tensors", share=share))

@@ -3,6 +3,7 @@
 from math import log
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
 from postmortem.checklist.causes.decayed_too_early import decayed_too_early
@@ -19,27 +20,32 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
-from postmortem.checklist.needs import CHANCE, LOSS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, excerpt, loss_curve, skill, to_chance
+from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
+from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, course, excerpt, loss_curve, rate_decades, skill, to_chance
 from postmortem.model.evidence import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
 KNOWS_NOTHING = 0.9  # times chance
 FEW = 3  # points
 LONG_EXCERPT = 1.4  # last step / first step from which a piece of a log is long enough to show a trend
+TOO_LOW = -1.3  # decades of the learning rate below the usual
+CREPT = 0.03  # relative change of the weights over the run
+STAYED = 0.03  # of the first loss
+STEADY = 30  # records over which a fall is a trend, however small
+REWARDS = 50  # records of a reward from which standing still is no accident
 GOOD_ALREADY = 0.5  # times chance at the start: fine-tuning a model that already works
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
-        return Cleared(say("The loss of this family ({family}) need not fall.", family=e.family))
+        return _reward(e) or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family))
     loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     gained = (loss.start - loss.final) / abs(loss.start) if loss.start else 0.0
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
     skilled = _skilled(e)
-    base = min(loss.start, loss.first) if loss.first > 0 else loss.start
+    base = before_it_grew(e, loss)
     grew = loss.final > 1.2 * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
     at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew)
     rests = _rests_at_chance(loss)
@@ -56,6 +62,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     stuck = _stuck(e, level)
     if gained >= LITTLE and not at_chance and not stuck:
         return Cleared(say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained))
+    trend = loss.trend
+    crept = (rate_decades(e) or 0.0) < TOO_LOW or (e.weights.change_median or 1.0) < CREPT
+    if (
+        not crept
+        and not at_chance
+        and not stuck
+        and loss.finite >= STEADY
+        and gained >= 0.03
+        and trend is not None
+        and trend.tau < -0.5
+        and trend.p_value < 1e-6
+    ):
+        return Cleared(say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained))
     if skilled and gained >= 0.02:
         return Cleared(say("Accuracy is well above chance."))
     summary = (
@@ -79,6 +98,29 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _reward(e: Evidence) -> Sighting | None:
+    """A reward that ends no more than one sigma of its own scatter above its start: what is learned there, the policy does not show."""
+    reward = e.curve("reward")
+    if e.family != "reinforcement" or reward is None or reward.finite < REWARDS or excerpt(e) or e.outcome in ("crashed", "cancelled"):
+        return None
+    if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "The reward went from {start:.4g} to {final:.4g} in {n} records: it did not rise.",
+            start=reward.start,
+            final=reward.final,
+            n=reward.points,
+        ),
+        reward.first_step,
+        None,
+        ("reward",),
+        e.series["reward"].source,
+        "reward",
+    )
+
+
 def _rests_at_chance(loss: CurveStats) -> bool:
     """From the first record to the last the loss is ln 10, ln 100 or ln 1000: the usual numbers of classes."""
     return loss.finite >= 4 and any(
@@ -94,6 +136,12 @@ def _stuck(e: Evidence, level: float | None) -> bool:
         return False
     falling = train.trend is not None and train.trend.tau < -0.3
     return val.final > 0.98 * val.start and not falling
+
+
+def _fine_tuned(e: Evidence) -> bool:
+    """What is trained was trained before, and begins near its floor: adapters, a small part of the model, or transformers' Trainer."""
+    part, whole = e.model.trainable or e.number("trainable_parameters"), e.model.parameters or e.number("parameters")
+    return e.framework == "transformers" or e.model.adapters or "lora" in e.intents or bool(part and whole and part < 0.2 * whole)
 
 
 def _skilled(e: Evidence) -> bool:
@@ -129,14 +177,21 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or loss.trend is None:
         return None
+    val = e.curve("val/loss")
+    trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
+    sure = (rate_decades(e) or 0.0) > TOO_LOW and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
-        loss.trend.p_value > 0.05 or loss.trend.tau > -0.2, say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value)
+        loss.trend.p_value > 0.05 or loss.trend.tau > -0.2,
+        share=2.0 if sure and e.chance.loss is None else 1.0,
+        detail=say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value),
     )
 
 
 @probe(say("the number of classes is unknown, and the loss may be as low as it gets"), holds=-0.6, fails=0.0)
 def level_unknown(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, say("no chance level to compare with")) if e.chance.loss is None and not e.model.weight_layers else None
+    if e.chance.loss is not None or e.model.weight_layers or seen.facet == "reward":
+        return None
+    return Reading(True, say("no chance level to compare with"), share=3.0 if _fine_tuned(e) else 1.0)
 
 
 @probe(say("it began where guessing among a few classes begins, and stayed there"), holds=1.2, fails=0.0)
@@ -144,8 +199,27 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or e.chance.loss is not None or loss.start <= 0:
         return None
-    classes = next((n for n in (*range(2, 11), 20, 100, 1000) if abs(loss.first / log(n) - 1) < 0.03), None)
+    exact = e.family != "language-model" and not e.model.adapters and abs(loss.final / loss.first - 1) < STAYED
+    classes = next((n for n in (2, 3, 4, 5, 10, 100, 1000) if exact and abs(loss.first / log(n) - 1) < 0.015), None)
     return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))
+
+
+@probe(say("the learning rate is so low that a slow fall is no floor"), holds=1.2, fails=0.0)
+def creeps(e: Evidence, seen: Sighting) -> Reading | None:
+    decades = rate_decades(e)
+    return Reading(True, say("it is {times:.2g} × the usual one", times=10**decades)) if decades is not None and decades < TOO_LOW else None
+
+
+@probe(say("the reward never rose for long"), curve("reward"), holds=0.7, fails=-1.0)
+def never_rose(e: Evidence, seen: Sighting) -> Reading | None:
+    reward = e.curve("reward")
+    if reward is None or seen.facet != "reward":
+        return None
+    rise = reward.best - reward.start
+    return Reading(
+        rise <= 2 * max(reward.noise, LITTLE * abs(reward.start)),
+        say("its best was {best:.4g}, scatter {noise:.3g}", best=reward.best, noise=reward.noise),
+    )
 
 
 @probe(say("there are few records"), curve("train/loss"), holds=-0.7, fails=0.0)
@@ -159,8 +233,8 @@ CHECK = Check(
     title=say("Loss not decreasing"),
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
-    needs=(LOSS,),
-    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, few),
+    needs=(LOSS_OR_REWARD,),
+    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, creeps, never_rose, few),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),
@@ -175,10 +249,11 @@ CHECK = Check(
         (preprocessing, -1.6),
         (clipping_too_tight, -1.8),
         (too_much_regularization, -2.2),
-        (too_little_capacity, -2.8),
         (saturating_activations, -2.8),
         (stopped_too_early, -1.5),
         (decayed_too_early, -2.8),
+        (accumulating_gradients, -2.2),
+        (too_little_capacity, -2.5),
     ),
     by_hand=(
         say("Look at one batch as the model gets it: shapes, range, label histogram."),
@@ -186,5 +261,5 @@ CHECK = Check(
         say("Look at per-layer gradient norms after one backward()."),
         say("Overfit one batch of eight samples: the loss must go to nearly zero."),
     ),
-    consequences=(),
+    consequences=("underfitting", "overfitting"),
 )

@@ -12,6 +12,8 @@ HEIGHT = 12.0  # noise units
 KICK = 15.0  # × the gradient norm's level
 ALONE = 8.0  # × the next largest rise of the norm
 TWICE = 2.0  # × both ends of a short log
+AMONG_OTHERS = 1.5  # × the next largest rise
+WARMING = 0.05  # share of the run
 SEVERE = 3.0  # × the level before
 
 
@@ -88,12 +90,16 @@ def _above_both_ends(loss: CurveStats) -> float | None:
     inside = loss.first_step < loss.highest_step < loss.last_step
     if not inside or ends <= 0 or loss.finite > 60 or loss.highest < TWICE * ends or loss.highest > 1e6 * ends:
         return None
+    worst = max(loss.spikes, key=lambda s: s.value, default=None)
+    if worst is not None and not worst.prominence >= AMONG_OTHERS:  # one of several
+        return None
     return loss.highest / ends
 
 
 def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     first = max(loss.start, loss.first) if loss.start > 0 else loss.start
-    return spike.height >= HEIGHT and spike.ratio >= SEVERE and spike.value > 1.2 * first
+    warming = spike.step < loss.first_step + WARMING * (loss.last_step - loss.first_step) and spike.value < 1.5 * loss.worst
+    return spike.height >= HEIGHT and spike.ratio >= SEVERE and spike.value > 1.2 * first and not warming  # that is where the loss begins
 
 
 @probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-0.8)

@@ -1,5 +1,8 @@
 """Training loss falls while validation loss turns and rises."""
 
+from math import isfinite
+from statistics import median
+
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.preprocessing import preprocessing
@@ -9,12 +12,17 @@ from postmortem.checklist.causes.too_much_capacity import too_much_capacity
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
-from postmortem.checklist.signs import file_of, skill, validation_level
+from postmortem.checklist.signs import file_of, skill, to_chance, validation_level
 
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
 GAP = 0.35  # ln(validation / train) at the end
 LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
 BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
+NOTHING = 0.95  # times chance, for the best validation loss
+GUESSING = 0.1  # share of the way from guessing to perfect accuracy
+MANY = 20  # evaluations
+METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
+GAINED = 0.1  # share of what was missing in the metric when the loss turned
 AFTER = 2  # evaluations after the best one
 
 
@@ -34,11 +42,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap))
     if level is not None and level < LEVEL:
         return Cleared(say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level))
-    rises = gap.rise > max(RISE, noise) and gap.evaluations_after_best >= AFTER
+    rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     wide = (gap.gap > 1.5 and gap.rise > 0.03) or gap.gap > BY_HEART
     if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)))
-    severity = Severity.SERIOUS if gap.gap > 0.7 or gap.rise > 0.25 else Severity.MINOR
+    best = to_chance(e, val.best)
+    nothing = best is not None and best > NOTHING and (skill(e, "val") or 0.0) < GUESSING  # nothing of what was learned holds for new data
+    severity = Severity.SERIOUS if gap.gap > 0.7 or gap.rise > 0.25 or nothing else Severity.MINOR
+    if severity is Severity.SERIOUS and not nothing and (level or 0.0) < 1.0 and _metric_went_on(e, gap.best_step):
+        severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
     return Sighting(
         severity,
         say(
@@ -53,6 +65,27 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         ("train/loss", "val/loss"),
         file_of(e, "val/loss"),
     )
+
+
+def _stays_above(e: Evidence) -> bool:
+    """The last half of many evaluations lies above the best fifth of the first half: however much it jumps, it does not come back."""
+    val = e.series["val/loss"].values
+    values = [float(v) for v in val if isfinite(v)]
+    if len(values) < MANY:
+        return False
+    half = len(values) // 2
+    return median(values[half:]) > (1 + RISE) * median(sorted(values[:half])[: max(3, half // 2)]) and min(values[-half // 2 :]) > min(values[:half])
+
+
+def _metric_went_on(e: Evidence, turned: float) -> bool:
+    """What validation is run for got clearly better after its loss had turned, and is at its best at the end."""
+    for name in METRICS:
+        c, then = e.curve(name), e.at(name, turned)
+        if c is None or then is None or c.finite < 3 or c.goal != "higher":
+            continue
+        missing = max(1.0, 100.0 * (c.highest > 1.5)) - then  # what there was to gain
+        return missing > 0 and c.final - then > max(GAINED * missing, 2 * c.noise) and c.final >= c.best - c.noise
+    return False
 
 
 @probe(say("training went on improving after validation had turned"), VALIDATION, holds=1.2, fails=-1.5)

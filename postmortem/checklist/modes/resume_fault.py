@@ -5,29 +5,26 @@ from postmortem.checklist.causes.data_order_restarted import data_order_restarte
 from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_lost
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.needs import OPTIMIZER_STATE
-from postmortem.checklist.signs import optimizer_lags
+from postmortem.checklist.signs import optimizer_fell_behind, optimizer_lags
+from postmortem.model.evidence import ScheduleStats
 from postmortem.model.run import EventKind
 
+ENDED = 0.03  # of the peak: the schedule was used up
+WARMING = 0.4  # of the peak: the rate right after the seam, when it warms up again
 RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
 
 
-def _lag(e: Evidence) -> tuple[float, float] | None:
-    """(lag, step) of the last checkpoint whose optimizer fell behind since the first one.
-
-    A lag in proportion to the step is a way of counting (micro-batches, two optimizers in turn), not a loss.
-    """
-    lags = optimizer_lags(e)
-    if len(lags) < 2:
-        return None
-    (first, at), (lag, step) = lags[0], lags[-1]
-    behind = lag > first + 1 and lag / step > max(0.05, 2 * first / at)
-    return (lag, step) if behind else None
+def _stage(e: Evidence, s: ScheduleStats) -> bool:
+    """A schedule that had come to its end and begins anew with a warm-up: a planned second stage."""
+    before = [p for p in s.phases if p.kind == "decay" and p.last_step <= s.restarts[0]]
+    after = e.at("lr", s.restarts[0])
+    return bool(before) and before[-1].last < ENDED * s.peak and after is not None and after < WARMING * s.peak
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     event = next(iter(e.events_of(EventKind.RESUMED)), None)
-    s, lag = e.schedule, _lag(e)
-    if s is not None and len(s.restarts) == 1 and not s.cyclic and s.jump < 100:
+    s, behind = e.schedule, optimizer_fell_behind(e)
+    if s is not None and len(s.restarts) == 1 and not s.cyclic and s.jump < 100 and not _stage(e, s):
         return Sighting(
             Severity.SERIOUS,
             say("At step {step:g} the learning rate jumped back up {times:.3g}-fold after it had decayed.", step=s.restarts[0], times=s.jump),
@@ -37,12 +34,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "schedule",
         )
-    if lag is not None:
+    if behind is not None:
+        lag, made, where = behind
         return Sighting(
             Severity.SERIOUS,
-            say("The optimizer counts {lag:g} steps fewer than the checkpoint at step {step:g}.", lag=lag[0], step=lag[1]),
-            lag[0],
-            lag[0],
+            say("The optimizer counts {lag:g} steps fewer than the checkpoint at step {step:g}.", lag=lag, step=made),
+            where,
+            where,
             ("train/loss",),
             "",
             "optimizer",

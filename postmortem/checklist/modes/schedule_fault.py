@@ -2,6 +2,7 @@
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.decayed_too_early import decayed_too_early
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
@@ -44,7 +45,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     level = to_chance(e, loss.final) if loss else None
     unfinished = level is None or level > UNFINISHED
-    if s.low_share > LOW and s.source == "logged" and unfinished and not rate_leapt(e):
+    if s.low_share > LOW and s.source != "configured" and unfinished and not rate_leapt(e):
         return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.", step=s.low_from_step or 0.0, share=s.low_share),
                         s.low_from_step, s.low_from_step, ("lr", "train/loss"), source, "low")  # fmt: skip
     if rate_leapt(e) and s.jump_step is not None:
@@ -80,7 +81,7 @@ CHECK = Check(
     needs=(LEARNING_RATE,),
     probes=(not_far, logged),
     prior=1.0,
-    causes=((zero_learning_rate, -1.0), (decayed_too_early, -1.0), (schedule_restarted, -1.5), (no_warmup, -3.0)),
+    causes=((zero_learning_rate, -1.0), (decayed_too_early, -1.0), (schedule_restarted, -1.5), (learning_rate_too_high, -2.0), (no_warmup, -3.0)),
     by_hand=(say("Plot the learning rate of all steps before training: build optimizer and scheduler, and step them without a model."),),
     consequences=("loss-not-decreasing", "underfitting", "frozen-parameters", "overfitting"),
 )

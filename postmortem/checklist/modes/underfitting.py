@@ -18,10 +18,13 @@ from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, rate_decades, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, hidden_width, loss_curve, rate_decades, skill, to_chance
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
+EXPLAINED_REGRESSION = 0.3  # the same where rate, width or dropout explain that little was learned
+NARROW = 8  # hidden units
+MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
@@ -43,9 +46,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     cut_short = e.outcome in ("crashed", "cancelled", "running") and bool(e.planned_steps) and (e.last_step or 0.0) < 0.5 * (e.planned_steps or 0.0)
     if cut_short or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
-    language = EXPLAINED if _explained(e) else LANGUAGE
+    explained = _explained(e)
+    language = EXPLAINED if explained else LANGUAGE
     many = (e.chance.classes or 0) >= MANY_CLASSES
-    limit = {"language-model": language, "regression": REGRESSION}.get(e.family, language if many else HIGH)
+    limit = {"language-model": language, "regression": EXPLAINED_REGRESSION if explained else REGRESSION}.get(e.family, language if many else HIGH)
+    if e.chance.accuracy is None and (e.chance.classes or 0) > 2:
+        limit = MANY_LABELS
     contradiction = best is not None and best > 0.6 and level > HIGH
     if level < limit and loss.relative_gain > 0.3 and _guesses_at_a_low_loss(e, limit):
         return Sighting(
@@ -91,7 +97,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 def _explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
-    return abs(rate_decades(e) or 0.0) >= 1.3 or (e.number("model_width") or 64) < 8 or (e.number("dropout") or 0.0) > 0.65
+    return abs(rate_decades(e) or 0.0) >= 1.3 or (hidden_width(e) or NARROW) < NARROW or (e.number("dropout") or 0.0) > 0.65
 
 
 def _guesses_at_a_low_loss(e: Evidence, limit: float) -> bool:

@@ -55,7 +55,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(
             say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0)
         )
-    if works and best is not None and level is not None and best > 0.75 and level > 1.15 and gap.gap > WIDE and (train_level or 1.0) < 0.4:
+    hardly_moved = gap.rise < 0.15 and gap.evaluations >= 4  # what overfits gets worse than it was
+    if (
+        works
+        and best is not None
+        and level is not None
+        and best > 0.75
+        and (level > 1.15 or hardly_moved)
+        and gap.gap > WIDE
+        and (train_level or 1.0) < 0.4
+    ):
         return Sighting(
             Severity.SERIOUS,
             say("Validation was never better than {best:.2f} × chance while training reached {train:.2f} ×.", best=best, train=train_level or 0.0),
@@ -63,7 +72,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             val.first_step,
             ("train/loss", "val/loss"),
             source,
-            "never-good",
+            "never-good" if level > 1.15 else "unmoved",
         )
     if works and gap.gap > WIDE and gap.rise < 0.15 and (level is None or level > BAD) and gap.first_gap > FIRST:
         return Sighting(
@@ -102,7 +111,7 @@ def from_first(e: Evidence, seen: Sighting) -> Reading | None:
     return (
         None
         if e.gap is None or seen.facet == "erratic"
-        else Reading(e.gap.first_gap > FIRST, say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
+        else Reading(e.gap.first_gap > FIRST or seen.facet == "unmoved", say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
     )
 
 

@@ -11,6 +11,7 @@ from postmortem.checklist.signs import loss_curve, loss_is_flat, to_chance
 STEEP = -3.5  # decades from the last layer to the first; healthy −0.7 and better, −3 after a divergence, failures −3.7 to −12
 THROWN = 0.65  # decades of weight scale: after a divergence depth ratios mean nothing
 AT_LIMITS = 0.8  # share of the outputs of a sigmoid or tanh within 1 % of its range of a limit; healthy networks stay below 0.3
+BLOWN = 2.0  # decades at the first checkpoint: what no longer gets a gradient then is dead; a momentum buffer fades by itself
 HARDLY = 1e-2  # change of the first layer / of the last
 DEPTH = Need(
     "per-layer gradients or two checkpoints",
@@ -46,7 +47,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             Severity.SERIOUS, say("{share:.0%} of the outputs of {name} lie at its limits, where no gradient passes.", share=share, name=full),
             start, start, ("train/loss", f"activations/{full}/saturated_share"), "", "saturated",
         )  # fmt: skip
-    if ratio is not None and ratio > -6.0 and (e.weights.highest_scale or 0.0) > THROWN:
+    far = (e.weights.first_highest_scale or 0.0) > BLOWN or (e.weights.gradient_source == "momentum" and (e.weights.highest_scale or 0.0) > 1.0)
+    if ratio is not None and (far or (ratio > -6.0 and (e.weights.highest_scale or 0.0) > THROWN)):
         return Cleared(say("The weights were thrown far from their start: gradients by depth say nothing about vanishing."))
     if ratio is not None and ratio <= STEEP:
         return Sighting(

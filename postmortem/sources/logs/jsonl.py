@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from postmortem.model.run import Reduction, Source, Status
+from postmortem.model.run import EventKind, LogEvent, Reduction, Source, Status
 from postmortem.model.sentence import Value, say
 from postmortem.sources.logs.axis import within_epoch
 from postmortem.sources.logs.blocks import Reading, blocks, head_text, without_collection
@@ -22,6 +22,7 @@ from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "json-lines"
+_EXCERPT = 400  # bytes of a cut line that are shown
 _EXTENSIONS = (".jsonl", ".ndjson", ".json", ".txt", ".log", ".jsonlines")
 # Bare words that Python's json writes and JSON does not know. Made text, which counts as a number again.
 _BARE = re.compile(rb"([:\[,]\s*)(-?(?:NaN|Infinity))\b(?=\s*[,}\]])")
@@ -59,7 +60,7 @@ def read(candidate: Candidate) -> Found:
     met = Reading()
     taker = RowTaker()
     bad = 0
-    cut, one_form = False, True
+    cut, one_form, tail = False, True, b""
     try:
         for block in blocks(candidate.file, met):
             if one_form and (b"NaN" in block or b"Infinity" in block):  # JSON does not know them, and objects with them take longer
@@ -75,6 +76,7 @@ def read(candidate: Candidate) -> Found:
                 taker.take(rows)
                 del rows
             bad += wrong
+            tail = block[-_EXCERPT:]
             if taker.gathering.full:
                 break
     except OSError as error:
@@ -100,7 +102,12 @@ def read(candidate: Candidate) -> Found:
         detail = say("only its first {n:,} keys were read", n=MOST_COLUMNS)
     elif met.too_long:
         detail = say("{n} lines were left out because they are too long", n=met.too_long)
-    return Found(Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size), series=series, facts=facts)
+    source = Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size)
+    events: tuple[LogEvent, ...] = ()
+    if cut and not met.ends_with_newline:  # the writer died, or has not come further yet
+        text = tail.rstrip().rpartition(b"\n")[2].decode("utf-8", "replace")
+        events = (LogEvent(EventKind.CUT, text, candidate.path, table.count + bad),)
+    return Found(source, series=series, facts=facts, events=events)
 
 
 _USUAL = tuple((b": " + word.encode(), b":" + stand_in) for word, stand_in in STAND_INS.items())
