@@ -23,6 +23,7 @@ __all__ = [
     "series_name",
     "series_names",
     "setting_name",
+    "validation_twins",
     "words",
 ]
 
@@ -178,6 +179,7 @@ _EVALUATION = frozenset({"map", "ap", "map50", "miou", "iu", "bleu", "sacrebleu"
 _ALONE = frozenset({"epoch", "scale", "scaler", "speed", "skipped"})  # too common to mean this beside other words
 _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000
+_FEWEST_TWINS = 3
 
 
 def words(key: str) -> tuple[str, ...]:
@@ -278,6 +280,13 @@ def series_name(key: str, split: str = "", aliases: Mapping[str, str] | None = N
     return f"val.{name}/{quantity}" if name else f"other/{key}"
 
 
+def validation_twins(keys: Iterable[str]) -> frozenset[str]:
+    """Keys such as `v_loss` that have a twin without the prefix, where enough do: the same of the validation set. One alone is a value loss."""
+    known = set(keys)
+    twins = frozenset(key for key in known if key.startswith(("v_", "v/")) and key[2:] in known)
+    return twins if len(twins) >= _FEWEST_TWINS else frozenset()
+
+
 def names_a_loss(key: str) -> bool:
     """Whether a key speaks of a loss, whole or in part: `train_losses`, `G_loss`, `d_adv_loss`."""
     return not {"loss", "losses"}.isdisjoint(words(key))
@@ -312,7 +321,8 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
     neither split claims is measured on the validation set.
     """
     keys = list(dict.fromkeys(keys))
-    names = {key: series_name(key, split, aliases) for key in keys}
+    twins = validation_twins(keys)
+    names = {key: series_name(key[2:], "val") if key in twins and key not in (aliases or ()) else series_name(key, split, aliases) for key in keys}
     groups: dict[tuple[str, Reduction], list[str]] = {}
     aliased = {name for key, name in names.items() if aliases and key in aliases}
     names.update({key: f"other/{key}" for key, name in names.items() if name in aliased and not (aliases and key in aliases)})

@@ -283,3 +283,12 @@ def test_bars_of_data_being_prepared_are_no_training(tmp_path: Path) -> None:
 def test_what_is_not_known_does_not_say_how_far_the_run_came(tmp_path: Path) -> None:
     run = run_of(tmp_path, "".join(f"step {n} loss {1 / n}\n" for n in range(1, 22)) + "step 7500 hosts=1\n")
     assert run.attempts[0].last_step == 21
+
+
+def test_twins_with_a_prefix_are_of_the_validation_set(tmp_path: Path) -> None:
+    text = "".join(
+        f"INFO Epoch {n}: v_recons 4.5e-01  recons 4.6e-01  v_loss {4 / n:.3e}  loss {5 / n:.3e}  v_kl 5.8e+00  kl 5.5e+00\n" for n in range(1, 9)
+    )
+    assert one(run_of(tmp_path, text), "val/loss").values[1] == 2.0
+    text = "".join(f"step {n} pi_loss 0.{n} v_loss {4 / n:.3e} loss {5 / n:.3e}\n" for n in range(1, 9))
+    assert {s.name for s in run_of(tmp_path, text).series if not s.name.startswith("other/")} == {"train/loss"}

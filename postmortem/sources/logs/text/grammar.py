@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
-from postmortem.sources.names import of_validation, plainness, series_name, words
+from postmortem.sources.names import of_validation, plainness, series_name, validation_twins, words
 
 MAX_KEY = 60  # characters
 NO = -1  # no such slot
@@ -344,8 +344,11 @@ class _Reading:
         style = any(marked for *_, marked, _ in self.pending)
         best: dict[str, tuple[int, int]] = {}  # name → how plain its key is, index
         named: list[tuple[Slot, bool]] = []
+        twins = validation_twins(key for _, key, *_ in self.pending)
         for index, key, split, marked, percent in self.pending:
             name, used = self._name(key, split or self.line_split * (not split_in(key)))
+            if key in twins:
+                name = self._name(key[2:], "val")[0]
             total = self.totals.get(index, NO)
             if not name.startswith("other/"):
                 rank: int = plainness(key) + 1000 * bool(_SMOOTH.search(key))
