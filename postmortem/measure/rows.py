@@ -19,6 +19,7 @@ ALIKE = 1e-4  # relative to the largest magnitude: symmetry that training keeps 
 PROBED = 16  # columns that are compared first
 CONFIRMED = 256  # columns that are compared where those agree
 _ROOM = 1 << 22  # elements of a sample at most; beyond, fewer columns are kept
+_AT_ONCE = 1 << 20  # elements that are compared at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +161,8 @@ def _identical(matrix: Real, tolerance: float) -> int:
         pairs = pairs[np.abs(values[order[pairs + 1]] - values[order[pairs]]) <= tolerance]
         if not len(pairs):
             return 0
-    same = [i for i in pairs.tolist() if np.max(np.abs(matrix[:, order[i + 1]] - matrix[:, order[i]])) <= tolerance]
-    return len({*same, *(i + 1 for i in same)})
+    twin = np.zeros(rows, bool)
+    for some in np.array_split(pairs, -(-len(pairs) * columns // _AT_ONCE)):
+        same = some[np.abs(matrix[:, order[some + 1]] - matrix[:, order[some]]).max(axis=0) <= tolerance]
+        twin[same] = twin[same + 1] = True
+    return int(np.count_nonzero(twin))
