@@ -155,6 +155,8 @@ def fold(findings: Sequence[Finding], checklist: Sequence[Check]) -> tuple[Findi
     parent: dict[str, str] = {}
     for root in present:
         for other in present:
+            if root.severity == Severity.MINOR and other.severity != Severity.MINOR:
+                continue  # a trifle explains no failure
             if other.mode in edges.get(root.mode, ()) and other.mode not in parent and not _leads_to(parent, root.mode, other.mode):
                 parent[other.mode] = root.mode
     return tuple(replace(f, consequence_of=parent.get(f.mode)) if f.status == FindingStatus.PRESENT else f for f in findings)
@@ -204,4 +206,6 @@ def next_time(evidence: Evidence, checklist: Sequence[Check], findings: Sequence
                     if not need.met(evidence):
                         want(need, cause.id, p.holds if check.id in present else 0.01)
     ranked = sorted(wanted.values(), key=lambda w: -w[2])
-    return tuple(NextTime(need.log, need.how, tuple(ids)) for need, ids, _ in ranked[:MOST_TO_LOG])
+    return tuple(
+        NextTime(need.log, need.how, tuple(ids), need.code.get(evidence.framework) or need.code.get("", "")) for need, ids, _ in ranked[:MOST_TO_LOG]
+    )

@@ -7,6 +7,7 @@ import pytest
 from postmortem.check import Cause, Check
 from postmortem.checklist import all_causes, checklist
 from postmortem.checklist.healthy import HEALTHY
+from postmortem.checklist.needs import BATCH_STATISTICS
 from postmortem.model.sentence import Sentence, fields
 
 MODES = {
@@ -24,7 +25,7 @@ MODES = {
     "schedule-fault": "no-warmup decayed-too-early zero-learning-rate schedule-restarted",
     "resume-fault": "optimizer-state-lost schedule-restarted data-order-restarted",
     "validation-fault": "batchnorm-eval-mismatch train-validation-shift wrong-labels class-imbalance leakage broken-evaluation",
-    "data-fault": "",
+    "data-fault": "out-of-range-labels non-finite-inputs constant-inputs duplicate-samples",
     "precision-fault": "loss-scale-collapse half-precision-overflow update-below-precision",
     "weight-collapse": "too-much-regularization representation-collapse",
     "crash": "out-of-memory collective-failure python-error device-assert killed preempted time-limit stopped-by-user disk-full data-loader-died hardware-fault",
@@ -75,3 +76,28 @@ def test_every_probe_can_hold_and_some_can_fail() -> None:
     probes = [p for check in checklist() for cause, _ in check.causes for p in cause.probes]
     assert all(p.holds != 0 for p in probes)
     assert sum(p.fails != 0 for p in probes) > len(probes) / 2
+
+
+# What only files that a training writes for other reasons can show.
+NOT_RECORDED = {"optimizer state in checkpoints", "two checkpoints", "a checkpoint"}
+
+
+def test_what_the_recorder_can_supply_comes_with_the_line_that_would() -> None:
+    needs = {
+        need.log: need
+        for check in checklist()
+        for need in (*check.needs, *(n for p in check.probes for n in p.needs), *(n for c, _ in check.causes for p in c.probes for n in p.needs))
+    }
+    without = {log for log, need in needs.items() if not need.code.get("")}
+    assert without <= NOT_RECORDED, without - NOT_RECORDED
+    for log, need in needs.items():
+        for framework, line in need.code.items():
+            assert "\n" not in line
+            assert "ecorder" in line, (log, framework)
+            compile(line.replace("...", "None"), log, "exec")
+
+
+def test_the_line_is_the_frameworks() -> None:
+    lines = BATCH_STATISTICS.code
+    assert "recorder.batch(x, y)" in lines[""]
+    assert "for_keras" in lines["keras"]

@@ -165,3 +165,9 @@ def test_next_time_names_what_present_modes_wanted_first() -> None:
     out = next_time(evidence(), listed, diagnose(evidence(), listed))
     assert [n.log for n in out] == ["grad_norm", "lr"]
     assert out[0].would_decide == ("c",)
+
+
+def test_a_trifle_explains_no_failure() -> None:
+    for severity, parent in ((Severity.MINOR, None), (Severity.SERIOUS, "one")):
+        checks = [check("one", lambda e, s=severity: seen(1.0, s), consequences=("other",)), check("other", lambda e: seen(2.0, Severity.FATAL))]
+        assert diagnose(evidence(), checks)[1].consequence_of == parent

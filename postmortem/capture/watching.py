@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from postmortem.capture.samples import Figures, draw_all, figures, histogram, local
+from postmortem.capture.samples import Array, Figures, drawn, figures, local
 
 MOST_PARAMETERS = 512  # of which figures are taken, spread evenly over the model
 MOST_HISTOGRAMS = 64
@@ -60,6 +60,10 @@ def dead_share(output: Any) -> Any:
     return (flat == 0).all(1).float().mean()
 
 
+def _layers(what: str, names: Sequence[str], found: Figures) -> dict[str, Any]:
+    return {"what": what, "names": names, "v": found.statistics(), "h": found.histograms}
+
+
 class Watch:
     """What is known of one model between its steps. `sampled` asks whether the step under way is one to look at."""
 
@@ -70,7 +74,7 @@ class Watch:
         self._optimizers = optimizers
         self._modules: list[Any] = []
         self._activations: dict[tuple[str, str], Any] = {}
-        self._before: tuple[list[str], list[Any], Figures, Figures] | None = None
+        self._before: tuple[list[str], list[Any], tuple[Array, ...]] | None = None
         self._layers: list[dict[str, Any]] = []
         self._norm: float | None = None
         self._missing: list[tuple[str, int]] = []  # parameters without a gradient, and their place among the trainable ones, from 1
@@ -94,30 +98,26 @@ class Watch:
         self._missing = [(n, at) for at, (n, p) in enumerate(trainable, 1) if p.grad is None][:MOST_PARAMETERS]
         some = spread(named, MOST_PARAMETERS)
         names, tensors = [n for n, _ in some], [p for _, p in some]
-        gradients = figures([p.grad for p in tensors])
+        shown = frozenset(spread(range(len(names)), MOST_HISTOGRAMS))
+        gradients = figures([p.grad for p in tensors], shown)
         held = {id(p) for o in self._optimizers for g in o.param_groups for p in g["params"]}
         got = [float(n) for n, p in zip(gradients.norm, tensors, strict=True) if id(p) in held]
         self._norm = math.sqrt(math.fsum(n * n for n in got)) if len(some) == len(named) and got else None
-        self._before = (names, tensors, gradients, figures(tensors))
+        self._before = (names, tensors, drawn(tensors))
+        self._layers = [_layers("gradients", names, gradients), _layers("weights", names, figures(tensors, shown))]
+        self._layers[0]["v"]["axes"] = [float(p.dim()) for p in tensors]
         self._held = [1.0 if id(p) in held else 0.0 for p in tensors]
 
     def _after_update(self, *_: Any) -> None:
         self._stepped += 1
         if self._before is None:
             return
-        names, tensors, gradients, weights = self._before
+        names, tensors, weights = self._before
         self._before = None
-        after = draw_all(tensors)
-        old = [float(np.linalg.norm(a.astype(np.float64))) for a in weights.parts]
-        moved = [float(np.linalg.norm(b.astype(np.float64) - a)) for a, b in zip(weights.parts, after, strict=True)]
+        old = [float(np.linalg.norm(a.astype(np.float64))) for a in weights]
+        moved = [float(np.linalg.norm(b.astype(np.float64) - a)) for a, b in zip(weights, drawn(tensors), strict=True)]
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = (np.array(moved) / np.array(old)).tolist()
-        shown = set(spread(range(len(names)), MOST_HISTOGRAMS))
-        self._layers = [
-            {"what": what, "names": names, "v": f.statistics(), "h": [histogram(p) if i in shown else [[], []] for i, p in enumerate(f.parts)]}
-            for what, f in (("gradients", gradients), ("weights", weights))
-        ]
-        self._layers[0]["v"]["axes"] = [float(p.dim()) for p in tensors]
         self._layers.append({"what": "updates", "names": names, "v": {"ratio": ratios, "held": self._held}})
         if self._missing:
             names, places = map(list, zip(*self._missing, strict=True))

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 FORMAT = "postmortem-capture/1"
 MOST_FILES = 9999
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it; numbers that are not finite become strings, what is not known its `str`, cut."""
+    """A value as JSON can hold it; numbers that are not finite become strings, what is not known its `str`, cut. Arrays of whole
+    numbers stay what they are: they are written as lists, without ever being Python's numbers."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.flags.c_contiguous:
+        return value
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float | np.floating):
@@ -34,7 +38,11 @@ def plain(value: Any) -> Any:
 
 def line(record: Mapping[str, Any]) -> bytes:
     """One record as it stands in the file."""
-    text = json.dumps(plain(record), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    ready = plain(record)
+    try:
+        text = orjson.dumps(ready, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # half of a surrogate pair, a number of more than 64 bits
+        text = json.dumps(ready, ensure_ascii=False, separators=(",", ":"), default=lambda array: array.tolist()).encode("utf-8", "replace")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 

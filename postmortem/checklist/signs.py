@@ -278,6 +278,17 @@ def same_batches(e: Evidence) -> bool | None:
 FEWEST_PRINTS = 4  # recorded batches
 
 
+UNSCALED, FLAT = 10.0, 1e-2  # mean or standard deviation of recorded inputs, where about 0 and 1 are expected
+
+
+def unscaled_inputs(e: Evidence) -> bool:
+    """The recorded inputs are far from mean 0 and variance 1, and are no indices."""
+    b = e.batches
+    if b is None or b.indices or b.mean is None or b.std is None:
+        return False
+    return abs(b.mean) > UNSCALED or not FLAT < b.std < UNSCALED
+
+
 def without_gradient(e: Evidence) -> frozenset[str]:
     """Tensors that the optimizer holds and whose gradient was exactly 0 in every step: dead, not frozen."""
     if not e.checkpoints:

@@ -17,6 +17,8 @@ from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.saturating_activations import saturating_activations
+from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.model.sentence import Sentence
 from postmortem.preflight.as_run import HERE
 from postmortem.preflight.trial import Gradient, Trial
@@ -27,6 +29,9 @@ DEAD = 0.9  # share of a layer's units that are silent for the whole batch; fres
 SATURATED = 0.8  # share of a layer's outputs
 ABOVE_CHANCE = 3.0  # times ln C, before any update
 OVERFITTED = 0.7  # of the first loss: what a few steps on one batch leave at most where training works
+UNMOVED = 0.998  # of the first loss, after all steps of the trial: the rate does nothing at all
+FAR_LEAP = 10.0  # times the first loss, of a trial that overfitted its batch all the same; usual rates stay below 1.5
+LEAPT = 2.0  # times the first loss, at the highest of the trial
 SMALL = 1e-7  # RMS of a gradient that is as good as none
 LOUD = 1e-4  # RMS of another one beside it
 LARGE = 1e3  # RMS of a gradient over the RMS of its weights
@@ -143,8 +148,9 @@ def _data(f: Facts, base: Check) -> Check:
         return _check(base, _sighting(severity, summary), (_cause(preprocessing, say("inputs are far from mean 0 and variance 1"), detail),))
     if d.get("copies", 0.0) > DUPLICATES:
         share = d["copies"]
-        seen = _sighting(Severity.MINOR, say("{share:.0%} of the samples of the batch are copies of others.", share=share))
-        return _check(base, seen, (_cause(duplicate_samples, say("samples are copies"), say("{share:.0%} of them", share=share), 1.0),))
+        severity = Severity.MINOR if f.token_inputs else Severity.SERIOUS
+        seen = _sighting(severity, say("{share:.0%} of the samples of the batch are copies of others.", share=share))
+        return _check(base, seen, (_cause(duplicate_samples, say("samples are copies"), say("{share:.0%} of them", share=share), 3.0),))
     return _check(base, Cleared(say("The batch is finite, varies, and its labels fit the head.")))
 
 
@@ -251,6 +257,16 @@ def _exploding(f: Facts, base: Check) -> Check | None:
     usual = median([g.weight_rms for g in matrices]) if matrices else 0.0  # a head that starts near zero is small, not swamped
     loud = [g for g in matrices if usual > 0 and g.rms > LARGE * max(g.weight_rms, usual)]
     above = first is not None and f.chance is not None and first > ABOVE_CHANCE * f.chance
+    leap = max(f.trial.losses) / first if first and f.learns else 0.0
+    rate = f.trial.learning_rate
+    if leap > FAR_LEAP and rate and f.absent is not None and f.trial.raised_from is None:
+        summary = say(
+            "At rate {rate:.3g} the loss leapt to {times:.3g} × the first one before it came down: on other batches it need not.",
+            rate=rate,
+            times=leap,
+        )
+        cause = _cause(learning_rate_too_high, say("the loss leapt in the first steps"), say("to {times:.3g} × the first one", times=leap))
+        return _check(base, _sighting(Severity.SERIOUS, summary, ("train/loss",)), (cause,))
     if not f.scaled or (not above and not loud):
         return None
     settled = f.learns and (f.chance is None or f.trial.losses[-1] < ABOVE_CHANCE * f.chance)
@@ -270,6 +286,9 @@ def _exploding(f: Facts, base: Check) -> Check | None:
 
 def _stuck(f: Facts, base: Check) -> Check | None:
     """Only what is plain: the losses of the trial did not fall. Which of the usual causes it is, the checklist's probes say."""
+    mismatch = _mismatch(f, base)
+    if mismatch is not None:
+        return mismatch
     if f.fell is None or f.learns or f.trial.steps < 1:
         return None
     low = f.chance is not None and f.trial.losses[0] < 0.3 * f.chance
@@ -283,7 +302,16 @@ def _stuck(f: Facts, base: Check) -> Check | None:
     )
     causes = base.causes
     rate = f.trial.learning_rate
-    if f.rescued is not None and f.rescued < OVERFITTED and rate and f.fell <= 1.0 and not f.absent and not f.cut:
+    able = f.rescued is not None and f.rescued < OVERFITTED and not f.absent and not f.cut
+    if able and rate == 0.0:
+        claim = say("the optimizer's learning rate is 0")
+        cause = _cause(zero_learning_rate, claim, say("in all of its groups, and no schedule says that it was more"))
+        return _check(base, _sighting(Severity.FATAL, summary, ("train/loss",)), (cause,))
+    if able and rate and max(f.trial.losses) > LEAPT * f.trial.losses[0]:
+        claim = say("the loss leapt in the first steps, and another optimizer learns it")
+        detail = say("to {times:.3g} × the first one at rate {rate:.3g}", times=max(f.trial.losses) / f.trial.losses[0], rate=rate)
+        return _check(base, _sighting(Severity.SERIOUS, summary, ("train/loss",)), (_cause(learning_rate_too_high, claim, detail),))
+    if able and rate and f.fell <= 1.0:
         summary = say(
             "After {n} steps at rate {rate:.3g} the loss is {last:.4g} and was {first:.4g}; "
             "AdamW at 0.001 takes it to {times:.2f} of that: the model "
@@ -295,8 +323,10 @@ def _stuck(f: Facts, base: Check) -> Check | None:
             times=f.rescued,
         )
         claim = say("another optimizer learns it")
-        cause = _cause(learning_rate_too_low, claim, say("its loss fell to {times:.2f} of the first", times=f.rescued), 1.0)
-        return _check(base, _sighting(Severity.MINOR, summary, ("train/loss",)), (cause,), 1.0)
+        still = f.fell > UNMOVED
+        cause = _cause(learning_rate_too_low, claim, say("its loss fell to {times:.2f} of the first", times=f.rescued), 3.0 if still else 1.0)
+        severity = Severity.SERIOUS if still else Severity.MINOR
+        return _check(base, _sighting(severity, summary, ("train/loss",)), (cause,), 2.5 if still else 1.0)
     if f.absent is not None and len(f.absent) == len(f.trial.gradients) and f.absent:
         claim = say("the optimizer holds none of the model's parameters")
         causes = (_cause(missing_from_optimizer, claim, say("{n} are held by nobody", n=len(f.absent))),)
@@ -304,3 +334,21 @@ def _stuck(f: Facts, base: Check) -> Check | None:
         claim, detail = say("the loss grew from step to step"), say("by a factor of {times:.3g}", times=f.fell)
         causes = (_cause(learning_rate_too_high, claim, detail, 2.0), *(c for c in base.causes if c[0].id != learning_rate_too_high.id))
     return replace(_check(base, _sighting(Severity.SERIOUS, summary, ("train/loss",)), prior=2.5), causes=causes)
+
+
+def _mismatch(f: Facts, base: Check) -> Check | None:
+    """What goes into the loss is not what it takes: it falls all the same, more slowly and to another end."""
+    if f.trial.probabilities:
+        summary = say("The outputs are probabilities already (not negative, of sum 1), and the criterion applies a softmax to them once more.")
+        cause = _cause(wrong_loss, say("outputs of sum 1 meet a loss that takes logits"), say("in all of the batch's samples"))
+        return _check(base, _sighting(Severity.SERIOUS, summary, ("train/loss",)), (cause,))
+    if f.trial.broadcast is not None:
+        outputs, labels = f.trial.broadcast
+        summary = say(
+            "Outputs of shape {outputs} are compared with labels of shape {labels}: the loss stretches one to the other.",
+            outputs=outputs,
+            labels=labels,
+        )
+        cause = _cause(wrong_loss, say("the shapes of outputs and labels differ"), say("{outputs} and {labels}", outputs=outputs, labels=labels))
+        return _check(base, _sighting(Severity.SERIOUS, summary, ("train/loss",)), (cause,))
+    return None

@@ -9,6 +9,7 @@ from postmortem.preflight.calling import forward, inputs_and_labels, loss_of, pr
 from postmortem.preflight.trial import FIXED_SCALE, SECONDS, Seen, Trial, caught, clock, gradients_of, hooks, references
 
 IGNORED = -100
+ELEMENTWISE = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 FEWEST = 10  # steps of a trial, however quickly it succeeds
 DONE = 0.2  # of the first loss: the batch is overfitted, the trial may end
 
@@ -28,6 +29,26 @@ def classes_of(criterion: Any, outputs: Any, labels: Any) -> int | None:
     if kind in ("function", "method", "partial") and outputs.dim() == 2 and labels.dim() == 1 and outputs.shape[1] > 1:
         return int(outputs.shape[1])
     return None
+
+
+def are_probabilities(outputs: Any) -> bool:
+    """Not negative, and of sum 1 over the classes (axis 1) everywhere: a softmax was applied already."""
+    import torch
+
+    if outputs is None or outputs.dim() < 2 or outputs.shape[1] < 2 or not outputs.numel():
+        return False
+    values = outputs.detach().float()
+    return bool((values >= 0).all()) and bool(torch.allclose(values.sum(1), torch.ones(()).to(values.device), atol=1e-3))
+
+
+def stretched(criterion: Any, outputs: Any, labels: Any) -> tuple[str, str] | None:
+    """The two shapes, where an element-wise loss would broadcast one to the other: (n, 1) against (n) compares each with all."""
+    import torch
+
+    name = getattr(criterion, "__name__", type(criterion).__name__)
+    if name not in ELEMENTWISE or outputs is None or not isinstance(labels, torch.Tensor) or outputs.shape == labels.shape:
+        return None
+    return str(tuple(outputs.shape)), str(tuple(labels.shape))
 
 
 def outside(labels: Any, classes: int, ignored: int) -> int:
@@ -88,6 +109,8 @@ def _first(trial: Trial, model: Any, batch: Any, criterion: Any, device: Any, au
         trial.output_range = (float(shown.detach().min()), float(shown.detach().max()))
         trial.outputs_finite = bool(torch.isfinite(shown).all())
     classes = classes_of(criterion, shown, labels)
+    trial.probabilities = classes is not None and criterion is not None and are_probabilities(shown)
+    trial.broadcast = stretched(criterion, shown, labels)
     if classes is not None and isinstance(labels, torch.Tensor):
         wrong = outside(labels, classes, int(getattr(criterion, "ignore_index", IGNORED)))
         if wrong:

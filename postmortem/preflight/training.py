@@ -9,7 +9,7 @@ from typing import Any
 from postmortem.capture.batches import constant_share, copies, first_rows, input_figures, label_figures, parts, sample_hashes, whole_numbers
 from postmortem.checklist import checklist
 from postmortem.checklist.healthy import HEALTHY
-from postmortem.diagnose import examine, fold, next_time
+from postmortem.diagnose import examine, fold, next_time, root_finding
 from postmortem.document import document
 from postmortem.errors import UsageError
 from postmortem.measure import measure
@@ -208,14 +208,14 @@ def _judged(run: Any, facts: Facts, notes: Sequence[Sentence]) -> Diagnosis:
         f.mode for f in found if f.mode in live and f.status == FindingStatus.PRESENT
     }  # what was seen directly is no consequence of what was inferred
     findings = fold(found, [replace(c, consequences=tuple(m for m in c.consequences if m not in seen or c.id in seen)) for c in checklist()])
-    verdict = _said(judge(evidence, findings, HEALTHY, 0), facts)
+    verdict = _said(judge(evidence, findings, HEALTHY, 0), facts, root_finding(findings, 0))
     onset = verdict.onset
     shown = exhibits(run, evidence, marks(evidence, onset.step if onset else None, onset.visible_from_step if onset else None))
     wanted = tuple(n for n in next_time(evidence, checklist(), findings) if set(n.would_decide) & DECIDABLE)
     return document(run, evidence, verdict, findings, wanted, shown, (*assumed, *notes), redacted=True)
 
 
-def _said(verdict: Verdict, facts: Facts) -> Verdict:
+def _said(verdict: Verdict, facts: Facts, root: Finding | None) -> Verdict:
     """A verdict without a fault, in words that fit one batch."""
     losses = facts.trial.losses
     if verdict.mode == "healthy" and verdict.severity is None and losses:
@@ -227,6 +227,8 @@ def _said(verdict: Verdict, facts: Facts) -> Verdict:
             last=losses[-1],
         )
         return replace(verdict, summary=summary)
+    if verdict.mode == "inconclusive" and root is not None:
+        return replace(verdict, summary=root.summary)
     if verdict.mode == "inconclusive" and not losses and facts.trial.gradients:
         return replace(verdict, summary=say("No gradient is missing, vanishing, exploding or not finite; gradients alone tell no more than that."))
     return verdict

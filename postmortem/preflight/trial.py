@@ -5,10 +5,12 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from postmortem.model.run import TensorRef
 
+HERE = Path(__file__).parent
 SECONDS = 60.0  # after which no further step is begun
 FIXED_SCALE = 1024.0  # of the loss under float16, in place of a scaler that has to be tuned first
 RECTIFIED = ("ReLU", "ReLU6", "Threshold")
@@ -57,6 +59,8 @@ class Trial:
     outputs: tuple[int, ...] = ()
     output_range: tuple[float, float] | None = None
     outputs_finite: bool = True
+    probabilities: bool = False  # the outputs are probabilities, and the criterion takes logits
+    broadcast: tuple[str, str] | None = None  # shapes of outputs and labels that an element-wise loss stretches to each other
     before: tuple[TensorRef, ...] = ()
     after: tuple[TensorRef, ...] = ()
     error: BaseException | None = None
@@ -176,9 +180,11 @@ def usual_rates(optimizer: Any) -> tuple[float | None, float | None]:
 
 
 def caught(trial: Trial, error: BaseException) -> None:
-    """An exception of the model's own code."""
+    """An exception of the model's own code. Frames of this package, which called it, are no part of its traceback."""
     trial.error = error
-    trial.error_text = "".join(traceback.format_exception(error))[-6000:]
+    told = traceback.TracebackException.from_exception(error)
+    told.stack = traceback.StackSummary.from_list([f for f in told.stack if Path(f.filename).parent != HERE])
+    trial.error_text = "".join(told.format())[-6000:]
 
 
 def state_references(optimizer: Any, model: Any) -> list[tuple[str, float | None, Mapping[str, TensorRef]]]:

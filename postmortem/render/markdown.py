@@ -162,7 +162,7 @@ def _also(diagnosis: Diagnosis, finding: Finding) -> str:
 
 
 def _next_time(diagnosis: Diagnosis) -> str:
-    return "\n".join(f"- **{escape(word(n.log))}**: {say_inline(n.how)}" for n in diagnosis.next_time[:8])
+    return "\n".join(f"- **{escape(word(n.log))}**: {say_inline(n.how)}{f': {code(n.code)}' if n.code else ''}" for n in diagnosis.next_time[:8])
 
 
 def _chart(diagnosis: Diagnosis) -> str:

@@ -59,7 +59,10 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
         ]
     if not v.fixes and diagnosis.next_time:
         parts += [_label(t("What to log next time"))]
-        parts += [Text(f"{one_line(word(n.log), 60)}: {one_line(speak(n.how), 160)}") for n in diagnosis.next_time[:CLUES]]
+        for n in diagnosis.next_time[:CLUES]:
+            parts.append(Text(f"{one_line(word(n.log), 60)}: {one_line(speak(n.how), 160)}"))
+            if n.code:
+                parts.append(Text(f"  {one_line(n.code, 200)}", style="dim"))
     title = Text(f" {one_line(diagnosis.run.name, 60)} ", style="bold")
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style=tone, box=box.ROUNDED, padding=(0, 1)))
 

@@ -24,7 +24,7 @@ FAULTS: dict[str, tuple[str, tuple[str | None, ...]]] = {
     "none": ("healthy", (None,)),
     "none-tokens": ("healthy", (None,)),
     "shuffled-labels": ("underfitting", ("wrong-labels",)),
-    "unscaled": ("", ("preprocessing",)),
+    "unscaled": ("data-fault", ("preprocessing",)),
     "zero": ("data-fault", ("constant-inputs",)),
     "constant": ("data-fault", ("constant-inputs",)),
     "nan": ("data-fault", ("non-finite-inputs",)),
@@ -86,7 +86,7 @@ def data(fault: str) -> Data:
         case "shuffled-labels":
             out.y, out.told = y[torch.randperm(len(y))], told[torch.randperm(len(told))]
         case "unscaled":
-            out.x, out.held_out = x * 1000 + 500, held_out * 1000 + 500
+            out.x, out.held_out = x * 200 + 100, held_out * 200 + 100
         case "zero" | "constant":
             value = float(fault == "constant")
             out.x, out.held_out = torch.full_like(x, value), torch.full_like(held_out, value)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import postmortem
-from postmortem.capture.samples import figures, histogram
+from postmortem.capture.samples import drawn, far_counts, figures, near_counts, occupied
 from postmortem.capture.writing import line
 from postmortem.model.run import EventKind, Run
 from postmortem.sources import read_run
@@ -93,11 +93,11 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_histograms_hold_every_finite_value() -> None:
     values = np.array([0.0, -0.0, 1.0, 1.6, -3.0, 1e-40, 3e38, math.inf, math.nan], np.float32)
-    keys, counts = histogram(values)
+    keys, counts = occupied(near_counts(torch.from_numpy(values)))
     assert sum(counts) == 7
     from postmortem.sources.logs.captured import _histogram
 
-    edges, filled = _histogram([keys, counts])
+    edges, filled = _histogram([keys.tolist(), counts.tolist()])
     assert filled.sum() == 7
     for low, high, n in zip(edges[:-1], edges[1:], filled, strict=True):
         inside = values[np.isfinite(values) & (values >= low) & (values < high)]
@@ -108,14 +108,25 @@ def test_histograms_hold_every_finite_value() -> None:
 def test_figures_are_those_of_torch() -> None:
     torch.manual_seed(1)
     tensors = [torch.randn(7, 11), torch.zeros(5), torch.randn(5000) * 1e-3, torch.randn(4, 4).to(torch.bfloat16), torch.tensor([1.0, math.nan])]
-    found = figures(tensors)
+    found = figures(tensors, frozenset({0, 2}))
     told = found.statistics()
     for n, tensor in enumerate(tensors[:4]):
         assert told["rms"][n] == pytest.approx(float(tensor.float().pow(2).mean().sqrt()), rel=1e-5)
         assert told["max"][n] == pytest.approx(float(tensor.float().abs().max()))
     assert told["zero_share"][:3] == [0.0, 1.0, 0.0]
     assert math.isnan(told["rms"][4])
-    assert [len(p) for p in found.parts] == [77, 5, 2048, 16, 2]
+    assert [sum(counts) for _, counts in found.histograms] == [77, 0, 5000, 0, 0]
+    assert [len(p) for p in drawn([*tensors, torch.zeros(4_000_000)])] == [32, 5, 32, 16, 2, 2048]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_counting_on_an_accelerator_gives_what_counting_on_the_host_gives(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    tensor = torch.cat([torch.randn(20_000) * 10.0 ** torch.randint(-6, 4, (20_000,)), torch.tensor([math.nan, math.inf, -math.inf, 0.0])])
+    tensor = tensor.to(dtype).reshape(4, -1).T
+    near, far = near_counts(tensor), far_counts(tensor)
+    assert near.tolist() == far.tolist()
+    assert near.sum() == tensor.numel()
 
 
 def test_an_exception_is_recorded_with_the_last_batch(tmp_path: Path) -> None:
@@ -321,3 +332,11 @@ def test_a_step_is_quick(tmp_path: Path) -> None:
         for _ in range(500):
             recorder.step(1.0)
         assert (time.process_time() - start) / 500 < 2e-3  # seconds; measured 4e-5 on an idle machine
+
+
+def test_a_record_that_a_fast_writer_refuses_is_written_all_the_same(tmp_path: Path) -> None:
+    """Half of a surrogate pair, a number beyond 64 bits, and an array in one record."""
+    data = line({"k": "steps", "text": "\ud800", "big": 1 << 70, "a": np.arange(3, dtype=np.uint16)})
+    assert data.endswith(b"}\n")
+    assert b"[0,1,2]" in data
+    assert b"[0,1,2]" in line({"a": np.arange(3, dtype=np.uint16)})

@@ -95,6 +95,28 @@ def rate_too_high(t: Training) -> None:
     t.optimizer = torch.optim.SGD(t.model.parameters(), lr=300.0)
 
 
+def adam_rate_too_high(t: Training) -> None:
+    t.optimizer = torch.optim.Adam(t.model.parameters(), lr=30.0)
+
+
+def rate_of_nothing(t: Training) -> None:
+    t.optimizer = torch.optim.SGD(t.model.parameters(), lr=1e-7)
+
+
+def rate_zero(t: Training) -> None:
+    t.optimizer = torch.optim.SGD(t.model.parameters(), lr=0.0)
+
+
+def softmax_twice(t: Training) -> None:
+    t.model = nn.Sequential(t.model, nn.Softmax(1))
+    t.optimizer = torch.optim.AdamW(t.model.parameters(), lr=1e-3)
+
+
+def stretched(t: Training) -> None:
+    t.model, t.y, t.criterion = nn.Linear(FEATURES, 1), t.x[:, 0], nn.MSELoss()
+    t.optimizer = torch.optim.AdamW(t.model.parameters(), lr=1e-3)
+
+
 Plant = Callable[[Training], None]
 
 # fault → (mode, cause) that one batch must show
@@ -109,6 +131,12 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {
     "constant": (constant, "data-fault", "constant-inputs"),
     "frozen-all": (frozen_all, "frozen-parameters", "requires-grad-off"),
     "large-weights": (large_weights, "exploding-gradients", "bad-initialization"),
+    "duplicates": (duplicates, "data-fault", "duplicate-samples"),
+    "adam-rate-too-high": (adam_rate_too_high, "exploding-gradients", "learning-rate-too-high"),
+    "rate-of-nothing": (rate_of_nothing, "loss-not-decreasing", "learning-rate-too-low"),
+    "rate-zero": (rate_zero, "loss-not-decreasing", "zero-learning-rate"),
+    "softmax-twice": (softmax_twice, "loss-not-decreasing", "wrong-loss"),
+    "stretched": (stretched, "loss-not-decreasing", "wrong-loss"),
     "rate-too-high": (rate_too_high, "exploding-gradients", "learning-rate-too-high"),
 }
 

@@ -17,6 +17,7 @@ def look(t, **more) -> Diagnosis:
     return postmortem.diagnose_training(t.model, [(t.x, t.y)], t.criterion, "cpu", t.optimizer, show=False, **more)
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size:UserWarning")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_named(name: str) -> None:
     verdict = look(planted(name)).verdict
@@ -69,6 +70,23 @@ def test_what_the_model_raises_is_a_finding() -> None:
     verdict = look(t).verdict
     assert (verdict.mode, verdict.cause) == ("crash", "python-error")
     assert "shapes cannot be multiplied" in str(verdict.summary)
+
+
+def test_a_crash_names_the_callers_code_and_no_warning_about_the_inputs_hides_it() -> None:
+    t = healthy()
+    t.x = (t.x * 60 + 128).clamp(0, 255).to(torch.uint8)
+    diagnosis = look(t)
+    assert diagnosis.verdict.mode == "crash"
+    assert "planted_faults.py" in str(diagnosis.verdict.summary)
+    assert "preflight/calling.py" not in diagnosis.to_json()
+    assert diagnosis.finding("crash").consequence_of is None
+
+
+def test_probabilities_are_no_fault_where_the_loss_takes_them() -> None:
+    t = healthy()
+    t.model = nn.Sequential(t.model, nn.LogSoftmax(1))
+    t.optimizer, t.criterion = torch.optim.AdamW(t.model.parameters(), lr=1e-3), nn.NLLLoss()
+    assert look(t).verdict.mode == "healthy"
 
 
 def test_the_module_that_first_makes_nan_is_named() -> None:

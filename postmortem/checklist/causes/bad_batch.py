@@ -37,9 +37,15 @@ def recorded(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(e.batches.non_finite > 0, say("{n:g} non-finite inputs in a batch", n=e.batches.non_finite))
 
 
-@probe(say("the first non-finite batch is known"), FIRST_BAD_BATCH, holds=2.0, fails=0.0)
+@probe(say("the batch of the first non-finite loss holds NaN or Inf itself"), FIRST_BAD_BATCH, curve("train/loss"), holds=2.0, fails=-1.0)
 def batch_known(e: Evidence, seen: Sighting) -> Reading | None:
-    return None
+    loss, lost = e.curve("train/loss"), e.series.get("data/non_finite")
+    if loss is None or loss.non_finite is None or lost is None:
+        return None
+    there = lost.values[lost.steps == loss.non_finite.first_step]
+    if not len(there):
+        return None
+    return Reading(bool(there[-1] > 0), say("that of step {step:g} holds {n:g} such values", step=loss.non_finite.first_step, n=float(there[-1])))
 
 
 bad_batch = Cause(

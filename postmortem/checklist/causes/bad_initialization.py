@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS
-from postmortem.checklist.signs import file_of, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import file_of, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance, unscaled_inputs
 
 SCHEMES = (
     "none",
@@ -26,7 +26,6 @@ BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
 GREW = 0.3  # decades
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
 HALF_SATURATED = 0.5  # share of a layer's outputs
-LARGE_INPUTS = 10.0  # mean or standard deviation of recorded inputs
 ALL_SILENT = 0.9  # share of a layer's units
 DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
 
@@ -116,7 +115,7 @@ def silent_at_start(e: Evidence, seen: Sighting) -> Reading | None:
     if e.layers is None or not e.layers.dead_at_start:
         return None
     name, share = max(e.layers.dead_at_start.items(), key=lambda kv: kv[1])
-    return Reading(share >= ALL_SILENT and _inputs_fine(e), say("{share:.0%} of the units at {name} were", share=share, name=name))
+    return Reading(share >= ALL_SILENT and not unscaled_inputs(e), say("{share:.0%} of the units at {name} were", share=share, name=name))
 
 
 @probe(say("sigmoid or tanh units were at their limits before the first update"), ACTIVATIONS, holds=3.0)
@@ -124,13 +123,7 @@ def saturated_at_start(e: Evidence, seen: Sighting) -> Reading | None:
     if e.layers is None or not e.layers.saturated_at_start:
         return None
     name, share = max(e.layers.saturated_at_start.items(), key=lambda kv: kv[1])
-    return Reading(share > HALF_SATURATED and _inputs_fine(e), say("{share:.0%} of the outputs of {name} were", share=share, name=name))
-
-
-def _inputs_fine(e: Evidence) -> bool:
-    """Nothing recorded of the inputs explains what the first layers gave."""
-    b = e.batches
-    return b is None or b.indices or b.mean is None or b.std is None or (abs(b.mean) < LARGE_INPUTS and b.std < LARGE_INPUTS)
+    return Reading(share > HALF_SATURATED and not unscaled_inputs(e), say("{share:.0%} of the outputs of {name} were", share=share, name=name))
 
 
 @probe(say("the weights began small and had to grow before anything was learned"), WEIGHTS, holds=1.8, fails=0.0)

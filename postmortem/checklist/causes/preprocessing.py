@@ -3,12 +3,10 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, WEIGHTS
-from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, to_chance
+from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, to_chance, unscaled_inputs
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75
-FAR = 10.0  # of the recorded inputs' mean or standard deviation, where about 0 and 1 are expected
-NEAR = 1e-2  # of their standard deviation
 
 
 @probe(say("the first loss is far above chance although the weights have the usual size"), holds=2.2, fails=-1.0)
@@ -55,7 +53,7 @@ def recorded(e: Evidence, seen: Sighting) -> Reading | None:
     told = say(
         "mean {mean:.3g}, standard deviation {std:.3g}, from {low:.3g} to {high:.3g}", mean=b.mean, std=b.std, low=b.low or 0.0, high=b.high or 0.0
     )
-    return Reading(abs(b.mean) > FAR or not NEAR < b.std < FAR, told)
+    return Reading(unscaled_inputs(e), told)
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

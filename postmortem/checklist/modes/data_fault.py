@@ -5,12 +5,15 @@ from postmortem.checklist.causes.constant_inputs import constant_inputs
 from postmortem.checklist.causes.duplicate_samples import duplicate_samples
 from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
 from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
+from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.needs import BATCH_STATISTICS
 from postmortem.checklist.signs import constant_inputs as are_constant
-from postmortem.checklist.signs import skill
+from postmortem.checklist.signs import skill, to_chance, unscaled_inputs
 
 COPIES = 0.3  # share of the samples of the median batch that equal another one of it
 MOSTLY_COPIES = 0.6
+ABSURD = 3.0  # times chance, before any update: inputs that a network was not made for
+POOR = 0.5  # times chance, at the end
 ONE_VALUE = 0.5  # share of the samples of the median batch that hold one value everywhere
 
 
@@ -45,6 +48,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say("{share:.0%} of the samples of a recorded batch are copies of others in it.", share=b.copies or 0.0),
             e.first_step, e.first_step, ("data/copies",), "", "copies",
         )  # fmt: skip
+    loss, val = e.curve("train/loss"), to_chance(e, c.final) if (c := e.curve("val/loss")) is not None else None
+    first = to_chance(e, loss.first) if loss is not None and loss.finite and loss.first_step <= 2 and loss.reduction != "epoch" else None
+    if unscaled_inputs(e) and (first or 0.0) > ABSURD and (val or to_chance(e, loss.final if loss else None) or 0.0) > POOR:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "The recorded inputs are not scaled (mean {mean:.3g}, standard deviation {std:.3g}): the first loss was {first:.3g} × chance.",
+                mean=b.mean or 0.0, std=b.std or 0.0, first=first or 0.0,
+            ),
+            loss.first_step if loss else None, loss.first_step if loss else None, ("train/loss", "data/train_mean", "data/train_std"), "", "scale",
+        )  # fmt: skip
     return Cleared(say("The recorded batches are finite and vary, and their samples differ."))
 
 
@@ -63,7 +77,7 @@ CHECK = Check(
     needs=(BATCH_STATISTICS,),
     probes=(few_values,),
     prior=3.0,
-    causes=((out_of_range_labels, -1.0), (non_finite_inputs, -1.0), (constant_inputs, -1.0), (duplicate_samples, -1.0)),
+    causes=((out_of_range_labels, -1.0), (non_finite_inputs, -1.0), (constant_inputs, -1.0), (duplicate_samples, -1.0), (preprocessing, -1.5)),
     by_hand=(say("Look at one batch as the model gets it: shapes, range, NaN, label histogram, duplicates."),),
     consequences=(
         "non-finite",

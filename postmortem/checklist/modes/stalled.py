@@ -2,8 +2,11 @@
 
 from postmortem.check import Check, Cleared, Evidence, Need, Severity, Sighting, Unknown, say
 from postmortem.checklist.causes.stalls import data_starvation, hang, slow_node
+from postmortem.checklist.needs import recorded
 
-TIMES = Need("time stamps", say("print a time stamp with every logged step"), lambda e: e.pace.seconds_per_step is not None)
+TIMES = Need(
+    "time stamps", say("print a time stamp with every logged step"), lambda e: e.pace.seconds_per_step is not None, recorded("recorder.step(loss)")
+)
 SLOWER = 3.0  # step time at the end / in the first half
 GAP = 1800.0  # seconds without a record
 

@@ -22,6 +22,7 @@ DEPTH = Need(
         or e.weights.change_first_to_last_layer is not None
         or _saturating_and_flat(e)
     ),
+    ACTIVATIONS.code,
 )
 DEEP = 8
 
