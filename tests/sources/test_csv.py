@@ -355,3 +355,10 @@ def test_what_neither_split_claims_is_measured_on_the_validation_set(tmp_path: P
     assert {"train/loss", "val/loss", "val/auc", "lr"} == found.keys()
     both = curves(read(tmp_path, "both.csv", "epoch,train_loss,val_loss,acc,val_acc\n1,82.4,36.8,0.29,0.1\n2,37.9,35.7,0.28,0.1\n"))
     assert {"train/accuracy", "val/accuracy"} <= both.keys()
+
+
+def test_many_rows_of_evaluations_take_no_longer_each(tmp_path: Path) -> None:
+    text = "epoch,steps,cosine_spearman\n" + "".join(f"{n // 100},{-1 if n % 100 == 99 else n % 100},0.5\n" for n in range(200_000))
+    found = curves(read(tmp_path, "similarity_evaluation_sts-dev_results.csv", text))  # a quadratic walk would take hours
+    assert found["val/score"].epochs is not None
+    assert np.allclose(np.diff(found["val/score"].epochs), 0.01)

@@ -30,6 +30,7 @@ _MODEL = re.compile(r"(?:zero_pp_rank_0_)?mp_rank_(\d{2,4})_model_states\.pt")
 _OPTIM = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_(\d{1,5})_mp_rank_(\d{2,4})_?optim_states\.pt")
 _MOST_RANKS = 4_096
 _MOST_PARAMETERS = 200_000
+_MOST_GROUPS = 256  # of an optimizer
 
 
 @dataclass(slots=True)
@@ -143,6 +144,8 @@ def _groups_of_shapes(value: object) -> list[Shapes]:
     """Names and shapes by group, in the order in which they were flattened."""
     listed = as_list(value)
     out: list[Shapes] = []
+    if listed is not None and len(listed) > _MOST_GROUPS:
+        return []
     for group in listed if listed is not None else (value,):
         shapes: Shapes = []
         for name, shape in (as_mapping(group) or {}).items():
@@ -182,18 +185,17 @@ def _frozen(candidate: Candidate, model_rank: str, ranks: int, state: Mapping[ob
     shapes = [pair for group in _groups_of_shapes(state.get("frozen_param_shapes")) for pair in group]
     if not shapes or not candidate.name.startswith("zero_pp_rank_0_"):
         return ()
-    shares: list[tuple[Mapping[object, object], Placer]] = []
+    shares: list[tuple[dict[str, object], Placer]] = []
     for rank in range(ranks):
         archive = _archive(candidate, f"zero_pp_rank_{rank}_mp_rank_{model_rank}_model_states.pt", stack)
         value = as_mapping(archive.pickled.value) if archive is not None and archive.pickled is not None else None
         if archive is None or value is None:
             return ()
-        shares.append((as_mapping(value.get("frozen_param_fragments")) or {}, _placer(archive)))
+        parts = {k: v for k, v in (as_mapping(value.get("frozen_param_fragments")) or {}).items() if isinstance(k, str)}
+        shares.append((dict(zip(plain_names(list(parts)), parts.values(), strict=True)), _placer(archive)))
     out: list[TensorRef] = []
     for name, shape in shapes:
-        refs = [
-            placer.ref("", next((v for k, v in parts.items() if isinstance(k, str) and plain_names([k]) == [name]), None)) for parts, placer in shares
-        ]
+        refs = [placer.ref("", parts.get(name)) for parts, placer in shares]
         flats = [Flat([r]) for r in refs if r is not None]
         if len(flats) == ranks and fits(flats, [(name, shape)], 3):
             out.extend(ref for _, ref in cut(flats, [(name, shape)], 3, ""))

@@ -198,9 +198,11 @@ def _with_ends_of_epochs(table: Table) -> Table:
     """sentence-transformers' evaluators count steps within an epoch, -1 at its end: the rows of an epoch are spread over it."""
     columns = {k: c for k, c in table.columns.items() if k != "steps"}
     epochs = table.columns["epoch"].spread(table.count)
-    places, counts = np.unique(epochs, return_inverse=True)[1], np.bincount(np.unique(epochs, return_inverse=True)[1])
-    within = np.array([np.count_nonzero(places[: n + 1] == place) for n, place in enumerate(places)], dtype=np.float64)
-    columns["epoch"] = Column(np.arange(table.count), epochs + within / counts[places])
+    _, firsts, places, counts = np.unique(np.sort(epochs), return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(epochs, kind="stable")
+    within = np.empty(table.count)
+    within[order] = (np.arange(table.count) - firsts[places] + 1) / counts[places]
+    columns["epoch"] = Column(np.arange(table.count), epochs + within)
     return Table(table.count, columns, table.texts)
 
 
