@@ -15,14 +15,14 @@ from postmortem.model.run import Checkpoint, Setting, TensorRef
 from postmortem.sources.checkpoints.placing import in_order
 
 _RANK = re.compile(r"(?:^|/)mp_rank_(\d{2,4})(?:_(\d{3})(?:_\d{3})?)?/[^/]+$|(?:^|/)(?:zero_pp_rank_0_)?mp_rank_(\d{2,4})_model_states\.pt$")
-_LAYER = re.compile(r"^(.*?)\blayers\.(\d{1,6})\.(.*)$")
+_LAYER = re.compile(r"^(.{0,200}?)\blayers\.(\d{1,6})\.(.*)$")
 # Linear layers that are cut by their outputs and by their inputs; a bias goes with the outputs.
 _BY_OUTPUT = re.compile(
     r"(?:word_embeddings|lm_head|output_layer|query_key_value|key_value|query|linear_qkv|linear_q|linear_kv|dense_h_to_4h|linear_fc1)\.(?:weight|bias)$"
 )
 _BY_INPUT = re.compile(r"(?:attention\.dense|attention\.linear_proj|dense_4h_to_h|linear_fc2)\.weight$")
 _WHOLE = re.compile(
-    r"(?:norm\w*|position_embeddings|tokentype_embeddings|dense|linear_proj|dense_4h_to_h|linear_fc2|router|pooler\w*)\.(?:\w+\.)?(?:weight|bias)$"
+    r"(?:norm\w{0,20}|position_embeddings|tokentype_embeddings|dense|linear_proj|dense_4h_to_h|linear_fc2|router|pooler\w{0,20})\.(?:\w{1,30}\.)?(?:weight|bias)$"
 )
 
 
