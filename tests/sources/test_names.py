@@ -32,7 +32,7 @@ SAID = {
 OTHER_KEYS = (
     "train_loss_mask logit_scale norm1.weight grad_norm/encoder grad_2.0_norm/layer.weight grad_norm_clipped val_norm loss_gen D_loss loss_cls box_loss train/policy_loss"
     " train/value_loss kl_loss lr/pg1 lr/pg2 lr-AdamW/pg2 best_validation_loss val_loss_min loss_std reward_std rewards/margins eval_runtime eval_samples_per_second"
-    " test_acc5 fast_rcnn/cls_accuracy lossy_flag gloss translation transformer.norm.weight train/scale normalize elbo step time eval_loss_scale losses/value losses/value_loss losses/policy_loss"
+    " test_acc5 fast_rcnn/cls_accuracy lossy_flag gloss translation transformer.norm.weight train/scale normalize elbo step time eval_loss_scale losses/value losses/value_loss losses/policy_loss full_loss_metric hard_loss_metric"
 )
 
 
