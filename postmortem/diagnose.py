@@ -18,6 +18,7 @@ PRESENT = 0.5  # P(mode) from which a sighted symptom is called present
 OFFERED = 0.3  # P(cause | mode) from which a cause's fixes are offered ("possible")
 ABSENT = 0.02  # P(mode) stated when the symptom was looked for and not there
 FEW_FIXES = 6
+ADVICE = 0.5
 ENOUGH = 3  # fixes that change a setting
 WORTH_A_TRY = 0.02  # P(cause | mode) below which a cause's fix is not even worth a try
 MOST_TO_LOG = 6
@@ -117,11 +118,13 @@ def standing(confidence: float, asked: bool) -> Standing:  # noqa: FBT001
 
 
 def _first_fixes(causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
-    """Fixes of the offered causes, the likeliest to help first: a cause's second fix counts half of its first. The same change never twice."""
+    """Fixes of the offered causes: the most probable cause's first, then the likeliest to help. A cause's second fix counts half of its
+    first, and advice without a change `ADVICE` of a change that can be tried at once. The same change never twice."""
     offered = [(cause.confidence / (1 + n), fix) for cause in causes if cause.confidence >= OFFERED for n, fix in enumerate(cause.fixes)]
+    worth = [(p * (1.0 if _changes_something(fix) else ADVICE), fix) for p, fix in offered]
     out: list[Fix] = []
     seen: set[object] = set()
-    for _, fix in sorted(offered, key=lambda o: -o[0]):
+    for _, fix in worth[:1] + sorted(worth[1:], key=lambda o: -o[0]):
         key = (str(fix.title), tuple((c.parameter, c.to) for c in fix.changes))
         if key not in seen:
             seen.add(key)

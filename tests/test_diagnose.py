@@ -114,6 +114,15 @@ def test_fixes_come_in_the_order_of_how_likely_they_help() -> None:
     assert [str(f.title) for f in found.fixes] == ["lower", "other", "lowest", "last"]
 
 
+def test_advice_waits_for_changes_that_can_be_tried_unless_it_is_the_first() -> None:
+    lower, advice, other = fix("lower", ("lr", 1.0, 0.1)), fix("advice"), fix("other", ("dropout", 0.9, 0.1))
+    first = replace(cause("first", answer(holds=True, weight=2.0)), fixes=lambda e, s: (advice,))
+    second = replace(cause("second", answer(holds=True, weight=1.8)), fixes=lambda e, s: (fix("more advice"),))
+    third = replace(cause("third", answer(holds=True, weight=1.0)), fixes=lambda e, s: (lower, other))
+    found = examine(check(causes=((first, 0.0), (second, 0.0), (third, 0.0))), evidence())
+    assert [str(f.title) for f in found.fixes] == ["advice", "lower", "more advice", "other"]
+
+
 def test_changes_of_less_likely_causes_fill_up_and_those_that_change_nothing_do_not() -> None:
     def unlikely(name: str, prior: float, *fixes: Fix) -> tuple[Cause, float]:
         return replace(cause(name, answer(holds=False, weight=1.0)), fixes=lambda e, s: fixes), prior

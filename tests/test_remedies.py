@@ -1,5 +1,6 @@
 """Fixes carry the run's numbers: which rate, which norm, how many epochs; and changes say where they belong."""
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,15 +13,20 @@ from postmortem.checklist.causes.decayed_too_early import decayed_too_early
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
 from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
+from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import longer
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
+from postmortem.checklist.causes.too_little_data import too_little_data
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
+from postmortem.checklist.extremes import extreme
+from postmortem.checklist.healthy import extreme_setting
 from postmortem.checklist.rates import fitting_rate, needed_rate, usual_rate
 from postmortem.measure.curves import curve_stats
-from postmortem.model.evidence import Chance, ModelFacts
+from postmortem.model.evidence import Chance, GapStats, ModelFacts
 from postmortem.model.run import Checkpoint, Series, Setting, Status
 from postmortem.model.sentence import Value
 from postmortem.sources.setting_names import setting_name
@@ -40,6 +46,13 @@ def logged(**curves: list[float]) -> dict[str, object]:
         "curves": MappingProxyType({n: curve_stats(s) for n, s in series.items()}),
         "last_step": 10.0 * (max(map(len, curves.values())) - 1),
     }
+
+
+def gaps(gap: float, best: float = 50.0) -> GapStats:
+    return GapStats(
+        evaluations=10, first_gap=0.0, gap=gap, best_gap=0.1, difference=1.0, rise=0.5, best_step=best, best_index=4, evaluations_after_best=5,
+        train_fell_after_best=0.5, opened_step=50.0, validation_trend_after_best=None, erratic=0.0,
+    )  # fmt: skip
 
 
 def first(cause: Cause, e: Evidence, step: float = 3.0) -> Fix:
@@ -196,4 +209,39 @@ def test_many_saturating_layers_become_fewer_ones_that_do_not_saturate() -> None
 
 def test_weight_decay_is_switched_off_and_dropout_lowered() -> None:
     assert to(first(too_much_regularization, evidence(settings=stated(weight_decay=3.0)))) == {"weight_decay": 0.0}
-    assert to(first(too_much_regularization, evidence(settings=stated(dropout=0.9)))) == {"dropout": 0.1}
+    assert to(first(too_much_regularization, evidence(settings=stated(dropout=0.9)))) == {"dropout": 0.0}
+
+
+@pytest.mark.parametrize(("optimizer", "gap", "decay"), [("adamw", 0.3, 0.01), ("adamw", 2.0, 0.1), ("sgd", 0.3, 1e-4), ("adam", 2.0, 1e-3)])
+def test_weight_decay_goes_with_the_gap_and_with_how_the_optimizer_takes_it(optimizer: str, gap: float, decay: float) -> None:
+    e = evidence(settings=stated(optimizer=optimizer), gap=gaps(gap))
+    drop, weights = no_regularization.fixes(e, seen())
+    assert (to(drop), to(weights)) == ({"dropout": 0.3 if gap > 1 else 0.1}, {"weight_decay": decay})
+
+
+def test_training_stops_where_validation_was_best_and_says_how_sure_that_is() -> None:
+    losses = [2.0, 1.5, 1.2, 1.0, 0.9, 0.9, 0.91, 1.2, 1.5, 1.8]
+    e = evidence(settings=stated(epochs=10), steps_per_epoch=10.0, gap=gaps(0.5, best=50.0), **logged(val_loss=losses))
+    (stop,) = trained_too_long.fixes(e, seen())
+    assert to(stop) == {"epochs": 5}
+    assert (stop.why.values["first"], stop.why.values["last"]) == (40.0, 60.0)
+
+
+def test_more_data_comes_first_only_where_a_setting_withholds_it() -> None:
+    def titles(**settings: Value) -> list[str]:
+        e = evidence(settings=stated(**settings), steps_per_epoch=4.0, gap=gaps(1.0, best=60.0))
+        return [f.title.template.split()[0] for f in too_little_data.fixes(e, seen())]
+
+    assert titles(train_samples=60, epochs=100) == ["Train", "Stop"]
+    assert titles(epochs=100) == ["Stop", "Train"]
+    limited = evidence(settings=stated(train_samples=60, epochs=100), steps_per_epoch=4.0, gap=gaps(1.0, best=60.0))
+    assert to(first(too_little_data, limited)) == {"train_samples": None, "epochs": 15}
+
+
+def test_an_extreme_setting_speaks_against_health_unless_the_loss_is_good() -> None:
+    settings = stated(dropout=0.95, optimizer="adam", lr=1e-3)
+    blind = evidence(settings=settings, **logged(train_loss=[10.0 / (i + 1) for i in range(20)]))
+    known = replace(blind, chance=Chance(10.0, 0.1, 10, "head"))
+    assert extreme_setting.ask(blind, seen()).holds
+    assert extreme_setting.ask(known, seen()) is None
+    assert extreme(evidence(settings=stated(dropout=0.5, lr=1e-3, optimizer="adam", hidden_size=64, weight_decay=0.1)), seen()) is None

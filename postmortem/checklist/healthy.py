@@ -1,7 +1,8 @@
 """What a good run looks like: the check behind the verdict "healthy". It is no failure mode and stands outside the list."""
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS, curve
+from postmortem.checklist.extremes import extreme
+from postmortem.checklist.needs import CHANCE, CONFIG, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
@@ -82,6 +83,13 @@ def raw_targets(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the first loss is {first:.4g}", first=loss.first))
 
 
+@probe(say("a setting lies where sound runs have none, and nothing shows that it did no harm"), CONFIG, holds=-3.0, fails=0.0)
+def extreme_setting(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = course(e)
+    level = to_chance(e, loss.final) if loss else None
+    return None if level is not None and level < 0.5 else extreme(e, seen)
+
+
 @probe(say("validation follows training"), VALIDATION, holds=0.8, fails=-0.4)
 def follows(e: Evidence, seen: Sighting) -> Reading | None:
     if e.gap is None:
@@ -115,6 +123,6 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(progressed, bounded, below_chance, raw_targets, follows, good, finite, ended),
-    prior=-0.4,
+    probes=(progressed, bounded, below_chance, raw_targets, extreme_setting, follows, good, finite, ended),
+    prior=-0.8,
 )

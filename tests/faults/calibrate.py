@@ -12,10 +12,12 @@ import collections
 import itertools
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from postmortem import analyze
 from postmortem.model.diagnosis import CauseVerdict, Diagnosis, Finding
@@ -146,37 +148,56 @@ def _line(name: str, pairs: list[tuple[float, bool]]) -> str:
 
 
 def _refits(rows: Sequence[Answered], faults: Sequence[Answered], fine: Sequence[Answered]) -> str:
-    def of(part: Sequence[Answered]) -> list[Judged]:
-        return [Judged(r.group, log_odds(r.confidence or 0.0), r.right) for r in part]
-
     lines = [
         "| refit | statements | shrinkage | nats per statement, stated | gain out of group | 95 % interval | |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    causes = [
-        Judged(r.group, log_odds(r.cause_confidence or 0.0), r.cause in r.true_causes)
-        for r in rows
-        if r.right and r.true_causes and r.cause_confidence
+    named = [
+        Judged(r.group, log_odds(r.cause_confidence), r.cause in r.true_causes) for r in rows if r.right and r.true_causes and r.cause_confidence
     ]
-    two = (("a failure", of(faults)), ("healthy", of(fine)), ("cause", causes))
-    for name, part in two:
-        best = max(((s, stretched_out_of_group(part, s)) for s in SHRINKAGES), key=lambda f: gain(part, f[1])[0])
-        bias, slope = stretched(*arrays(part), best[0])
-        lines.append(_row(f"bias and slope, {name} ({bias:+.2f}, × {slope:.2f})", part, *best))
-    for name, part in (("modes", [j for r in rows for j in r.modes]), ("causes", [j for r in rows for j in r.causes])):
-        best = max(((s, refitted_out_of_group(part, s)) for s in SHRINKAGES), key=lambda f: gain(part, f[1])[0])
-        lines.append(_row(f"every weight of {name} ({len({p for j in part for p in j.parts})})", part, *best))
-    return (
-        "\n".join(lines)
-        + "\n\nThe shrinkage is the best of "
-        + ", ".join(f"{s:g}" for s in SHRINKAGES)
-        + " on these very runs, which flatters the refit a little."
+    for name, part in (("a failure", _verdicts(faults)), ("healthy", _verdicts(fine)), ("the named cause", named)):
+        if part:
+            new, shrinkage = _best(part, stretched_out_of_group)
+            bias, slope = stretched(*arrays(part), shrinkage)
+            lines.append(_row(f"bias and slope, {name} ({bias:+.2f}, × {slope:.2f})", part, shrinkage, new))
+    modes, causes = [j for r in rows for j in r.modes], [j for r in rows for j in r.causes]
+    own = np.array([j.name == r.mode for r in rows for j in r.modes])
+    new, shrinkage = _best(modes, refitted_out_of_group)
+    for name, kept in (("the verdict's own finding", own), ("other findings", ~own)):
+        part = [j for j, k in zip(modes, kept, strict=True) if k]
+        if part:
+            lines.append(_row(f"every weight of modes ({len({p for j in modes for p in j.parts})}), {name}", part, shrinkage, new[kept]))
+    new, shrinkage = _best(causes, refitted_out_of_group)
+    lines.append(_row(f"every weight of causes ({len({p for j in causes for p in j.parts})})", causes, shrinkage, new))
+    of = [n for n, r in enumerate(rows) for _ in r.causes]
+    before, after = _first_right(of, causes, arrays(causes)[0]), _first_right(of, causes, new)
+    return "\n".join(lines) + (
+        f"\n\nThe most probable cause is right in {before} of {len(set(of))} runs as stated and in {after} with refitted weights of causes. The shrinkage is the best of "
+        f"{', '.join(f'{s:g}' for s in SHRINKAGES)} on these very runs, which flatters the refit a little. A refit of modes is taken when the verdict's own findings are "
+        "stated better, one of causes when more of the first ones are right."
     )
+
+
+def _verdicts(part: Sequence[Answered]) -> list[Judged]:
+    return [Judged(r.group, log_odds(r.confidence or 0.0), r.right) for r in part]
+
+
+def _best(part: Sequence[Judged], fit: Callable[[Sequence[Judged], float], Floats]) -> tuple[Floats, float]:
+    return max(((fit(part, s), s) for s in SHRINKAGES), key=lambda f: gain(part, f[0])[0])
+
+
+def _first_right(of: Sequence[int], causes: Sequence[Judged], odds: Floats) -> int:
+    """In how many runs the most probable cause is a true one; `of` says which run a statement is about."""
+    first: dict[int, int] = {}
+    for n, run in enumerate(of):
+        if run not in first or odds[n] > odds[first[run]]:
+            first[run] = n
+    return sum(causes[n].true for n in first.values())
 
 
 def _row(name: str, part: Sequence[Judged], shrinkage: float, new: Floats) -> str:
     mean, low, high = gain(part, new)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no better: the priors stay"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no better"
     return f"| {name} | {len(part)} | {shrinkage:g} | {log_loss(*arrays(part)).mean():.3f} | {mean:+.3f} | {low:+.3f} to {high:+.3f} | {verdict} |"
 
 

@@ -21,7 +21,12 @@ class Judged:
     group: str
     log_odds: float
     true: bool
-    parts: tuple[str, ...] = ()  # names of the prior and of the clues that spoke
+    parts: tuple[str, ...] = ()  # names of the prior and of the clues that spoke, each "<mode> or <mode>/<cause>: …"
+
+    @property
+    def name(self) -> str:
+        """The mode, or the mode and the cause."""
+        return self.parts[0].partition(":")[0]
 
 
 def log_loss(log_odds: Floats, true: Floats) -> Floats:

@@ -42,6 +42,25 @@ fault(
     keep={"depth": 7, "width": 64, "lr": 1e-3, "optimizer": "adam", "momentum": 0.0},
 )
 
+fault(
+    "sigmoid_tower",
+    changed(activation=lambda d, p: "sigmoid", depth=lambda d, p: d.randint(9, 14)),
+    lambda s: ("vanishing-gradients", *weak()(s)),
+    "saturating-activations",
+    "too-deep missing-normalization-or-residuals",
+    configured=("activation", "depth"),
+    tasks=("teacher", "friedman", "gratings"),
+    nets=("mlp",),
+)
+fault(
+    "single_narrow_layer",
+    changed(width=lambda d, p: d.choice([1, 2]), depth=lambda d, p: 1),
+    weak(),
+    "too-little-capacity",
+    "model-structure",
+    nets=("mlp",),
+    configured=("width", "depth"),
+)
 
 fault(
     "underfit_capacity",

@@ -39,6 +39,14 @@ fault(
 )
 fault("lr_zero", wrong("lr_zero", 1), always("schedule-fault", "loss-not-decreasing", "frozen-parameters"), "zero-learning-rate", "optimizer-idle")
 fault(
+    "rate_zero",
+    changed(lr=lambda d, p: 0.0),
+    always("schedule-fault", "loss-not-decreasing", "frozen-parameters"),
+    "zero-learning-rate",
+    "optimizer-idle",
+    configured=("lr",),
+)
+fault(
     "decay_too_early",
     changed(schedule=lambda d, p: "exp", decay_rate=lambda d, p: d.choice([0.05, 0.1, 0.2]), warmup_steps=lambda d, p: 0),
     lambda s: ("schedule-fault", *weak("frozen-parameters")(s)),

@@ -4,6 +4,8 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG
 
+WIDE = 1.0  # ln(validation / train) from which more is needed than a little of it
+
 
 @probe(say("neither dropout nor weight decay is configured"), CONFIG, holds=0.9, fails=-2.0)
 def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
@@ -18,23 +20,28 @@ def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     gap = e.gap.gap if e.gap is not None else 1.0
-    dropout = 0.3 if gap > 1.0 else 0.1
+    wide = gap > WIDE
+    dropout = 0.3 if wide else 0.1
+    setting = e.setting("optimizer")
+    decoupled = e.framework == "transformers" or (setting is not None and "adamw" in str(setting.value).lower())
+    decay = (0.1 if wide else 0.01) if decoupled else (1e-3 if wide else 1e-4)
+    name = "AdamW" if decoupled else remedies.optimizer_class(e)
     return (
         remedies.fix(
             e,
             say("Add dropout of {p:g}", p=dropout),
             say("Training and validation loss part; nothing is configured that would hold the model back."),
-            (remedies.change(e, "dropout", dropout, e.number("dropout")),),
+            (remedies.change(e, "dropout", dropout),),
             {"pytorch": f"nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Dropout({dropout:g}), ...)"},
         ),
         remedies.fix(
             e,
-            say("Add weight decay of 0.01 (AdamW)"),
+            say("Add weight decay of {value:g}", value=decay),
             say("It keeps weights small that the data does not need."),
-            (remedies.change(e, "weight_decay", 0.01, e.number("weight_decay")),),
+            (remedies.change(e, "weight_decay", decay),),
             {
-                "pytorch": "optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)",
-                "transformers": "args = TrainingArguments(..., weight_decay=0.01)",
+                "pytorch": f"optimizer = torch.optim.{name}(model.parameters(), lr=lr, weight_decay={decay:g})",
+                "transformers": f"args = TrainingArguments(..., weight_decay={decay:g})",
             },
         ),
     )

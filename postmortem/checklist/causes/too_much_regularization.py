@@ -49,15 +49,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     value, drop = _decay(e), e.number("dropout")
     shrank = (e.weights.scale_drift or 0.0) < SHRUNK
     if drop is not None and drop > 0.4:
-        out.append(
-            remedies.fix(
-                e,
-                say("Lower dropout from {value:g} to 0.1", value=drop),
-                say("Most of each layer is switched off in every step."),
-                (remedies.change(e, "dropout", 0.1, drop),),
-                {"pytorch": "nn.Dropout(0.1)"},
-            )
-        )
+        why = say("Most of each layer is switched off in every step, and the model does not even fit its training set.")
+        for to in (0.0, 0.1):
+            change, code = remedies.change(e, "dropout", to, drop), {"pytorch": f"nn.Dropout({to:g})"}
+            out.append(remedies.fix(e, say("Lower dropout from {value:g} to {to:g}", value=drop, to=to), why, (change,), code))
     if value and (value >= DECAY or shrank):
         why = say("It pulls the weights to zero faster than the gradient can push them out.")
         if shrank:

@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
+from postmortem.model.sentence import Sentence
 
 LONG = 0.4  # share of the evaluations after the best one
 
@@ -23,6 +24,24 @@ def good_before(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(val.relative_gain > 0.4, say("it had fallen by {gain:.0%} at its best", gain=val.relative_gain))
 
 
+def _alike(e: Evidence) -> tuple[float, float] | None:
+    """First and last step at which validation was within its noise of its best."""
+    val, series = e.curve("val/loss"), e.series.get("val/loss")
+    if val is None or series is None:
+        return None
+    steps = [s for s, v in zip(series.steps.tolist(), series.values.tolist(), strict=True) if v <= val.best + val.noise]
+    return (steps[0], steps[-1]) if steps else None
+
+
+def _why(best: float, alike: tuple[float, float] | None) -> Sentence:
+    if alike is None or alike[0] == alike[1]:
+        return say("Everything after step {step:g} made validation worse.", step=best)
+    first, last = alike
+    return say(
+        "From step {first:g} to step {last:g} validation was within its noise of the best; after that it only got worse.", first=first, last=last
+    )
+
+
 def stop_at_best(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     """Stop where validation was best; nothing without validation."""
     if e.gap is None:
@@ -39,7 +58,7 @@ def stop_at_best(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         remedies.fix(
             e,
             title,
-            say("Everything after step {step:g} made validation worse.", step=e.gap.best_step),
+            _why(e.gap.best_step, _alike(e)),
             (remedies.change(e, "epochs", to),) if to else (remedies.change(e, "patience", patience),),
             {
                 "pytorch": f"if val_loss < best: best, waited = val_loss, 0; torch.save(model.state_dict(), 'best.pt')\nelse: waited += 1\nif waited > {patience}: break",
