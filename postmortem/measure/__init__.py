@@ -1,6 +1,6 @@
 """`Run` → `Evidence`. All arithmetic lives here; nothing is judged."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from postmortem.measure.intents import intents_of, without_stated
 from postmortem.measure.layers import layer_stats, of_layers, with_recorded
 from postmortem.measure.pace import pace_stats
 from postmortem.measure.schedule import schedule_stats
+from postmortem.measure.words import words_of
 from postmortem.model.evidence import CurveStats, Evidence
 from postmortem.model.run import Run
 from postmortem.model.sentence import Sentence, say
@@ -47,7 +48,9 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     inferred, why = family_of([*by_name, *(s.logged_as for s in run.series)], run.settings, model)
     family = stated.family or inferred
     train = curves.get("train/loss") or curves.get("val/loss")
-    level = chance(model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, framework=run.framework)
+    level = chance(
+        model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, framework=run.framework, parts=_parts(by_name)
+    )
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")
     gap = gap_stats(train_series, val_series) if train_series is not None and val_series is not None else None
     rates = [
@@ -70,6 +73,11 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
         intents=MappingProxyType(intents), ignored=stated.ignore, batches=batch_stats(by_name, run.histograms, run.events), layers=layers,
     )  # fmt: skip
     return evidence, _assumed(evidence, why)
+
+
+def _parts(names: Iterable[str]) -> int:
+    """Losses of training that are logged beside the loss: what it is a sum of."""
+    return sum(n.startswith("other/") and "loss" in n.lower() and not {"val", "valid", "test", "eval"} & set(words_of(n)) for n in names)
 
 
 def _assumed(evidence: Evidence, why: Sentence) -> tuple[Sentence, ...]:

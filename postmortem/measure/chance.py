@@ -79,12 +79,14 @@ def chance(
     family: str = "",
     *,
     framework: str = "",
+    parts: int = 0,
 ) -> Chance:
     """Chance level of the loss (ln C, nats) and the accuracy (1 / C); every field None where it cannot be told.
 
     C comes from the configuration, the head's outputs, a named data set or a first loss that is ln C, in this order; `basis`
     says which. fairseq reports losses in bits: there it is log2 C. A regression's level is known only when the configuration
-    says that targets were standardised (their variance, 1, for a squared error).
+    says that targets were standardised (their variance, 1, for a squared error). `parts` is the number of losses that are logged
+    beside the loss: a sum of several that does not begin near ln C has no level that could be known.
     """
     loss_words = _loss_words(settings)
     if family == "regression":
@@ -102,6 +104,8 @@ def chance(
         loss = None
     elif framework == "fairseq" and not (train_loss is not None and _near(train_loss.first, entropy, NEAR)):
         loss = math.log2(classes)  # in bits, but for what only looks like fairseq's log
+    elif parts > 1 and train_loss is not None and not _near(train_loss.first, entropy, NEAR):
+        loss = None
     elif basis == "head" and _many_labels(classes, train_loss, val_accuracy):
         return Chance(loss=math.log(2), accuracy=None, classes=classes, basis=basis)
     return Chance(loss=loss, accuracy=1 / classes, classes=classes, basis=basis)

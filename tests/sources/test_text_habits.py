@@ -292,3 +292,35 @@ def test_twins_with_a_prefix_are_of_the_validation_set(tmp_path: Path) -> None:
     assert one(run_of(tmp_path, text), "val/loss").values[1] == 2.0
     text = "".join(f"step {n} pi_loss 0.{n} v_loss {4 / n:.3e} loss {5 / n:.3e}\n" for n in range(1, 9))
     assert {s.name for s in run_of(tmp_path, text).series if not s.name.startswith("other/")} == {"train/loss"}
+
+
+def test_epochs_in_brackets_beside_epoch_and_step_in_brackets(tmp_path: Path) -> None:
+    """`[epoch, step]` of each batch and `[epoch/epochs]` of each evaluation, as PyTorch's tutorial and half of its readers write it."""
+    lines = []
+    for epoch in range(1, 5):
+        lines += [f"[{epoch}, {20 * (epoch - 1) + at:5d}] loss {2.0 / (epoch + at / 20):.4f}" for at in (1, 11)]
+        lines.append(f"[{epoch:3d}/7] train loss {2.0 / epoch:.4f} | val loss {2.1 / epoch:.4f}")
+    run = run_of(tmp_path, "\n".join(lines) + "\n")
+    val = next(s for s in run.series if s.name == "val/loss")
+    assert val.epochs is not None
+    assert val.epochs.tolist() == [1, 2, 3, 4]
+    assert val.steps[-1] > 60  # on the axis of steps
+    assert run.planned_epochs == 7
+
+
+def test_a_progress_bar_that_is_drawn_twice_at_each_place(tmp_path: Path) -> None:
+    """Lightning's bar moves on first and is drawn again with the new loss; set back to 0 it still shows the last one."""
+    drawn, loss = [], 3.0
+    for epoch in range(3):
+        drawn.append(f"Epoch {epoch}:   0%|          | 0/10 [00:00<?, ?it/s" + (f", train_loss_step={loss:.3f}]" if epoch else "]"))
+        for at in (5, 10):
+            bar = f"Epoch {epoch}: {10 * at:3d}%|#####     | {at}/10 [00:00<00:01, 17.74it/s"
+            drawn.append(bar + (f", train_loss_step={loss:.3f}]" if drawn[1:] else "]"))
+            loss -= 0.25
+            drawn.append(bar + f", train_loss_step={loss:.3f}]")
+        drawn.append(f"Epoch {epoch}:   0%|          | 0/10 [00:00<?, ?it/s, train_loss_step={loss:.3f}]")
+    run = run_of(tmp_path, "\r".join(drawn) + "\n")
+    assert len(run.attempts) == 1
+    losses = next(s for s in run.series if s.name == "train/loss")
+    assert losses.values.tolist() == [2.75, 2.5, 2.25, 2.0, 1.75, 1.5]
+    assert losses.steps.tolist() == [5, 10, 15, 20, 25, 30]

@@ -12,13 +12,21 @@ def constant(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(val.constant and not train.constant, say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct))
 
 
+@probe(say("the score is nearly 0 at every evaluation although the loss falls"), holds=3.5)
+def score_at_zero(e: Evidence, seen: Sighting) -> Reading | None:
+    score, loss = e.curve("val/score") or e.curve("val/f1"), e.curve("train/loss")
+    if seen.facet != "score" or score is None or loss is None or loss.net_change > -0.2:
+        return None
+    return Reading(True, say("its best is {best:.3g}, and the loss fell by {fell:.0%}", best=score.best, fell=-loss.net_change))
+
+
 broken_evaluation = Cause(
     id="broken-evaluation",
     title=say("The evaluation itself is broken"),
     mechanism=say(
         "Another model instance is evaluated, dropout is left on, the metric gets logits where it wants classes: the numbers do not belong to the model."
     ),
-    probes=(constant,),
+    probes=(constant, score_at_zero),
     fixes=remedies.only(
         say("Evaluate the training set with the same function: it must agree with the training loss"),
         say("The evaluation contradicts training."),

@@ -1,5 +1,7 @@
 """The process died."""
 
+from math import isfinite
+
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.process import PROCESS_CAUSES
 from postmortem.checklist.signs import course, excerpt, loss_is_flat, whole_run
@@ -23,6 +25,7 @@ WORDS = (
 )
 PRIORS = {"out-of-memory": -0.5, "python-error": -0.8, "killed": -1.0, "stopped-by-user": -0.5}
 WATCHED = 50  # records from which a person has seen that nothing changes any more
+LIVE = ("json-lines", "csv", "tensorboard", "wandb", "mlflow")  # written as training goes on; a trainer's state is as old as its checkpoint
 SHORT = 0.97  # share of the plan below which a run is unfinished
 NEARLY = 1.02  # distances between records that the last one may lie before the planned end
 
@@ -42,8 +45,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome))
     cut = e.events_of(EventKind.CUT)
     short = _unfinished(e)
-    console = any(source.reader == "text-log" for source in e.sources)  # without one, a shorter history is only an earlier checkpoint
-    short = short and (bool(cut) or (console and whole_run(e) and not excerpt(e)))
+    console = any(source.reader == "text-log" for source in e.sources)
+    live = console or (_within_an_epoch(e) and any(source.reader in LIVE for source in e.sources))
+    short = short and (bool(cut) or (live and whole_run(e) and not excerpt(e)))
     if e.outcome == "crashed" or (short and (cut or e.outcome == "unknown")):
         done = (e.last_step or 0.0) / e.planned_steps if e.planned_steps else 0.0
         summary = (
@@ -63,11 +67,36 @@ def _unfinished(e: Evidence) -> bool:
         return False
     if any((c.step or 0.0) >= SHORT * e.planned_steps for c in e.checkpoints):
         return False  # it was saved at the planned end
+    if _out_of_patience(e):
+        return False
     evaluated = e.curve("val/loss")
     if evaluated is not None and e.planned_epochs and e.planned_epochs > 2 and evaluated.points == e.planned_epochs:
         return False  # once per epoch, to the last
     apart = [(c.last_step - c.first_step) / (c.points - 1) for n in ("train/loss", "val/loss") if (c := e.curve(n)) is not None and c.points > 2]
     return e.last_step < SHORT * e.planned_steps - 1 and e.planned_steps - e.last_step > NEARLY * max(apart, default=0.0)
+
+
+def _out_of_patience(e: Evidence) -> bool:
+    """Early stopping is configured, and as many evaluations as it waits for were no better than the best."""
+    patience = e.number("patience")
+    waited = [len(s) - 1 - at for n in ("val/loss", "val/accuracy") if (s := e.series.get(n)) is not None and (at := _best_at(e, n)) is not None]
+    return patience is not None and any(patience <= w <= patience + 1 for w in waited)
+
+
+def _best_at(e: Evidence, name: str) -> int | None:
+    c, values = e.curve(name), [float(v) for v in e.series[name].values]
+    if c is None or not values or not all(isfinite(v) for v in values):
+        return None
+    return values.index(min(values) if c.goal == "lower" else max(values))
+
+
+def _within_an_epoch(e: Evidence) -> bool:
+    """Training was logged beyond the last of several evaluations that came regularly: it did not stop where runs stop by themselves."""
+    train, val = e.curve("train/loss"), e.curve("val/loss")
+    if train is None or val is None or val.points < 3:
+        return False
+    apart = (val.last_step - val.first_step) / (val.points - 1)
+    return 0.02 * apart < train.last_step - val.last_step < apart
 
 
 def _had_seen_enough(e: Evidence) -> bool:

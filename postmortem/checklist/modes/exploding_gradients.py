@@ -34,6 +34,8 @@ FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
 HURLED = 3.0  # decades above the usual size: whatever the rate was, it was too much for these weights
 ORDINARY = 5.0  # × the gradient norm's start
 KICKED = 20.0  # × both ends of the loss
+EXTREME = 1.3  # decades above the usual rate
+ABOVE_ANYTHING = 1e3
 UNSETTLED = 0.25  # times chance
 THROWN = 0.75  # decades of weight scale above the default initialisation; healthy runs end below 0.6
 
@@ -259,6 +261,16 @@ def _one_kick(e: Evidence, loss: CurveStats) -> bool:
 def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A rate a hundred times the usual one and weights ten times their usual size, where no chance level says how bad the loss is."""
     decades, scale = rate_decades(e), e.weights.highest_scale
+    if decades is not None and decades > EXTREME and loss.highest > max(ABOVE_ANYTHING, KICKED * loss.final):
+        return Sighting(
+            Severity.SERIOUS,
+            say("At {times:.3g} × the usual learning rate the loss reached {highest:.3g}.", times=10**decades, highest=loss.highest),
+            loss.highest_step,
+            loss.first_step,
+            (loss.name, "lr"),
+            e.series[loss.name].source,
+            "rate",
+        )
     if e.chance.loss is not None or decades is None or scale is None:
         return None
     if scale < HURLED and (decades < 2.0 or scale < 1.0):

@@ -63,7 +63,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if gained >= LITTLE and not at_chance and not stuck:
         return Cleared(say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained))
     trend = loss.trend
-    crept = (rate_decades(e) or 0.0) < TOO_LOW or (e.weights.change_median or 1.0) < CREPT
+    crept = _rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT
     if (
         not crept
         and not at_chance
@@ -138,6 +138,11 @@ def _stuck(e: Evidence, level: float | None) -> bool:
     return val.final > 0.98 * val.start and not falling
 
 
+def _rate_too_low(e: Evidence) -> bool:
+    """For a fresh model: what was trained before is trained on with a hundredth of its rate."""
+    return (rate_decades(e) or 0.0) < TOO_LOW and not _fine_tuned(e)
+
+
 def _fine_tuned(e: Evidence) -> bool:
     """What is trained was trained before, and begins near its floor: adapters, a small part of the model, or transformers' Trainer."""
     part, whole = e.model.trainable or e.number("trainable_parameters"), e.model.parameters or e.number("parameters")
@@ -179,7 +184,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
-    sure = (rate_decades(e) or 0.0) > TOO_LOW and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
+    sure = not _rate_too_low(e) and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.2,
         share=2.0 if sure and e.chance.loss is None else 1.0,
@@ -206,8 +211,7 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the learning rate is so low that a slow fall is no floor"), holds=1.2, fails=0.0)
 def creeps(e: Evidence, seen: Sighting) -> Reading | None:
-    decades = rate_decades(e)
-    return Reading(True, say("it is {times:.2g} × the usual one", times=10**decades)) if decades is not None and decades < TOO_LOW else None
+    return Reading(True, say("it is {times:.2g} × the usual one", times=10 ** (rate_decades(e) or 0.0))) if _rate_too_low(e) else None
 
 
 @probe(say("the reward never rose for long"), curve("reward"), holds=0.7, fails=-1.0)

@@ -13,7 +13,7 @@ KICK = 15.0  # × the gradient norm's level
 ALONE = 8.0  # × the next largest rise of the norm
 TWICE = 2.0  # × both ends of a short log
 AMONG_OTHERS = 1.5  # × the next largest rise
-WARMING = 0.05  # share of the run
+WARMING = 0.1  # share of the run
 SEVERE = 3.0  # × the level before
 
 
@@ -98,7 +98,8 @@ def _above_both_ends(loss: CurveStats) -> float | None:
 
 def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     first = max(loss.start, loss.first) if loss.start > 0 else loss.start
-    warming = spike.step < loss.first_step + WARMING * (loss.last_step - loss.first_step) and spike.value < 1.5 * loss.worst
+    rising = max(WARMING * (loss.last_step - loss.first_step), e.schedule.warmup_steps if e.schedule is not None else 0.0)
+    warming = spike.step <= loss.first_step + rising and spike.value < 1.5 * loss.worst
     return spike.height >= HEIGHT and spike.ratio >= SEVERE and spike.value > 1.2 * first and not warming  # that is where the loss begins
 
 

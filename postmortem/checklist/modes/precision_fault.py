@@ -109,5 +109,5 @@ CHECK = Check(
     probes=(fell,),
     prior=1.5,
     causes=((loss_scale_collapse, 0.0), (half_precision_overflow, -0.5), (update_below_precision, -2.5)),
-    consequences=("crash", "loss-not-decreasing", "frozen-parameters"),
+    consequences=("crash", "loss-not-decreasing", "underfitting", "frozen-parameters", "resume-fault"),
 )

@@ -3,6 +3,7 @@
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.broken_evaluation import broken_evaluation
 from postmortem.checklist.causes.class_imbalance import class_imbalance
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
 from postmortem.checklist.causes.data_quality import data_quality
@@ -24,6 +25,9 @@ HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
 EXPLAINED_REGRESSION = 0.3  # the same where rate, width or dropout explain that little was learned
 NARROW = 8  # hidden units
+SCORES = ("val/score", "val/f1")
+ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
+EVALUATED = 5  # evaluations
 MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
@@ -40,10 +44,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     level = to_chance(e, loss.final)
+    idle = _score_at_zero(e)
+    if idle is not None:
+        return idle
     if level is None:
         return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
-    cut_short = e.outcome in ("crashed", "cancelled", "running") and bool(e.planned_steps) and (e.last_step or 0.0) < 0.5 * (e.planned_steps or 0.0)
+    cut_short = (
+        e.outcome in ("crashed", "cancelled", "running", "unknown")
+        and bool(e.planned_steps)
+        and (e.last_step or 0.0) < 0.5 * (e.planned_steps or 0.0)
+    )
     if cut_short or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
     explained = _explained(e)
@@ -93,6 +104,29 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _score_at_zero(e: Evidence) -> Sighting | None:
+    """What the model is trained for never came off: a score (mIoU, mAP, Dice, BLEU) of nearly 0 at each of many evaluations."""
+    for name in SCORES:
+        c = e.curve(name)
+        if c is None or c.finite < EVALUATED or c.lowest < 0 or (c.highest > ZERO if c.finite < 2 * EVALUATED else c.highest > 5 * ZERO):
+            continue
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "The score ({name}) was never better than {highest:.3g} in {n} evaluations.",
+                name=e.series[name].logged_as,
+                highest=c.highest,
+                n=c.finite,
+            ),
+            c.first_step,
+            None,
+            (name, "train/loss"),
+            e.series[name].source,
+            "score",
+        )
+    return None
 
 
 def _explained(e: Evidence) -> bool:
@@ -154,6 +188,7 @@ CHECK = Check(
         (preprocessing, -2.2),
         (class_imbalance, -3.0),
         (data_quality, -2.5),
+        (broken_evaluation, -2.5),
         (wrong_labels, -3.0),
         (accumulating_gradients, -2.5),
         (saturating_activations, -2.8),

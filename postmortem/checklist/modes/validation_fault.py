@@ -15,6 +15,9 @@ BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
 WIDE = 1.0  # ln(validation / train)
 ERRATIC = 0.5  # share of the evaluations
+NOTHING_LEFT = 0.02  # times chance, for a training loss
+SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
+FAR_ABOVE = 3.0  # times chance, for a validation loss: beyond, labels are mapped otherwise
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -54,6 +57,21 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if gap.gap > BY_HEART and best is not None and best > 0.85 and gap.rise < 0.15 and (accuracy is None or accuracy > BELOW):
         return Cleared(
             say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0)
+        )
+    turned = gap.validation_trend_after_best
+    if (
+        (train_level or 1.0) < NOTHING_LEFT
+        and (best or 1.0) < SOMETHING
+        and gap.rise > 0.15
+        and turned is not None
+        and turned.tau > 0.5
+        and (level or 0.0) < FAR_ABOVE
+    ):
+        return Cleared(
+            say(
+                "Training was learned by heart ({train:.2g} × chance), and validation got worse from then on: that is overfitting.",
+                train=train_level or 0.0,
+            )
         )
     hardly_moved = gap.rise < 0.15 and gap.evaluations >= 4  # what overfits gets worse than it was
     if (

@@ -152,6 +152,11 @@ def settle(rows: Rows) -> Settled:
     share = np.clip(np.divide(batch, total, out=np.full(len(batch), np.nan), where=counted), 0.0, 1.0)
     inside = within & counted
     planned: float | None = None
+    if np.count_nonzero(inside) > 2 and np.array_equal(batch[inside], before[inside] + 1):
+        # `[2,  21] loss …` of each batch and `[  2/7] val loss …` of each epoch: the epoch itself, once more
+        planned_epochs = float(total[inside][-1])
+        epochs[inside] = before[inside] + 1
+        within, inside = within & ~inside, np.zeros(len(inside), dtype=bool)
     if _counts_on(before[inside], batch[inside]):  # `epoch: 2, iter: 180/1000` of PaddleSeg: of the whole training
         planned = float(total[inside][-1])
         steps[inside] = np.where(np.isfinite(step[inside]), step[inside], batch[inside])

@@ -68,6 +68,8 @@ class Scan:
         self.section = ""
         self.closing = 0  # lines of a closing summary still to skip
         self.stale: dict[str, float] = {}
+        self.drawn: tuple[float, float] | None = None  # epoch and batch of the progress bar drawn last
+        self.redrawn: set[str] = set()  # what that bar shows, by logged name
         self.planned_steps = NAN
         self.planned_epochs = NAN
         self.first_time = NAN
@@ -358,8 +360,12 @@ class Scan:
         return Place(step, epoch, batch, total, kind)
 
     def _values(self, plan: Plan, numbers: list[float], tokens: list[bytes], row: int, *, summary: bool) -> None:
-        if row < 0:
-            return
+        at = _place_of_bar(plan, numbers)
+        if row < 0 or (at is not None and at[1] == 0):
+            return  # a bar that has just been set back still shows what was measured before
+        drawn_again, self.drawn = at is not None and at == self.drawn, at
+        if not drawn_again:
+            self.redrawn.clear()
         for slot in plan.values:
             value = numbers[slot.index]
             if slot.total != NO:
@@ -375,6 +381,10 @@ class Scan:
                 if self.stale.get(key) == value:
                     continue
                 self.stale[key] = value
+            elif drawn_again and column.values and column.logged_as in self.redrawn:
+                column.values[-1] = value  # it moves on first, and shows what was measured there when it is drawn again
+                continue
+            self.redrawn.add(column.logged_as)
             column.rows.append(row)
             column.values.append(value)
             if column.sampled < _SAMPLED and slot.index < len(tokens):
@@ -470,6 +480,13 @@ class Scan:
 def _name_of(key: str) -> str:
     """The canonical name of a key that says itself what it is about."""
     return series_name(key, split_in(key))
+
+
+def _place_of_bar(plan: Plan, numbers: list[float]) -> tuple[float, float] | None:
+    """(epoch, batch) at which a progress bar stands; None for other lines and bars that do not say both."""
+    if not plan.progress or plan.bar or NO in {plan.epoch, plan.batch}:
+        return None
+    return numbers[plan.epoch], numbers[plan.batch]
 
 
 def _carried(slot: Slot) -> bool:
