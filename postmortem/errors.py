@@ -4,7 +4,8 @@
     ├── UsageError          the request itself is wrong: an unknown option value, a path that does not exist (exit status 2)
     ├── NothingReadable     the path exists and holds nothing that any reader understands (3)
     ├── DocumentError       a JSON file that is no postmortem document, or of a newer schema (2)
-    └── OutputError         a report cannot be written (5)
+    ├── OutputError         a report cannot be written (5)
+    └── GivenUpError        the analysis was ended at its limits, or died (4)
 
 Readers never raise on bad input: what they could not read becomes a `Source` with a status and a reason.
 """
@@ -30,3 +31,7 @@ class DocumentError(PostmortemError):
 
 class OutputError(PostmortemError):
     exit_status = 5
+
+
+class GivenUpError(PostmortemError):
+    exit_status = 4

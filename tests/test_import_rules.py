@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "postmortem"
 # part → parts that it may import (itself always). Every part may import `errors`.
 ALLOWED = {
     "errors": set(),
+    "supervision": set(),
     "model": set(),
     "sources": {"model"},
     "measure": {"model"},
@@ -25,11 +26,11 @@ ALLOWED = {
     "compare": {"model", "measure"},
     "stated": {"measure", "checklist", "model"},
     "pipeline": {"model", "sources", "redact", "measure", "checklist", "diagnose", "verdict", "document", "stated", "compare", "__init__"},
-    "batch": {"__init__", "model", "sources", "checklist", "stated", "pipeline", "render"},
+    "batch": {"__init__", "supervision", "model", "sources", "checklist", "stated", "pipeline", "render"},
     "preflight": {"model", "sources", "redact", "measure", "check", "checklist", "diagnose", "verdict", "document", "render", "capture"},
     "capture": {"model"},
     "__init__": {"model", "pipeline", "batch", "preflight", "capture"},
-    "cli": {"__init__", "model", "sources", "redact", "measure", "check", "checklist", "render", "stated", "pipeline", "batch"},
+    "cli": {"__init__", "supervision", "model", "sources", "redact", "measure", "check", "checklist", "render", "stated", "pipeline", "batch"},
 }
 # The document's convenience methods import the renderers when they are called: `diagnosis.to_html()`.
 LAZY = {("model", "render")}

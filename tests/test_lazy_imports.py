@@ -23,7 +23,13 @@ open(sys.argv[-1] if sys.argv[-1].endswith(".modules") else MODULES, "w").write(
 def modules(tmp_path: Path, *arguments: str | Path, blocked: tuple[str, ...] = ()) -> set[str]:
     listing = tmp_path / "seen.modules"
     code = f"MODULES = {str(listing)!r}\nimport sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in blocked) + CODE
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, env=os.environ, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "POSTMORTEM_TIMEOUT": "0", "POSTMORTEM_MEMORY": "0"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return set(listing.read_text().split("\n")) - set(blocked)
 

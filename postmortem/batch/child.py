@@ -21,9 +21,9 @@ from postmortem.errors import PostmortemError
 from postmortem.model.batch import Row, RowStatus
 from postmortem.model.codec import decode, encode
 from postmortem.model.run import Run
+from postmortem.supervision import limit_this
 
 GRACE = 10.0  # seconds after its limit at which an orphan ends itself
-SPARE = 2048  # MB of address space for data beyond twice the limit of resident memory
 _LENGTH = struct.Struct(">Q")
 
 
@@ -148,14 +148,7 @@ def _alarm(seconds: float) -> None:
 
 def _limit(task: Task) -> None:
     _alarm(task.limits.seconds + GRACE)
-    try:
-        import resource
-    except ImportError:  # no such limits on this system: the supervisor watches the clock alone
-        return
-    wanted = (2 * task.limits.memory + SPARE) << 20
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    limit_this(task.limits)
 
 
 if __name__ == "__main__":

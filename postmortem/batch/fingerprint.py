@@ -7,10 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from postmortem import __version__
-from postmortem.batch.task import Limits, Options
+from postmortem.batch.task import Options
 from postmortem.model.batch import RowStatus
 from postmortem.model.codec import encode
 from postmortem.sources.bystanders import left_out_directory
+from postmortem.supervision import Limits
 
 MAX_FILES = 200_000
 

@@ -21,9 +21,10 @@ from postmortem.batch.fingerprint import fingerprint, with_limits
 from postmortem.batch.journal import Journal, Place
 from postmortem.batch.outputs import write_outputs
 from postmortem.batch.progress import Progress
-from postmortem.batch.task import Limits, Options, Result, Task
+from postmortem.batch.task import Options, Result, Task
 from postmortem.errors import NothingReadable, OutputError, PostmortemError, UsageError
 from postmortem.model.batch import Batch, Row, RowStatus
+from postmortem.supervision import Limits
 
 PathIn = str | PathLike[str]
 IN_FLIGHT = 3  # tasks per worker that are handed over before they are needed

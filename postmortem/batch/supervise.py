@@ -6,7 +6,6 @@ hangs, eats memory or brings the process down costs that run alone: the child is
 
 import atexit
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -20,11 +19,11 @@ from postmortem.batch.child import failed, frame, request, result_from
 from postmortem.batch.task import Result, Task
 from postmortem.errors import PostmortemError
 from postmortem.model.batch import RowStatus
+from postmortem.supervision import End, EndedError, death, heard
 
 # -P: the working directory may hold anything, and must not be imported from
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "postmortem.batch.child")
 START = 120.0  # seconds until a child has to be ready
-LOOK = 0.05  # seconds between two looks at a child's memory
 MOST_ANSWER = 512 << 20  # bytes
 MOST_RUNS = 500  # per child: what leaks in a library ends with it
 MOST_SAID = 1 << 20  # bytes on standard error
@@ -33,14 +32,6 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 _mine = threading.local()
 _stopping = threading.Event()
-
-
-class _EndedError(Exception):
-    """The child's answer will not come."""
-
-    def __init__(self, status: RowStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class StartError(PostmortemError):
@@ -60,7 +51,7 @@ class Child:
         self.runs = 0
         try:
             self._read(time.monotonic() + START, 0)
-        except _EndedError as ended:
+        except EndedError as ended:
             said = self._last_words()
             self.kill()
             raise StartError(f"the process that analyses runs cannot be started: {said or ended}") from ended
@@ -71,7 +62,7 @@ class Child:
         return self.runs >= MOST_RUNS or self.process.poll() is not None or os.fstat(self._said.fileno()).st_size > MOST_SAID
 
     def ask(self, task: Task) -> Result:
-        """The result of a run. Raises `_EndedError` when the process had to be killed or died."""
+        """The result of a run. Raises `EndedError` when the process had to be killed or died."""
         self.runs += 1
         deadline = time.monotonic() + task.limits.seconds
         try:
@@ -79,11 +70,11 @@ class Child:
             assert stdin is not None
             stdin.write(frame(request(task)))
         except OSError:
-            raise _EndedError(RowStatus.CRASHED, self._death()) from None
+            raise EndedError(End.CRASHED, self._death()) from None
         try:
             return result_from(self._read(deadline, task.limits.memory))
         except (ValueError, TypeError, KeyError) as error:
-            raise _EndedError(RowStatus.CRASHED, f"the answer was damaged: {type(error).__name__}") from error
+            raise EndedError(End.CRASHED, f"the answer was damaged: {type(error).__name__}") from error
 
     def _read(self, deadline: float, memory: int) -> bytes:
         """One frame before the deadline, while the process keeps within `memory` MB (0: whatever it needs)."""
@@ -93,38 +84,24 @@ class Child:
         got = bytearray()
         wanted = 8
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise _EndedError(RowStatus.TIMEOUT, "it took longer than the time limit")
-            ready, _, _ = select.select([file], [], [], min(left, LOOK))
-            if ready:
-                chunk = os.read(file, 1 << 20)
-                if not chunk:
-                    raise _EndedError(RowStatus.CRASHED, self._death())
-                got += chunk
-                if wanted == 8 and len(got) >= 8:
-                    wanted = 8 + int.from_bytes(got[:8], "big")
-                    if wanted > MOST_ANSWER:
-                        raise _EndedError(RowStatus.CRASHED, "the answer was too large")
-                if len(got) >= wanted > 8:
-                    return bytes(got[8:wanted])
-            elif memory and resident(self.process.pid) > memory << 20:
-                raise _EndedError(RowStatus.MEMORY, f"it took more than {memory} MB of memory")
+            chunk = heard(file, self.process.pid, deadline - time.monotonic(), memory)
+            if chunk is None:
+                continue
+            if not chunk:
+                raise EndedError(End.CRASHED, self._death())
+            got += chunk
+            if wanted == 8 and len(got) >= 8:
+                wanted = 8 + int.from_bytes(got[:8], "big")
+                if wanted > MOST_ANSWER:
+                    raise EndedError(End.CRASHED, "the answer was too large")
+            if len(got) >= wanted > 8:
+                return bytes(got[8:wanted])
 
     def _death(self) -> str:
         """How the process ended, in words."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(2.0)
-        code = self.process.poll()
-        if code is None:
-            return "the analyzing process closed its pipe"
-        if code >= 0:
-            return f"the analyzing process ended with status {code}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f"the analyzing process was ended by {name}"
+        return death(self.process.poll())
 
     def _last_words(self) -> str:
         """The last line on standard error."""
@@ -156,10 +133,10 @@ def analyze_one(task: Task) -> Result:
     for attempt in (1, 2):
         try:
             return _child().ask(task)
-        except _EndedError as ended:
+        except EndedError as ended:
             _drop()
-            if ended.status is not RowStatus.CRASHED or attempt == 2 or _stopping.is_set():
-                return Result(failed(task, ended.status, str(ended), time.monotonic() - start))
+            if ended.end is not End.CRASHED or attempt == 2 or _stopping.is_set():
+                return Result(failed(task, RowStatus(ended.end), str(ended), time.monotonic() - start))
         except BaseException:
             _drop()
             raise
@@ -181,15 +158,6 @@ def interrupt() -> None:
 def resume() -> None:
     """Second chances again."""
     _stopping.clear()
-
-
-def resident(pid: int) -> int:
-    """Bytes of resident memory of a process, 0 where the system does not say."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 - asked for often
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def _child() -> Child:

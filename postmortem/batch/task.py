@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from postmortem.model.batch import Row
+from postmortem.supervision import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,6 @@ class Options:
         if not (self.family or self.frozen or self.ignore or self.aliases):
             return MappingProxyType({})
         return MappingProxyType({"family": self.family, "frozen": list(self.frozen), "ignore": list(self.ignore), "aliases": dict(self.aliases)})
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one run may cost before it is given up."""
-
-    seconds: float = 60.0
-    memory: int = 4096  # MB of resident memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,10 +110,12 @@ def stated_by_flags(family: str, frozen: Sequence[str], ignore: Sequence[str], n
 
 
 @contextmanager
-def progress_line() -> Iterator[Progress | None]:
-    """One line on standard error that is rewritten in place; only on a terminal, and only after a second."""
+def progress_line() -> Iterator[Progress]:
+    """One line on standard error that is rewritten in place; only on a terminal, and only after a second. The supervisor hears all of it."""
+    from postmortem.supervision import doing
+
     if not sys.stderr.isatty():
-        yield None
+        yield lambda what, _: doing(what)
         return
     import time
 
@@ -123,6 +125,7 @@ def progress_line() -> Iterator[Progress | None]:
 
     def show(what: str, share: float) -> None:
         nonlocal shown
+        doing(what)
         if time.monotonic() - start > 1.0:
             shown = True
             sys.stderr.write(f"\r\x1b[K{share:4.0%} {plain(what)[:60]}")

@@ -41,8 +41,9 @@ def run_jobs(jobs: Sequence[str], asked: Asked) -> int:
     from postmortem.batch.facts import as_severe
     from postmortem.batch.merge import merge
     from postmortem.batch.run import Plan, run_batch
-    from postmortem.batch.task import Limits, Options
+    from postmortem.batch.task import Options
     from postmortem.cli.analyze import aliases
+    from postmortem.supervision import Limits
 
     if not jobs and not asked.lists:
         raise UsageError("name the runs: directories, globs, @FILE, or - for a list of paths on standard input")

@@ -15,17 +15,18 @@ from postmortem.model.codec import encode
 from postmortem.model.evidence import CheckpointStats, TensorStats
 from postmortem.model.run import Run
 from postmortem.sources import read_run
+from postmortem.supervision import doing
 
 
 def inspect_checkpoint(path: str, *, as_json: bool) -> None:
     """Print a line per tensor. Raises `UsageError` and `NothingReadable`."""
     if not Path(path).exists():
         raise UsageError(f"there is no {path}")
-    run = read_run([Path(path)])
+    run = read_run([Path(path)], progress=lambda what, _: doing(what))
     if not run.checkpoints:
         why = next((str(s.detail) for s in run.sources if s.detail is not None), "no reader knows this format")
         raise NothingReadable(f"no checkpoint could be read there: {why}")
-    stats, _, model = measure_checkpoints(run)
+    stats, _, model = measure_checkpoints(run, lambda what, _: doing(what))
     if as_json:
         print(json.dumps({"model": encode(model), "checkpoints": [encode(s) for s in stats]}, indent=1, allow_nan=False))  # noqa: T201
         return

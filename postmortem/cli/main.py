@@ -8,6 +8,9 @@ import io
 import logging
 import os
 import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +18,10 @@ from typing import Annotated
 import typer
 
 from postmortem import __version__
-from postmortem.errors import PostmortemError
+from postmortem.errors import PostmortemError, UsageError
+
+SECONDS = 600.0  # that one command may take when nothing was stated; more for a large run
+MOST_ENTRIES = 200_000  # of a run whose size is taken
 
 app = typer.Typer(
     name="postmortem",
@@ -59,6 +65,13 @@ Alias = Annotated[
 ]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the document as JSON; - for standard output.", show_default=False)]
 Lang = Annotated[str, typer.Option("--lang", metavar="LANG", help="Language of the report: en, zh, or auto for that of the environment.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S", envvar="POSTMORTEM_TIMEOUT", show_default="600, more for a large run", help="Seconds after which it is given up; 0 for never."
+    ),
+]
+Memory = Annotated[int, typer.Option(metavar="MB", envvar="POSTMORTEM_MEMORY", help="Memory above which reading is given up; 0 for any.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -83,6 +96,8 @@ def analyze(
     baseline: Annotated[
         str | None, typer.Option(metavar="GOOD", help="A good run of the same training: show where this one parts from it.", show_default=False)
     ] = None,
+    timeout: Timeout = None,
+    memory: Memory = 4096,
 ) -> None:
     """Say what failed in a run, and write a self-contained HTML report to attach to an issue.
 
@@ -91,9 +106,12 @@ def analyze(
     from postmortem.cli.analyze import Outputs, analyze_run
 
     outputs = Outputs(output, json, markdown, exhibits=not no_exhibits, lang=lang)
-    raise typer.Exit(
-        analyze_run(run, outputs, family=family, frozen=frozen, ignore=ignore, alias=alias, fail_on=fail_on, redact=not no_redact, baseline=baseline)
-    )
+    _under_watch(
+        lambda: analyze_run(
+            run, outputs, family=family, frozen=frozen, ignore=ignore, alias=alias, fail_on=fail_on, redact=not no_redact, baseline=baseline
+        ),
+        [*run, *([baseline] if baseline else [])], timeout, memory,
+    )  # fmt: skip
 
 
 @app.command()
@@ -148,11 +166,14 @@ def compare(
     by: Annotated[str, typer.Option(metavar="AXIS", help="Compare by step, epoch, tokens or time; auto chooses.")] = "auto",
     no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
     lang: Lang = "en",
+    timeout: Timeout = None,
+    memory: Memory = 4096,
 ) -> None:
     """Say from where on runs differ from a good one, and in which settings, curves and tensors."""
     from postmortem.cli.compare import Asked, compare_runs
 
-    compare_runs(runs, Asked(output, json, markdown, by, lang, redact=not no_redact))
+    asked = Asked(output, json, markdown, by, lang, redact=not no_redact)
+    _under_watch(lambda: compare_runs(runs, asked), runs, timeout, memory)
 
 
 @app.command()
@@ -171,19 +192,35 @@ def checklist(
 def inspect(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint file or directory.", show_default=False)],
     json: AsJson = False,  # noqa: FBT002
+    timeout: Timeout = None,
+    memory: Memory = 4096,
 ) -> None:
     """Measure the tensors of a checkpoint: shapes, moments, zeros, NaN, gradients from optimizer state. Nothing in it is executed."""
-    from postmortem.cli.inspect import inspect_checkpoint
 
-    inspect_checkpoint(checkpoint, as_json=json)
+    def work() -> None:
+        from postmortem.cli.inspect import inspect_checkpoint
+
+        inspect_checkpoint(checkpoint, as_json=json)
+
+    _under_watch(work, [checkpoint], timeout, memory)
 
 
 @app.command()
-def sources(run: Run, alias: Alias = [], json: AsJson = False) -> None:  # noqa: B006, FBT002
+def sources(
+    run: Run,
+    alias: Alias = [],  # noqa: B006
+    json: AsJson = False,  # noqa: FBT002
+    timeout: Timeout = None,
+    memory: Memory = 4096,
+) -> None:
     """Show which files were read, how each series was understood, what was left out and why."""
-    from postmortem.cli.sources import show_sources
 
-    show_sources(run, alias, as_json=json)
+    def work() -> None:
+        from postmortem.cli.sources import show_sources
+
+        show_sources(run, alias, as_json=json)
+
+    _under_watch(work, run, timeout, memory)
 
 
 @app.command()
@@ -203,37 +240,80 @@ def render(
 
 
 def main() -> None:
-    """The entry point: errors become one sentence and an exit status."""
+    """The entry point."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a locale without the characters of a report is no reason to fail
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its remarks on homes that cannot be written
+    sys.exit(_status(lambda: app(prog_name="postmortem", standalone_mode=False)))
+
+
+class _AnsweredError(Exception):
+    """The process that did the work has said everything."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
+def _under_watch(work: Callable[[], int | None], runs: Sequence[str], timeout: float | None, memory: int) -> None:
+    """Do `work` in a process that is ended at the limits. Raises `UsageError` and `_AnsweredError`."""
+    from postmortem.supervision import Limits, supervised
+
+    if memory < 0 or (timeout is not None and not timeout >= 0):
+        raise UsageError("--timeout and --memory take positive numbers, or 0 for no limit")
+    limits = Limits(SECONDS if timeout is None else timeout, memory)
+    size = None if timeout is not None else lambda: _size(runs)
+    raise _AnsweredError(supervised(lambda: _status(work), limits, size=size, patient="-" in runs))
+
+
+def _size(runs: Sequence[str]) -> int:
+    """Bytes of files, as far as they are counted."""
+    total, seen = 0, 0
+    for run in runs:
+        for top, _, names in os.walk(run) if Path(run).is_dir() else [("", [], [run])]:
+            for name in names[: MOST_ENTRIES - seen]:
+                seen += 1
+                with suppress(OSError):
+                    total += Path(top, name).lstat().st_blocks * 512
+            if seen >= MOST_ENTRIES:
+                return total
+    return total
+
+
+def _status(work: Callable[[], int | None]) -> int:
+    """Do `work`; its exit status. Errors become one sentence and a status."""
     try:
-        status = app(prog_name="postmortem", standalone_mode=False)  # of `typer.Exit`; None without
+        status = work()  # of the parser: that of `typer.Exit`; None without
         sys.stdout.flush()
         if status == 130:
-            sys.exit(_complain("interrupted", 130))
+            return _complain("interrupted", 130)
+    except _AnsweredError as done:
+        return done.status
     except PostmortemError as error:
-        sys.exit(_complain(str(error), error.exit_status))
+        return _complain(str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_complain("interrupted", 130))
+        return _complain("interrupted", 130)
     except typer.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
     except SystemExit as done:
-        sys.exit(0 if done.code == 1 else done.code)  # 1 is rich's answer to a reader of standard output that is gone
+        return 0 if done.code == 1 else done.code if isinstance(done.code, int) else 0  # 1: rich, when a reader of standard output is gone
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
+    except MemoryError:
+        return _complain("the analysis was given up: more memory was wanted than --memory and the system allow", 4)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the option parser
-            sys.exit(_complain(error.format_message(), 2))
+            return _complain(error.format_message(), 2)
         if os.environ.get("POSTMORTEM_TRACEBACK"):
-            raise
+            traceback.print_exc()
+            return 1
         text = (
             f"internal error: {type(error).__name__}: {error}. Please report it with the output of POSTMORTEM_TRACEBACK=1 {' '.join(sys.argv[:2])} …"
         )
-        sys.exit(_complain(text, 4))
-    sys.exit(status if isinstance(status, int) else 0)
+        return _complain(text, 4)
+    return status if isinstance(status, int) else 0
 
 
 def _complain(text: str, status: int) -> int:

@@ -19,6 +19,7 @@ from postmortem.model.run import Run
 from postmortem.redact import redact
 from postmortem.sources import read_run
 from postmortem.sources.archives import opened
+from postmortem.supervision import doing
 
 _UNBROKEN = 100_000  # columns, where the output is no terminal
 
@@ -32,7 +33,13 @@ def show_sources(runs: Sequence[str], alias: Sequence[str], *, as_json: bool) ->
         places = [stack.enter_context(opened(Path(text))) for text in runs]
         refused = [source for place in places for source in place.skipped]
         run = redact(
-            read_run([p.directory for p in places], name=places[0].name if len(places) == 1 else "", aliases=aliases(alias), refused=refused)
+            read_run(
+                [p.directory for p in places],
+                name=places[0].name if len(places) == 1 else "",
+                aliases=aliases(alias),
+                refused=refused,
+                progress=lambda what, _: doing(what),
+            )
         )
     if as_json:
         print(json.dumps(as_data(run), indent=1, allow_nan=False))  # noqa: T201

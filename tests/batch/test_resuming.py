@@ -18,8 +18,9 @@ from postmortem.batch import supervise
 from postmortem.batch.journal import Journal, lines
 from postmortem.batch.merge import merge
 from postmortem.batch.run import Finished, Plan, run_batch
-from postmortem.batch.task import Limits, Options
+from postmortem.batch.task import Options
 from postmortem.errors import NothingReadable, UsageError
+from postmortem.supervision import Limits
 from tests.batch import places
 
 QUICK = Options(reports=False)

@@ -13,8 +13,9 @@ import pytest
 import postmortem
 from postmortem.batch import supervise
 from postmortem.batch.run import Plan, run_batch
-from postmortem.batch.task import Limits, Options, Task
+from postmortem.batch.task import Options, Task
 from postmortem.model.batch import RowStatus
+from postmortem.supervision import Limits
 from tests.batch import places
 
 
@@ -98,7 +99,7 @@ def test_the_working_directory_is_not_imported_from(tmp_path: Path, monkeypatch:
 def test_an_orphan_ends_itself(tmp_path: Path) -> None:
     command = places.plant(tmp_path)
     script = (
-        "import sys, os, threading, time; from pathlib import Path; from postmortem.batch import supervise; from postmortem.batch.task import *\n"
+        "import sys, os, threading, time; from pathlib import Path; from postmortem.batch import supervise; from postmortem.batch.task import *; from postmortem.supervision import Limits\n"
         f"supervise.COMMAND = {command!r}\n"
         "threading.Thread(target=supervise.analyze_one, args=(Task('hang', sys.argv[1], limits=Limits(300.0)),), daemon=True).start()\n"
         "while not getattr(supervise, '_children'): time.sleep(0.05)\n"

@@ -330,6 +330,14 @@ def test_the_watch_sees_it(event: str, run: Zygote, tmp_path: Path) -> None:
     assert any(seen.startswith(event) for seen in done.seen), done.seen
 
 
+def test_the_watch_sees_what_the_supervised_process_does(run: Zygote, tmp_path: Path) -> None:
+    """Not only what its supervisor does, in which nothing is read."""
+    good_log(tmp_path / "run")
+    code = "import os, postmortem.sources as s\nold = s.discover\ndef planted(*a, **k):\n    os.system('true')\n    return old(*a, **k)\ns.discover = planted\n"
+    done = run(["sources", str(tmp_path / "run")], folder=tmp_path, read=[tmp_path / "run"], canary=code)
+    assert any(seen.startswith("os.system") for seen in done.seen), done.seen
+
+
 def test_a_slow_child_is_told_from_a_quick_one(run: Zygote, tmp_path: Path) -> None:
     done = run(["--version"], folder=tmp_path, canary="import time; time.sleep(30)", seconds=0.5)
     assert done.late

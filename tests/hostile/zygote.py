@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -23,10 +24,10 @@ ALLOWED_IMPORTS = frozenset(sys.stdlib_module_names) | {
     "pygments", "dateutil", "six", "packaging", "pyparsing", "cycler", "kiwisolver", "contourpy", "mpl_toolkits", "cython_runtime", "scipy",
 }  # fmt: skip
 NEVER = frozenset({
-    "os.system", "os.exec", "os.spawn", "os.posix_spawn", "os.startfile", "os.link", "os.symlink", "os.chown", "os.putenv", "os.unsetenv", "os.kill",
+    "os.system", "os.exec", "os.spawn", "os.posix_spawn", "os.startfile", "os.link", "os.symlink", "os.chown", "os.putenv", "os.unsetenv",
     "socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "ctypes.dlopen", "ctypes.dlsym", "pickle.find_class",
     "marshal.loads", "marshal.load", "builtins.input", "urllib.Request", "webbrowser.open", "shutil.unpack_archive", "pty.spawn", "code.__new__",
-    "sqlite3.enable_load_extension", "sqlite3.load_extension", "ftplib.connect", "telnetlib.Telnet.open", "smtplib.connect", "os.fork", "os.forkpty",
+    "sqlite3.enable_load_extension", "sqlite3.load_extension", "ftplib.connect", "telnetlib.Telnet.open", "smtplib.connect", "os.forkpty",
 })  # fmt: skip
 PROJECT = Path(__file__).resolve().parents[2]
 CODE = tuple(
@@ -52,6 +53,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.notes = -1  # a file, which processes forked from this one write to as well
+        self.forks = 0
         self.armed = False
         self.read: tuple[str, ...] = ()
         self.write: tuple[str, ...] = ()
@@ -62,13 +65,19 @@ class Watch:
         self.armed = False
         try:
             if what := self.wrong(event, args):
-                self.seen.append(f"{event}: {what}"[:300])
+                self.seen.append("")
+                os.write(self.notes, f"{event}: {what}"[:300].replace("\n", " ").encode("utf-8", "replace") + b"\n")
         finally:
             self.armed = True
 
     def wrong(self, event: str, args: tuple[object, ...]) -> str:
         if event in ("os.putenv", "os.unsetenv") and b"PYDANTIC" in bytes(args[0]):  # type: ignore[arg-type]
             return ""  # typer, while it starts
+        if event == "os.fork":  # the supervisor's, one
+            self.forks += 1
+            return "" if self.forks == 1 else "again"
+        if event == "os.kill":
+            return "" if self.own(int(str(args[0]))) else repr(args)
         if event in NEVER:
             if event.startswith("marshal") and self.importing():
                 return ""
@@ -125,7 +134,15 @@ class Watch:
             return ""
         if writes:
             return f"writes {place}"
+        if re.fullmatch(r"/proc/\d+/statm", place):  # the supervisor's look at a child's memory
+            return ""
         return "" if place.startswith((*self.read, *CODE, *SYSTEM)) else f"reads {place}"
+
+    @staticmethod
+    def own(pid: int) -> bool:
+        """Whether a process is a child of this one."""
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return int(stat.rpartition(")")[2].split()[1]) == os.getpid()
 
     def changed(self, paths: tuple[object, ...]) -> str:
         places = [self.place(path) for path in paths if path is not None]
@@ -155,6 +172,7 @@ def warm(folder: str) -> None:
 
     import yaml  # noqa: F401
 
+    os.environ.update(POSTMORTEM_TIMEOUT="0", POSTMORTEM_MEMORY="0")  # in this process
     run = Path(folder, "warm")
     run.mkdir()
     lines = [f"epoch {i} train_loss {2.0 / (i + 1):.4f} val_loss {2.2 / (i + 1):.4f} lr 0.01" for i in range(30)]
@@ -170,6 +188,7 @@ def warm(folder: str) -> None:
         for command in ("sources", "inspect"):
             with contextlib.suppress(BaseException):
                 app([command, str(run)], prog_name="postmortem", standalone_mode=False)
+    del os.environ["POSTMORTEM_TIMEOUT"], os.environ["POSTMORTEM_MEMORY"]
 
 
 def child(request: dict[str, object], out: int) -> None:
@@ -202,6 +221,7 @@ def child(request: dict[str, object], out: int) -> None:
     from postmortem.cli.main import main
 
     status = 0
+    WATCH.notes = os.open(f"{streams}.notes", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     WATCH.armed = True
     try:
         if request.get("canary"):
@@ -216,9 +236,10 @@ def child(request: dict[str, object], out: int) -> None:
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
+    seen = os.pread(WATCH.notes, 1 << 20, 0).decode("utf-8", "replace")
     used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    os.write(out, json.dumps({"status": status, "seen": WATCH.seen, "peak": peak, "seconds": used}).encode())
+    os.write(out, json.dumps({"status": status, "seen": seen.split("\n")[:-1], "peak": peak, "seconds": used}).encode())
     os._exit(0)
 
 
