@@ -108,6 +108,13 @@ class TensorFiles:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, storage(ref.dtype if not ref.pieces else ref.pieces[0].dtype))
 
+    def read_into(self, out: Raw, ref: TensorRef, start: int) -> None:
+        """The elements from number `start` on of a tensor in one piece and in C order, as many as `out` (1-D, contiguous) takes."""
+        if ref.inline is not None:
+            out[:] = np.frombuffer(ref.inline, out.dtype, len(out), start * out.itemsize)
+        else:
+            self._fill(ref, out.view(np.uint8).data, ref.offset + start * out.itemsize)
+
     def _of_blocks(self, ref: TensorRef, slot: int) -> Iterator[Raw]:
         """A tensor that was cut along several of its dimensions, some of its rows at a time: each piece gives the part of them that it has."""
         kind = storage(ref.pieces[0].dtype)

@@ -1,10 +1,12 @@
 """Output units of a weight, rows of an embedding: rows that are all zero, rows that equal one another, rows that never moved.
 
-A small tensor is compared whole (`row_facts`). Of a large one a few columns of every row are kept as its blocks pass (`RowSample`);
-what they cannot rule out is looked at again in more columns, in a second pass that ordinary tensors never need.
+A small tensor is compared whole (`row_facts`). Of a large one a few columns of every row are kept as its blocks pass (`RowSample`).
+Rows that look dead or equal there are candidates, of which some, spread evenly, are read whole: few where those all are what they look
+like, more where they are not. The others are judged by them: where n were read and all held, 3/n of the candidates at most are not
+what they look like (95 % confidence). So the work is bounded, however many rows are equal.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,14 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from postmortem.measure.numbers import Real
-from postmortem.measure.reading import Raw
+from postmortem.measure.reading import Raw, TensorFiles, storage
+from postmortem.model.run import TensorRef
 
 ALIKE = 1e-4  # relative to the largest magnitude: symmetry that training keeps is equal to rounding, chance is not
 
+Ints = npt.NDArray[np.intp]
+
 PROBED = 16  # columns that are compared first
-CONFIRMED = 256  # columns that are compared where those agree
+FEW, MANY = (256, 1 << 20), (8192, 1 << 22)  # rows, and elements of them, that are read whole: at first, and where those disagree
+_GOLDEN = 0.6180339887498949  # multiples of it, without their whole part, lie evenly and never repeat
 _ROOM = 1 << 22  # elements of a sample at most; beyond, fewer columns are kept
 _AT_ONCE = 1 << 20  # elements that are compared at once
+_NONE: Ints = np.empty((0, 2), np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +46,15 @@ def row_facts(values: Real, shape: tuple[int, ...], *, outputs_last: bool) -> Ro
 
 def _facts(matrix: Real, peak: float) -> RowFacts:
     """Of a matrix (columns, rows), so that figures of rows are sums of long vectors."""
-    alive = matrix.any(axis=0)
+    alive = _any(matrix)
     dead = float((~alive).mean())
     if not np.isfinite(peak) or peak == 0:
         return RowFacts(dead, 0.0, all_alike=False)
     tolerance = ALIKE * peak
-    columns, rows = matrix.shape
-    all_alike = (rows > 1 and _within(matrix, matrix[:, :1], tolerance)) or (columns > 1 and _within(matrix, matrix[:1], tolerance))
-    return RowFacts(dead, _identical(matrix if alive.all() else matrix[:, alive], tolerance) / rows, all_alike)
+    pairs = _pairs(matrix, np.flatnonzero(alive), peak)
+    at_once = np.array_split(pairs, -(-len(pairs) * len(matrix) // _AT_ONCE)) if len(pairs) else []
+    twins = [some[_equal(matrix[:, some[:, 0]], matrix[:, some[:, 1]], tolerance)] for some in at_once]
+    return RowFacts(dead, _share_of(np.concatenate(twins), len(alive)) if twins else 0.0, _alike(matrix, tolerance))
 
 
 class RowSample:
@@ -59,6 +67,7 @@ class RowSample:
         self._units, self._inner, self._last = units, inner, outputs_last
         self._columns = (np.arange(self._runs)[:, None] * (inner // 2) + np.arange(self._width)).reshape(-1)
         self._kept = np.zeros((units, self._runs, self._width), kind)
+        self._run = np.dtype((np.void, self._width * kind.itemsize))  # copied as one, which is four times as fast
         self._at = 0
 
     @classmethod
@@ -92,26 +101,59 @@ class RowSample:
         first, after = -(-start // self._inner), stop // self._inner  # rows that lie in the block from end to end
         if first < after:
             size = raw.itemsize
-            strides = (self._inner * size, self._inner // 2 * size, size)
-            self._kept[first:after] = np.ndarray(
-                (after - first, self._runs, self._width), raw.dtype, raw, (first * self._inner - start) * size, strides
-            )
-        for row in {start // self._inner, after}:  # cut by an end of the block
+            strides = (self._inner * size, self._inner // 2 * size)
+            found = np.ndarray((after - first, self._runs), self._run, raw, (first * self._inner - start) * size, strides)
+            self._kept[first:after].view(self._run)[:, :, 0] = found
+        for row in {start // self._inner, after} if start % self._inner or stop % self._inner else ():  # cut by an end of the block
             at = row * self._inner + self._columns - start
             here = np.flatnonzero((at >= 0) & (at < len(raw))) if not first <= row < after else ()
             if len(here):
                 self._kept[row].reshape(-1)[here] = raw[at[here]]
 
-    def facts(self, decode: Callable[[Raw], Real], peak: float, again: Callable[[int], "RowSample"]) -> RowFacts:
-        """Facts of the tensor, whose largest magnitude is `peak` (nan where it holds NaN or Inf, which equal nothing).
+    def facts(self, decode: Callable[[Raw], Real], peak: float, zeros: int, read: Callable[[Ints], Raw]) -> RowFacts:
+        """Facts of the tensor, whose largest magnitude is `peak` (nan where it holds NaN or Inf, which equal nothing), with `zeros` zeros.
 
-        decode : raw elements (1-D) as numbers. again(columns) : a sample of more columns, of the same tensor. `dead` is the share of rows
-        that are zero in the columns that were kept, an upper bound.
+        decode : raw elements (1-D) as numbers. read(rows) : these rows of the tensor, in ascending order, as raw elements (columns, rows).
         """
-        found = _facts(self.numbers(decode), peak)
-        if self.whole or (not found.identical and not found.all_alike):
-            return found
-        return _facts(again(CONFIRMED).numbers(decode), peak)
+        sample = self.numbers(decode)
+        if self.whole:
+            return _facts(sample, peak)
+
+        def more(rows: Ints) -> Real:
+            raw = np.ascontiguousarray(read(rows))
+            return decode(raw.reshape(-1)).reshape(raw.shape)
+
+        alive = _any(sample)
+        most = zeros // self._inner  # rows that can be dead
+        dead = self._share(np.flatnonzero(~alive)[:, None] if most else _NONE, lambda m: ~_any(m[0]), more)
+        dead = min(dead, most / self._units)
+        if not np.isfinite(peak) or peak == 0:
+            return RowFacts(dead, 0.0, all_alike=False)
+        tolerance = ALIKE * peak
+        pairs = _pairs(sample, np.flatnonzero(alive), peak)
+        identical = self._share(pairs, lambda m: _equal(m[0], m[1], tolerance), more)
+        some = np.linspace(0, self._units - 1, self._room(FEW)).astype(np.intp)
+        return RowFacts(dead, identical, _alike(sample, tolerance) and _alike(more(np.unique(some)), tolerance))
+
+    def _share(self, candidates: Ints, hold: Callable[[list[Real]], npt.NDArray[np.bool_]], more: Callable[[Ints], Real]) -> float:
+        """Share of rows that are in candidates that hold. candidates : (n, rows of each); hold : for as many matrices (columns, n)."""
+        count, each = candidates.shape
+        if not count:
+            return 0.0
+        for most in (FEW, MANY):
+            some = candidates[np.linspace(0, count - 1, min(count, max(1, self._room(most) // each))).astype(np.intp)]
+            rows, place = np.unique(some, return_inverse=True)
+            matrix = more(rows)
+            held = hold([matrix[:, at] for at in place.reshape(some.shape).T])
+            if held.all() or len(some) == count:
+                break
+        if len(some) == count:
+            return _share_of(some[held], self._units)
+        return _share_of(candidates, self._units) * float(held.mean())
+
+    def _room(self, most: tuple[int, int]) -> int:
+        rows, elements = most
+        return max(2, min(rows, self._units, elements // self._inner))
 
     def numbers(self, decode: Callable[[Raw], Real]) -> Real:
         """What was kept as numbers, (columns, rows)."""
@@ -133,15 +175,52 @@ def _bits(matrix: Raw) -> npt.NDArray[np.unsignedinteger]:
     return bits
 
 
-def dead_rows(blocks: Iterable[Real], units: int, inner: int, *, outputs_last: bool) -> float:
-    """Share of output units without a single nonzero weight, over the blocks of a tensor in C order."""
-    alive = np.zeros(units, bool)
-    start = 0
-    for block in blocks:
-        at = np.flatnonzero(block) + start
-        alive[at % units if outputs_last else at // inner] = True
-        start += len(block)
-    return float((~alive).mean())
+def read_rows(files: TensorFiles, ref: TensorRef, rows: Ints, *, outputs_last: bool) -> Raw:
+    """These rows (in ascending order) of a tensor that comes in C order, as raw elements (columns, rows).
+
+    Rows that lie in one piece are read alone; else all blocks pass once more. Of very long rows the first columns stand for all.
+    """
+    units = ref.shape[-1] if outputs_last else ref.shape[0]
+    inner = ref.count // units
+    width = min(inner, MANY[1])
+    if not outputs_last and not ref.pieces:
+        found = np.empty((len(rows), width), storage(ref.dtype))
+        for row, out in zip(rows.tolist(), found, strict=True):
+            files.read_into(out, ref, row * inner)
+        return found.T
+    columns = np.arange(width)
+    wanted = (columns[:, None] * units + rows if outputs_last else rows[:, None] * inner + columns).reshape(-1)
+    parts, start = [], 0
+    for raw in files.blocks(ref):
+        low, high = np.searchsorted(wanted, (start, start + len(raw)))
+        parts.append(raw[wanted[low:high] - start])
+        start += len(raw)
+    gathered = np.concatenate(parts)
+    return gathered.reshape(width, len(rows)) if outputs_last else gathered.reshape(len(rows), width).T
+
+
+def _share_of(candidates: Ints, units: int) -> float:
+    """Share of rows that are named at least once."""
+    named = np.zeros(units, bool)
+    named[candidates] = True
+    return int(np.count_nonzero(named)) / units
+
+
+def _any(matrix: Real) -> npt.NDArray[np.bool_]:
+    """Which rows of a matrix (columns, rows) hold anything but 0."""
+    return np.asarray(matrix.any(axis=0))
+
+
+def _equal(one: Real, other: Real, tolerance: float) -> npt.NDArray[np.bool_]:
+    """Which rows of two matrices (columns, rows) are equal."""
+    found: npt.NDArray[np.bool_] = np.abs(one - other).max(axis=0) <= tolerance
+    return found
+
+
+def _alike(matrix: Real, tolerance: float) -> bool:
+    """All rows, or all columns, of a matrix (columns, rows) are equal."""
+    columns, rows = matrix.shape
+    return (rows > 1 and _within(matrix, matrix[:, :1], tolerance)) or (columns > 1 and _within(matrix, matrix[:1], tolerance))
 
 
 def _within(matrix: Real, one: Real, tolerance: float) -> bool:
@@ -149,20 +228,33 @@ def _within(matrix: Real, one: Real, tolerance: float) -> bool:
     return bool(np.max(np.abs(matrix[corner] - one[corner])) <= tolerance) and bool(np.max(np.abs(matrix - one)) <= tolerance)
 
 
-def _identical(matrix: Real, tolerance: float) -> int:
-    """How many rows of a matrix (columns, rows) equal another one. Sorted by their sum equal rows are neighbours; a column rules most pairs out."""
-    columns, rows = matrix.shape
-    if rows < 2:
-        return 0
-    order = np.argsort(matrix.sum(axis=0), kind="stable")
-    pairs = np.arange(rows - 1)
-    for column in range(0, columns, max(1, columns // PROBED)):
-        values = matrix[column]
-        pairs = pairs[np.abs(values[order[pairs + 1]] - values[order[pairs]]) <= tolerance]
-        if not len(pairs):
-            return 0
-    twin = np.zeros(rows, bool)
-    for some in np.array_split(pairs, -(-len(pairs) * columns // _AT_ONCE)):
-        same = some[np.abs(matrix[:, order[some + 1]] - matrix[:, order[some]]).max(axis=0) <= tolerance]
-        twin[same] = twin[same + 1] = True
-    return int(np.count_nonzero(twin))
+def _pairs(matrix: Real, rows: Ints, peak: float) -> Ints:
+    """Pairs (n, 2) of these rows of a matrix (columns, rows) that agree in `PROBED` columns: neighbours by a weighted sum, which equal rows share."""
+    count = len(rows)
+    if count < 2:
+        return _NONE
+    columns = len(matrix)
+    probed = range(0, columns, max(1, columns // PROBED))
+    kept = matrix if count == matrix.shape[1] else matrix[:, rows]
+    sums = np.zeros(count) if columns < 2 * PROBED else (kept / peak).sum(axis=0, dtype=np.float64)
+    for i, column in enumerate(probed, 1):
+        sums += (0.5 + i * _GOLDEN % 1) * (kept[column] / peak)
+    order = _sorted(sums)
+    close = np.ones(count - 1, bool)
+    for column in probed:
+        values = kept[column][order]
+        close &= np.abs(values[1:] - values[:-1]) <= ALIKE * peak
+        if not close.any():
+            return _NONE
+    return np.stack((rows[order[:-1][close]], rows[order[1:][close]]), axis=1)
+
+
+def _sorted(values: npt.NDArray[np.float64]) -> Ints:
+    """Stable order of finite values, to 2⁻⁵² or less of their range: one sort of integers that end with the index takes half of an argsort's time."""
+    bits = len(values).bit_length()
+    low = float(values.min())
+    scale = (2 ** min(52, 62 - bits) - 1) / (float(values.max()) - low or 1.0)
+    keys = ((values - low) * scale).astype(np.int64) << bits | np.arange(len(values))
+    keys.sort()
+    order: Ints = (keys & ((1 << bits) - 1)).astype(np.intp)
+    return order

@@ -9,7 +9,7 @@ import numpy as np
 
 from postmortem.measure.numbers import Real, as_real
 from postmortem.measure.reading import NotWholeError, Raw, TensorFiles, contiguous, storage
-from postmortem.measure.rows import PROBED, RowFacts, RowSample, dead_rows, row_facts, still_rows
+from postmortem.measure.rows import RowFacts, RowSample, read_rows, row_facts, still_rows
 from postmortem.measure.structure import Layout
 from postmortem.measure.tally import Kernels, Tally, values_of_keys
 from postmortem.measure.tensors import Figures, Moments, centred_moments, figures_of, mean_of
@@ -207,31 +207,21 @@ def dtype_of(ref: TensorRef) -> str:
     return ref.pieces[0].dtype if ref.pieces else ref.dtype
 
 
-def _sample(seen: Seen, columns: int = PROBED) -> RowSample | None:
+def _sample(seen: Seen) -> RowSample | None:
     if not _has_rows(seen) or not stacked(seen.ref):
         return None
     try:
         kind = storage(dtype_of(seen.ref))
     except NotWholeError:
         return None
-    return None if kind.kind == "c" else RowSample.of(seen.ref.shape, kind, outputs_last=seen.place.outputs_last, columns=columns)
+    return None if kind.kind == "c" else RowSample.of(seen.ref.shape, kind, outputs_last=seen.place.outputs_last)
 
 
 def _rows(seen: Seen, sample: RowSample, figures: Figures, files: TensorFiles, kernels: Kernels) -> RowFacts:
-    """From the columns that were kept; where they do not rule out rows that are equal or dead, from another pass over the tensor."""
-
-    def again(columns: int) -> RowSample:
-        more = _sample(seen, columns)
-        assert more is not None  # the first one was not
-        for raw in files.blocks(seen.ref):
-            more.add(raw)
-        return more
-
-    peak = math.nan if figures.non_finite else max(-figures.low, figures.high)
-    facts = sample.facts(lambda raw: _decoded(raw, dtype_of(seen.ref), kernels), peak, again)
-    if not facts.dead or sample.whole:
-        return facts
-    units = seen.ref.shape[-1] if seen.place.outputs_last else seen.ref.shape[0]
-    inner = seen.ref.count // units
-    dead = dead_rows(_values(seen.ref, files), units, inner, outputs_last=seen.place.outputs_last) if figures.zero >= inner else 0.0
-    return RowFacts(dead, facts.identical, facts.all_alike)
+    """From the columns that were kept, and from some of the rows that look dead or equal there."""
+    return sample.facts(
+        lambda raw: _decoded(raw, dtype_of(seen.ref), kernels),
+        math.nan if figures.non_finite else max(-figures.low, figures.high),
+        figures.zero,
+        lambda rows: read_rows(files, seen.ref, rows, outputs_last=seen.place.outputs_last),
+    )

@@ -4,10 +4,11 @@
 
 All figures of a table come from one run. Each round reads the file plainly (through one page-aligned buffer of 1 MiB, which is the
 fastest place that a buffer can have), measures it on one thread and on two, and counts the top 16 bits of what is already in
-memory; the ratios are of the medians over the rounds. `cpu` is by the processor time of the thread instead of the clock: the same on an idle
+memory; the ratios are of the medians over the rounds. `cpu` is by processor time instead of the clock: the same on an idle
 machine, and still meaningful on a busy one. `ceiling` is what one thread could reach if everything but reading and bare counting
 were free. One counter is stored for each element, and where a processor commits stores to one cache line per cycle no loop counts more
-than one element per cycle. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
+than one element per cycle. `measure_checkpoints` also looks for rows that are equal or dead, and must not be much slower where it finds
+them in every tensor. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
 
 The same comparison without this file and without torch, on any safetensors file that fits the page cache (the second of two runs
 of each counts; the second command includes the interpreter's start, so take a file of 4 GB or more):
@@ -36,23 +37,33 @@ from postmortem.measure.tally import KEYS, Tally
 from postmortem.model.run import Checkpoint, Run, Status, TensorRef
 
 PARTS = 8  # tensors per file
+WIDTH = 1024  # elements of a row
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock and of this thread's processor time."""
-    start, busy = time.perf_counter(), time.thread_time()
+    """Seconds by the clock and of processor time."""
+    start, busy = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start, time.thread_time() - busy
+    return time.perf_counter() - start, time.process_time() - busy
 
 
-def write(root: Path, dtype: str, megabytes: int) -> list[TensorRef]:
-    values = (np.random.default_rng(0).standard_normal((megabytes << 20) // 4 // PARTS) * 0.02).astype(np.float32)
-    data = values.tobytes() if dtype == "float32" else (values.view(np.uint32) >> 16).astype(np.uint16).tobytes() * 2
-    count = len(data) // (4 if dtype == "float32" else 2)
-    with (root / dtype).open("wb") as file:
+def write(root: Path, dtype: str, megabytes: int, rows: str = "distinct") -> list[TensorRef]:
+    size = np.dtype(np.float32 if dtype == "float32" else np.uint16).itemsize
+    values = (np.random.default_rng(0).standard_normal(((megabytes << 20) // size // PARTS // WIDTH, WIDTH)) * 0.02).astype(np.float32)
+    if rows == "twins":
+        values[: len(values) // 2] = values[-(len(values) // 2) :]
+    elif rows == "dead":
+        values[::10] = 0
+    data = values.tobytes() if dtype == "float32" else (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    name = f"{dtype}-{rows}"
+    with (root / name).open("wb") as file:
         for _ in range(PARTS):
             file.write(data)
-    return [TensorRef(f"t{i}.weight", dtype, i * len(data), dtype, (count // 1024, 1024), (1024, 1), len(data)) for i in range(PARTS)]
+    return [TensorRef(f"t{i}.weight", name, i * len(data), dtype, values.shape, (WIDTH, 1), len(data)) for i in range(PARTS)]
+
+
+def run_of(root: Path, refs: list[TensorRef]) -> Run:
+    return Run("bench", root, checkpoints=(Checkpoint(refs[0].file, "raw", Status.READ, step=1, tensors=tuple(refs)),))
 
 
 def plain_read(path: Path) -> None:
@@ -109,17 +120,20 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
     """Print the figures of one element type."""
     refs = write(root, dtype, megabytes)
     size = sum(r.nbytes for r in refs)
-    run = Run("bench", root, checkpoints=(Checkpoint(dtype, "raw", Status.READ, step=1, tensors=tuple(refs)),))
+    run, twins, dead = (run_of(root, r) for r in (refs, write(root, dtype, megabytes, "twins"), write(root, dtype, megabytes, "dead")))
+    path = root / refs[0].file
     measure(root, refs[:1])
     with TensorFiles(root) as files:
         block = np.array(next(files.blocks(refs[0])))
     block = block.view(np.uint16) if block.itemsize == 2 else block
     work: dict[str, Callable[[], object]] = {
-        "plain read": lambda: plain_read(root / dtype),
+        "plain read": lambda: plain_read(path),
         "bare counting": lambda: bare_count(block, size // block.nbytes),
         "one thread": lambda: measure(root, refs),
         "two threads": lambda: on_threads(root, refs, 2),
         "measure_checkpoints": lambda: measure_checkpoints(run),
+        "  rows that have twins": lambda: measure_checkpoints(twins),
+        "  a tenth of rows dead": lambda: measure_checkpoints(dead),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for _ in range(rounds):
@@ -127,22 +141,23 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
             times[name].append(timed(task))
     clock = {name: statistics.median(t for t, _ in rows) for name, rows in times.items()}
     busy = {name: statistics.median(t for _, t in rows) for name, rows in times.items()}
-    part = torch.from_file(str(root / dtype), size=refs[0].count, dtype=getattr(torch, dtype)).clone().float()
+    part = torch.from_file(str(path), size=refs[0].count, dtype=getattr(torch, dtype)).clone().float()
     torch_times = [timed(lambda: torch_statistics(part)) for _ in range(3)]
     torch_clock, torch_busy = (statistics.median(t[i] for t in torch_times) * PARTS for i in range(2))
     print(f"{dtype}, {size >> 20} MiB, medians of {rounds}")
     for name in work:
-        row = f"  {name:20} {size / clock[name] / 1e9:5.1f} GB/s  {clock['plain read'] / clock[name]:.2f} of the read"
-        if name in {"bare counting", "one thread"}:
-            row += f"  (cpu {size / busy[name] / 1e9:.1f} GB/s, {busy['plain read'] / busy[name]:.2f})"
-        print(row)
+        print(
+            f"  {name:22} {size / clock[name] / 1e9:5.1f} GB/s  {clock['plain read'] / clock[name]:.2f} of the read"
+            f"  (cpu {size / busy[name] / 1e9:.1f} GB/s, {busy['plain read'] / busy[name]:.2f})"
+        )
     ceiling = busy["plain read"] / (busy["plain read"] + busy["bare counting"])
     print(
-        f"  {'ceiling, one thread':20} {ceiling:.2f} of the read    "
+        f"  {'ceiling, one thread':22} {ceiling:.2f} of the read    "
         f"torch {size / torch_clock / 1e9:.2f} GB/s (one thread × {torch_clock / clock['one thread']:.0f}); "
         f"cpu {size / torch_busy / 1e9:.2f} (× {torch_busy / busy['one thread']:.0f})"
     )
-    (root / dtype).unlink()
+    for checkpoint in (*run.checkpoints, *twins.checkpoints, *dead.checkpoints):
+        (root / checkpoint.path).unlink()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Rows of large tensors, told from some of their columns, against comparing them whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from postmortem.measure import checkpoints, trajectory
 from postmortem.measure.checkpoints import measure_checkpoints
-from postmortem.measure.rows import ALIKE, CONFIRMED, PROBED, RowFacts, RowSample, row_facts, still_rows
-from tests.measure.raw import checkpoint, run_of
+from postmortem.measure.reading import TensorFiles, rows_of
+from postmortem.measure.rows import ALIKE, FEW, MANY, PROBED, RowFacts, RowSample, read_rows, row_facts, still_rows
+from tests.measure.raw import RawFile, checkpoint, run_of
 
 RNG = np.random.default_rng(11)
 
@@ -25,8 +27,9 @@ def sample(values: np.ndarray, *, outputs_last: bool, block: int, columns: int =
 
 
 def sampled_facts(values: np.ndarray, *, outputs_last: bool, block: int) -> RowFacts:
+    matrix = values if outputs_last else values.T
     return sample(values, outputs_last=outputs_last, block=block).facts(
-        lambda raw: raw, float(np.abs(values).max()), lambda n: sample(values, outputs_last=outputs_last, block=block, columns=n)
+        lambda raw: raw, float(np.abs(values).max()), int(np.count_nonzero(values == 0)), lambda rows: matrix[:, rows]
     )
 
 
@@ -75,7 +78,6 @@ def test_rows_that_differ_only_where_nothing_was_kept_at_first() -> None:
     matrix[:, :8] = matrix[:, 2048:2056] = 1  # the same in every column of a first sample
     matrix[:, 8:200] = RNG.standard_normal((50, 192))
     assert len(sample(matrix, outputs_last=False, block=1000).kept) == PROBED
-    assert len(sample(matrix, outputs_last=False, block=1000, columns=CONFIRMED).kept) == CONFIRMED
     assert sampled_facts(matrix, outputs_last=False, block=1000) == RowFacts(0.0, 0.0, all_alike=False)
 
 
@@ -113,3 +115,58 @@ def test_a_nan_changes_nothing_about_bits() -> None:
     assert still_rows(values, values.astype(np.float64)) is None
     assert still_rows(values, values[:, :2]) is None
     assert still_rows(values[:0], values[:0]) is None
+
+
+@pytest.mark.parametrize("kind", ["distinct", "twins", "the same", "dead", "few dead"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rows_that_repeat_cost_no_second_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, dtype: type) -> None:
+    matrix = RNG.standard_normal((20_000, 64)).astype(dtype)
+    if kind == "twins":
+        matrix[10_000:] = matrix[:10_000]
+    elif kind == "the same":
+        matrix[:] = matrix[0]
+    elif kind != "distinct":
+        matrix[:: 10 if kind == "dead" else 5000] = 0
+    read = []
+    fill = TensorFiles._fill
+    monkeypatch.setattr(TensorFiles, "_fill", lambda files, ref, view, offset: (read.append(len(view)), fill(files, ref, view, offset)))
+    stats, _, _ = measure_checkpoints(run_of(tmp_path, checkpoint(tmp_path, "1", {"fc.weight": matrix}, step=1)))
+    found = stats[0].tensors[0]
+    expected = {"twins": (0.0, 1.0), "the same": (0.0, 1.0), "dead": (0.1, 0.0), "few dead": (0.0002, 0.0)}.get(kind, (0.0, 0.0))
+    assert (found.dead_rows, found.identical_rows) == pytest.approx(expected)
+    assert matrix.nbytes <= sum(read) <= matrix.nbytes + 2 * FEW[0] * matrix[0].nbytes
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_candidates_that_do_not_hold_are_judged_by_some_of_them(last: bool) -> None:
+    rows, inner, differ = 24_000, 192, 0.3
+    matrix = RNG.standard_normal((rows, inner)).astype(np.float32)
+    matrix[rows // 2 :] = matrix[: rows // 2]
+    changed = np.flatnonzero(RNG.random(rows // 2) < differ)
+    matrix[changed, inner // 2 - 1] += 1  # a column that the sample does not hold
+    asked = []
+
+    def read(some: np.ndarray) -> np.ndarray:
+        asked.append(len(some))
+        return matrix.T[:, some]
+
+    made = sample(np.ascontiguousarray(matrix.T) if last else matrix, outputs_last=last, block=1 << 18)
+    found = made.facts(lambda raw: raw, float(np.abs(matrix).max()), 0, read)
+    assert found.identical == pytest.approx(1 - 2 * len(changed) / rows, abs=0.03)  # 4 standard deviations
+    assert FEW[0] <= max(asked) <= MANY[0] < rows
+    assert sum(asked) <= FEW[0] + MANY[0]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("form", ["file", "inline", "pieces"])
+def test_rows_alone(tmp_path: Path, last: bool, form: str) -> None:
+    values = RNG.standard_normal((50, 30)).astype(np.float32)
+    ref = RawFile(tmp_path, "file").add("w", values)
+    if form == "inline":
+        ref = replace(ref, inline=values.tobytes())
+    elif form == "pieces":
+        ref = replace(ref, pieces=(rows_of(ref, 0, 17), rows_of(ref, 17, 50)))
+    rows = np.array([0, 3, 4, 16, 17, 29])
+    with TensorFiles(tmp_path, block=41) as files:
+        found = read_rows(files, ref, rows, outputs_last=last)
+    assert np.array_equal(found, (values if last else values.T)[:, rows])
