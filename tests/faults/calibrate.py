@@ -103,12 +103,14 @@ def report(rows: Sequence[Answered]) -> str:
         "# Calibration",
         "Written by `python -m tests.faults.calibrate` from "
         + ", ".join(f"{n} runs of `{s}`" for s, n in sources.items())
-        + f"; {len({r.group for r in rows})} groups of data set and architecture.",
+        + f"; {len({r.group for r in rows})} groups of data set and architecture. "
+        "`python -m tests.faults --runs N --seed S --out DIR` makes such a set; another seed makes another.",
         "## Reliability of the verdict's confidence",
-        _reliability([(r.confidence or 0.0, r.right) for r in verdicts]),
-        "By verdict: "
-        + "; ".join(_line(name, [(r.confidence or 0.0, r.right) for r in part]) for name, part in (("a failure", faults), ("healthy", fine)))
-        + ".",
+        _reliability(_pairs(verdicts)),
+        "By verdict: " + "; ".join(_line(name, _pairs(part)) for name, part in (("a failure", faults), ("healthy", fine))) + ".",
+        "By set: "
+        + "; ".join(_line(f"`{s}`", _pairs([r for r in verdicts if r.source == s])) for s in sources)
+        + ". Sets on which checks were mended say less.",
         "## Reliability of the cause's confidence, where the mode is right",
         _reliability([(r.cause_confidence, r.cause in r.true_causes) for r in rows if r.right and r.true_causes and r.cause_confidence is not None]),
         "## Would a refit be better?",
@@ -121,6 +123,10 @@ def report(rows: Sequence[Answered]) -> str:
         _mistakes(rows),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _pairs(part: Sequence[Answered]) -> list[tuple[float, bool]]:
+    return [(r.confidence or 0.0, r.right) for r in part]
 
 
 def _reliability(pairs: Sequence[tuple[float, bool]]) -> str:
@@ -163,18 +169,22 @@ def _refits(rows: Sequence[Answered], faults: Sequence[Answered], fine: Sequence
     modes, causes = [j for r in rows for j in r.modes], [j for r in rows for j in r.causes]
     own = np.array([j.name == r.mode for r in rows for j in r.modes])
     new, shrinkage = _best(modes, refitted_out_of_group)
+    taken = "The reasoned weights of modes stay."
     for name, kept in (("the verdict's own finding", own), ("other findings", ~own)):
         part = [j for j, k in zip(modes, kept, strict=True) if k]
         if part:
             lines.append(_row(f"every weight of modes ({len({p for j in modes for p in j.parts})}), {name}", part, shrinkage, new[kept]))
+            if kept is own and gain(part, new[kept])[1] > 0:
+                taken = "A refit of modes is worth taking."
     new, shrinkage = _best(causes, refitted_out_of_group)
     lines.append(_row(f"every weight of causes ({len({p for j in causes for p in j.parts})})", causes, shrinkage, new))
     of = [n for n, r in enumerate(rows) for _ in r.causes]
     before, after = _first_right(of, causes, arrays(causes)[0]), _first_right(of, causes, new)
+    taken += " Those of causes stay." if after <= before else " A refit of causes is worth taking."
     return "\n".join(lines) + (
         f"\n\nThe most probable cause is right in {before} of {len(set(of))} runs as stated and in {after} with refitted weights of causes. The shrinkage is the best of "
-        f"{', '.join(f'{s:g}' for s in SHRINKAGES)} on these very runs, which flatters the refit a little. A refit of modes is taken when the verdict's own findings are "
-        "stated better, one of causes when more of the first ones are right."
+        f"{', '.join(f'{s:g}' for s in SHRINKAGES)} on these very runs, which flatters the refit. A refit of modes is worth taking when the verdict's own findings are "
+        f"stated better, one of causes when more of the first ones are right. **{taken}**"
     )
 
 
