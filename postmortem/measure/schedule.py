@@ -194,18 +194,21 @@ def _phases(x: Floats, y: Floats, least: float, *, zero_is_zero: bool) -> tuple[
     step = np.diff(y)
     sign = np.where(np.abs(step) <= least, 0, np.sign(step)).astype(int)
     edges = [0, *(np.flatnonzero(np.diff(sign)) + 1).tolist(), len(sign)]
-    runs = [(int(sign[a]), a, b) for a, b in pairwise(edges)]  # points a..b
+    kinds = sign[edges[:-1]].tolist()
     short = max(2.0, BRIDGE * len(y))
     merged: list[tuple[int, int, int]] = []
-    for at, (kind, a, b) in enumerate(runs):
-        following = runs[at + 1][0] if at + 1 < len(runs) else merged[-1][0] if merged and len(y) >= FEWEST_BRIDGED else 0
+    for at, (a, b) in enumerate(pairwise(edges)):  # points a..b
+        kind = kinds[at]
+        following = kinds[at + 1] if at + 1 < len(kinds) else merged[-1][0] if merged and len(y) >= FEWEST_BRIDGED else 0
         bridge = kind == 0 and merged and b - a <= short and merged[-1][0] == following != 0
         if merged and (bridge or merged[-1][0] == kind):
             merged[-1] = (merged[-1][0], merged[-1][1], b)
         else:
+            if len(merged) == MOST_PHASES:
+                break
             merged.append((kind, a, b))
     out = []
-    for kind, a, b in merged[:MOST_PHASES]:
+    for kind, a, b in merged:
         name: Kind = "decay" if kind < 0 else ("warmup" if a == 0 else "rise") if kind > 0 else "constant"
         if kind == 0 and y[a] == 0 and y[b] == 0 and zero_is_zero:
             name = "zero"
