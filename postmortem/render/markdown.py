@@ -78,6 +78,10 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     others = story.rivals_words(diagnosis)
     if others:
         yield escape(others)
+    refused = story.refused(diagnosis)
+    if refused:
+        words = [f"- {code(s.path)}" + (f": {say_inline(s.detail)}" if s.detail is not None else "") for s in refused]
+        yield "\n".join((f"**{t('Refused: hostile content.')}**", "", *words))
     yield _facts(diagnosis)
     if v.decided_by:
         yield "\n".join((f"**{t('What decides it')}**", "", *(_clue(c) for c in story.deciding(v))))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from postmortem.model.diagnosis import CauseVerdict, Clue, Diagnosis, Onset, RunNote, SettingNote, Standing, Verdict
+from postmortem.model.diagnosis import CauseVerdict, Clue, Diagnosis, Onset, RunNote, SettingNote, SourceNote, Standing, Verdict
 from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import hours, number, percent, plain, step
 from postmortem.render.words import name_words, one_line, outcome_words, severity_word, speak, sureness, t
@@ -11,6 +11,7 @@ from postmortem.render.words import name_words, one_line, outcome_words, severit
 LIKELY = 0.7  # as for `Standing.LIKELY`
 CERTAIN = 0.95  # as for `Standing.CONFIRMED`
 RIVALS = 3
+MOST_REFUSED = 3
 LATEST = 4e9  # seconds since 1970; a larger number counts something else
 
 
@@ -259,3 +260,8 @@ def contents(*, baseline: bool = False) -> Iterable[tuple[str, str]]:
         ("method", t("How it was obtained")),
         ("reveals", t("What this reveals")),
     )
+
+
+def refused(diagnosis: Diagnosis) -> tuple[SourceNote, ...]:
+    """The first files in which hostile content was refused. It is no failure mode of a training run, and stands beside the verdict."""
+    return tuple(s for s in diagnosis.run.sources if s.refused)[:MOST_REFUSED]

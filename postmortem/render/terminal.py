@@ -27,6 +27,9 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     others = story.rivals_words(diagnosis)
     if others:
         parts.append(Text(others, style="dim"))
+    for s in story.refused(diagnosis):
+        detail = "" if s.detail is None else f": {_flat(s.detail)}"
+        parts.append(Text(f"{t('Refused: hostile content.')} {one_line(s.path, 120)}{detail}", style="red"))
     parts.append(_facts(diagnosis))
     if v.decided_by:
         parts += [_label(t("What decides it")), _clues(story.deciding(v)[:CLUES])]

@@ -7,16 +7,29 @@ import io
 import json
 import pickle
 import struct
+import tempfile
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.distributed.checkpoint as dcp
 
+from tests.fuzz.targets import CUT
 from tests.hostile import checkpoints, logs
 from tests.sources.test_tfevents import event, record, scalar
 from tests.sources.test_wandb import framed, row
 
 SEEDS = Path(__file__).with_name("seeds")
+
+
+def distributed() -> dict[str, bytes]:
+    """A checkpoint that torch.distributed.checkpoint wrote."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp.save({"w": torch.ones(2, 2), "step": 3}, checkpoint_id=folder, no_dist=True)
+        return {"torch": CUT.join(Path(folder, name).read_bytes() for name in (".metadata", "__0_0.distcp"))}
 
 
 def seeds() -> dict[str, dict[str, bytes]]:
@@ -55,6 +68,15 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "json": {
             "lines": b'{"step": 1, "loss": 2.0}\n{"step": 2, "loss": NaN, "x": {"y": [1]}}\n', "history": json.dumps({"loss": [3, 2, 1], "val_loss": [3, 2.5, 2]}).encode(),
             "array": json.dumps([{"epoch": 1, "loss": 1}, {"epoch": 2, "loss": 0.5}]).encode(),
+        },
+        "jsonblocks": {
+            "numbers": b"".join(b'{"step": %d, "loss": %.3f, "acc": NaN}\n' % (i, 1 / (i + 1)) for i in range(4)),
+            "tight": b'{"a":1,"b":-2e-3}\n{"a":2,"b":Infinity}\n',
+        },
+        "dcp": {"whole": CUT.join((b"\x80\x02" + checkpoints.PAYLOADS["os.system"][0] + b".", checkpoints.saved(checkpoints.with_tensor(b"N"), checkpoints.STORAGE))), **distributed()},
+        "shards": {
+            "two": CUT.join([checkpoints.saved(checkpoints.with_tensor(b"N"), checkpoints.STORAGE)] * 2),
+            "evil": CUT.join([checkpoints.saved(checkpoints.with_tensor(checkpoints.PAYLOADS["eval"][0]), checkpoints.STORAGE)] * 2),
         },
         "config": {
             "yaml": b"optim:\n  lr: 1e-3\n  betas: [0.9, 0.999]\nbatch_size: 32\nx: !!python/tuple [1]\n", "json": json.dumps({"learning_rate": 0.1, "model": {"hidden_size": 8}}).encode(),

@@ -83,6 +83,61 @@ def _json(data: bytes) -> bool:
     return _read(data, "history.json", "postmortem.sources.logs.json_rows") or rows
 
 
+def _jsonblocks(data: bytes) -> bool:
+    """What is read by column is what every line says by itself."""
+    import json
+    import math
+
+    from postmortem.sources.logs.jsonblocks import columns
+
+    found = columns(data)
+    if found is None:
+        return False
+    keys, values = found
+    rows = [json.loads(line) for line in data.strip().split(b"\n")]
+    assert len(rows) == len(values)
+    for row, cells in zip(rows, values, strict=True):
+        assert tuple(row) == keys
+        for wanted, got in zip(row.values(), cells, strict=True):
+            assert float(wanted) == got or (math.isnan(wanted) and math.isnan(got))
+    return True
+
+
+def _several(data: bytes, names: Sequence[str], cut: bytes) -> bool:
+    """A run of several files: the parts of `data` between `cut`, in the order of `names`."""
+    from postmortem.sources import read_run
+
+    with tempfile.TemporaryDirectory(dir=_folder()) as folder:
+        sizes = 0
+        for name, part in zip(names, data.split(cut), strict=False):
+            file = Path(folder, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(part)
+            sizes += len(part)
+        run = read_run([Path(folder)])
+    for source in run.sources:
+        str(source.detail)
+        assert "Error" not in str(source.detail), source.detail
+    for checkpoint in run.checkpoints:
+        assert sum(0 if t.inline is not None else t.nbytes for t in checkpoint.tensors if not t.pieces) <= 100 * sizes + 1
+    return bool(run.checkpoints)
+
+
+CUT = b"\0--cut--\0"
+
+
+def _dcp(data: bytes) -> bool:
+    return _several(data, ("ckpt/.metadata", "ckpt/__0_0.distcp"), CUT)
+
+
+def _shards(data: bytes) -> bool:
+    """The files of a DeepSpeed and of a Megatron checkpoint."""
+    deepspeed = [f"global_step1/{name}" for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt")]
+    return _several(data, deepspeed, CUT) | _several(
+        data, ("iter_0000001/mp_rank_00/model_optim_rng.pt", "iter_0000001/mp_rank_01/model_optim_rng.pt"), CUT
+    )
+
+
 def _redact(data: bytes) -> bool:
     from postmortem.redact import Pseudonyms, clean
 
@@ -109,8 +164,11 @@ TARGETS: dict[str, Target] = {
     "events": _reader("events.out.tfevents.1700000000.host", f"{_LOGS}.tfevents", f"{_LOGS}.tfevents_scan", f"{_LOGS}.tfevents_values", f"{_LOGS}.protobuf"),
     "wandb": _reader("run-abc.wandb", f"{_LOGS}.wandb", f"{_LOGS}.wandb_history", f"{_LOGS}.wandb_records", f"{_LOGS}.protobuf"),
     "text": _reader("train.log", f"{_LOGS}.text", f"{_LOGS}.crash", f"{_LOGS}.crash_rules"),
-    "csv": _reader("metrics.csv", f"{_LOGS}.csv", f"{_LOGS}.csvblocks", f"{_LOGS}.csvwriters"),
+    "csv": _reader("metrics.csv", f"{_LOGS}.csv", f"{_LOGS}.csvblocks", f"{_LOGS}.csvwriters", f"{_LOGS}.numbers"),
     "json": Target((f"{_LOGS}.jsonl", f"{_LOGS}.json_rows", f"{_LOGS}.jsonrows", "postmortem.sources.documents"), _json),
+    "jsonblocks": Target((f"{_LOGS}.jsonblocks", f"{_LOGS}.numbers"), _jsonblocks),
+    "dcp": Target((_SAVED, "postmortem.sources.pickles"), _dcp),
+    "shards": Target((_SAVED, "postmortem.sources.pickles"), _shards),
     "config": Target(("postmortem.sources.config", "postmortem.sources.documents"), _config),
     "redact": Target(("postmortem.redact",), _redact),
 }  # fmt: skip

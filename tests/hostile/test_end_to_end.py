@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,6 +206,7 @@ KNOWN_TAGS = set(  # noqa: C405
         "samp",
         "link",
         "tfoot",
+        "wbr",
     ]
 )
 
@@ -230,8 +232,43 @@ def test_a_hostile_run(name: str, run: Zygote, honest: dict, tmp_path: Path) -> 
     sources = document["run"]["sources"]
     if case.refused:
         assert any(s["refused"] for s in sources)
+        assert html.index("Refused: hostile content.") < html.index('id="checklist"'), "it stands beside the verdict"
+        assert "**Refused: hostile content.**" in markdown
     assert sum(c["tensors"] for c in document["run"]["checkpoints"]) >= case.tensors
     harmless(html, markdown)
+
+
+def test_a_document_from_a_stranger(tmp_path: Path) -> None:
+    """Every text of a stored document, each replaced in turn: `render` refuses it or shows it harmlessly."""
+    import postmortem
+    from postmortem.errors import DocumentError
+    from postmortem.model.codec import load
+
+    good_log(tmp_path / "run")
+    LOGS["text: injection through every field"].build(tmp_path / "run")
+    document = json.loads(postmortem.analyze(tmp_path / "run").to_json())
+    places: dict[tuple[str, ...], list[tuple[Any, Any]]] = {}
+
+    def walk(value: Any, path: tuple[str, ...]) -> None:
+        for key, inside in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+            here = path if isinstance(value, list) else (*path, str(key))
+            if isinstance(inside, str):
+                places.setdefault(here, []).append((value, key))
+            walk(inside, here)
+
+    walk(document, ())
+    shown = 0
+    for spots in places.values():
+        (holder, key), old = spots[0], spots[0][0][spots[0][1]]
+        holder[key] = '"]\n```\n<script>alert(1)</script>\x1b[2J\u202e](javascript:alert(1))'
+        try:
+            diagnosis = load(json.dumps(document).encode())
+            harmless(diagnosis.to_html(), diagnosis.to_markdown())
+            shown += 1
+        except DocumentError:
+            pass
+        holder[key] = old
+    assert shown > 50
 
 
 def test_secrets_are_in_no_report(run: Zygote, tmp_path: Path) -> None:
