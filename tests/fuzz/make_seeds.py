@@ -18,8 +18,7 @@ import torch.distributed.checkpoint as dcp
 
 from tests.fuzz.targets import CUT
 from tests.hostile import checkpoints, logs
-from tests.sources.test_tfevents import event, record, scalar
-from tests.sources.test_wandb import framed, row
+from tests.sources.wire import event, framed, record, row, scalar
 
 SEEDS = Path(__file__).with_name("seeds")
 

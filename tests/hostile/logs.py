@@ -25,7 +25,7 @@ EVIL = {
 
 
 def records(bad, run):
-    from tests.sources.test_tfevents import event, record, scalar
+    from tests.sources.wire import event, record, scalar
 
     good = [event(i, scalar(b"val/loss", 2.0 / (i + 1))) for i in range(20)]
     run.joinpath("events.out.tfevents.1700000000.host.1.0").write_bytes(
@@ -35,7 +35,7 @@ def records(bad, run):
 
 @case("events: a length beyond everything", "events.out.tfevents")
 def _length(run):
-    from tests.sources.test_tfevents import masked
+    from tests.sources.wire import masked
 
     length = struct.pack("<Q", (1 << 63) + 5)
     records(length + masked(length) + b"x" * 50, run)
@@ -43,7 +43,7 @@ def _length(run):
 
 @case("events: wrong checksums", "events.out.tfevents")
 def _checksums(run):
-    from tests.sources.test_tfevents import event, scalar
+    from tests.sources.wire import event, scalar
 
     data = bytearray(event(5, scalar(b"val/loss", 1.0)))
     data[-1] ^= 0xFF
@@ -52,14 +52,14 @@ def _checksums(run):
 
 @case("events: tags and settings with markup")
 def _tags(run):
-    from tests.sources.test_tfevents import event, scalar
+    from tests.sources.wire import event, scalar
 
     records(b"".join(event(i, *(scalar(text.encode(), float(i)) for text in EVIL.values())) for i in range(3)), run)
 
 
 @case("wandb: damaged blocks")
 def _wandb(run):
-    from tests.sources.test_wandb import framed, row
+    from tests.sources.wire import framed, row
 
     folder = run / "wandb" / "offline-run-20240101_000000-abc"
     folder.mkdir(parents=True)

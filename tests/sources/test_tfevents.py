@@ -16,6 +16,7 @@ from postmortem.sources.logs import tfevents, tfevents_compiled, tfevents_scan, 
 from postmortem.sources.logs.protobuf import MalformedError
 from postmortem.sources.logs.tfevents import READER, split_of_folder
 from postmortem.sources.reader import Candidate, Found
+from tests.sources.wire import crc32c, event, fixed, masked, record, scalar, sub, varint
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "formats" / "tensorboard"
 FILES = sorted(str(p.relative_to(FIXTURES)) for p in FIXTURES.rglob("*tfevents*"))
@@ -48,54 +49,6 @@ def points(found: Found) -> dict[str, list[tuple[float, float, float]]]:
 def only(name: str) -> str:
     (path,) = [f for f in FILES if f.startswith(name)]
     return path
-
-
-# --- a writer of our own, independent of the reader's code -------------------------------------------------------------
-
-
-def crc32c(data: bytes) -> int:
-    """Bit by bit, from the polynomial."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def masked(data: bytes) -> bytes:
-    crc = crc32c(data)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def record(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + masked(length) + data + masked(data)
-
-
-def varint(n: int) -> bytes:
-    n &= (1 << 64) - 1
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def sub(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def fixed(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | (5 if len(data) == 4 else 1)) + data
-
-
-def scalar(tag: bytes, value: float) -> bytes:
-    return sub(1, tag) + fixed(2, struct.pack("<f", value))
-
-
-def event(step: int, *values: bytes, wall: float = 100.0) -> bytes:
-    return record(fixed(1, struct.pack("<d", wall)) + (varint(16) + varint(step) if step else b"") + sub(5, b"".join(sub(1, v) for v in values)))
 
 
 # --- what the libraries wrote ------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import json
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from postmortem.model.run import EventKind, Series, Status
 from postmortem.sources.logs.wandb import READER
 from postmortem.sources.reader import Candidate, Found
+from tests.sources.wire import framed, item, num, row, sub, varint
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "formats" / "wandb"
 FILES = sorted(str(p.relative_to(FIXTURES)) for p in FIXTURES.rglob("*.wandb"))
@@ -33,51 +33,6 @@ def fixture(name: str) -> Found:
 
 def by_key(found: Found) -> dict[str, Series]:
     return {s.logged_as: s for s in found.series}
-
-
-# --- a writer of our own -----------------------------------------------------------------------------------------------
-
-
-def varint(n: int) -> bytes:
-    n &= (1 << 64) - 1
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def sub(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def num(number: int, value: int) -> bytes:
-    return varint(number << 3) + varint(value)
-
-
-def item(key: str, value: object, *, nested: bool = True) -> bytes:
-    return sub(1, sub(2 if nested else 1, key.encode()) + sub(16, json.dumps(value).encode()))
-
-
-def row(step: int, **values: object) -> bytes:
-    items = b"".join(item(k.replace("__", "/"), v) for k, v in values.items())
-    return sub(2, item("_step", step, nested=False) + item("_timestamp", 1000.0 + step) + items)
-
-
-def framed(*records: bytes) -> bytes:
-    out = b":W&B" + struct.pack("<HB", 0xBEE1, 0)
-    for data in records:
-        rest, first = data, True
-        while first or rest:
-            room = 32768 - len(out) % 32768
-            if room < 7:
-                out += bytes(room)
-                room = 32768
-            part, rest = rest[: room - 7], rest[room - 7 :]
-            kind = (1 if not rest else 2) if first else (4 if not rest else 3)
-            out += struct.pack("<IHB", zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
-            first = False
-    return out
 
 
 def read_bytes(folder: Path, data: bytes) -> Found:
