@@ -362,3 +362,8 @@ def test_many_rows_of_evaluations_take_no_longer_each(tmp_path: Path) -> None:
     found = curves(read(tmp_path, "similarity_evaluation_sts-dev_results.csv", text))  # a quadratic walk would take hours
     assert found["val/score"].epochs is not None
     assert np.allclose(np.diff(found["val/score"].epochs), 0.01)
+
+
+def test_an_epoch_column_without_a_number_costs_no_other_column(tmp_path: Path) -> None:
+    found = read(tmp_path, "log.csv", "epoch,accuracy,loss\nx,0.1,2.5\ny,0.2,2.0\nz,0.3,1.5\n")
+    assert list(curves(found)["train/loss"].values) == [2.5, 2.0, 1.5]

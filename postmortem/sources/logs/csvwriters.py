@@ -102,7 +102,7 @@ def series_by_layout(table: Table, layout: Layout, candidate: Candidate) -> tupl
     if lightning and "step" in keys:
         habits = Habits(epoch_base=0, train=Reduction.STEP, renamed=renamed)
         facts["framework"] = "lightning"
-    elif _keras(layout.header):
+    elif _keras(layout.header) and "epoch" in table.columns:  # not when its column holds no number
         habits = Habits(epoch_base=None if table.columns["epoch"].values[0] == 1 else 0, renamed=renamed)  # from 1: a history that was saved by hand
     elif any(k.startswith("metrics/") for k in keys) and any(PART.fullmatch(k) for k in keys):
         table = _with_totals(table)
