@@ -94,7 +94,7 @@ def _jsonblocks(data: bytes) -> bool:
     if found is None:
         return False
     keys, values = found
-    rows = [json.loads(line) for line in data.strip().split(b"\n")]
+    rows = [json.loads(line) for line in data.strip().replace(b"-NaN", b"NaN").split(b"\n")]  # C prints a sign
     assert len(rows) == len(values)
     for row, cells in zip(rows, values, strict=True):
         assert tuple(row) == keys
