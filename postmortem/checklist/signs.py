@@ -176,11 +176,16 @@ def trained(e: Evidence) -> bool:
 
 
 def standing_still(e: Evidence) -> tuple[str, ...] | None:
-    """Tensors that never moved: bit-identical in all checkpoints; with a single one, weight layers that are as they were drawn.
-    None when nothing can be said."""
+    """Tensors that never moved: bit-identical in all checkpoints; with a single one, the layers from the input on that are as they
+    were drawn, when no later one is. None when nothing can be said."""
     if e.weights.identical_share is not None:
         return e.weights.identical
-    return e.weights.as_drawn if e.weights.checkpoints == 1 and trained(e) else None
+    if e.weights.checkpoints != 1 or not trained(e):
+        return None
+    drawn, layers = frozenset(e.weights.as_drawn), e.model.weight_layers
+    front = next((n for n, layer in enumerate(layers) if layer not in drawn), len(layers))
+    slow = (rate_decades(e) or 0.0) < -1.3  # at a tiny rate weights move by less than this can show
+    return e.weights.as_drawn if front == len(drawn) and not (slow and front < len(layers)) else ()
 
 
 def excerpt(e: Evidence) -> bool:

@@ -23,6 +23,7 @@ from postmortem.checklist.signs import NOTHING_EXPECTED, course, hidden_width, l
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
+EXPLAINED_CLASSES = 0.35  # times chance, where rate, width or dropout explain that little was learned
 EXPLAINED_REGRESSION = 0.3  # the same where rate, width or dropout explain that little was learned
 NARROW = 8  # hidden units
 SCORES = ("val/score", "val/f1")
@@ -60,7 +61,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     explained = _explained(e)
     language = EXPLAINED if explained else LANGUAGE
     many = (e.chance.classes or 0) >= MANY_CLASSES
-    limit = {"language-model": language, "regression": EXPLAINED_REGRESSION if explained else REGRESSION}.get(e.family, language if many else HIGH)
+    limit = {"language-model": language, "regression": EXPLAINED_REGRESSION if explained else REGRESSION}.get(
+        e.family, language if many else EXPLAINED_CLASSES if explained else HIGH
+    )
     if e.chance.accuracy is None and (e.chance.classes or 0) > 2:
         limit = MANY_LABELS
     contradiction = best is not None and best > 0.6 and level > HIGH

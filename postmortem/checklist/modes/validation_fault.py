@@ -15,6 +15,7 @@ BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
 WIDE = 1.0  # ln(validation / train)
 ERRATIC = 0.5  # share of the evaluations
+GOOD = 0.6  # share of the way from guessing to perfect accuracy
 NOTHING_LEFT = 0.02  # times chance, for a training loss
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
 FAR_ABOVE = 3.0  # times chance, for a validation loss: beyond, labels are mapped otherwise
@@ -54,7 +55,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "constant",
         )
     best = to_chance(e, val.best)
-    if gap.gap > BY_HEART and best is not None and best > 0.85 and gap.rise < 0.15 and (accuracy is None or accuracy > BELOW):
+    nothing_else = best is not None and (best > 0.85 or (train_level or 1.0) < NOTHING_LEFT / 20)
+    if gap.gap > BY_HEART and nothing_else and gap.rise < 0.15 and (accuracy is None or accuracy > BELOW):
         return Cleared(
             say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0)
         )
@@ -142,6 +144,14 @@ def no_turn(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(e.gap.rise < 0.15 or never_good, say("it rose by {rise:.2f} (ln) since its best", rise=e.gap.rise))
 
 
+@probe(say("by its accuracy validation is good: it is worse than training, and no more"), curve("val/accuracy"), holds=-1.6, fails=0.0)
+def good_after_all(e: Evidence, seen: Sighting) -> Reading | None:
+    value = skill(e, "val")
+    if value is None or value < GOOD or e.model.batch_norm or seen.facet == "erratic":
+        return None  # batch normalisation at fault leaves an accuracy that is good
+    return Reading(True, say("{value:.0%} of the way from guessing to perfect", value=value))
+
+
 @probe(say("validation jumps about although training falls smoothly"), VALIDATION, holds=1.5, fails=0.0)
 def jumps(e: Evidence, seen: Sighting) -> Reading | None:
     if e.gap is None or e.gap.erratic <= ERRATIC:
@@ -155,7 +165,7 @@ CHECK = Check(
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, from_first, no_turn, jumps),
+    probes=(below, from_first, no_turn, good_after_all, jumps),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -2.0),
