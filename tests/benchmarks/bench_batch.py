@@ -1,11 +1,13 @@
 """How fast a batch is: runs per second and core, two workers against one, time and memory over the number of runs.
 
     python tests/benchmarks/bench_batch.py [RUNS]
+    python tests/benchmarks/bench_batch.py --many [RUNS]    one batch of 10,000 with JSON alone, looked at after every tenth of it
 
-Runs are hard links to the small fixtures (files under 100 kB), so that 10,000 of them cost no disk. Seconds of processor are those of
-the children; on a machine that does other things they say more than those on the wall.
+Runs are hard links to the small fixtures (files under 100 kB; with `--many` under 16 kB: logs alone), so that 10,000 of them cost no disk.
+Seconds of processor are those of parent and children; on a machine that does other things they say more than those on the wall.
 """
 
+import json
 import os
 import resource
 import shutil
@@ -13,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 SMALL = 100_000  # bytes
+LOG_ONLY = 16_000  # bytes
 MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
@@ -32,9 +36,9 @@ print(json.dumps({"runs": len(done.rows), "lost": sum(r.status != "analysed" for
 """
 
 
-def jobs(folder: Path, count: int) -> Path:
-    """A directory of `count` runs, hard links to fixtures."""
-    places = sorted(p for p in FIXTURES.glob("*/*/run") if sum(f.stat().st_size for f in p.rglob("*") if f.is_file()) < SMALL)
+def jobs(folder: Path, count: int, small: int = SMALL) -> Path:
+    """A directory of `count` runs, hard links to fixtures of less than `small` bytes."""
+    places = sorted(p for p in FIXTURES.glob("*/*/run") if sum(f.stat().st_size for f in p.rglob("*") if f.is_file()) < small)
     for i in range(count):
         source = places[i % len(places)]
         shutil.copytree(source, folder / f"job{i:05d}", copy_function=os.link if folder.stat().st_dev == source.stat().st_dev else shutil.copy2)
@@ -42,8 +46,6 @@ def jobs(folder: Path, count: int) -> Path:
 
 
 def measured(place: Path, output: Path, reports: str, workers: int) -> dict[str, float]:
-    import json
-
     done = subprocess.run([sys.executable, "-c", MEASURE, str(place), str(output), reports, str(workers)], check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
@@ -57,7 +59,54 @@ def show(label: str, m: dict[str, float]) -> None:
     )
 
 
+def watched(place: Path, output: Path, count: int) -> None:
+    """One batch, and after every tenth of it: processor and wall seconds of that tenth, resident memory of parent and children."""
+    output.mkdir()
+    with (output / "said").open("w+", encoding="utf-8") as said:
+        process = subprocess.Popen([sys.executable, "-c", MEASURE, str(place), str(output), "none", "2"], stdout=said)
+        journal, seen, told = output / ".state" / "journal.jsonl", 0, 0
+        wall, spent = time.perf_counter(), 0.0
+        offset = 0
+        while process.poll() is None:
+            time.sleep(0.2)
+            if journal.exists():
+                with journal.open("rb") as file:
+                    file.seek(offset)
+                    data = file.read()
+                offset += len(data)
+                seen += data.count(b"\n")
+            if seen >= told + count // 10:
+                processor, parent, children = usage(process.pid)
+                now = time.perf_counter()
+                print(
+                    f"{seen:6d} runs: {(seen - told) / (now - wall):5.1f} runs/s, {(seen - told) / max(processor - spent, 1e-9):5.1f} runs per "
+                    f"processor second in this part; parent {parent:.0f} MB, children {children:.0f} MB",
+                    flush=True,
+                )
+                told, wall, spent = seen, now, processor
+        said.seek(0)
+        show("all of it", json.loads(said.read()))
+
+
+def usage(pid: int) -> tuple[float, float, float]:
+    """(processor seconds of a process and its children, also ended ones; its resident MB; that of the children)."""
+    seconds, memory = 0.0, [0.0, 0.0]
+    children = [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+    for n, one in enumerate((pid, *children)):
+        with suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            memory[min(n, 1)] += int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return seconds, memory[0], memory[1]
+
+
 def main() -> None:
+    if "--many" in sys.argv:
+        count = int(next((a for a in sys.argv[1:] if a.isdigit()), "10000"))
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "jobs").mkdir()
+            watched(jobs(Path(name) / "jobs", count, LOG_ONLY), Path(name) / "out", count)
+        return
     most = int(sys.argv[1]) if len(sys.argv) > 1 else 800
     with tempfile.TemporaryDirectory(dir=FIXTURES.parent if os.access(FIXTURES.parent, os.W_OK) and "--here" in sys.argv else None) as name:
         top = Path(name)
