@@ -2,10 +2,10 @@
 // Sorts, filters and turns the pages of the table of runs. The page says what matters without it.
 (function () {
   var data = JSON.parse(document.getElementById("data").textContent);
-  var NAME = 0, WHAT = 1, CAUSE = 2, SEVERITY = 3, ONSET = 5, GPU = 6, HOURS = 7, STEPS = 8, GROUP = 9, CURVE = 10, REPORT = 11, SUMMARY = 12, USER = 13, NODE = 14, WEEK = 15;
+  var NAME = 0, WHAT = 1, CAUSE = 2, SEVERITY = 3, ONSET = 5, GPU = 6, HOURS = 7, STEPS = 8, GROUP = 9, CURVE = 10, REPORT = 11, SUMMARY = 12, USER = 13, NODE = 14, WEEK = 15, AXIS = 16;
   var LEVELS = "0123456789abcdefghijklmnopqrstuv", PAGE = 100, SVG = "http://www.w3.org/2000/svg";
   var SEVERITIES = ["", "minor", "serious", "fatal"];
-  var words = data.words, rows = data.rows, table = document.getElementById("table"), body = table.tBodies[0];
+  var labels = data.labels, words = data.words, rows = data.rows, table = document.getElementById("table"), body = table.tBodies[0];
   var chosen = rows, page = 0;
   var hay = rows.map(function (r) {
     return [r[NAME], words[r[WHAT]], words[r[CAUSE]], words[r[SUMMARY]], words[r[USER]], words[r[NODE]], words[r[WEEK]]].join("\n").toLowerCase();
@@ -19,6 +19,10 @@
     return element;
   }
 
+  function fill(text, values) {
+    return text.replace(/\{(\w+)\}/g, function (whole, key) { return key in values ? values[key] : whole; });
+  }
+
   function number(value) {
     if (value === null) { return ""; }
     var size = Math.abs(value);
@@ -26,10 +30,10 @@
   }
 
   function cost(r) {
-    if (r[GPU] !== null) { return number(r[GPU]) + " GPU-h"; }
+    if (r[GPU] !== null) { return fill(labels.gpu, { n: number(r[GPU]) }); }
     var h = r[HOURS];
     if (h !== null) { return h < 1 / 60 ? Math.round(h * 3600) + " s" : h < 1 ? Math.round(h * 60) + " min" : number(h) + " h"; }
-    return r[STEPS] === null ? "" : number(r[STEPS]) + " steps";
+    return r[STEPS] === null ? "" : fill(labels[r[AXIS]], { n: number(r[STEPS]) });
   }
 
   function spark(curve) {
@@ -71,7 +75,7 @@
     }
     tr.appendChild(td);
     td = make("td");
-    if (r[SEVERITY]) { td.appendChild(make("span", SEVERITIES[r[SEVERITY]], "tag sev-" + SEVERITIES[r[SEVERITY]])); }
+    if (r[SEVERITY]) { td.appendChild(make("span", labels[SEVERITIES[r[SEVERITY]]], "tag sev-" + SEVERITIES[r[SEVERITY]])); }
     tr.appendChild(td);
     tr.appendChild(make("td", number(r[ONSET]), "num"));
     tr.appendChild(make("td", cost(r), "num"));
@@ -89,7 +93,7 @@
   }
 
   var pager = document.getElementById("pager"), controls = document.getElementById("controls");
-  var back = make("button", "Back", "turn"), on = make("button", "On", "turn"), at = make("span");
+  var back = make("button", labels.back, "turn"), on = make("button", labels.on, "turn"), at = make("span");
   at.setAttribute("aria-live", "polite");
   [back, at, on].forEach(function (e) { pager.appendChild(e); });
   back.type = on.type = "button";
@@ -101,7 +105,7 @@
     chosen.slice(page * PAGE, (page + 1) * PAGE).forEach(function (r) { fresh.appendChild(line(r)); });
     table.replaceChild(fresh, body);
     body = fresh;
-    at.textContent = chosen.length + " of " + rows.length + " runs, page " + (page + 1) + " of " + pages;
+    at.textContent = fill(labels.shown, { n: chosen.length, all: rows.length, page: page + 1, pages: pages });
     back.disabled = page === 0;
     on.disabled = page >= pages - 1;
   }
@@ -119,13 +123,13 @@
     list.forEach(function (pair) { field.appendChild(new Option(pair[1], String(pair[0]))); });
     return field;
   }
-  var filter = labelled("Filter", make("input"));
+  var filter = labelled(labels.filter, make("input"));
   filter.type = "search";
   var count = {};
   rows.forEach(function (r) { count[r[WHAT]] = (count[r[WHAT]] || 0) + 1; });
   var verdicts = Object.keys(count).sort(function (a, b) { return count[b] - count[a]; });
-  var verdict = labelled("Verdict", options(make("select"), "all", verdicts.map(function (w) { return [w, words[w] + " (" + count[w] + ")"]; })));
-  var group = labelled("Group", options(make("select"), "all", data.groups.map(function (g, i) { return [i, g]; })));
+  var verdict = labelled(labels.verdict, options(make("select"), labels.all, verdicts.map(function (w) { return [w, words[w] + " (" + count[w] + ")"]; })));
+  var group = labelled(labels.group, options(make("select"), labels.all, data.groups.map(function (g, i) { return [i, g]; })));
   var sorted = { column: -1, down: false };
 
   function value(r, column) {
@@ -161,6 +165,13 @@
   filter.addEventListener("input", function () { clearTimeout(waiting); waiting = setTimeout(choose, 120); });
   verdict.addEventListener("change", choose);
   group.addEventListener("change", choose);
+  document.querySelectorAll(".in-table").forEach(function (link) {
+    link.addEventListener("click", function () {
+      filter.value = verdict.value = "";
+      group.value = link.getAttribute("data-group");
+      choose();
+    });
+  });
 
   Array.prototype.forEach.call(table.tHead.rows[0].cells, function (head, column) {
     var button = make("button", head.textContent, "sort");

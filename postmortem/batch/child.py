@@ -41,7 +41,7 @@ def analysed(task: Task) -> Result:
         from postmortem.batch.facts import row_of
 
         row = row_of(task, seen[0] if seen else None, diagnosis, time.perf_counter() - start)
-        html = diagnosis.to_html() if options.reports and not (options.only_failed and row.good) else ""
+        html = diagnosis.to_html(options.lang) if options.reports and not (options.only_failed and row.good) else ""
         return Result(row, diagnosis.to_json(exhibits=False, indent=None), html)
     except PostmortemError as error:
         return Result(failed(task, RowStatus.UNREADABLE, str(error).replace(task.path, task.name), time.perf_counter() - start))

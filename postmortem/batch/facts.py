@@ -13,6 +13,8 @@ from postmortem.model.batch import Row, RowStatus
 from postmortem.model.diagnosis import Diagnosis, FindingStatus, Severity
 from postmortem.model.run import EventKind, LogEvent, Run, Setting
 from postmortem.model.sentence import Value
+from postmortem.render.language import speaking
+from postmortem.render.words import speak
 
 _NODE = frozenset({"host", "hostname", "node", "nodename", "nodelist", "slurm_nodelist", "slurmd_nodename", "node_name", "master_addr"})
 _USER = frozenset({"user", "username", "user_name", "mlflow.user", "slurm_job_user"})
@@ -26,7 +28,12 @@ _SINCE = 946_684_800.0  # seconds; a time before the year 2000 counts from the s
 
 
 def row_of(task: Task, run: Run | None, diagnosis: Diagnosis, seconds: float) -> Row:
-    """The row of an analysed run. `run` is as it was read: names in it are replaced here."""
+    """The row of an analysed run, its texts in the batch's language. `run` is as it was read: names in it are replaced here."""
+    with speaking(task.options.lang):
+        return _row(task, run, diagnosis, seconds)
+
+
+def _row(task: Task, run: Run | None, diagnosis: Diagnosis, seconds: float) -> Row:
     verdict, note = diagnosis.verdict, diagnosis.run
     cost = verdict.cost
     raised = _raised(run)
@@ -38,8 +45,8 @@ def row_of(task: Task, run: Run | None, diagnosis: Diagnosis, seconds: float) ->
         fingerprint=task.fingerprint,
         mode=verdict.mode,
         cause=verdict.cause,
-        title=str(verdict.title),
-        cause_title="" if verdict.cause_title is None else str(verdict.cause_title),
+        title=speak(verdict.title),
+        cause_title=speak(verdict.cause_title),
         severity=verdict.severity.value if verdict.severity else None,
         worst=max(worst, key=lambda s: s.rank).value if worst else None,
         confidence=_rounded(verdict.confidence),
@@ -63,7 +70,7 @@ def row_of(task: Task, run: Run | None, diagnosis: Diagnosis, seconds: float) ->
         settings=_settings(diagnosis),
         curve=curve,
         curve_name=name,
-        summary=str(verdict.summary)[:400],
+        summary=speak(verdict.summary)[:400],
         seconds=round(seconds, 3),
     )
 

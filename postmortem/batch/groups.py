@@ -15,14 +15,8 @@ from postmortem.model.sentence import Sentence, say
 _ANYWHERE = frozenset({
     "out-of-memory", "collective-failure", "killed", "preempted", "time-limit", "stopped-by-user", "disk-full", "data-loader-died", "hardware-fault",
 })  # fmt: skip
-CONTRASTED = 40  # groups that are held against the healthy runs
+CONTRASTED = 40  # groups that are held against the healthy runs, or against the others
 MOST_LAYERS = 5
-_TITLES = {
-    RowStatus.UNREADABLE: "Nothing readable in it",
-    RowStatus.CRASHED: "The analysis itself failed",
-    RowStatus.TIMEOUT: "The analysis took too long",
-    RowStatus.MEMORY: "The analysis took too much memory",
-}
 
 Signature = tuple[str, str, str, str]
 
@@ -49,6 +43,8 @@ def summarize(rows: Sequence[Row], notes: Sequence[Sentence] = ()) -> Batch:
     attributes = Attributes(rows)
     failed = np.array([row.failed for row in rows], dtype=bool)
     good = np.array([row.good for row in rows], dtype=bool)
+    analysed = np.array([row.status is RowStatus.ANALYSED for row in rows], dtype=bool)
+    healthy_enough = int(good.sum()) >= FEWEST
     members: dict[Signature, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if not row.good:
@@ -58,8 +54,10 @@ def summarize(rows: Sequence[Row], notes: Sequence[Sentence] = ()) -> Batch:
     for n, key in enumerate(order):
         inside = np.zeros(len(rows), dtype=bool)
         inside[members[key]] = True
-        contrasts = attributes.contrasts(inside, good) if n < CONTRASTED and key[0] not in tuple(RowStatus) else ()
-        groups.append(_group(key, [rows[i] for i in members[key]], contrasts, too_few=len(members[key]) < FEWEST or int(good.sum()) < FEWEST))
+        others = good if healthy_enough else analysed & ~inside
+        against = "healthy" if healthy_enough else "other"
+        contrasts = attributes.contrasts(inside, others, against=against) if n < CONTRASTED and key[0] not in tuple(RowStatus) else ()
+        groups.append(_group(key, [rows[i] for i in members[key]], contrasts, too_few=min(int(inside.sum()), int(others.sum())) < FEWEST))
     return Batch(
         version=__version__,
         runs=len(rows),
@@ -86,7 +84,6 @@ def _weight(rows: Sequence[Row]) -> tuple[float, float, int, float]:
 
 def _group(key: Signature, rows: Sequence[Row], contrasts: tuple[Contrast, ...], *, too_few: bool) -> Group:
     first = rows[0]
-    analysed = first.status is RowStatus.ANALYSED
     by_cost = sorted(rows, key=lambda r: (-(r.gpu_hours_after_onset or 0), -(r.hours_after_onset or 0), -(r.steps_after_onset or 0), r.name))
     return Group(
         id=group_id(key),
@@ -94,8 +91,8 @@ def _group(key: Signature, rows: Sequence[Row], contrasts: tuple[Contrast, ...],
         cause=key[1] or None,
         exception=key[2],
         frame=key[3],
-        title=first.title if analysed else _TITLES[first.status],
-        cause_title=first.cause_title if analysed else "",
+        title=first.title,
+        cause_title=first.cause_title,
         runs=tuple(r.name for r in by_cost),
         steps=_total([r.steps_after_onset for r in rows if r.axis == "step"]),
         hours=_total([r.hours_after_onset for r in rows]),

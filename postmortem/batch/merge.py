@@ -17,9 +17,10 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.render.batch_index import report
 
 
-def merge(directories: Sequence[Path], output: Path, *, only_failed: bool = False) -> Finished:
+def merge(directories: Sequence[Path], output: Path, *, only_failed: bool = False, lang: str = "en") -> Finished:
     """Gather finished runs of several batches into `output`, with their reports, and write its index, table and summary.
 
+    Titles and summaries of runs stay in the language in which they were analysed.
     Of two rows of one name the later directory's counts. A directory that was interrupted gives what it has.
     Raises `UsageError`, `NothingReadable` and `OutputError`.
     """
@@ -48,7 +49,7 @@ def merge(directories: Sequence[Path], output: Path, *, only_failed: bool = Fals
                 rows = [_taken(chosen[name], output, out) for name in sorted(chosen)]
         except OSError as error:
             raise OutputError(f"cannot write in {output}: {error.strerror or error}") from error
-        batch = write_outputs(output, rows, only_failed=only_failed, notes=notes)
+        batch = write_outputs(output, rows, only_failed=only_failed, notes=notes, lang=lang)
     return Finished(batch, tuple(rows), len(rows))
 
 

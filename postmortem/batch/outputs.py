@@ -20,8 +20,8 @@ SETTINGS = 30  # columns for hyper-parameters, those that most runs have
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "|", "%")
 
 
-def write_outputs(directory: Path, rows: Sequence[Row], *, only_failed: bool, notes: Sequence[Sentence] = ()) -> Batch:
-    """Write `runs.csv`, `summary.md` and `index.html`, and return what they say. Raises `OutputError`."""
+def write_outputs(directory: Path, rows: Sequence[Row], *, only_failed: bool, notes: Sequence[Sentence] = (), lang: str = "en") -> Batch:
+    """Write `runs.csv`, `summary.md` and `index.html`, the last two in `lang`, and return what they say. Raises `OutputError`."""
     from postmortem.render.batch_index import render_index
     from postmortem.render.batch_summary import render_summary
 
@@ -32,8 +32,8 @@ def write_outputs(directory: Path, rows: Sequence[Row], *, only_failed: bool, no
         _table(text, shown)
         text.flush()
         text.detach()
-    write(directory / "summary.md", render_summary(batch, {row.name: row for row in shown}))
-    write(directory / "index.html", render_index(batch, shown, {row.name: group_id(signature(row)) for row in shown}))
+    write(directory / "summary.md", render_summary(batch, {row.name: row for row in shown}, lang))
+    write(directory / "index.html", render_index(batch, shown, {row.name: group_id(signature(row)) for row in shown}, lang))
     return batch
 
 

@@ -24,6 +24,7 @@ from postmortem.batch.progress import Progress
 from postmortem.batch.task import Options, Result, Task
 from postmortem.errors import NothingReadable, OutputError, PostmortemError, UsageError
 from postmortem.model.batch import Batch, Row, RowStatus
+from postmortem.render.language import known
 from postmortem.supervision import Limits
 
 PathIn = str | PathLike[str]
@@ -66,6 +67,7 @@ def batch(
     timeout: float = 60.0,
     memory: int = 4096,
     redact: bool = True,
+    lang: str = "en",
     cluster: str = "",
     executor: Executor | None = None,
 ) -> Finished:
@@ -74,14 +76,14 @@ def batch(
     paths : directories (searched for runs), files, globs, `@FILE` with a list of paths.
     workers : processes at a time; 0 for one per processor.
     timeout, memory : seconds and MB that one run may take before it is given up with a row that says so.
+    lang : "en" or "zh", of the index, the summary and the reports.
     cluster, executor : where to work instead: "dask://HOST:PORT", or any `concurrent.futures.Executor`.
     Called again it goes on where it was interrupted, and does again what has changed.
     Raises `UsageError`, `NothingReadable` when no run could be read, and `OutputError`.
     """
     given = [os.fspath(p) for p in ([paths] if isinstance(paths, str | PathLike) else paths)]
-    plan = Plan(
-        Path(output), Options(reports=reports, only_failed=only_failed, redact=redact), Limits(timeout, memory), workers, since, cluster=cluster
-    )
+    options = Options(reports=reports, only_failed=only_failed, redact=redact, lang=known(lang))
+    plan = Plan(Path(output), options, Limits(timeout, memory), workers, since, cluster=cluster)
     return run_batch(given, plan, executor=executor)
 
 
@@ -113,7 +115,7 @@ def run_batch(
         if progress is not None:
             progress.close()
         rows = journal.gather(names)
-        summary = write_outputs(plan.output, rows, only_failed=plan.options.only_failed)
+        summary = write_outputs(plan.output, rows, only_failed=plan.options.only_failed, lang=options.lang)
     if rows and not shard and not any(row.status is RowStatus.ANALYSED for row in rows):
         raise NothingReadable(f"none of {len(rows)} runs could be analysed; the first, {rows[0].name}: {rows[0].reason}")
     return Finished(summary, tuple(rows), len(rows) - tasks, tuple(remarks))

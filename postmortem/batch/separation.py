@@ -1,6 +1,7 @@
 """What separates some runs from others: counts, Fisher's exact test, Holm's correction. No model, no promise of a cause."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ class Attributes:
         self.names, self._columns = _columns(rows)
         self.size = len(rows)
 
-    def contrasts(self, inside: Mask, outside: Mask, *, most: int = 5) -> tuple[Contrast, ...]:
+    def contrasts(self, inside: Mask, outside: Mask, *, against: str = "healthy", most: int = 5) -> tuple[Contrast, ...]:
         """What is more frequent among the rows of `inside` than among those of `outside`, or less, beyond chance: most certain first.
 
         Masks are (rows,). Per attribute the most telling value (or cut point, of a number) is tested and its p multiplied
@@ -80,11 +81,7 @@ class Attributes:
             if best is not None:
                 found.append(best)
         corrected = holm([c.p for c in found])
-        kept = [
-            Contrast(c.attribute, c.value, c.inside, c.of_inside, c.outside, c.of_outside, p)
-            for c, p in zip(found, corrected, strict=True)
-            if p < LEVEL
-        ]
+        kept = [replace(c, against=against, p=p) for c, p in zip(found, corrected, strict=True) if p < LEVEL]
         return tuple(sorted(kept, key=lambda c: (c.p, c.attribute))[:most])
 
 
@@ -158,12 +155,10 @@ def _best(name: str, tested: Sequence[tuple[str, Mask]], inside: Mask, outside: 
     out: list[Contrast] = []
     for value, having in tested:
         a, b = int((having & inside).sum()), int((having & outside).sum())
-        out.append(Contrast(name, value, a, of_inside, b, of_outside, fisher(a, of_inside, b, of_outside)))
+        out.append(Contrast(name, value, a, of_inside, b, of_outside, "healthy", fisher(a, of_inside, b, of_outside)))
     best = min(out, key=lambda c: (c.p, c.value), default=None)
     if best is None:
         return None
     if best.inside * of_outside < best.outside * of_inside and best.value.startswith("≥"):  # say it of those that have more of it
-        best = Contrast(
-            name, f"< {best.value[2:]}", of_inside - best.inside, of_inside, of_outside - best.outside, of_outside, best.p,
-        )  # fmt: skip
-    return Contrast(best.attribute, best.value, best.inside, best.of_inside, best.outside, best.of_outside, min(1.0, best.p * len(tested)))
+        best = replace(best, value=f"< {best.value[2:]}", inside=of_inside - best.inside, outside=of_outside - best.outside)
+    return replace(best, p=min(1.0, best.p * len(tested)))

@@ -15,6 +15,7 @@ class Options:
     reports: bool = True
     only_failed: bool = False  # no report of a healthy run
     redact: bool = True
+    lang: str = "en"  # of reports, titles and summaries
     key: str = ""  # hexadecimal; keys the pseudonyms, so that they are the same all over the batch
     family: str = ""
     frozen: tuple[str, ...] = ()

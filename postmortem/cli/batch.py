@@ -34,6 +34,7 @@ class Asked:
     ignore: Sequence[str] = ()
     alias: Sequence[str] = ()
     as_json: bool = False
+    lang: str = "en"
 
 
 def run_jobs(jobs: Sequence[str], asked: Asked) -> int:
@@ -43,17 +44,19 @@ def run_jobs(jobs: Sequence[str], asked: Asked) -> int:
     from postmortem.batch.run import Plan, run_batch
     from postmortem.batch.task import Options
     from postmortem.cli.analyze import aliases
+    from postmortem.cli.lang import asked_language
     from postmortem.supervision import Limits
 
     if not jobs and not asked.lists:
         raise UsageError("name the runs: directories, globs, @FILE, or - for a list of paths on standard input")
     if asked.timeout <= 0 or asked.memory <= 0 or asked.workers < 0:
         raise UsageError("--timeout, --memory and --workers take positive numbers")
+    lang = asked_language(asked.lang)
     if asked.merge:
-        done = merge([Path(job) for job in jobs], asked.output, only_failed=asked.only_failed)
+        done = merge([Path(job) for job in jobs], asked.output, only_failed=asked.only_failed, lang=lang)
     else:
         options = Options(
-            asked.reports, asked.only_failed, asked.redact, "", asked.family, tuple(asked.frozen), tuple(asked.ignore),
+            asked.reports, asked.only_failed, asked.redact, lang, "", asked.family, tuple(asked.frozen), tuple(asked.ignore),
             tuple(aliases(asked.alias).items()),
         )  # fmt: skip
         _check(options.stated)
@@ -61,7 +64,7 @@ def run_jobs(jobs: Sequence[str], asked: Asked) -> int:
         done = run_batch(jobs, plan, lists=asked.lists, stream=sys.stderr)
     for remark in done.remarks:
         sys.stderr.write(f"postmortem: {plain(remark)}\n")
-    _say(done.batch.runs, done.reused, asked.output, as_json=asked.as_json)
+    _say(done.batch.runs, done.reused, asked.output, lang, as_json=asked.as_json)
     return 1 if asked.fail_on is not None and any(as_severe(row, Severity(asked.fail_on)) for row in done.rows) else 0
 
 
@@ -75,13 +78,17 @@ def _check(stated: object) -> None:
         stated_from(stated)
 
 
-def _say(runs: int, reused: int, output: Path, *, as_json: bool) -> None:
+def _say(runs: int, reused: int, output: Path, lang: str, *, as_json: bool) -> None:
     if as_json:
         import json
 
         print(json.dumps({"runs": runs, "reused": reused, "output": os.fspath(output)}))  # noqa: T201
         return
+    from postmortem.render.language import speaking
+    from postmortem.render.words import t
+
     text = (output / "summary.md").read_text(encoding="utf-8")
     print(plain(text.split("\n\n")[0].lstrip("# ").replace("\\", "")))  # noqa: T201
     print(plain(text.split("\n\n")[1].replace("\\", "")))  # noqa: T201
-    print(f"Index: {plain(str(output / 'index.html'))}")  # noqa: T201
+    with speaking(lang):
+        print(plain(t("Index: {file}", file=str(output / "index.html"))))  # noqa: T201

@@ -141,6 +141,7 @@ def batch(
     fail_on: Annotated[FailOn | None, typer.Option(help="Exit with 1 when any run has a finding at least that severe.", show_default=False)] = None,
     no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
     json: AsJson = False,  # noqa: FBT002
+    lang: Lang = "en",
 ) -> None:
     """Say which of many runs failed for which reason, grouped and sorted by what they cost.
 
@@ -150,7 +151,7 @@ def batch(
 
     asked = Asked(
         output, from_, not no_reports, only_failed, since, workers, timeout, memory, shard, merge, cluster, retry, fail_on, not no_redact,
-        family, frozen, ignore, alias, json,
+        family, frozen, ignore, alias, json, lang,
     )  # fmt: skip
     raise typer.Exit(run_jobs(jobs or [], asked))
 

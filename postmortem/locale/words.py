@@ -26,6 +26,7 @@ SETTINGS = (
     "activation", "normalization", "model_width", "model_depth", "model", "shuffle", "frozen_parameters", "train_samples", "val_samples",
     "vocabulary", "parameters", "trainable_parameters", "seed", "log_every", "gpus",
 )  # fmt: skip
+ATTRIBUTES = ("node", "user", "image", "week", "framework", "family")  # of runs in a batch
 NEEDS = (
     "a checkpoint", "two checkpoints", "optimizer state in checkpoints", "per-layer gradients", "per-layer gradients or two checkpoints",
     "the number of classes", "the configuration", "input statistics", "the loss of step 0", "the first non-finite batch", "time stamps",
@@ -51,4 +52,6 @@ CAUSES = (
 )  # fmt: skip
 COMPARED = ("step", "epoch", "token", "hour", "tokens", "time")
 
-IDENTIFIERS = tuple(dict.fromkeys((*FAMILIES, *OUTCOMES, *STATUSES, *ROLES, *EVENTS, *MEASURED, *SETTINGS, *NEEDS, *MODES, *CAUSES, *COMPARED)))
+IDENTIFIERS = tuple(
+    dict.fromkeys((*FAMILIES, *OUTCOMES, *STATUSES, *ROLES, *EVENTS, *MEASURED, *SETTINGS, *ATTRIBUTES, *NEEDS, *MODES, *CAUSES, *COMPARED))
+)

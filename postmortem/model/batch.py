@@ -78,6 +78,7 @@ class Contrast:
     of_inside: int  # of so many whose value is known
     outside: int
     of_outside: int
+    against: str  # "healthy" runs, or "other" ones where too few are healthy
     p: float  # two-sided Fisher's exact test; after all corrections (cut points, attributes)
 
 
@@ -90,7 +91,7 @@ class Group:
     cause: str | None
     exception: str
     frame: str
-    title: str
+    title: str  # "" of runs that were not analysed
     cause_title: str
     runs: tuple[str, ...]  # names, the most costly first
     steps: float | None  # after the onset, summed over the runs that tell
@@ -98,7 +99,7 @@ class Group:
     gpu_hours: float | None
     told: int  # runs whose hours are known
     layers: tuple[tuple[str, int], ...] = ()  # first bad layers and in how many runs
-    contrasts: tuple[Contrast, ...] = ()  # against the runs that are healthy
+    contrasts: tuple[Contrast, ...] = ()  # against healthy runs; against all others that were analysed where too few are healthy
     too_few: bool = False  # too few runs for contrasts
 
 

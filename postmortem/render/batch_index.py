@@ -12,8 +12,11 @@ from typing import Any
 from markupsafe import Markup
 
 from postmortem.model.batch import Batch, Group, Row, RowStatus
-from postmortem.render import batch_words, csp, templates
-from postmortem.render.words import one_line, speak, t
+from postmortem.model.diagnosis import Severity
+from postmortem.model.sentence import say
+from postmortem.render import batch_words, csp, language, templates
+from postmortem.render.language import translated
+from postmortem.render.words import one_line, severity_word, speak, t
 
 GROUPS = 60  # with a heading of their own; the others are in the table
 STATIC = 100  # rows that are there without JavaScript
@@ -21,11 +24,17 @@ NAMED = 6  # runs of a group that are linked
 _SUMMARY = 180  # characters
 _REPORT = re.compile(r"reports/[A-Za-z0-9._=+-]{1,200}\.html")
 _LEVELS = "0123456789abcdefghijklmnopqrstuv"
+_SHOWN = say("{n} of {all} runs, page {page} of {pages}")
 _SEVERITY = {"fatal": 3, "serious": 2, "minor": 1}
 
 
-def render_index(batch: Batch, rows: Sequence[Row], group_of: Mapping[str, str]) -> str:
+def render_index(batch: Batch, rows: Sequence[Row], group_of: Mapping[str, str], lang: str = "en") -> str:
     """The page. `rows` are those of the table, `group_of` a row's group by the row's name."""
+    with language.speaking(lang):
+        return _page(batch, rows, group_of)
+
+
+def _page(batch: Batch, rows: Sequence[Row], group_of: Mapping[str, str]) -> str:
     style = templates.asset("report.css") + templates.asset("batch.css")
     script = templates.asset("batch.js")
     ordered = sorted(rows, key=_order)
@@ -36,15 +45,16 @@ def render_index(batch: Batch, rows: Sequence[Row], group_of: Mapping[str, str])
         .get_template("batch.html.j2")
         .render(
             b=batch,
+            lang=language.current(),
             words=batch_words,
             policy=csp.policy(style, script),
             style=Markup(style),  # noqa: S704 - our own asset
             script=Markup(script),  # noqa: S704 - our own asset
             headline=speak(batch_words.headline(batch)),
             tally=batch_words.tally(batch),
-            modes=[(title, n, n / highest) for _, title, n in batch.modes],
+            modes=[(title, n, n / batch.runs, n / highest) for _, title, n in batch.modes],
             causes=batch.causes[:15],
-            groups=[_group(g, by_name) for g in batch.groups[:GROUPS]],
+            groups=[_group(n, g, by_name) for n, g in enumerate(batch.groups[:GROUPS])],
             more_groups=max(0, len(batch.groups) - GROUPS),
             rows=[_static(row) for row in ordered[:STATIC]],
             shown=len(rows),
@@ -60,9 +70,11 @@ def _order(row: Row) -> tuple[int, float, float, str]:
     return (kind, -(row.gpu_hours_after_onset or row.hours_after_onset or 0.0), -(row.steps_after_onset or 0.0), row.name)
 
 
-def _group(group: Group, rows: Mapping[str, Row]) -> dict[str, Any]:
+def _group(number: int, group: Group, rows: Mapping[str, Row]) -> dict[str, Any]:
     return {
         "g": group,
+        "number": number,
+        "title": batch_words.title(group),
         "because": batch_words.because(group),
         "tone": "none" if group.mode in tuple(RowStatus) or group.mode == "inconclusive" else _worst(group, rows),
         "runs": [(name, report(rows[name])) for name in group.runs[:NAMED] if name in rows],
@@ -137,11 +149,28 @@ def _data(batch: Batch, rows: Sequence[Row], group_of: Mapping[str, str]) -> dic
             word(row.user),
             word(row.node),
             word(row.week),
+            row.axis if row.axis in batch_words.AXES else "step",
         ]
         for row in rows
     ]
-    groups = [one_line(": ".join(p for p in (g.title, batch_words.because(g)) if p), 120) for g in batch.groups]
-    return {"words": list(words), "groups": groups, "rows": listed}
+    groups = [one_line(": ".join(p for p in (batch_words.title(g), batch_words.because(g)) if p), 120) for g in batch.groups]
+    return {"words": list(words), "groups": groups, "rows": listed, "labels": _labels()}
+
+
+def _labels() -> dict[str, str]:
+    """What the script says, its `{fields}` still to be filled."""
+    return {
+        "back": t("Back"),
+        "on": t("On"),
+        "filter": t("Filter"),
+        "verdict": t("Verdict"),
+        "group": t("Group"),
+        "all": t("all"),
+        "shown": translated(_SHOWN.template),
+        "gpu": translated("{n} GPU-h"),
+        **{axis: translated(words.template) for axis, words in batch_words.AXES.items()},
+        **{severity.value: severity_word(severity) for severity in Severity},
+    }
 
 
 def _plain(value: float | None) -> float | int | None:

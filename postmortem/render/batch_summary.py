@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from postmortem.model.batch import Batch, Group, Row, RowStatus
 from postmortem.render import batch_words as words
+from postmortem.render.language import speaking
 from postmortem.render.markdown import code, escape
 from postmortem.render.words import speak, t
 
@@ -12,9 +13,10 @@ NAMED = 3  # runs of a group
 UNREAD = 8
 
 
-def render_summary(batch: Batch, rows: Mapping[str, Row]) -> str:
+def render_summary(batch: Batch, rows: Mapping[str, Row], lang: str = "en") -> str:
     """The summary. `rows` by name."""
-    return "\n\n".join(part for part in _parts(batch, rows) if part) + "\n"
+    with speaking(lang):
+        return "\n\n".join(part for part in _parts(batch, rows) if part) + "\n"
 
 
 def _parts(batch: Batch, rows: Mapping[str, Row]) -> Iterable[str]:

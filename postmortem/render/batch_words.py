@@ -3,13 +3,20 @@
 from postmortem.model.batch import Batch, Contrast, Group, Row, RowStatus
 from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import hours, number, step
-from postmortem.render.words import t
+from postmortem.render.words import name_words, speak, t
 
 _STATUS = {
-    RowStatus.UNREADABLE: "nothing readable",
-    RowStatus.CRASHED: "analysis failed",
-    RowStatus.TIMEOUT: "took too long",
-    RowStatus.MEMORY: "took too much memory",
+    RowStatus.UNREADABLE: say("nothing readable"),
+    RowStatus.CRASHED: say("analysis failed"),
+    RowStatus.TIMEOUT: say("took too long"),
+    RowStatus.MEMORY: say("took too much memory"),
+}
+AXES = {"step": say("{n} steps"), "epoch": say("{n} epochs"), "record": say("{n} records")}
+_GROUPS = {
+    RowStatus.UNREADABLE: say("Nothing readable in it"),
+    RowStatus.CRASHED: say("The analysis itself failed"),
+    RowStatus.TIMEOUT: say("The analysis took too long"),
+    RowStatus.MEMORY: say("The analysis took too much memory"),
 }
 
 
@@ -25,7 +32,7 @@ def tally(batch: Batch) -> Sentence:
     count = dict(batch.statuses)
     unsure = count.get("analysed", 0) - batch.failed - batch.good
     return say(
-        "{failed} failed, {good} healthy, {unsure} cannot be told, {lost} not analysed, in {groups} groups that failed the same way.",
+        "{failed} failed, in {groups} different ways; {good} are healthy, {unsure} cannot be told, {lost} could not be analysed.",
         failed=batch.failed,
         good=batch.good,
         unsure=unsure,
@@ -36,12 +43,12 @@ def tally(batch: Batch) -> Sentence:
 
 def status_words(row: Row) -> str:
     """What became of a run that was not analysed."""
-    return t(_STATUS.get(row.status, row.status.value))
+    return speak(_STATUS[row.status])
 
 
 def title(group: Group) -> str:
     """A group's name: how the runs failed."""
-    return group.title
+    return speak(_GROUPS[RowStatus(group.mode)]) if group.mode in _GROUPS else group.title
 
 
 def because(group: Group) -> str:
@@ -56,7 +63,9 @@ def cost_words(group: Group) -> str:
     if group.gpu_hours is not None:
         parts.append(t("{n} GPU-hours", n=number(group.gpu_hours, 3)))
     if group.hours is not None:
-        parts.append(t("{time} ({told} of {n} runs tell)", time=hours(group.hours), told=group.told, n=len(group.runs)))
+        everyone = group.told == len(group.runs)
+        time = hours(group.hours)
+        parts.append(time if everyone else t("{time} ({told} of {n} runs tell)", time=time, told=group.told, n=len(group.runs)))
     if group.steps is not None:
         parts.append(t("{n} steps", n=step(group.steps)))
     return ", ".join(parts) or t("not told by the logs")
@@ -68,14 +77,15 @@ def row_cost(row: Row) -> str:
         return t("{n} GPU-h", n=number(row.gpu_hours_after_onset, 3))
     if row.hours_after_onset is not None:
         return hours(row.hours_after_onset)
-    return t("{n} {unit}s", n=step(row.steps_after_onset), unit=row.axis) if row.steps_after_onset is not None else ""
+    return t(AXES.get(row.axis, AXES["step"]).template, n=step(row.steps_after_onset)) if row.steps_after_onset is not None else ""
 
 
 def contrast(one: Contrast, what: str) -> Sentence:
     """One contrast; `what` names the runs in question."""
     return say(
-        "{attribute} {value}: {inside} of {of_inside} {what}, {outside} of {of_outside} healthy runs (p = {p:.1g})",
-        attribute=one.attribute.replace("_", " "),
+        "{attribute} {value}: {inside} of {of_inside} {what}, {outside} of {of_outside} {others} (p = {p:.1g})",
+        attribute=name_words(one.attribute),
+        others=say("healthy runs") if one.against == "healthy" else say("other runs"),
         value=one.value,
         inside=one.inside,
         of_inside=one.of_inside,

@@ -79,6 +79,28 @@ def test_a_batch_writes_everything_and_a_second_one_the_same_bytes(tmp_path: Pat
     assert {f: (tmp_path / "out" / f).read_bytes() for f in before} == before
 
 
+def test_in_chinese_no_english_words_of_ours_are_left(tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    for kind in places.KINDS:
+        places.run(jobs, kind, f"{kind}_")  # a name that is no word
+    (jobs / "void").mkdir()
+    postmortem.batch(str(jobs / "*"), tmp_path / "out", workers=1, lang="zh")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-Hans">' in page
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    for text in data["labels"].values():
+        assert not re.sub(r"\{\w+\}|GPU|epoch", "", text).strip().isascii(), text
+    shown = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    ours = r"\b(the|of|runs?|failed|healthy|steps?|fatal|serious|analysed|nothing|learning rate)\b"
+    reason = places.rows(tmp_path / "out")["void"]["reason"]  # errors are English
+    for text in (shown, re.sub(r"`[^`\n]*`|<[^>]*>", " ", summary)):
+        assert not re.search(ours, re.sub(r"RuntimeError\S.*|KeyboardInterrupt\S.*", "", text.replace(reason, "")))  # texts of the runs
+    assert '<html lang="zh-Hans">' in (tmp_path / "out" / "reports" / "steep_.html").read_text(encoding="utf-8")
+    assert postmortem.batch(str(jobs / "*"), tmp_path / "out", workers=1, lang="zh").reused == 6
+    assert postmortem.batch(str(jobs / "*"), tmp_path / "out", workers=1).reused == 0
+
+
 def test_only_failed_leaves_healthy_runs_out(tmp_path: Path) -> None:
     jobs = tmp_path / "jobs"
     places.run(jobs, "killed", "bad")
@@ -229,6 +251,11 @@ def test_the_index_in_a_browser(browser: Any, tmp_path: Path) -> None:
     sync_api.expect(page.locator("#table tbody tr")).to_have_count(100)
     page.select_option("#controls select >> nth=0", label="Overfitting (2500)")
     assert "2500 of 10001" in page.inner_text("#pager")
+    page.click(".group a.in-table >> nth=0")
+    assert "2500 of 10001" in page.inner_text("#pager")
+    assert page.input_value("#controls select >> nth=0") == ""
+    page.select_option("#controls select >> nth=1", value="")
+    page.select_option("#controls select >> nth=0", label="Overfitting (2500)")
     page.click("#table thead button >> nth=3")
     assert page.locator("#table tbody tr").first.locator("td").nth(2).inner_text() == "1"
     page.click("#table thead button >> nth=3")

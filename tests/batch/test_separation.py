@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from postmortem.batch.groups import group_id, signature, summarize
 from postmortem.batch.separation import Attributes, fisher, holm
 from postmortem.model.batch import Row, RowStatus
+from postmortem.render.batch_words import contrast
 
 
 def row(name: str, *, good: bool = False, **changes: object) -> Row:
@@ -44,6 +45,18 @@ def test_what_was_planted_is_found_with_its_counts() -> None:
     assert set(found) == {"learning_rate", "node"}
     assert (found["learning_rate"].value, found["learning_rate"].inside, found["learning_rate"].outside) == ("≥ 0.1", 20, 0)
     assert (found["node"].value, found["node"].inside, found["node"].of_inside, found["node"].outside) == ("= node-7", 17, 20, 1)
+
+
+def test_where_no_run_is_healthy_a_group_is_held_against_the_other_runs() -> None:
+    rows = [row(f"f{i}", mode="crash", cause="hardware-fault", node="node-7" if i < 17 else "node-2") for i in range(20)]
+    rows += [row(f"o{i}", node=f"node-{i % 9}") for i in range(60)]
+    groups = {g.mode: g for g in summarize(rows).groups}
+    (one,) = groups["crash"].contrasts
+    assert (one.attribute, one.value, one.against) == ("node", "= node-7", "other")
+    assert (one.inside, one.of_inside, one.outside, one.of_outside) == (17, 20, 6, 60)
+    assert str(contrast(one, "of them")).startswith("node = node-7: 17 of 20 of them, 6 of 60 other runs")
+    healthy = [row(f"g{i}", good=True, node="node-7") for i in range(9)]
+    assert all(c.against == "healthy" for g in summarize([*rows, *healthy]).groups for c in g.contrasts)
 
 
 def test_the_smaller_side_is_said_the_right_way_round() -> None:
