@@ -25,6 +25,7 @@ class Need:
     how: Sentence
     met: Callable[[Evidence], bool]
     code: Mapping[str, str] = field(default_factory=dict)  # the line that would log it, by framework; "" for any other
+    given: bool = False  # by the user, not by the run: nobody is told to log it, and without it the question is not raised
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def judge_cause(cause: Cause, prior: float, evidence: Evidence, seen: Sighting) 
 
 def weigh(probes: Sequence[Probe], evidence: Evidence, seen: Sighting, prior: float) -> tuple[tuple[Clue, ...], float]:
     """The answers of all probes and prior + sum of their weights."""
-    clues = tuple(_answer(p, evidence, seen) for p in probes)
+    clues = tuple(_answer(p, evidence, seen) for p in probes if all(need.met(evidence) for need in p.needs if need.given))
     return clues, prior + sum(clue.weight for clue in clues)
 
 
@@ -206,7 +206,7 @@ def next_time(evidence: Evidence, checklist: Sequence[Check], findings: Sequence
         for cause, _ in check.causes:
             for p in cause.probes:
                 for need in p.needs:
-                    if not need.met(evidence):
+                    if not need.given and not need.met(evidence):
                         want(need, cause.id, p.holds if check.id in present else 0.01)
     ranked = sorted(wanted.values(), key=lambda w: -w[2])
     return tuple(

@@ -12,6 +12,8 @@ from postmortem.checklist import checklist
 from postmortem.checklist.healthy import HEALTHY
 from postmortem.compare import Side
 from postmortem.compare import compare as compared
+from postmortem.compare.baseline import held_against
+from postmortem.compare.values import Saved
 from postmortem.diagnose import diagnose, next_time
 from postmortem.document import document
 from postmortem.errors import NothingReadable, UsageError
@@ -42,7 +44,7 @@ def analyze(
     progress: Progress | None = None,
     seen: Callable[[Run], None] | None = None,
     measured: Callable[[Evidence], None] | None = None,
-    baseline: PathIn | None = None,
+    baseline: PathIn | Sequence[PathIn] | None = None,
 ) -> Diagnosis:
     """Read what a training run left behind and say what failed, when, why, and what to change.
 
@@ -52,7 +54,8 @@ def analyze(
     progress : called with a few words and a share, 0 to 1.
     seen : called with the run as it was read, before names are replaced (a batch tells nodes and users apart by it).
     measured : called with what was measured of the last attempt.
-    baseline : a good run of the same training; how this one differs from it becomes part of the document, and changes no verdict.
+    baseline : a good run of the same training, or several; how this one differs from it becomes part of the document, and tells faults of
+        data from faults of training.
     Raises `UsageError` when a path does not exist and `NothingReadable` when nothing in it could be read.
     """
     given = [Path(p) for p in ([paths] if isinstance(paths, str | PathLike) else paths)]
@@ -70,20 +73,28 @@ def analyze(
         )
         if seen is not None:
             seen(run)
+        if baseline is None:
+            return diagnose_run(run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0), measured=measured)
+        goods = [_side(one, None, redact=redact, progress=None) for one in _several(baseline)]
         kept: list[Evidence] = []
-        diagnosis = diagnose_run(run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0), measured=kept.append)
-    if measured is not None:
-        measured(kept[-1])
-    if baseline is None:
-        return diagnosis
-    good = _side(baseline, None, redact=redact, progress=None)
-    return replace(diagnosis, comparison=compared([good, Side(kept[-1], diagnosis)], "auto", __version__))
+        diagnosis = diagnose_run(
+            run, stated, redact=redact, with_exhibits=with_exhibits, progress=_part(progress, 0.5, 1.0), measured=kept.append, goods=goods
+        )
+        if measured is not None:
+            measured(kept[-1])
+        bad = Side(kept[-1], diagnosis, Saved(run.root, run.checkpoints))
+        return replace(diagnosis, comparison=compared([*goods, bad], "auto", __version__, good=len(goods)))
+
+
+def _several(baseline: PathIn | Sequence[PathIn]) -> Sequence[PathIn]:
+    return [baseline] if isinstance(baseline, str | PathLike) else list(baseline)
 
 
 def compare(
     paths: Sequence[PathIn | Sequence[PathIn]],
     *,
     by: str = "auto",
+    good: int = 1,
     stated: Stated | None = None,
     redact: bool = True,
     progress: Progress | None = None,
@@ -91,18 +102,20 @@ def compare(
     """Hold runs against the first of them, the good one: curves, settings, checkpoints, verdicts.
 
     paths : two or more runs, each as for `analyze`.
+    good : how many of them, from the first on, are good. The others are apart where they leave the spread of the good ones.
     by : the axis: step, epoch, tokens, time (hours), or auto. Raises as `analyze`, and `UsageError` for fewer than two runs.
     """
-    if len(paths) < 2:
+    if len(paths) < 2 or not 1 <= good < len(paths):
         raise UsageError("comparing needs two runs at least: a good one and another")
     sides = [_side(one, stated, redact=redact, progress=_part(progress, i / len(paths), (i + 1) / len(paths))) for i, one in enumerate(paths)]
-    return compared(sides, by, __version__)
+    return compared(sides, by, __version__, good)
 
 
 def _side(paths: PathIn | Sequence[PathIn], stated: Stated | None, *, redact: bool, progress: Progress | None) -> Side:
     kept: list[Evidence] = []
-    diagnosis = analyze(paths, stated=stated, redact=redact, with_exhibits=False, progress=progress, measured=kept.append)
-    return Side(kept[-1], diagnosis)
+    read: list[Run] = []
+    diagnosis = analyze(paths, stated=stated, redact=redact, with_exhibits=False, progress=progress, seen=read.append, measured=kept.append)
+    return Side(kept[-1], diagnosis, Saved(read[-1].root, read[-1].checkpoints))
 
 
 def diagnose_run(
@@ -113,8 +126,9 @@ def diagnose_run(
     with_exhibits: bool = True,
     progress: Progress | None = None,
     measured: Callable[[Evidence], None] | None = None,
+    goods: Sequence[Side] = (),
 ) -> Diagnosis:
-    """The chain from a run on. `measured` is called with what was measured of the last attempt.
+    """The chain from a run on. `measured` is called with what was measured of the last attempt; `goods` are runs to hold it against.
 
     Raises `NothingReadable` when the run holds nothing to go by.
     """
@@ -128,6 +142,8 @@ def diagnose_run(
         evidence, _ = measure(earlier, stated)
         findings += diagnose(evidence, checklist(), n)
     evidence, assumed = measure(run, stated, progress)
+    if goods:
+        evidence = replace(evidence, baseline=held_against([g.evidence for g in goods], evidence, good=goods[0].diagnosis.verdict.mode == "healthy"))
     if measured is not None:
         measured(evidence)
     last = diagnose(evidence, checklist(), attempt)

@@ -126,3 +126,4 @@ FIRST_BAD_BATCH = Need(
     lambda e: e.batches is not None,  # the recorder looks at the batch of the first non-finite loss
     recorded(BATCH),
 )
+BASELINE = Need("a good run", say("name a run of the same training that worked, with --baseline"), lambda e: e.baseline is not None, given=True)

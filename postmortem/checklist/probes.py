@@ -1,8 +1,8 @@
 """Probes that several causes ask in the same words."""
 
 from postmortem.check import Evidence, Probe, Reading, Sighting, say
-from postmortem.checklist.needs import LEARNING_RATE, curve
-from postmortem.checklist.signs import rate_decades
+from postmortem.checklist.needs import BASELINE, LEARNING_RATE, curve
+from postmortem.checklist.signs import only_validation_differs, rate_decades, same_settings
 
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
 
@@ -27,3 +27,15 @@ def same_evaluations(*, holds: float, fails: float) -> Probe:
         return Reading(val.constant, say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct))
 
     return Probe(say("every evaluation gives the same loss to the last digit"), ask, holds, fails, (curve("val/loss", 3),))
+
+
+def not_of_the_settings(*, fails: float) -> Probe:
+    """What a run with these settings is bound to, a good run with the same settings would have met as well."""
+
+    def ask(e: Evidence, seen: Sighting) -> Reading | None:
+        b = e.baseline
+        if b is None or not same_settings(e) or not (b.training is False or only_validation_differs(e)):
+            return None
+        return Reading(False, say("a run with the same settings went well"))
+
+    return Probe(say("the settings differ from those of the good run"), ask, 0.0, fails, (BASELINE,))

@@ -347,3 +347,25 @@ def optimizer_fell_behind(e: Evidence) -> tuple[float, float, float | None] | No
         return None
     last = next((c.step for c in reversed(e.checkpoints) if c.optimizer is not None and c.optimizer.lag == lag), None)
     return lag, made, None if last is None else last * lag / made
+
+
+SHARED = 4  # evaluations that a run and the good one must share
+FAR_WORSE = math.log(3.0)  # of the validation loss over the good run's: another split of the same data changes it by half
+
+
+def same_settings(e: Evidence) -> bool | None:
+    """Whether a good run that learned had the same settings; None where none was given."""
+    return None if e.baseline is None else e.baseline.learns and not e.baseline.settings
+
+
+def only_validation_differs(e: Evidence) -> bool:
+    """A good run had the same settings and the same training loss, and its validation was better: the model is the same, the data is not."""
+    b = e.baseline
+    return (
+        b is not None
+        and same_settings(e) is True
+        and b.training is True
+        and b.validation_at is not None
+        and b.evaluations >= SHARED
+        and (b.validation_gap or 0.0) > FAR_WORSE
+    )

@@ -40,7 +40,7 @@ def analyze_run(
     alias: Sequence[str],
     fail_on: str | None,
     redact: bool,
-    baseline: str | None = None,
+    baseline: Sequence[str] = (),
 ) -> int:
     """Analyse, write, and return the exit status."""
     from postmortem.cli.lang import asked_language
@@ -56,7 +56,7 @@ def analyze_run(
             redact=redact,
             with_exhibits=outputs.exhibits or outputs.html is not None or not outputs.asked,
             progress=progress,
-            baseline=baseline,
+            baseline=list(baseline) or None,
         )
     if outputs.json is not None:
         write_result(outputs.json, diagnosis.to_json(exhibits=outputs.exhibits))

@@ -23,6 +23,7 @@ class Asked:
     by: str
     lang: str
     redact: bool
+    good: tuple[str, ...] = ()  # further good runs
 
 
 def compare_runs(runs: Sequence[str], asked: Asked) -> None:
@@ -34,7 +35,10 @@ def compare_runs(runs: Sequence[str], asked: Asked) -> None:
     from postmortem.render.comparison import render_html, render_markdown
 
     with progress_line() as progress:
-        comparison = compare(list(runs), by=asked.by, stated=stated_by_flags("", (), (), {}), redact=asked.redact, progress=progress)
+        given = [*runs[:1], *asked.good, *runs[1:]]
+        comparison = compare(
+            given, by=asked.by, good=1 + len(asked.good), stated=stated_by_flags("", (), (), {}), redact=asked.redact, progress=progress
+        )
     if asked.json is not None:
         write_result(asked.json, to_json(comparison))
     if asked.markdown is not None:

@@ -94,8 +94,9 @@ def analyze(
     no_exhibits: Annotated[bool, typer.Option("--no-exhibits", help="Leave curves and histograms out of the JSON.")] = False,  # noqa: FBT002
     lang: Lang = "en",
     baseline: Annotated[
-        str | None, typer.Option(metavar="GOOD", help="A good run of the same training: show where this one parts from it.", show_default=False)
-    ] = None,
+        list[str],
+        typer.Option(metavar="GOOD", help="A good run of the same training (or several): where this one parts from it.", show_default=False),
+    ] = [],  # noqa: B006
     timeout: Timeout = None,
     memory: Memory = 4096,
 ) -> None:
@@ -110,7 +111,7 @@ def analyze(
         lambda: analyze_run(
             run, outputs, family=family, frozen=frozen, ignore=ignore, alias=alias, fail_on=fail_on, redact=not no_redact, baseline=baseline
         ),
-        [*run, *([baseline] if baseline else [])], timeout, memory,
+        [*run, *baseline], timeout, memory,
     )  # fmt: skip
 
 
@@ -164,6 +165,9 @@ def compare(
     markdown: Annotated[
         str | None, typer.Option("--markdown", metavar="FILE", help="Write Markdown; - for standard output.", show_default=False)
     ] = None,
+    good: Annotated[
+        list[str], typer.Option("--good", metavar="RUN", help="A further good run: how good runs differ is what the others may.", show_default=False)
+    ] = [],  # noqa: B006
     by: Annotated[str, typer.Option(metavar="AXIS", help="Compare by step, epoch, tokens or time; auto chooses.")] = "auto",
     no_redact: Annotated[bool, typer.Option("--no-redact", help="Keep home paths, host and user names.")] = False,  # noqa: FBT002
     lang: Lang = "en",
@@ -173,8 +177,8 @@ def compare(
     """Say from where on runs differ from a good one, and in which settings, curves and tensors."""
     from postmortem.cli.compare import Asked, compare_runs
 
-    asked = Asked(output, json, markdown, by, lang, redact=not no_redact)
-    _under_watch(lambda: compare_runs(runs, asked), runs, timeout, memory)
+    asked = Asked(output, json, markdown, by, lang, redact=not no_redact, good=tuple(good))
+    _under_watch(lambda: compare_runs(runs, asked), [*runs, *good], timeout, memory)
 
 
 @app.command()

@@ -9,6 +9,7 @@ import numpy as np
 from postmortem.compare import axis as axes
 from postmortem.compare import layers, settings
 from postmortem.compare.curves import part
+from postmortem.compare.values import Saved
 from postmortem.compare.words import colleague
 from postmortem.measure.decimate import keep_index
 from postmortem.model.comparison import ComparedCurve, ComparedRun, Comparison, Parting, RunDifference
@@ -30,11 +31,18 @@ class Side:
 
     evidence: Evidence
     diagnosis: Diagnosis
+    saved: Saved | None = None  # its checkpoints on the disk
+
+    @property
+    def stand(self) -> layers.Stand:
+        """What tensors are compared by."""
+        return layers.Stand(self.evidence, self.saved)
 
 
-def compare(sides: Sequence[Side], by: str = "auto", version: str = "") -> Comparison:
+def compare(sides: Sequence[Side], by: str = "auto", version: str = "", good: int = 1) -> Comparison:
     """The runs against the first of them.
 
+    good : how many of them, from the first on, are good; how much they differ among each other is what the others may differ.
     by : step, epoch, tokens, time, or auto: steps where one step means the same in all runs, else epochs. An axis that a run does not
     have falls back to the automatic one, with a remark.
     """
@@ -42,9 +50,9 @@ def compare(sides: Sequence[Side], by: str = "auto", version: str = "") -> Compa
     axis, remarks = _axis(runs, by)
     placed = [_placed(e, axis) for e in runs]
     compared = tuple(_run(side, curves) for side, curves in zip(sides, placed, strict=True))
-    differences = tuple(_difference(sides, placed, i, axis) for i in range(1, len(sides)))
+    differences = tuple(_difference(sides, placed, i, axis, good) for i in range(good, len(sides)))
     names = [name for name in placed[0] if any(name in other for other in placed[1:])]
-    return Comparison(axis, compared, differences, tuple(_curves(name, placed) for name in names[:MOST_CURVES]), tuple(remarks), version)
+    return Comparison(axis, compared, differences, tuple(_curves(name, placed) for name in names[:MOST_CURVES]), tuple(remarks), version, good)
 
 
 def _axis(runs: Sequence[Evidence], by: str) -> tuple[str, list[Sentence]]:
@@ -79,12 +87,17 @@ def _run(side: Side, curves: dict[str, axes.Placed]) -> ComparedRun:
     )  # fmt: skip
 
 
-def _difference(sides: Sequence[Side], placed: Sequence[dict[str, axes.Placed]], i: int, axis: str) -> RunDifference:
+def _difference(sides: Sequence[Side], placed: Sequence[dict[str, axes.Placed]], i: int, axis: str, goods: int) -> RunDifference:
     good, bad = sides[0].evidence, sides[i].evidence
-    found = [p for name, curve in placed[0].items() if name in placed[i] and (p := part(curve, placed[i][name])) is not None]
+    others = placed[1:goods]
+    found = [
+        p
+        for name, curve in placed[0].items()
+        if name in placed[i] and (p := part(curve, placed[i][name], [o[name] for o in others if name in o])) is not None
+    ]
     partings = tuple(sorted(found, key=_order)[:MOST_CURVES])
     differing = settings.differing(good, bad)
-    tensors, pairs = layers.differing(good, bad, axis)
+    tensors, pairs = layers.differing(sides[0].stand, sides[i].stand, axis, [s.stand for s in sides[1:goods]])
     remarks: list[Sentence] = []
     if not partings:
         remarks.append(say("No curve was logged by both runs at three or more common places."))

@@ -93,20 +93,29 @@ def on_grid(good: Placed, bad: Placed) -> tuple[Floats, Floats, Floats]:
         return empty, empty, empty
     coarse = good if counts[0] <= counts[1] else bad
     x = np.unique(coarse.x[(coarse.x >= low - room) & (coarse.x <= high + room)])
+    reach = float(np.diff(x).min()) if coarse.means and len(x) > 1 else 0.0  # its first point is a mean as well
     both = np.intersect1d(good.x, bad.x)
     if 2 * len(both) >= len(x) and not (good.means or bad.means):
         return both, _last_at(good, both), _last_at(bad, both)
-    return x, _at(good, x), _at(bad, x)
+    return x, _at(good, x, reach), _at(bad, x, reach)
+
+
+def at_places(placed: Placed, x: Floats) -> Floats:
+    """A curve at the places of a grid, NaN where it has not begun or has ended."""
+    out = _last_at(placed, x) if np.isin(x, placed.x).all() else _at(placed, x)
+    return np.where((x < placed.x[0]) | (x > placed.x[-1]), np.nan, out)
 
 
 def _last_at(placed: Placed, x: Floats) -> Floats:
     return placed.values[np.searchsorted(placed.x, x, side="right") - 1]
 
 
-def _at(placed: Placed, x: Floats) -> Floats:
+def _at(placed: Placed, x: Floats, reach: float = 0.0) -> Floats:
+    """At each place the mean since the one before; at the first one over `reach` before it."""
     spacing = np.diff(x).min() if len(x) > 1 else 1.0
     ends = np.searchsorted(placed.x, x + 1e-6 * spacing, side="right")
-    starts = np.concatenate(([max(0, int(ends[0]) - 1)], ends[:-1]))
+    first = int(np.searchsorted(placed.x, x[0] - reach, side="right")) if reach else int(ends[0]) - 1
+    starts = np.concatenate(([max(0, min(first, int(ends[0]) - 1))], ends[:-1]))
     out = np.empty(len(x))
     finite = np.isfinite(placed.values)
     for i, (a, b) in enumerate(zip(starts, ends, strict=True)):

@@ -1,11 +1,12 @@
-"""Where two curves part: the first place from which they stay apart by more than their noise."""
+"""Where two curves part: the first place from which they stay apart by more than their noise, or than good runs differ."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.compare.axis import Placed, on_grid
+from postmortem.compare.axis import Placed, at_places, on_grid
 from postmortem.model.comparison import Parting
 from postmortem.model.run import Floats
 
@@ -15,13 +16,18 @@ BEYOND = 4.0  # standard deviations of the noise
 LEAST = 0.02  # of the level: a smaller difference changes nothing, however smooth the curves are
 STAYS = 3  # points in a row that must be apart
 MOSTLY = 0.5  # share of all later points that must be apart
+AROUND = 2  # points before and after one from which the spread of good runs there is taken
 FEWEST = 3  # common points below which nothing is said
 _LOWER = frozenset({"loss", "error", "perplexity", "mae", "mse"})
 _HIGHER = frozenset({"accuracy", "score", "f1", "auc", "reward"})
 
 
-def part(good: Placed, bad: Placed) -> Parting | None:
-    """How `bad` lies to `good`. None with fewer than three common points."""
+def part(good: Placed, bad: Placed, others: Sequence[Placed] = ()) -> Parting | None:
+    """How `bad` lies to `good`. None with fewer than three common points.
+
+    others : the same curve of further good runs. Where they are, `bad` is held against the mean of all good ones and must be apart by
+    more than their spread, which also holds what noise within one curve does not show: the luck of a seed.
+    """
     x, a, b = on_grid(good, bad)
     if len(x) < FEWEST:
         return None
@@ -34,7 +40,14 @@ def part(good: Placed, bad: Placed) -> Parting | None:
     scale = 1.0 if logarithmic else float(np.median(np.abs(a[finite]))) if finite.any() else 1.0
     noise = math.hypot(noise_of(u[finite]), noise_of(v[finite]))
     # two runs on the same batches share their noise: then the differences before they part tell how much is left of it
-    limit = max(BEYOND * noise, LEAST * scale)
+    noisy = np.full(len(x), noise)
+    more = np.stack([u, *(_measured(at_places(o, x), logarithmic=logarithmic) for o in others)])
+    if len(more) > 1:
+        centre, spread = centre_and_spread(more)
+        known = np.isfinite(spread) & np.isfinite(centre) & finite
+        difference = np.where(known, v - centre, difference)
+        noisy = np.where(known, np.hypot(np.maximum(spread, noise_of(v[finite])), spread / math.sqrt(len(more))), noisy)
+    limit = np.maximum(BEYOND * noisy, LEAST * scale)
     away = np.where(difference > limit, 1, np.where(difference < -limit, -1, 0))
     away[broken] = 2
     first = _first(away)
@@ -57,10 +70,29 @@ def part(good: Placed, bad: Placed) -> Parting | None:
         at=None if first is None else float(x[first]),
         good=_number(a[shown]),
         bad=_number(b[shown]),
-        noise=noise * (abs(float(a[shown])) if logarithmic and np.isfinite(a[shown]) else 1.0),
+        noise=float(noisy[shown]) * (abs(float(a[shown])) if logarithmic and np.isfinite(a[shown]) else 1.0),
         apart=0.0 if first is None else float(np.mean(away[first:] != 0)),
         worse=worse,
+        good_end=_number(a[-1]),
+        bad_end=_number(b[-1]),
     )
+
+
+def centre_and_spread(curves: Floats) -> tuple[Floats, Floats]:
+    """Mean of several curves (k, n) at each place and their standard deviation (k − 1) there, pooled over its neighbours. NaN below two."""
+    finite = np.isfinite(curves)
+    count = finite.sum(axis=0)
+    with np.errstate(all="ignore"):
+        centre = np.where(finite, curves, 0.0).sum(axis=0) / count
+        squares = np.where(finite, (curves - centre) ** 2, 0.0).sum(axis=0)
+        window = np.ones(2 * AROUND + 1)
+        pooled = np.convolve(squares, window)[AROUND:-AROUND] / np.convolve(np.maximum(count - 1, 0), window)[AROUND:-AROUND]
+        return centre, np.where(count > 1, np.sqrt(pooled), np.nan)
+
+
+def _measured(values: Floats, *, logarithmic: bool) -> Floats:
+    with np.errstate(all="ignore"):
+        return np.log(values) if logarithmic else values
 
 
 def _first(away: npt.NDArray[np.int64]) -> int | None:

@@ -1,57 +1,144 @@
-"""Tensors whose size differs between two runs, and from which checkpoint on. Works on their statistics: the runs need not share a seed."""
+"""Tensors that differ between two runs, by how much, and from which checkpoint on.
+
+Distributions can be held against each other whatever the seeds: their distance is the area between the two quantile functions. Values
+can be where both runs started from the same weights: then ‖b − a‖ / ‖a‖ says more than any statistic.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
 
 from postmortem.compare.axis import choose
+from postmortem.compare.values import Saved, apart
+from postmortem.measure.quantiles import QUANTILES
 from postmortem.model.comparison import LayerDifference
 from postmortem.model.evidence import CheckpointStats, Evidence, Role, TensorStats
 
-CLEARLY = math.log(1.1)  # |ln ratio of root mean squares|; two seeds of one setting differ by a few per cent
+CLEARLY = 0.08  # distance; √(2/π) · 0.1: that of two centred Gaussians of which one is a tenth wider
+LUCK = 1.5  # / √elements: the distance between two draws of one distribution, and some more
+MOVED = 0.1  # ‖b − a‖ / ‖a‖ of two runs from one start
+ONE_START = 1.0  # median ‖b − a‖ / ‖a‖ of the weights at the first pair of checkpoints; √2 between independent draws
+BEYOND = 2.0  # times the distance between two good runs
 NEAR = 0.1  # of the larger place: two checkpoints as far apart as that are still held against each other
 MOST = 20
 
 
-def differing(good: Evidence, bad: Evidence, axis: str = "") -> tuple[tuple[LayerDifference, ...], int]:
-    """The tensors that differ most, and the number of pairs of checkpoints that were compared."""
-    axis = axis or choose((good, bad))
-    pairs = _pairs(good, bad, axis)
-    found: dict[tuple[str, str], LayerDifference] = {}
-    for at, ours, theirs in pairs:
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Two checkpoints of one moment, by their places in the two runs."""
+
+    at: float | None
+    good: int
+    bad: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stand:
+    """A run's checkpoints: measured, and as they are on the disk where they still are."""
+
+    evidence: Evidence
+    saved: Saved | None = None
+
+
+def differing(good: Stand, bad: Stand, axis: str = "", others: Sequence[Stand] = ()) -> tuple[tuple[LayerDifference, ...], int]:
+    """The tensors that differ most, and the number of pairs of checkpoints that were compared.
+
+    others : further good runs; what differs between them and `good` nearly as much is no difference.
+    """
+    axis = axis or choose((good.evidence, bad.evidence))
+    found, pairs = _found(good, bad, axis)
+    usual: dict[tuple[str, str], float] = {}
+    for other in others:
+        for key, differences in _found(good, other, axis)[0].items():
+            usual[key] = max(usual.get(key, 0.0), *(_size(d) for d in differences))
+    kept = []
+    for key, differences in found.items():
+        beyond = [d for d in differences if _size(d) > BEYOND * usual.get(key, 0.0)]
+        if beyond:
+            kept.append(replace(max(beyond, key=_size), from_=beyond[0].from_))
+    return tuple(sorted(kept, key=lambda d: -_size(d))[:MOST]), pairs
+
+
+def _size(difference: LayerDifference) -> float:
+    """By which differences are ranked. Infinite when only one of the tensors is finite."""
+    values = difference.values
+    return max(difference.distance, min(values, 1.0) if values is not None and not math.isnan(values) else 0.0)
+
+
+def _found(good: Stand, bad: Stand, axis: str) -> tuple[dict[tuple[str, str], list[LayerDifference]], int]:
+    """Clear differences by quantity and tensor, in order of the checkpoints."""
+    pairs = _pairs(good.evidence, bad.evidence, axis)
+    found: dict[tuple[str, str], list[LayerDifference]] = {}
+    one_start: bool | None = None
+    for pair in pairs:
+        ours, theirs = good.evidence.checkpoints[pair.good], bad.evidence.checkpoints[pair.bad]
         names = matched(ours.tensors, theirs.tensors)
-        for quantity, mine, other in (
-            ("weights", {t.name: _size(t) for t in ours.tensors}, {t.name: _size(t) for t in theirs.tensors}),
-            ("gradient", {g.name: g.rms for g in ours.gradients}, {g.name: g.rms for g in theirs.gradients}),
-        ):
-            for name, name_there in names.items():
-                if name in mine and name_there in other:
-                    _note(found, quantity, name, name_there, at, mine[name], other[name_there])
-    ranked = sorted(found.values(), key=lambda d: -_distance(d.good, d.bad))
-    return tuple(ranked[:MOST]), len(pairs)
+        values: Mapping[str, float] = {}
+        if one_start is not False and good.saved is not None and bad.saved is not None:
+            values = apart(good.saved, bad.saved, (pair.good, pair.bad), names)
+            if one_start is None:
+                one_start = _one_start(ours, values)
+            values = values if one_start else {}
+        for difference in (*_weights(ours, theirs, names, pair, values), *_gradients(ours, theirs, names, pair)):
+            found.setdefault((difference.quantity, difference.name), []).append(difference)
+    return found, len(pairs)
 
 
-def _note(found: dict[tuple[str, str], LayerDifference], quantity: str, name: str, other: str, at: float | None, good: float, bad: float) -> None:
-    far = _distance(good, bad)
-    if far <= CLEARLY:
-        return
-    before = found.get((quantity, name))
-    if before is None:
-        found[quantity, name] = LayerDifference(name, other, quantity, at, at, good, bad)
-    elif far > _distance(before.good, before.bad):
-        found[quantity, name] = LayerDifference(name, other, quantity, before.from_, at, good, bad)
+def _one_start(checkpoint: CheckpointStats, values: Mapping[str, float]) -> bool:
+    weights = [values[t.name] for t in checkpoint.tensors if t.role in (Role.WEIGHT, Role.EMBEDDING) and math.isfinite(values.get(t.name, math.nan))]
+    return bool(weights) and median(weights) < ONE_START
 
 
-def _size(tensor: TensorStats) -> float:
-    return math.nan if tensor.non_finite else tensor.rms
+def _weights(
+    ours: CheckpointStats, theirs: CheckpointStats, names: Mapping[str, str], pair: Pair, values: Mapping[str, float]
+) -> list[LayerDifference]:
+    mine, other = ({t.name: t for t in c.tensors} for c in (ours, theirs))
+    out = []
+    for name, there in names.items():
+        a, b = mine[name], other[there]
+        if Role.BUFFER in (a.role, b.role):
+            continue
+        distance, moved = distribution_distance(a, b), values.get(name)
+        if distance > CLEARLY + LUCK / math.sqrt(max(1, min(a.count, b.count))) or (moved is not None and moved > MOVED):
+            mean_squares = [math.nan if t.non_finite else t.rms for t in (a, b)]
+            out.append(LayerDifference(name, there, "weights", pair.at, pair.at, mean_squares[0], mean_squares[1], distance, moved))
+    return out
 
 
-def _distance(good: float, bad: float) -> float:
-    """|ln(bad / good)|; infinite when only one is 0 or not finite, 0 when both are."""
-    usable = [math.isfinite(v) and v > 0 for v in (good, bad)]
-    if not all(usable):
-        both_zero = good == 0 and bad == 0
-        return 0.0 if both_zero or (not math.isfinite(good) and not math.isfinite(bad)) else math.inf
-    return abs(math.log(bad / good))
+def _gradients(ours: CheckpointStats, theirs: CheckpointStats, names: Mapping[str, str], pair: Pair) -> list[LayerDifference]:
+    mine, other = ({g.name: g.rms for g in c.gradients} for c in (ours, theirs))
+    out = []
+    for name, there in names.items():
+        if name in mine and there in other:
+            distance = _relative(mine[name], other[there])
+            if distance > CLEARLY:
+                out.append(LayerDifference(name, there, "gradient", pair.at, pair.at, mine[name], other[there], distance))
+    return out
+
+
+def distribution_distance(a: TensorStats, b: TensorStats) -> float:
+    """Area between the quantile functions of two tensors over the larger root mean square (Wasserstein-1, from the quantiles at hand).
+
+    0 for the same distribution, about 1 where one of them is far wider; infinite when only one holds NaN or Inf, 0 when both do.
+    """
+    if a.non_finite or b.non_finite:
+        return 0.0 if a.non_finite and b.non_finite else math.inf
+    size = max(a.rms, b.rms)
+    if not size > 0 or not math.isfinite(size) or len(a.quantiles) != len(b.quantiles):
+        return 0.0
+    between = np.abs(np.asarray(a.quantiles) - np.asarray(b.quantiles)) / size
+    return float(np.trapezoid(between, QUANTILES) + between[0] * QUANTILES[0] + between[-1] * (1 - QUANTILES[-1]))
+
+
+def _relative(a: float, b: float) -> float:
+    """|a − b| over the larger; infinite when only one is finite, 0 when none is or both are 0."""
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return 0.0 if not math.isfinite(a) and not math.isfinite(b) else math.inf
+    size = max(abs(a), abs(b))
+    return abs(a - b) / size if size else 0.0
 
 
 def matched(ours: Sequence[TensorStats], theirs: Sequence[TensorStats]) -> Mapping[str, str]:
@@ -66,20 +153,19 @@ def matched(ours: Sequence[TensorStats], theirs: Sequence[TensorStats]) -> Mappi
     return named
 
 
-def _pairs(good: Evidence, bad: Evidence, axis: str) -> list[tuple[float | None, CheckpointStats, CheckpointStats]]:
-    """Checkpoints of the same moment; the last two of each run when no moment is known."""
-    ours = [(_place(good, c, axis), c) for c in good.checkpoints]
-    theirs = [(_place(bad, c, axis), c) for c in bad.checkpoints]
-    out: list[tuple[float | None, CheckpointStats, CheckpointStats]] = []
-    for x, checkpoint in ours:
-        near = [(abs(y - x), y, c) for y, c in theirs if x is not None and y is not None]
+def _pairs(good: Evidence, bad: Evidence, axis: str) -> list[Pair]:
+    """Checkpoints of the same moment; the last ones of each run when no moment is known."""
+    ours, theirs = ([_place(e, c, axis) for c in e.checkpoints] for e in (good, bad))
+    out: list[Pair] = []
+    for i, x in enumerate(ours):
+        near = [(abs(y - x), y, j) for j, y in enumerate(theirs) if x is not None and y is not None]
         if not near or x is None:
             continue
-        distance, y, other = min(near, key=lambda item: item[0])
-        if distance <= NEAR * max(abs(x), abs(y)) + 1e-9 and min(abs(x2 - y) for x2, _ in ours if x2 is not None) == distance:
-            out.append((x, checkpoint, other))
-    if not out and ours and theirs and (ours[-1][0] is None or theirs[-1][0] is None):
-        out.append((None, ours[-1][1], theirs[-1][1]))
+        distance, y, j = min(near, key=lambda item: item[0])
+        if distance <= NEAR * max(abs(x), abs(y)) + 1e-9 and min(abs(x2 - y) for x2 in ours if x2 is not None) == distance:
+            out.append(Pair(x, i, j))
+    if not out and ours and theirs and (ours[-1] is None or theirs[-1] is None):
+        out.append(Pair(None, len(ours) - 1, len(theirs) - 1))
     return out
 
 

@@ -6,6 +6,7 @@ from postmortem.model.comparison import Parting, SettingDifference, results
 from postmortem.model.sentence import Sentence, Value, say
 
 NAMED = 3  # settings that are named; the others are counted
+_SIZES = frozenset({"train_samples", "val_samples", "vocabulary", "model", "gpus"})  # one logger writes them, another one does not
 UNITS = {"step": "step", "epoch": "epoch", "tokens": "token", "time": "hour"}
 
 
@@ -27,6 +28,11 @@ def colleague(partings: Sequence[Parting], settings: Sequence[SettingDifference]
     losses = [p for p in apart if p.curve.rpartition("/")[2] == "loss"]
     chief = losses[0] if losses and losses[0].at == first.at else first
     where = place(chief.at or 0.0, axis)
+    training = next((p for p in shown if p.equal and p.curve.startswith("train/")), None)
+    if training is not None:
+        return say(
+            "{same} is equal to the end, and {curve} parts at {where}; {what}.", same=training.curve, curve=chief.curve, where=where, what=what
+        )
     if chief.same_before:
         return say("Same until {where}, where {curve} parts; {what}.", where=where, curve=chief.curve, what=what)
     if chief.points and _from_the_start(chief):
@@ -45,7 +51,12 @@ def place(at: float, axis: str) -> Sentence:
 
 def _what(settings: Sequence[SettingDifference], rate: Sequence[Parting], axis: str, *, known: bool) -> Sentence:
     stated = [s for s in settings if not s.missing]
-    chosen = [s for s in stated if s.kind == "hyper-parameter"] or [s for s in stated if s.kind == "other"]
+    chosen = [s for s in stated if s.kind == "hyper-parameter"] or [s for s in stated if s.kind == "other" and s.name != "seed"]
+    lacking = [s for s in settings if s.missing and s.kind == "hyper-parameter" and s.name not in _SIZES]
+    if lacking and (chosen or any(s.name == "seed" for s in stated)):
+        both = _what([s for s in settings if not s.missing], rate, axis, known=known)
+        named = _listed([say("{key} ({value})", key=s.key, value=text(s.bad if s.missing == "good" else s.good)) for s in lacking[:NAMED]])
+        return say("of what both state, {what}; only one of them states {lacking}", what=both, lacking=named)
     if len(chosen) == 1:
         one = chosen[0]
         return say("only {key} differs ({good} → {bad})", key=one.key, good=text(one.good), bad=text(one.bad))
@@ -63,8 +74,11 @@ def _what(settings: Sequence[SettingDifference], rate: Sequence[Parting], axis: 
             bad=moved.bad,
         )
     lacking = [s for s in settings if s.missing]
-    if lacking:
+    if lacking and not any(s.name == "seed" for s in stated):
         return say("what both state is the same; only one of them states {what}", what=_listed([say("{key}", key=s.key) for s in lacking[:NAMED]]))
+    seed = next((s for s in stated if s.name == "seed"), None)
+    if seed is not None:
+        return say("no setting that was logged differs but the seed ({good} → {bad})", good=text(seed.good), bad=text(seed.bad))
     environment = [s for s in stated if s.kind == "environment"]
     if environment:
         shown = [say("{key} ({good} → {bad})", key=s.key, good=text(s.good), bad=text(s.bad)) for s in environment[:NAMED]]

@@ -30,7 +30,7 @@ ATTRIBUTES = ("node", "user", "image", "week", "framework", "family")  # of runs
 NEEDS = (
     "a checkpoint", "two checkpoints", "optimizer state in checkpoints", "per-layer gradients", "per-layer gradients or two checkpoints",
     "the number of classes", "the configuration", "input statistics", "the loss of step 0", "the first non-finite batch", "time stamps",
-    "a line when training resumes", "layer statistics", "activation statistics",
+    "a line when training resumes", "layer statistics", "activation statistics", "a good run",
 )  # fmt: skip
 MODES = (
     "loss-not-decreasing", "exploding-gradients", "vanishing-gradients", "overfitting", "underfitting", "non-finite", "loss-spike",

@@ -1,4 +1,4 @@
-"""Runs held against a good one, as a document: what differs, from where on, by how much. The first run is the good one."""
+"""Runs held against a good one, as a document: what differs, from where on, by how much. The first runs are the good ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,6 +58,8 @@ class Parting:
     bad: float | None
     noise: float  # standard deviation of the difference that noise alone explains there
     apart: float  # share of the points from `at` on that are beyond the noise
+    good_end: float | None  # values at the last point that both have
+    bad_end: float | None
     worse: bool | None  # whether the run is worse than the good one from there on; None for curves without a better end
 
 
@@ -69,7 +71,7 @@ def results(partings: Iterable[Parting]) -> tuple[Parting, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LayerDifference:
-    """A tensor whose size differs between the runs. Values are root mean squares at the checkpoint where they differ most."""
+    """A tensor that differs between the runs. `good` and `bad` are root mean squares at the checkpoint where they differ most."""
 
     name: str  # in the good run
     other: str  # in the other run
@@ -78,6 +80,8 @@ class LayerDifference:
     at: float | None  # the pair at which they differ most
     good: float
     bad: float
+    distance: float = 0.0  # of the distributions (weights) or sizes (gradient) there, over the larger: 0 the same, 1 nothing in common
+    values: float | None = None  # ‖bad − good‖ / ‖good‖ there, where both runs started from the same weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +107,13 @@ class ComparedCurve:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs or more."""
+    """Two runs or more. Differences are those from the first one; further good runs only tell how much good runs differ."""
 
     axis: str  # step, epoch, tokens, time (hours since the first record)
     runs: tuple[ComparedRun, ...]
-    differences: tuple[RunDifference, ...]  # of every run but the first
+    differences: tuple[RunDifference, ...]  # of every run that is not good
     curves: tuple[ComparedCurve, ...] = ()
     remarks: tuple[Sentence, ...] = ()
     version: str = ""
+    good: int = 1  # runs, counted from the first, that are good
     schema: str = COMPARISON

@@ -274,7 +274,7 @@ class Diagnosis:
     tool: Tool
     schema: str = SCHEMA
     chance: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
-    comparison: Comparison | None = None  # with a baseline: additional evidence, which no check looked at
+    comparison: Comparison | None = None  # with a baseline: how the run differs from it
 
     def finding(self, mode: str) -> Finding | None:
         """The finding of a mode in the last attempt."""

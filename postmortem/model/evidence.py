@@ -428,6 +428,19 @@ class WeightSummary:
     all_non_finite: bool = False  # every weight of the last checkpoint is NaN/Inf
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How the run lies to a good run of the same training. None where it needs what one of them did not log."""
+
+    settings: tuple[str, ...]  # hyper-parameters that differ, as written; not those of length
+    training: bool | None = None  # the training loss stays with the good run's to the end
+    validation_at: float | None = None  # step or epoch from which validation is worse than the good run's; None: never
+    validation_gap: float | None = None  # ln of the validation loss over that of the good run, at the last evaluation that both have
+    evaluations: int = 0  # that both have
+    learns: bool = False  # the good run learned: its training loss fell
+    depth_shift: float | None = None  # log10 of (first / last layer's gradient, else movement) over that of the good run; −inf: no gradient
+
+
 # --- everything -----------------------------------------------------------------------------------------------------
 
 
@@ -464,6 +477,7 @@ class Evidence:
     ignored: frozenset[str] = frozenset()  # modes that the user told us not to look for
     batches: BatchStats | None = None  # what was recorded inside the training job
     layers: LayerStats | None = None
+    baseline: Baseline | None = None  # where a good run was given
 
     def curve(self, name: str) -> CurveStats | None:
         """The figures of a curve, None when it was not logged."""

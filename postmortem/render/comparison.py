@@ -86,21 +86,24 @@ class Difference:
         better = "" if p.worse is None else t("worse") if p.worse else t("better")
         return p.curve, at(p.at, self.axis), number(p.good), number(p.bad), percent(p.apart), better
 
-    def layers(self) -> list[tuple[str, str, str, str, str, str]]:
-        """(tensor, quantity, from which checkpoint on, good, this, ratio)."""
+    def layers(self) -> list[tuple[str, ...]]:
+        """(tensor, quantity, from which checkpoint on, good, this, ratio, distance, distance of the values)."""
         return [self.layer(d) for d in self.difference.layers]
 
-    def layer(self, d: LayerDifference) -> tuple[str, str, str, str, str, str]:
+    def layer(self, d: LayerDifference) -> tuple[str, ...]:
         """A row of the table of tensors."""
         name = d.name if d.other == d.name else f"{d.name} / {d.other}"
         what = t("weights") if d.quantity == "weights" else t("gradient")
         usable = math.isfinite(d.good) and math.isfinite(d.bad) and d.good > 0
-        return name, what, at(d.from_, self.axis), number(d.good, 3), number(d.bad, 3), f"{number(d.bad / d.good, 3)} ×" if usable else "–"
+        ratio = f"{number(d.bad / d.good, 3)} ×" if usable else "–"
+        apart = "–" if d.values is None else number(d.values, 3)
+        return name, what, at(d.from_, self.axis), number(d.good, 3), number(d.bad, 3), ratio, number(d.distance, 3), apart
 
 
 def names(comparison: Comparison) -> list[str]:
-    """Names of the runs with a letter each: several may be named alike."""
-    return [f"{chr(65 + i)} {run.name}" for i, run in enumerate(comparison.runs)]
+    """Names of the runs with a letter each: several may be named alike. Further good runs are marked."""
+    marks = [t(" (good)") if 0 < i < comparison.good else "" for i in range(len(comparison.runs))]
+    return [f"{chr(65 + i)} {run.name}{mark}" for i, (run, mark) in enumerate(zip(comparison.runs, marks, strict=True))]
 
 
 def unit_word(axis: str) -> str:
@@ -199,7 +202,8 @@ def section(d: Difference) -> list[str]:
         )
     if d.difference.layers:
         rows = [(code(row[0], table=True), *map(escape, row[1:])) for row in d.layers()]
-        out.append(_table((t("Tensor"), t("Quantity"), t("From"), "A", d.name[:1], t("Ratio")), rows))
+        heads = (t("Tensor"), t("Quantity"), t("From"), "A", d.name[:1], t("Ratio"), t("Distance"), t("Values apart"))
+        out.append(_table(heads, rows))
     out += [say_inline(r) for r in d.difference.remarks]
     return out
 

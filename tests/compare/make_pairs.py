@@ -26,9 +26,20 @@ def spirals(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train(
-    name: str, config: dict[str, object], *, every: int = 10, jump: tuple[int, float] | None = None, jsonl: bool = False, bad_step: int = 0
+    name: str,
+    config: dict[str, object],
+    *,
+    every: int = 10,
+    jump: tuple[int, float] | None = None,
+    jsonl: bool = False,
+    bad_step: int = 0,
+    val_scale: float = 1.0,
+    shuffled: bool = False,
 ) -> None:
-    """One run: a log, a configuration, three checkpoints. `jump` multiplies the rate at a step, `bad_step` feeds a NaN."""
+    """One run: a log, a configuration, three checkpoints. `jump` multiplies the rate at a step, `bad_step` feeds a NaN.
+
+    val_scale : what validation inputs are multiplied by; shuffled : whether training labels are, among the inputs.
+    """
     place = HERE / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -36,6 +47,9 @@ def train(
     torch.set_num_threads(1)
     x, y = spirals(1024, 1)
     vx, vy = spirals(512, 2)
+    vx = vx * val_scale
+    if shuffled:
+        y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(3))]
     width = int(str(config["hidden"]))
     model = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2))
     rate = float(str(config["learning_rate"]))
@@ -82,4 +96,6 @@ if __name__ == "__main__":
     train("other-seed", {**BASE, "seed": 8})
     train("other-log", BASE, every=25, jsonl=True)
     train("bad-batch", BASE, bad_step=405)
+    train("other-validation", BASE, val_scale=4.0)
+    train("shuffled-labels", BASE, shuffled=True)
     train("two-things", {**BASE, "weight_decay": 0.05, "learning_rate": 0.02})

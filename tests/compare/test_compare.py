@@ -42,6 +42,7 @@ def parting(comparison: Comparison, curve: str) -> Parting:
         ("weight-decay", r"Together, within their noise, until step \d+, where val/loss parts; only weight_decay differs \(0 → 0.05\)\."),
         ("bad-batch", r"Same until step 410, where (train|val)/loss parts; no setting that was logged differs\."),
         ("two-things", r"Together, .* parts; learning_rate \(0.1 → 0.02\), weight_decay \(0 → 0.05\) differ\."),
+        ("other-validation", r"train/loss is equal to the end, and val/loss parts at step \d+; no setting that was logged differs\."),
         ("other-log", "The curves are equal to the end; no setting that was logged differs."),
     ],
 )
@@ -141,11 +142,11 @@ def test_in_chinese() -> None:
     assert not re.findall(r"(?:\b[A-Za-z][a-z']+\b ){2,}", words)
 
 
-def test_a_baseline_is_evidence_and_changes_no_verdict() -> None:
+def test_a_baseline_becomes_a_section() -> None:
     alone, held = analyze(DATA / "bad-batch"), analyze(DATA / "bad-batch", baseline=GOOD)
     assert alone.comparison is None
     assert held.comparison is not None
-    assert dataclasses.replace(held, comparison=None).to_json() == alone.to_json()
+    assert (held.verdict.mode, held.verdict.cause) == (alone.verdict.mode, alone.verdict.cause)
     summary = str(held.comparison.differences[0].summary)
     assert summary in held.to_markdown().replace("\\", "")
     again: Diagnosis = load(held.to_json())
@@ -155,6 +156,67 @@ def test_a_baseline_is_evidence_and_changes_no_verdict() -> None:
     short = load(held.to_json(exhibits=False))
     assert short.comparison is not None
     assert not short.comparison.curves
+
+
+def test_a_baseline_tells_validation_data_from_the_labels() -> None:
+    alone, held = analyze(DATA / "other-validation"), analyze(DATA / "other-validation", baseline=GOOD)
+    assert alone.verdict.cause == "wrong-labels"
+    assert (held.verdict.mode, held.verdict.cause) == ("validation-fault", "train-validation-shift")
+    assert (held.verdict.confidence or 0) > (alone.verdict.confidence or 1)
+    claims = [str(c.claim) for f in alone.findings for c in (*f.clues, *(k for cause in f.causes for k in cause.clues))]
+    assert not [c for c in claims if "good run" in c]
+    assert not [n for n in alone.next_time if "good run" in n.log]
+
+
+@pytest.mark.parametrize("name", ["again", "other-seed", "weight-decay", "bad-batch", "rate-jumps"])
+def test_a_baseline_accuses_no_validation_that_follows_training(name: str) -> None:
+    alone, held = analyze(DATA / name), analyze(DATA / name, baseline=[GOOD, DATA / "other-seed"])
+    assert (held.verdict.mode, held.verdict.cause) == (alone.verdict.mode, alone.verdict.cause)
+
+
+def test_a_bad_baseline_tells_nothing() -> None:
+    held = analyze(DATA / "other-validation", baseline=DATA / "bad-batch")
+    assert held.verdict.cause == analyze(DATA / "other-validation").verdict.cause
+
+
+def test_the_spread_of_good_runs_is_the_tolerance() -> None:
+    rng = np.random.default_rng(3)
+    course = 0.5 + 2 * np.exp(-np.arange(200) / 40)
+    wander = [course * np.exp(0.1 * np.sin(np.arange(200) / 30 + phase)) * np.exp(rng.normal(0, 0.005, 200)) for phase in (0.0, 2.0, 4.0, 5.5)]
+    good, *others = [curve(w) for w in wander]
+    alone, held = part(good, others[-1]), part(good, others[-1], others[:-1])
+    assert alone is not None
+    assert held is not None
+    assert alone.at is not None
+    assert held.at is None
+    worse = part(good, curve(wander[-1] * np.where(np.arange(200) < 120, 1.0, 3.0)), others[:-1])
+    assert worse is not None
+    assert worse.at == pytest.approx(120, abs=1)
+    assert worse.worse is True
+
+
+def test_the_mean_of_the_first_window_reaches_back_to_the_start() -> None:
+    fine = curve(np.arange(1.0, 101.0))
+    fine = dataclasses.replace(fine, x=fine.x + 1)
+    coarse = Placed("train/loss", np.array([50.0, 100.0]), np.zeros(2), means=True)
+    assert on_grid(fine, coarse)[1].tolist() == [np.arange(1, 51).mean(), np.arange(51, 101).mean()]
+
+
+def test_a_setting_that_one_run_does_not_state_is_named(tmp_path: Path) -> None:
+    runs = [written(tmp_path / "a", 512, 2.0), written(tmp_path / "b", 512, 2.0)]
+    config = json.loads((runs[1] / "config.json").read_text())
+    (runs[1] / "config.json").write_text(json.dumps({**config, "weight_decay": 0.3, "lr": 0.2}))
+    summary = str(compare(runs).differences[0].summary)
+    assert summary.endswith("of what both state, only lr differs (0.1 → 0.2); only one of them states weight_decay (0.3).")
+
+
+def test_the_command_takes_further_good_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = Asked(tmp_path / "page.html", "-", None, "auto", "en", redact=True, good=(str(DATA / "other-seed"),))
+    compare_runs([str(GOOD), str(DATA / "bad-batch")], asked)
+    found = json.loads(capsys.readouterr().out)
+    assert found["good"] == 2
+    assert [d["run"] for d in found["differences"]] == [2]
+    assert "other-seed (good)" in (tmp_path / "page.html").read_text()
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG
+from postmortem.checklist.probes import not_of_the_settings
 
 WIDE = 1.0  # ln(validation / train) from which more is needed than a little of it
 
@@ -51,6 +52,6 @@ no_regularization = Cause(
     id="no-regularization",
     title=say("Nothing regularises the model"),
     mechanism=say("Without dropout, weight decay or augmentation nothing keeps the model from fitting the noise of its training set."),
-    probes=(none_configured,),
+    probes=(none_configured, not_of_the_settings(fails=-3.0)),
     fixes=fixes,
 )

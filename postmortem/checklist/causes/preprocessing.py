@@ -2,11 +2,12 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BATCH_STATISTICS, WEIGHTS
-from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, to_chance, unscaled_inputs
+from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, WEIGHTS
+from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, same_settings, starts_normal, to_chance, unscaled_inputs
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75
+OTHER_SIGNALS = 0.7  # decades between the first layer's share of the gradient and that in a good run
 
 
 @probe(say("the first loss is far above chance although the weights have the usual size"), holds=2.2, fails=-1.0)
@@ -56,6 +57,16 @@ def recorded(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(unscaled_inputs(e), told)
 
 
+@probe(say("a good run with the same settings gets other signals from its inputs"), BASELINE, holds=1.5)
+def other_inputs(e: Evidence, seen: Sighting) -> Reading | None:
+    b = e.baseline
+    if b is None or not same_settings(e) or b.training is not False or b.depth_shift is None or starts_normal(e) is False:
+        return None
+    if abs(b.depth_shift) < OTHER_SIGNALS:
+        return None
+    return Reading(True, say("beside the last layer, the first one gets {ratio:.2g} × what it gets in the good run", ratio=10**b.depth_shift))
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     return (
         remedies.fix(
@@ -78,7 +89,7 @@ preprocessing = Cause(
         "Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
         "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."
     ),
-    probes=(first_loss, zero_inputs, configured, recorded),
+    probes=(first_loss, zero_inputs, configured, recorded, other_inputs),
     fixes=fixes,
     by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),
 )

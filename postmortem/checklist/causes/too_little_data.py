@@ -4,6 +4,7 @@ from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, pr
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.trained_too_long import stop_at_best
 from postmortem.checklist.needs import VALIDATION
+from postmortem.checklist.probes import not_of_the_settings
 from postmortem.checklist.signs import to_chance, training_curves, training_samples
 
 FEW = 500  # samples
@@ -61,7 +62,7 @@ too_little_data = Cause(
     mechanism=say(
         "A model with more freedom than there are samples can fit each of them separately; what it learns then no longer holds for new ones."
     ),
-    probes=(few, outnumbered, by_heart),
+    probes=(few, outnumbered, by_heart, not_of_the_settings(fails=-3.0)),
     fixes=fixes,
     by_hand=(say("Train on half of the data: if validation gets clearly worse, more data will make it better."),),
 )

@@ -2,6 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.probes import not_of_the_settings
 
 PER_SAMPLE = 100.0
 
@@ -35,6 +36,6 @@ too_much_capacity = Cause(
     id="too-much-capacity",
     title=say("The model is larger than the data can fill"),
     mechanism=say("Spare capacity is used to memorise noise once the common structure is learned."),
-    probes=(outnumbered,),
+    probes=(outnumbered, not_of_the_settings(fails=-3.0)),
     fixes=fixes,
 )

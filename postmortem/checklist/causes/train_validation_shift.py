@@ -2,8 +2,8 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import skill, validation_level
+from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, VALIDATION, curve
+from postmortem.checklist.signs import only_validation_differs, skill, validation_level
 
 STILL = 0.03  # range of an accuracy that never moves: the share of one class
 
@@ -50,11 +50,19 @@ def labels_differ(e: Evidence, seen: Sighting) -> Reading | None:
     return None if shift is None else Reading(shift > 0.4, say("{shift:.0%} of the labels would have to change class", shift=shift))
 
 
+@probe(say("a good run with the same training was better on its validation data"), BASELINE, holds=2.0)
+def good_run_validates(e: Evidence, seen: Sighting) -> Reading | None:
+    if not only_validation_differs(e):
+        return None
+    other = e.model.batch_norm  # its running statistics can be bad where the weights are good
+    return Reading(True, say("settings and training loss are the same"), share=0.3 if other else 1.0)
+
+
 train_validation_shift = Cause(
     id="train-validation-shift",
     title=say("Validation data is prepared or labelled differently from training data"),
     mechanism=say("Another normalisation, another label order, another resize: the model is asked about inputs or labels that it was never taught."),
-    probes=(below_guessing, worse_than_guessing, erratic, statistics_differ, labels_differ),
+    probes=(below_guessing, worse_than_guessing, erratic, statistics_differ, labels_differ, good_run_validates),
     fixes=remedies.only(
         say("Use one preprocessing function and one label mapping for both splits"),
         say("Training works and validation fails in a way that memorising does not explain."),

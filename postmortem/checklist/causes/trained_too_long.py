@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
+from postmortem.checklist.probes import not_of_the_settings
 from postmortem.model.sentence import Sentence
 
 LONG = 0.4  # share of the evaluations after the best one
@@ -74,6 +75,6 @@ trained_too_long = Cause(
     id="trained-too-long",
     title=say("Training went on after validation had turned"),
     mechanism=say("Structure is learned first and noise last: past the turn each epoch makes the model better on its training set only."),
-    probes=(long_after, good_before),
+    probes=(long_after, good_before, not_of_the_settings(fails=-3.0)),
     fixes=stop_at_best,
 )

@@ -2,9 +2,9 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
+from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.probes import USUAL
-from postmortem.checklist.signs import course, hidden_width, rate_decades, skill, starts_normal, to_chance
+from postmortem.checklist.signs import course, hidden_width, rate_decades, same_settings, skill, starts_normal, to_chance
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
 RELATED, UNRELATED = 4.0, 2.0  # standard errors of guessing by which recorded labels can be predicted from their inputs
@@ -19,6 +19,8 @@ EVEN = 0.02  # change of the first layer / of the last
 USUAL_SCALE = 0.5  # decades from the usual initialisation
 BELOW_CHANCE = 0.97  # times chance: what a loss that only lost its first excess does not reach
 MEMORISED = 0.3  # relative fall of the training loss
+SAME_SIGNALS = 0.5  # decades between the first layer's share of the gradient and that in a good run
+NOTHING_HOLDS = 0.9  # times chance, for the best validation loss
 MOVED = 0.6  # relative change of the weights: memorising moves them more than learning does
 
 
@@ -103,6 +105,22 @@ def unrelated(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(b.relation_z < UNRELATED, told)
 
 
+@probe(say("a good run with the same settings learns, and this one gets the same signals and learns nothing that holds"), BASELINE, holds=2.5)
+def good_run_learns(e: Evidence, seen: Sighting) -> Reading | None:
+    b, val = e.baseline, e.curve("val/loss")
+    if b is None or not same_settings(e) or b.training is not False or b.validation_at is None or val is None:
+        return None
+    if b.depth_shift is None or abs(b.depth_shift) > SAME_SIGNALS:
+        return None
+    best, level = skill(e, "val", best=True), to_chance(e, val.best)
+    if not (level > NOTHING_HOLDS if level is not None else best is not None and best < CLEARLY):
+        return None
+    return Reading(
+        True,
+        say("beside the last layer, the first one gets {ratio:.2g} × what it gets in the good run: the inputs say as much", ratio=10**b.depth_shift),
+    )
+
+
 wrong_labels = Cause(
     id="wrong-labels",
     title=say("The labels do not belong to the inputs"),
@@ -110,7 +128,7 @@ wrong_labels = Cause(
         "With shuffled or shifted labels there is nothing to learn that holds for new data: the network memorises what it saw, and validation stays at "
         "chance or gets worse."
     ),
-    probes=(validation_at_chance, memorises, moved_far, unrelated, signal_missing),
+    probes=(validation_at_chance, memorises, moved_far, unrelated, signal_missing, good_run_learns),
     fixes=remedies.only(
         say("Check that each input meets its own label, after shuffling, batching and augmentation"),
         say("Look at twenty examples as the model sees them, with their labels."),

@@ -8,8 +8,8 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.needs import VALIDATION, curve
-from postmortem.checklist.signs import file_of, same_batches, skill, to_chance, training_curves, validation_level
+from postmortem.checklist.needs import BASELINE, VALIDATION, curve
+from postmortem.checklist.signs import file_of, only_validation_differs, same_batches, skill, to_chance, training_curves, validation_level
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
@@ -53,6 +53,18 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ("val/loss",),
             source,
             "constant",
+        )
+    if only_validation_differs(e) and e.baseline is not None and e.baseline.validation_at is not None:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Training goes as in the good run, with the same settings, and validation is worse: the model is as good, the validation data is not."
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "baseline",
         )
     best = to_chance(e, val.best)
     nothing_else = best is not None and (best > 0.85 or (train_level or 1.0) < NOTHING_LEFT / 20)
@@ -130,7 +142,7 @@ def below(e: Evidence, seen: Sighting) -> Reading | None:
 def from_first(e: Evidence, seen: Sighting) -> Reading | None:
     return (
         None
-        if e.gap is None or seen.facet == "erratic"
+        if e.gap is None or seen.facet in ("erratic", "baseline")
         else Reading(e.gap.first_gap > FIRST or seen.facet == "unmoved", say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
     )
 
@@ -138,7 +150,7 @@ def from_first(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("it did not turn after a good start, as overfitting does"), VALIDATION, holds=0.6, fails=-1.0)
 def no_turn(e: Evidence, seen: Sighting) -> Reading | None:
     val = e.curve("val/loss")
-    if e.gap is None or val is None or seen.facet == "erratic":
+    if e.gap is None or val is None or seen.facet in ("erratic", "baseline"):
         return None
     never_good = (to_chance(e, val.best) or 0.0) > 0.75
     return Reading(e.gap.rise < 0.15 or never_good, say("it rose by {rise:.2f} (ln) since its best", rise=e.gap.rise))
@@ -159,13 +171,21 @@ def jumps(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("it turned, beyond its noise, at {share:.0%} of the evaluations", share=e.gap.erratic))
 
 
+@probe(say("training goes as in the good run, and validation does not"), BASELINE, holds=3.0)
+def only_validation(e: Evidence, seen: Sighting) -> Reading | None:
+    b = e.baseline
+    if b is None or b.validation_at is None or not only_validation_differs(e):
+        return None
+    return Reading(True, say("it is worse from {at:g} on, of {n} evaluations that both have", at=b.validation_at, n=b.evaluations))
+
+
 CHECK = Check(
     id="validation-fault",
     title=say("Validation at fault"),
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, from_first, no_turn, good_after_all, jumps),
+    probes=(below, from_first, no_turn, good_after_all, jumps, only_validation),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -2.0),
