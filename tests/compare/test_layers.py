@@ -67,8 +67,8 @@ def test_values_of_another_seed_say_nothing() -> None:
 
 
 def test_what_good_runs_differ_by_is_no_difference() -> None:
-    alone = compare([DATA / "good", DATA / "other-seed"]).differences[0]
-    held = compare([DATA / "good", DATA / "other-seed", DATA / "other-seed"], good=2)
+    alone = compare([DATA / "good", DATA / "weight-decay"]).differences[0]
+    held = compare([DATA / "good", DATA / "weight-decay", DATA / "weight-decay"], good=2)
     assert alone.layers
     assert [d.run for d in held.differences] == [2]
     assert held.good == 2
