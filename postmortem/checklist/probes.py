@@ -34,8 +34,10 @@ def not_of_the_settings(*, fails: float) -> Probe:
 
     def ask(e: Evidence, seen: Sighting) -> Reading | None:
         b = e.baseline
+        if b is not None and b.settings:
+            return Reading(True, say("{key}", key=", ".join(b.settings[:3])))
         if b is None or not same_settings(e) or not (b.training is False or only_validation_differs(e)):
             return None
         return Reading(False, say("a run with the same settings went well"))
 
-    return Probe(say("the settings differ from those of the good run"), ask, 0.0, fails, (BASELINE,))
+    return Probe(say("the settings differ from those of the good run"), ask, 0.2, fails, (BASELINE,))
