@@ -164,7 +164,11 @@ def _child() -> Child:
     child: Child | None = getattr(_mine, "child", None)
     if child is None or child.spent:
         _drop()
+        if _stopping.is_set():  # it was killed by the interruption: none takes over
+            raise EndedError(End.CRASHED, "the batch was interrupted")
         child = _mine.child = Child()
+        if _stopping.is_set():  # the interruption came while it started, and has not seen it
+            child.kill()
     return child
 
 

@@ -120,3 +120,15 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_no_process_takes_over_once_a_batch_is_interrupted(tmp_path: Path) -> None:
+    """Whoever was between two runs when the interruption came starts none that would outlive it."""
+    jobs = places.jobs(tmp_path / "jobs", ["a"])
+    supervise.interrupt()
+    try:
+        result = supervise.analyze_one(task(jobs / "a"))
+        assert result.row.status is RowStatus.CRASHED
+        assert not supervise._children
+    finally:
+        supervise.resume()
