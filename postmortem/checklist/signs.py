@@ -175,6 +175,9 @@ def trained(e: Evidence) -> bool:
     return bool(steps) and steps[-1] > (e.first_step or 0.0) and steps[-1] > 0
 
 
+SLOW = -1.3  # decades below the usual rate: weights move by less than a single checkpoint can show
+
+
 def standing_still(e: Evidence) -> tuple[str, ...] | None:
     """Tensors that never moved: bit-identical in all checkpoints; with a single one, the layers from the input on that are as they
     were drawn, when no later one is. None when nothing can be said."""
@@ -184,7 +187,7 @@ def standing_still(e: Evidence) -> tuple[str, ...] | None:
         return None
     drawn, layers = frozenset(e.weights.as_drawn), e.model.weight_layers
     front = next((n for n, layer in enumerate(layers) if layer not in drawn), len(layers))
-    slow = (rate_decades(e) or 0.0) < -1.3  # at a tiny rate weights move by less than this can show
+    slow = (rate_decades(e) or 0.0) < SLOW
     return e.weights.as_drawn if front == len(drawn) and not (slow and front < len(layers)) else ()
 
 
@@ -205,7 +208,7 @@ def whole_run(e: Evidence) -> bool:
 
 def before_it_grew(e: Evidence, loss: CurveStats) -> float:
     """The level from which a growth of the loss is counted: its first record or its first few, whichever is lower. In a piece of a
-    log, and where the second record is far from the first, one record is no level."""
+    log the first record alone is no level."""
     if loss.first <= 0 or excerpt(e):
         return loss.start
     return min(loss.start, loss.first)
