@@ -22,7 +22,6 @@ UNREACHED = {
     "overfitting.GUESSING": "a validation accuracy between guessing and learning beside a loss that never was below chance",
     "loss_not_decreasing.CREPT": "a slow fall with weights that hardly moved, at a usual rate, and no chance level",
     "exploding_gradients.NO_END": "a loss below zero of an unknown family that grows a thousandfold, not a millionfold",
-    "exploding_gradients.EXTREME": "a loss that came down again from a height that only such a rate gives",
     "exploding_gradients.ABOVE_ANYTHING": "the same, at another height",
     "validation_fault.NOTHING_LEFT": "a training set known by heart whose validation loss more than doubled, where no accuracy was logged",
     "validation_fault.FAR_ABOVE": "the same, three times above chance",

@@ -286,6 +286,9 @@ def same_batches(e: Evidence) -> bool | None:
 FEWEST_PRINTS = 4  # recorded batches
 
 
+OUTSIZE = 1.0  # decades between the largest input and the median one; scaled inputs stay below 0.7
+FEATURES = 6  # inputs from which quartiles say something
+APART = 0.9  # decades between the quartiles of the inputs' sizes
 UNSCALED, FLAT = 10.0, 1e-2  # mean or standard deviation of recorded inputs, where about 0 and 1 are expected
 
 
@@ -295,6 +298,12 @@ def unscaled_inputs(e: Evidence) -> bool:
     if b is None or b.indices or b.mean is None or b.std is None:
         return False
     return abs(b.mean) > UNSCALED or not FLAT < b.std < UNSCALED
+
+
+def uneven_inputs(e: Evidence) -> bool:
+    """The first layer's gradient shows inputs of which some are many times as large as others."""
+    s = e.weights.input_scales
+    return s is not None and (s.largest >= OUTSIZE or (s.inputs >= FEATURES and s.quartiles >= APART))
 
 
 def without_gradient(e: Evidence) -> frozenset[str]:

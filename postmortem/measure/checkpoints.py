@@ -36,6 +36,7 @@ _FINAL = frozenset({"final", "last", "latest", "end", "finished"})
 # but the checkpoints, since the two round differently: the same input gives the same figures.
 COMPILED_FROM = 256 << 20
 SIXTEEN_BITS = 4  # numpy's loops count 16-bit numbers that many times as fast as float32
+FEWEST_ELEMENTS = 8  # whose spread says something of the scale they were drawn with; a 1 × 1 weight has none
 THREADED_FROM = 512 << 20  # bytes from which a second thread is
 LEAST_BLOCK = 1 << 12  # elements; blocks of less than a `SEGMENT` only where there are hundreds of checkpoints
 BUFFERS = 64 << 20  # bytes of buffers at most, however many checkpoints are read side by side
@@ -195,7 +196,7 @@ def _optimizer(
     if checkpoint.optimizer is None:
         return None, ()
     names, known = names_of(checkpoint.optimizer, checkpoint, outline.places, outline.order, moved)
-    return optimizer_facts(checkpoint, names, known, outline.places), gradients(files, checkpoint.optimizer, names, kernels, weights)
+    return optimizer_facts(checkpoint, names, known, outline.places), gradients(files, checkpoint.optimizer, names, kernels, weights, outline.places)
 
 
 def _stats(
@@ -261,7 +262,7 @@ def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts
     """The figures with the tensor's name and place."""
     fan_in = place.fan_in if place.role == Role.WEIGHT else None
     scale = None
-    if fan_in:
+    if fan_in and figures.count >= FEWEST_ELEMENTS:
         spread = figures.std * math.sqrt(3 * fan_in)
         scale = math.log10(spread) if spread > 0 else -math.inf if spread == 0 else math.nan
     initial, distance = nearest(figures.std, place)

@@ -17,9 +17,11 @@ from typing import Literal
 import numpy as np
 
 from postmortem.measure.decay import coupled, shares
+from postmortem.measure.inputs import input_scales
 from postmortem.measure.numbers import as_real, dot
 from postmortem.measure.optimizers import Key, number, unmeasured
 from postmortem.measure.reading import NotWholeError, TensorFiles
+from postmortem.measure.structure import Layout
 from postmortem.measure.tally import Kernels, Tally
 from postmortem.measure.trajectory import DIRECT, dtype_of
 from postmortem.model.evidence import GradientStats
@@ -85,11 +87,16 @@ def _setting(settings: Mapping[str, Value], *keys: str) -> float | None:
 
 
 def gradients(
-    files: TensorFiles, optimizer: OptimizerState, names: Mapping[Key, str], kernels: Kernels, weights: Mapping[str, float] = MappingProxyType({})
+    files: TensorFiles,
+    optimizer: OptimizerState,
+    names: Mapping[Key, str],
+    kernels: Kernels,
+    weights: Mapping[str, float] = MappingProxyType({}),
+    places: Mapping[str, Layout] = MappingProxyType({}),
 ) -> tuple[Remembered, ...]:
     """The gradient of every parameter that the optimizer remembers in a way that is understood; nothing for the others.
 
-    weights : RMS of the parameters, by name; tells how much of a memory is weight decay.
+    weights : RMS of the parameters, by name; tells how much of a memory is weight decay. places : what the parameters are, by name.
     """
     kind = optimizer.kind.lower()
     if unmeasured(kind) is not None:
@@ -106,7 +113,8 @@ def gradients(
         except NotWholeError:
             continue
         if found is not None:
-            out.append(replace(found, decay=_decay(settings, kind)))
+            stats = replace(found.stats, inputs=input_scales(files, state, places.get(found.stats.name)))
+            out.append(replace(found, stats=stats, decay=_decay(settings, kind)))
     return _without_decay(out, coupled(kind, fallback.settings), weights)
 
 

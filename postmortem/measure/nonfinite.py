@@ -10,6 +10,7 @@ from postmortem.model.evidence import NonFinite
 from postmortem.model.run import Floats, Series
 
 FEWEST_ZEROS = 3
+FEWEST_BEFORE = 2  # records; from one alone nobody can say how fast the loss was falling
 ABRUPT = 0.2  # share of the start's level that the loss still had when it became exactly 0
 COARSE = 20  # printed digits that the last value before the zeros must be worth
 
@@ -32,11 +33,11 @@ def hidden_from(series: Series, grad_norm: Series | None) -> int | None:
     seen = None if grad_norm is None else _norms_at(axis(series)[first:], grad_norm)
     if seen is not None and len(seen):
         return first if 2 * int(np.sum(~np.isfinite(seen))) >= len(seen) else None
-    if len(values) - first < FEWEST_ZEROS or first == 0:
+    if len(values) - first < FEWEST_ZEROS:
         return None
     before = values[:first]
     before = before[np.isfinite(before)]
-    if not len(before):
+    if len(before) < FEWEST_BEFORE:
         return None
     last = before[-3:]
     level = float(np.median(before[: max(1, len(before) // 10)]))

@@ -10,9 +10,10 @@ import numpy as np
 from postmortem.measure.pristine import as_drawn
 from postmortem.measure.structure import owner
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, Role, TensorStats, WeightSummary
+from postmortem.model.evidence import CheckpointStats, GradientStats, InputScales, ModelFacts, Role, TensorStats, WeightSummary
 
 LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
+NEARLY_CONSTANT = 5.0  # |mean| / std; drawn weights stay below 1
 HIDDEN = 0.25  # share of a remembered square that is weight decay: beyond, the RMS is off by 15 % and soon by everything
 _BY_THE_WAY = frozenset({"query", "key", "q", "k", "qk", "qproj", "kproj", "embedding", "embeddings", "embed", "wte", "wpe", "emb"})
 _DECIDED = ("adam", "rmsprop", "adagrad", "adafactor", "momentum", "saved-grad")
@@ -55,11 +56,12 @@ def summarise(
         first_median_scale=_median(scales_first.values()),
         scale_drift=_median(moved) if first is not last else None,
         zero_weight_share=_share([t.zero == t.count for t in _weights(last, layers)]),
-        symmetric_share=_share([t.name in alike for t in _weights(last, layers)]),
+        symmetric_share=_share([t.name in alike or _one_number(t) for t in _weights(last, layers)]),
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,
         running_var_lag=_running_lag(finite[0], finite[-1]) if len(finite) > 1 else None,
         **_gradient_figures(measured, layers),
+        input_scales=_input_scales(measured, layers),
         low_precision=_precision(last),
         first_non_finite=next((c.path for c in measured if _broken(c)), None),
         last_finite=finite[-1].path if finite else None,
@@ -120,6 +122,11 @@ def _median(values: Iterable[float]) -> float | None:
 
 def _share(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
+
+
+def _one_number(t: TensorStats) -> bool:
+    """All elements are nearly the same number, as after a constant initialisation that random biases broke a little."""
+    return t.count >= 4 * len(t.shape) and abs(t.mean) > NEARLY_CONSTANT * t.std > 0
 
 
 def _hidden_bias(checkpoint: CheckpointStats, model: ModelFacts) -> float | None:
@@ -184,6 +191,11 @@ def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[s
     out["gradient_zero_share"] = sum(g.zero_share * sizes.get(n, 1) for n, g in last.items()) / total if total else None
     out["gradient_dead_layers"] = tuple(n for n in layers if n in last and last[n].zero_share == 1.0)
     return out
+
+
+def _input_scales(checkpoints: Sequence[CheckpointStats], layers: Sequence[str]) -> InputScales | None:
+    told = (g.inputs for c in reversed(checkpoints) for g in c.gradients if g.inputs is not None and g.name == layers[0]) if layers else ()
+    return next(iter(told), None)
 
 
 def _gradient_table(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[str, GradientStats]:

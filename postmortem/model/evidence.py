@@ -283,6 +283,15 @@ class TensorStats:
 
 
 @dataclass(frozen=True, slots=True)
+class InputScales:
+    """RMS of a layer's inputs beside one another, in decades, as the optimizer's memory of its gradient shows them."""
+
+    inputs: int
+    largest: float  # log10(largest / median)
+    quartiles: float  # log10(third / first quartile); nan where the memory is too noisy to tell
+
+
+@dataclass(frozen=True, slots=True)
 class GradientStats:
     """The gradient of one parameter, from whatever recorded it."""
 
@@ -295,6 +304,7 @@ class GradientStats:
     non_finite: int
     step: float | None = None  # the optimizer's own count for this parameter
     decay_share: float | None = None  # share of rms² that L2 decay alone accounts for, 0 to 1: near 1 the gradient itself cannot be told
+    inputs: InputScales | None = None  # of a matrix with few columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +415,7 @@ class WeightSummary:
     first_median_scale: float | None = None
     scale_drift: float | None = None  # median over layers of scale(last) − scale(first)
     zero_weight_share: float | None = None  # weight layers that are exactly 0 in the last checkpoint
-    symmetric_share: float | None = None  # weight layers whose rows (or columns) are all alike; those that are 0 are not among them
+    symmetric_share: float | None = None  # weight layers with equal rows or columns, or nearly one number; none that is 0
     lowest_hidden_bias: float | None = None  # median of the most negative hidden bias vector
     running_var_off: float | None = None  # median |ln running_var| over batch-norm layers of the last checkpoint
     running_var_lag: float | None = None  # median share of their way from 1 that running variances still have to go at the end
@@ -415,6 +425,7 @@ class WeightSummary:
     gradient_zero_share: float | None = None  # elements of weight layers with a second moment of exactly 0
     gradient_dead_layers: tuple[str, ...] = ()  # weight layers all of whose second moments are exactly 0
     gradient_source: str = ""
+    input_scales: InputScales | None = None  # of the first weight layer, last checkpoint whose optimizer remembers it
     low_precision: str | None = None  # "float16" or "bfloat16" when most parameters are stored so
     first_non_finite: str | None = None  # path of the first checkpoint with NaN/Inf
     last_finite: str | None = None

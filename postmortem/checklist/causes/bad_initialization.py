@@ -60,7 +60,10 @@ def symmetric(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.symmetric_share
     if share is None or share < 0.5:
         return None
-    return Reading(True, say("{share:.0%} of the weight matrices have identical rows or columns: symmetry was never broken", share=share))
+    return Reading(
+        True,
+        say("{share:.0%} of the weight matrices are nearly one number or have identical rows or columns: symmetry was never broken", share=share),
+    )
 
 
 @probe(say("hidden biases start far below zero"), WEIGHTS, holds=3.5, fails=0.0)

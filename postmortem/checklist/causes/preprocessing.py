@@ -2,8 +2,8 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, WEIGHTS
-from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, same_settings, starts_normal, to_chance, unscaled_inputs
+from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, GRADIENTS, WEIGHTS
+from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, same_settings, starts_normal, to_chance, uneven_inputs, unscaled_inputs
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75
@@ -57,6 +57,15 @@ def recorded(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(unscaled_inputs(e), told)
 
 
+@probe(say("some inputs are many times as large as others"), GRADIENTS, holds=3.5)
+def uneven(e: Evidence, seen: Sighting) -> Reading | None:
+    s = e.weights.input_scales
+    if s is None:
+        return None
+    told = say("by the first layer's gradient, the largest of {n} inputs is {times:.2g} × the median one", n=s.inputs, times=10**s.largest)
+    return Reading(uneven_inputs(e), told)
+
+
 @probe(say("a good run with the same settings gets other signals from its inputs"), BASELINE, holds=1.5)
 def other_inputs(e: Evidence, seen: Sighting) -> Reading | None:
     b = e.baseline
@@ -89,7 +98,7 @@ preprocessing = Cause(
         "Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
         "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."
     ),
-    probes=(first_loss, zero_inputs, configured, recorded, other_inputs),
+    probes=(first_loss, zero_inputs, configured, recorded, uneven, other_inputs),
     fixes=fixes,
     by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),
 )

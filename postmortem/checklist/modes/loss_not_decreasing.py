@@ -33,7 +33,9 @@ CREPT = 0.03  # relative change of the weights over the run
 STAYED = 0.03  # of the first loss
 STEADY = 30  # records over which a fall is a trend, however small
 REWARDS = 50  # records of a reward from which standing still is no accident
-GOOD_ALREADY = 0.5  # times chance at the start: fine-tuning a model that already works
+BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
+GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
+KNEW = 8  # records among which the best level is no accident
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -59,6 +61,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(
             say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final)
         )
+    known = to_chance(e, loss.best)
+    if known is not None and known < GOOD_ALREADY and loss.lost_ground > 0.5 and loss.finite >= KNEW:
+        return Cleared(say("The loss had come down to {best:.4g} at step {step:g}: what it knew it lost again.", best=loss.best, step=loss.best_step))
     stuck = _stuck(e, level)
     if gained >= LITTLE and not at_chance and not stuck:
         return Cleared(say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained))
@@ -135,7 +140,7 @@ def _stuck(e: Evidence, level: float | None) -> bool:
     if val is None or train is None or val.finite < 5 or level is None or level < 0.6 or val.non_finite is not None:
         return False
     falling = train.trend is not None and train.trend.tau < -0.3
-    return val.final > 0.98 * val.start and not falling
+    return val.final > 0.98 * val.start and val.best > BETTER * val.start and not falling
 
 
 def _rate_too_low(e: Evidence) -> bool:

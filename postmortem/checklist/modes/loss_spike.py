@@ -14,6 +14,7 @@ ALONE = 8.0  # × the next largest rise of the norm
 TWICE = 2.0  # × both ends of a short log
 AMONG_OTHERS = 1.5  # × the next largest rise
 WARMING = 0.1  # share of the run
+SMALL = 0.1  # times chance: a classifier that sure loses nothing by a record of twice that
 SEVERE = 3.0  # × the level before
 
 
@@ -23,6 +24,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Unknown(say("Not measured: this needs five records of the training loss."))
     if e.family in NOTHING_EXPECTED:
         return Cleared(say("Jumps belong to the losses of this family ({family}).", family=e.family))
+    reached = to_chance(e, loss.highest)
+    if reached is not None and reached < SMALL:
+        return Cleared(say("The loss never rises above {level:.1%} of the chance level: no jump of it costs anything.", level=reached))
     peak = _above_both_ends(loss)
     if peak is not None:
         return Sighting(

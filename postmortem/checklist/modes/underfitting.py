@@ -19,7 +19,7 @@ from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, hidden_width, loss_curve, rate_decades, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, hidden_width, loss_curve, rate_decades, skill, to_chance, uneven_inputs
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
@@ -29,6 +29,7 @@ NARROW = 8  # hidden units
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 EVALUATED = 5  # evaluations
+SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
@@ -48,6 +49,29 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     idle = _score_at_zero(e)
     if idle is not None:
         return idle
+    if level is None and (e.weights.symmetric_share or 0.0) >= SYMMETRIC:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
+                final=loss.final,
+            ),
+            loss.first_step,
+            loss.first_step,
+            (loss.name,),
+            e.series[loss.name].source,
+            "symmetric",
+        )
+    if level is None and uneven_inputs(e):
+        return Sighting(
+            Severity.SERIOUS,
+            say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final),
+            loss.first_step,
+            loss.first_step,
+            (loss.name,),
+            e.series[loss.name].source,
+            "inputs",
+        )
     if level is None:
         return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
@@ -164,6 +188,14 @@ def contradict(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "contradiction" else None
 
 
+@probe(say("units that are copies of each other can do no more than one"), holds=2.0)
+def copies(e: Evidence, seen: Sighting) -> Reading | None:
+    share = e.weights.symmetric_share
+    if share is None or seen.facet != "symmetric":
+        return None
+    return Reading(True, say("{share:.0%} of the weight matrices are nearly one number or have identical rows or columns", share=share))
+
+
 @probe(say("training worked at all"), holds=0.3, fails=-0.5)
 def worked(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
@@ -176,7 +208,7 @@ CHECK = Check(
     symptom=say("Training and validation loss both stay high although training works."),
     detect=detect,
     needs=(LOSS,),
-    probes=(together, far, contradict, worked),
+    probes=(together, far, contradict, copies, worked),
     prior=0.5,
     causes=(
         (too_little_capacity, -1.0),
