@@ -146,6 +146,9 @@ def hidden_width(e: Evidence) -> float | None:
     return min(found, default=None)
 
 
+ABSURD_NORM = 300.0  # of a gradient before any clipping; healthy runs start at 0.1 to 30
+
+
 def clip_norm(e: Evidence) -> float | None:
     """The configured gradient clip norm; None when none is configured or it is off (0)."""
     value = e.number("gradient_clip_norm") or e.number("gradient_clip_value")
@@ -304,6 +307,19 @@ def uneven_inputs(e: Evidence) -> bool:
     """The first layer's gradient shows inputs of which some are many times as large as others."""
     s = e.weights.input_scales
     return s is not None and (s.largest >= OUTSIZE or (s.inputs >= FEATURES and s.quartiles >= APART))
+
+
+AGAIN = ("restart", "warm_restart", "cycl", "sgdr", "triangular")
+
+
+def comes_down_once(e: Evidence) -> bool:
+    """The configuration names a schedule that decays once: a cosine without restarts, linear, exponential, polynomial."""
+    setting = e.setting("schedule")
+    name = "" if setting is None else str(setting.value).lower()
+    again = any(word in name or word in s.key.lower() for word in AGAIN for s in e.settings) or any(
+        s.key.lower() in ("t_0", "num_cycles", "t_mult") for s in e.settings
+    )
+    return any(word in name for word in ("cosine", "linear", "exponential", "poly")) and not again
 
 
 def without_gradient(e: Evidence) -> frozenset[str]:

@@ -60,7 +60,7 @@ def summarise(
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,
         running_var_lag=_running_lag(finite[0], finite[-1]) if len(finite) > 1 else None,
-        **_gradient_figures(measured, layers),
+        **_gradient_figures(measured, layers, tied=model.tied),
         input_scales=_input_scales(measured, layers),
         low_precision=_precision(last),
         first_non_finite=next((c.path for c in measured if _broken(c)), None),
@@ -172,14 +172,15 @@ def _missing(ratio: float, times: float) -> float:
     return math.pow(low, times)
 
 
-def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[str]) -> dict[str, Any]:
+def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[str], *, tied: bool) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    tables = [table for table in (_gradient_table(c, layers) for c in checkpoints) if table]
+    told = [c for c in checkpoints if _gradient_table(c, layers)]
+    tables = [_gradient_table(c, layers) for c in told]
     if not tables:
         return out
     last = tables[-1]
     out["gradient_source"] = next(iter(last.values())).source
-    ratios = [r for r in (_depth_ratio(t, layers) for t in tables) if r is not None]
+    ratios = [r for c, t in zip(told, tables, strict=True) if (r := _depth_ratio(t, layers, 0.0 if tied else _embedding_gradient(c))) is not None]
     out["gradient_depth_ratio"] = min(ratios, default=None)
     alive = [g.rms for g in last.values() if g.rms > 0]
     out["gradient_median"] = math.log10(float(np.median(alive))) if alive else None
@@ -204,14 +205,20 @@ def _gradient_table(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[
     return {g.name: g for g in told if g.name in wanted and g.source in _DECIDED and not g.non_finite}
 
 
-def _depth_ratio(table: Mapping[str, GradientStats], layers: Sequence[str]) -> float | None:
-    """log10 of the first over the last layer that has a gradient at all.
+def _embedding_gradient(checkpoint: CheckpointStats) -> float:
+    """RMS of the gradient that reaches an embedding, 0 without one: a lower bound, for the rows that did not occur count, too."""
+    embeddings = {t.name for t in checkpoint.tensors if t.role == Role.EMBEDDING}
+    return max((g.rms for g in checkpoint.gradients if g.name in embeddings and g.source in _DECIDED and not g.non_finite), default=0.0)
+
+
+def _depth_ratio(table: Mapping[str, GradientStats], layers: Sequence[str], embedding: float) -> float | None:
+    """log10 of the first over the last layer that has a gradient at all; an embedding lies before the first.
 
     Queries and keys are left out: while attention is even, as it is at first, hardly any gradient reaches them, however shallow they
-    lie. Embeddings too: a row has a gradient only in the steps that its token occurs in.
+    lie. Of an embedding a row has a gradient only in the steps that its token occurs in: it can only show that nothing vanished.
     """
     sizes = [table[n].rms for n in layers if n in table and table[n].rms > 0 and not _BY_THE_WAY & set(words_of(n))]
-    return math.log10(sizes[0] / sizes[-1]) if len(sizes) > 1 else None
+    return math.log10(max(sizes[0], embedding) / sizes[-1]) if len(sizes) > 1 else None
 
 
 def _precision(checkpoint: CheckpointStats) -> str | None:

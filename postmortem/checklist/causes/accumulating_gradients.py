@@ -46,7 +46,7 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the weights outgrew any initialisation at an ordinary learning rate, from a sane start"), WEIGHTS, LEARNING_RATE, holds=1.2, fails=0.0)
 def outgrew(e: Evidence, seen: Sighting) -> Reading | None:
     scale, decades = e.weights.median_scale, rate_decades(e)
-    if scale is None or decades is None or e.weights.change_median is not None or starts_normal(e) is False or scale < OUTGROWN or decades >= 1.0:
+    if scale is None or decades is None or starts_normal(e) is False or scale < OUTGROWN or decades >= 1.0:
         return None
     return Reading(
         True, say("the median layer is {times:.2g} × the usual initial size at {rate:.2g} × the usual rate", times=10**scale, rate=10**decades)

@@ -4,7 +4,9 @@ from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, FIRST_BAD_BATCH, curve
 from postmortem.checklist.probes import usual_rate
-from postmortem.checklist.signs import loss_curve
+from postmortem.checklist.signs import ABSURD_NORM, clip_norm, loss_curve
+
+FIRST = 3  # records
 
 
 @probe(say("it began within the first epoch of seeing the data"), holds=1.2, fails=-1.2)
@@ -16,6 +18,14 @@ def within_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
     if epoch is None:
         return None
     return Reading(epoch <= 1.05, say("the first non-finite record is in epoch {epoch:.2g}", epoch=max(epoch, 0.01)))
+
+
+@probe(say("the loss or its gradient was absurd before it broke"), curve("grad_norm"), holds=-2.0, fails=0.0)
+def absurd_before(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, norm = loss_curve(e), e.curve("grad_norm")
+    if loss is None or loss.non_finite is None or norm is None or not norm.finite or clip_norm(e) is not None:
+        return None
+    return Reading(norm.first > ABSURD_NORM and loss.non_finite.points_before <= FIRST, say("the first gradient norm is {norm:.3g}", norm=norm.first))
 
 
 @probe(say("one record stands far out and the loss comes back"), curve("train/loss", 8), holds=2.0, fails=0.0)
@@ -54,7 +64,7 @@ bad_batch = Cause(
     mechanism=say(
         "A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."
     ),
-    probes=(within_first_epoch, one_record, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
+    probes=(within_first_epoch, absurd_before, one_record, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
     fixes=remedies.only(
         say("Check every batch for non-finite and extreme inputs before it is used; skip steps with a non-finite loss"),
         say("Nothing in the curve announced it: it came with one batch."),

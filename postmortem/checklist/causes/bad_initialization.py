@@ -2,8 +2,18 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS
-from postmortem.checklist.signs import file_of, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance, unscaled_inputs
+from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS, curve
+from postmortem.checklist.signs import (
+    ABSURD_NORM,
+    clip_norm,
+    file_of,
+    rate_decades,
+    rate_leapt,
+    starts_absurd,
+    starts_normal,
+    to_chance,
+    unscaled_inputs,
+)
 
 SCHEMES = (
     "none",
@@ -105,6 +115,14 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(level > FIRST_LOSS, say("it is {level:.3g} × the chance level", level=level), file_of(e, "train/loss"))
 
 
+@probe(say("the very first gradient, before any update, was absurd"), curve("grad_norm"), holds=1.2)
+def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
+    norm = e.curve("grad_norm")
+    if norm is None or not norm.finite or norm.first_step > 2 or norm.reduction == "epoch" or clip_norm(e) is not None:
+        return None
+    return Reading(norm.first > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
+
+
 @probe(say("gradients came to life as the weights grew: they had started too small"), WEIGHTS, holds=1.5, fails=0.0)
 def came_to_life(e: Evidence, seen: Sighting) -> Reading | None:
     growth, drift = e.weights.gradient_growth, e.weights.scale_drift
@@ -151,7 +169,19 @@ bad_initialization = Cause(
         "Too large, and activations and loss explode in the first step; too small, and they vanish layer by layer; all equal or zero, and all units stay copies of "
         "one another; biases far below zero, and no ReLU ever fires."
     ),
-    probes=(configured, zero, symmetric, negative_biases, wrong_scale, first_loss, came_to_life, silent_at_start, saturated_at_start, had_to_grow),
+    probes=(
+        configured,
+        zero,
+        symmetric,
+        negative_biases,
+        wrong_scale,
+        first_loss,
+        first_gradient,
+        came_to_life,
+        silent_at_start,
+        saturated_at_start,
+        had_to_grow,
+    ),
     fixes=fixes,
     by_hand=(say("Before training, print the standard deviation of each layer's output for one batch: it should stay near 1."),),
 )

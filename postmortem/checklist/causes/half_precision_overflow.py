@@ -2,9 +2,10 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.needs import WEIGHTS, curve
 from postmortem.model.run import EventKind
 
+FLOOR = 1.0  # a loss scale that leaves nothing to halve
 HALF = ("16", "half", "fp16", "amp", "mixed")
 
 
@@ -32,6 +33,14 @@ def overflows(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(n >= 3, say("{n} overflow messages", n=n)) if n else None
 
 
+@probe(say("the loss scale was halved again and again, and overflow went on"), curve("loss_scale"), holds=3.5, fails=-0.5)
+def halved(e: Evidence, seen: Sighting) -> Reading | None:
+    scale = e.curve("loss_scale")
+    if scale is None or scale.finite < 2 or "loss_scale" in seen.show:  # there it is the symptom itself
+        return None
+    return Reading(scale.final <= FLOOR and scale.highest > FLOOR * 64, say("from {high:g} to {low:g}", high=scale.highest, low=scale.final))
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     return (
         remedies.fix(
@@ -55,7 +64,7 @@ half_precision_overflow = Cause(
     mechanism=say(
         "The largest float16 is 65,504: a sum over a batch, a squared norm or an attention logit passes it easily, becomes Inf, and Inf − Inf is NaN."
     ),
-    probes=(configured, stored, overflows),
+    probes=(configured, stored, overflows, halved),
     fixes=fixes,
     by_hand=(say("Run the same steps in float32: if the loss stays finite, precision was the cause."),),
 )

@@ -2,8 +2,19 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, GRADIENTS, WEIGHTS
-from postmortem.checklist.signs import file_of, inputs_are_zero, rate_decades, same_settings, starts_normal, to_chance, uneven_inputs, unscaled_inputs
+from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, GRADIENTS, WEIGHTS, curve
+from postmortem.checklist.signs import (
+    ABSURD_NORM,
+    clip_norm,
+    file_of,
+    inputs_are_zero,
+    rate_decades,
+    same_settings,
+    starts_normal,
+    to_chance,
+    uneven_inputs,
+    unscaled_inputs,
+)
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75
@@ -22,6 +33,16 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     decades = rate_decades(e)
     usual = (scale is None or scale < DEFAULT_SCALE) and (decades is None or decades < 1.3)
     return Reading(level > LARGE_FIRST and usual, say("it is {level:.3g} × the chance level", level=level), file_of(e, "train/loss"))
+
+
+@probe(say("the very first gradient, before any update, was absurd, with weights of the usual size"), curve("grad_norm"), holds=1.5)
+def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
+    norm, scale = e.curve("grad_norm"), e.weights.first_highest_scale
+    if norm is None or not norm.finite or norm.first_step > 2 or norm.reduction == "epoch" or clip_norm(e) is not None:
+        return None
+    if scale is not None and scale >= DEFAULT_SCALE:
+        return None
+    return Reading(norm.first > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
 
 
 @probe(say("the first layer's weights never got a gradient while its bias did"), WEIGHTS, holds=4.0, fails=0.0)
@@ -98,7 +119,7 @@ preprocessing = Cause(
         "Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
         "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."
     ),
-    probes=(first_loss, zero_inputs, configured, recorded, uneven, other_inputs),
+    probes=(first_loss, first_gradient, zero_inputs, configured, recorded, uneven, other_inputs),
     fixes=fixes,
     by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),
 )

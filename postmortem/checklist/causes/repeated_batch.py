@@ -7,6 +7,7 @@ from postmortem.checklist.signs import same_batches as are_the_same
 from postmortem.checklist.signs import to_chance, training_curves
 
 NOTHING = 0.02  # times chance
+AHEAD = 0.5  # ln(validation / train) at the first evaluation, where the training loss is the mean of the first epoch
 EARLY = 0.2  # share of the run
 
 
@@ -21,6 +22,22 @@ def zero_early(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     return Reading(
         level < NOTHING and final < NOTHING, say("after {share:.0%} of the run train loss is {level:.2g} × chance", share=EARLY, level=level)
+    )
+
+
+@probe(say("within one epoch all of it was known by heart, and validation was never better than then"), VALIDATION, holds=2.4)
+def by_heart_at_once(e: Evidence, seen: Sighting) -> Reading | None:
+    right, g, val = e.series.get("train/accuracy"), e.gap, e.curve("val/loss")
+    if right is None or g is None or val is None or e.chance.loss is not None or len(right) < 4 or g.evaluations < 4:
+        return None
+    second = float(right.values[1]) / (100.0 if float(right.values.max()) > 1.5 else 1.0)
+    return Reading(
+        second > 0.99 and g.best_index == 0 and g.first_gap > AHEAD,
+        say(
+            "training accuracy is {right:.1%} in the second record; validation lay {gap:.2g} nats above training from the first",
+            right=second,
+            gap=g.first_gap,
+        ),
     )
 
 
@@ -49,7 +66,7 @@ repeated_batch = Cause(
     mechanism=say(
         "A loader that is not advanced, a forgotten debug line, a sampler with one seed: the model learns one batch by heart in a few epochs and nothing else."
     ),
-    probes=(zero_early, plenty, same_samples),
+    probes=(zero_early, by_heart_at_once, plenty, same_samples),
     fixes=remedies.only(
         say("Iterate over the loader; remove a leftover 'overfit one batch'"),
         say("The training loss reached nothing within a few epochs, while validation never improved with it."),

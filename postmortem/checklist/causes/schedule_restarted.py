@@ -8,11 +8,25 @@ from postmortem.model.run import EventKind
 
 @probe(say("the learning rate jumped up after it had decayed"), curve("lr", 4), holds=3.0, fails=-2.5)
 def jumped_up(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.schedule is None:
+    if e.schedule is None or seen.facet == "swings":
         return None
     at = e.schedule.restarts[0] if e.schedule.restarts else 0.0
     return Reading(
         len(e.schedule.restarts) == 1 and not e.schedule.cyclic, say("{n} jumps up, the first at step {at:g}", n=len(e.schedule.restarts), at=at)
+    )
+
+
+@probe(say("a schedule that comes down once is stepped beyond its end"), curve("lr", 4), holds=3.0)
+def beyond_its_end(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet != "swings":
+        return None
+    schedule = e.setting("schedule")
+    return Reading(
+        True,
+        say(
+            "{schedule} is configured; a cosine whose length is counted in epochs and that is stepped per batch swings so",
+            schedule=str(schedule.value) if schedule else "",
+        ),
     )
 
 
@@ -32,7 +46,7 @@ schedule_restarted = Cause(
     id="schedule-restarted",
     title=say("The learning-rate schedule started again"),
     mechanism=say("The scheduler's state was not restored: after the resume the rate is back at its peak, and what was settled is shaken up again."),
-    probes=(jumped_up, resumed, said_so),
+    probes=(jumped_up, beyond_its_end, resumed, said_so),
     fixes=remedies.only(
         say("Save and restore the scheduler beside the optimizer"),
         say("After the resume the learning rate was back where it began."),

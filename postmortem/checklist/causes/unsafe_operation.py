@@ -19,8 +19,9 @@ def after_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("only some records are non-finite and the weights stay finite"), holds=2.0, fails=0.0)
 def weights_finite(e: Evidence, seen: Sighting) -> Reading | None:
-    if not e.weights.checkpoints or e.weights.first_non_finite is not None:
-        return None
+    scale = e.curve("loss_scale")
+    if not e.weights.checkpoints or e.weights.first_non_finite is not None or (scale is not None and scale.final <= 1.0):
+        return None  # a scaler that has nothing left to halve skipped them all
     return Reading(True, say("no checkpoint holds a NaN, so the gradient of the bad term was 0 or the step was skipped"))
 
 

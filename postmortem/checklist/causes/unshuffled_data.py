@@ -3,9 +3,13 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, curve
-from postmortem.checklist.signs import to_chance
+from postmortem.checklist.signs import skill, to_chance
 
 CLUSTERED = 0.3  # 0 is a fair draw of the classes, 1 a batch of one class; shuffled data stays within 0.05
+SWING, WILD = 0.2, 1.25  # noise and peak, times chance
+SKILLED = 0.5  # share of the way from guessing to perfect accuracy, on validation
+WORSE = 1.2  # times chance: a batch of classes that the model has just unlearned
+WARM = 0.15  # share of the run: later, no batch is new to it
 APART = 0.03  # times chance
 
 
@@ -31,8 +35,14 @@ def batches_worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     peak, level = to_chance(e, loss.highest), to_chance(e, loss.final)
     if peak is None or level is None:
         return None
-    wild = loss.noise > 0.25 * (e.chance.loss or 1.0)
-    return Reading(peak > 1.3 and wild, say("batch losses reach {peak:.2f} × chance and swing by {noise:.2g}", peak=peak, noise=loss.noise))
+    wild = peak > 1.3 and loss.noise > 0.25 * (e.chance.loss or 1.0)
+    late = loss.highest_step > loss.first_step + WARM * (loss.last_step - loss.first_step)
+    skilled = (skill(e, "val") or 0.0) > SKILLED and ((peak > WORSE and late) or (peak > WILD and loss.noise > SWING * (e.chance.loss or 1.0)))
+    return Reading(
+        wild or skilled,
+        detail=say("batch losses reach {peak:.2f} × chance and swing by {noise:.2g}", peak=peak, noise=loss.noise),
+        share=1.4 if skilled else 1.0,
+    )
 
 
 @probe(say("the training loss stays above chance while validation lies at it"), CHANCE, curve("val/loss"), holds=2.5, fails=0.0)

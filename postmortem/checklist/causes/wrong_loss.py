@@ -5,6 +5,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.signs import runaway_smoothness, skill, to_chance, training_curves, warned
 
+STANDS = 2.0  # times chance
 SOFTMAX_RANGE = 1.05  # nats above ln C that a cross-entropy over probabilities can reach
 
 
@@ -57,7 +58,7 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     near_floor = good > 0.6 and (0.75 if one_output else 0.97) < level < 1.3
     # probabilities of 0 and 1 fed as logits: floor where right, floor + 1 where wrong
     share_right = good * (1 - 1 / classes) + 1 / classes
-    as_predicted = not one_output and good > 0.5 and -0.03 < loss.final / (floor + 1 - share_right) - 1 < 0.05
+    as_predicted = not one_output and good > 0.5 and abs(loss.final / (floor + 1 - share_right) - 1) < 0.03
     bounded = max(c.highest for c in (loss, *training_curves(e))) < log(classes) + SOFTMAX_RANGE  # probabilities as logits differ by 1 at most
     holds = (near_floor or as_predicted) and (to_chance(e, loss.final) or 0) > 0.5 and (bounded or one_output)
     return Reading(
@@ -92,6 +93,17 @@ def disagree(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("from the first record to the last the loss stands far above chance: the logarithm of a clipped probability"), CHANCE, holds=2.5)
+def clipped(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, val = next(iter(training_curves(e)), None), e.curve("val/loss")
+    level = to_chance(e, loss.final) if loss is not None else None
+    if loss is None or level is None or loss.finite < 3 or e.family not in ("classifier", "language-model") or loss.start <= 0:
+        return None
+    shown = val if val is not None and val.finite >= 3 else loss
+    stands = abs(loss.final / loss.start - 1) < 0.1 and shown.highest - shown.lowest < 0.02 * abs(shown.final)
+    return Reading(level > STANDS and stands, say("it is {loss:.3g}, {level:.2g} × chance, and does not move", loss=loss.final, level=level))
+
+
 @probe(say("the first loss is exactly the chance level and the gradient norm tiny"), curve("grad_norm"), CHANCE, holds=0.8)
 def tiny_norm(e: Evidence, seen: Sighting) -> Reading | None:
     loss, norm = e.curve("train/loss"), e.curve("grad_norm")
@@ -108,7 +120,7 @@ wrong_loss = Cause(
         "A softmax before a loss that applies its own, a missing minus sign, a mean over shapes that broadcast: the number goes down (or cannot), and what it "
         "measures is not the task."
     ),
-    probes=(shapes_differ, runs_the_wrong_way, smooth, softmax_twice, low_loss_guessing, disagree, tiny_norm),
+    probes=(shapes_differ, runs_the_wrong_way, smooth, softmax_twice, clipped, low_loss_guessing, disagree, tiny_norm),
     fixes=remedies.only(
         say("Give the loss what it expects: raw logits for cross-entropy, equal shapes for a squared error, a minus sign for a likelihood"),
         say("The loss that was logged contradicts the accuracy, or cannot have this value for this task."),

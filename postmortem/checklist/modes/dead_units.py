@@ -40,7 +40,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "jump",
         )
-    if loss is not None and not loss_is_flat(e):
+    if loss is not None and not loss_is_flat(e) and not _only_biases_learn(e):
         return Cleared(say("The loss falls: enough units are alive."))
     silent, share = e.layers.deadest if e.layers is not None else ("", 0.0)
     if e.layers is not None and share >= SILENT and loss is not None:
@@ -82,6 +82,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "gradient",
         )
     return Cleared(say("Hidden biases and gradients show no dead layer."))
+
+
+def _only_biases_learn(e: Evidence) -> bool:
+    """No weight matrix ever had a gradient, or none moved: whatever the loss gained, the biases behind the dead layer gave."""
+    still = {*e.weights.gradient_dead_layers, *e.weights.identical}
+    return bool(e.model.weight_layers) and still.issuperset(e.model.weight_layers)
 
 
 def _idle(e: Evidence) -> bool:

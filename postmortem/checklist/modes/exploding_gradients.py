@@ -30,6 +30,7 @@ BEGAN = 20.0  # × chance
 STEADY = 30.0  # × its first value, for a gradient norm that only ever grows
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; healthy runs lie below −1.5
+OUTGROWN = 0.5  # decades above the usual size, of the median layer; healthy runs end below 0.3
 FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
 HURLED = 3.0  # decades above the usual size: whatever the rate was, it was too much for these weights
 ORDINARY = 5.0  # × the gradient norm's start
@@ -233,7 +234,8 @@ def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     w, level = e.weights, to_chance(e, loss.final)
     if w.gradient_median is None or not w.gradient_source.startswith("adam") or level is None or level < UNSETTLED or starts_normal(e) is False:
         return None
-    if w.gradient_median < LARGE_GRADIENT or (w.change_median or 0.0) < FAR or _one_kick(e, loss):
+    outgrown = (w.median_scale or 0.0) > OUTGROWN and (w.scale_drift or 0.0) > 0.1
+    if w.gradient_median < LARGE_GRADIENT - 0.3 * outgrown or (w.change_median or 0.0) < FAR or _one_kick(e, loss):
         return None
     return Sighting(
         Severity.SERIOUS,

@@ -28,6 +28,7 @@ LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healt
 KNOWS_NOTHING = 0.9  # times chance
 FEW = 3  # points
 LONG_EXCERPT = 1.4  # last step / first step from which a piece of a log is long enough to show a trend
+TOO_HIGH = 1.3  # decades above
 TOO_LOW = -1.3  # decades of the learning rate below the usual
 CREPT = 0.03  # relative change of the weights over the run
 STAYED = 0.03  # of the first loss
@@ -90,7 +91,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
         if at_chance and e.chance.classes
         else say("The loss has been no better than at its first evaluation: {level:.2f} × chance at the end.", level=level)
-        if stuck
+        if stuck and level is not None
+        else say("Validation has not moved since its first evaluation: {final:.4g} at the end.", final=val.final)
+        if stuck and (val := e.curve("val/loss")) is not None
         else say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
     )
     return Sighting(
@@ -137,9 +140,15 @@ def _stuck(e: Evidence, level: float | None) -> bool:
     """After the first evaluation nothing got better, far above what is attainable."""
     val = e.curve("val/loss")
     train = course(e)
-    if val is None or train is None or val.finite < 5 or level is None or level < 0.6 or val.non_finite is not None:
+    if val is None or train is None or val.finite < 5 or val.non_finite is not None:
         return False
     falling = train.trend is not None and train.trend.tau < -0.3
+    if level is None:  # no chance level to compare with, but a rate that explains it
+        return (
+            (rate_decades(e) or 0.0) >= TOO_HIGH and abs(val.final / val.start - 1) < STAYED and val.best > (1 - STAYED) * val.start and not falling
+        )
+    if level < 0.6:
+        return False
     return val.final > 0.98 * val.start and val.best > BETTER * val.start and not falling
 
 

@@ -13,11 +13,13 @@ from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
 from postmortem.checklist.signs import file_of, skill, to_chance, validation_level
+from postmortem.model.evidence import GapStats
 
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
 GAP = 0.35  # ln(validation / train) at the end
 LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
 BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
+HUNDREDFOLD = 4.6  # ln(validation / train)
 NOTHING = 0.95  # times chance, for the best validation loss
 GUESSING = 0.1  # share of the way from guessing to perfect accuracy
 MANY = 20  # evaluations
@@ -43,7 +45,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if level is not None and level < LEVEL:
         return Cleared(say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level))
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
-    wide = (gap.gap > 1.5 and gap.rise > 0.03) or gap.gap > BY_HEART
+    wide = (gap.gap > 1.5 and gap.rise > 0.03) or gap.gap > BY_HEART or _stood_still(gap)
     if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)))
     best = to_chance(e, val.best)
@@ -65,6 +67,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         ("train/loss", "val/loss"),
         file_of(e, "val/loss"),
     )
+
+
+def _stood_still(gap: GapStats) -> bool:
+    """Training went on to a hundredth of validation and below, all of it after validation had got as far as it would."""
+    idle = gap.evaluations_after_best >= 0.5 * gap.evaluations >= 0.5 * MANY
+    return gap.gap > HUNDREDFOLD and idle and gap.train_fell_after_best > 0.5
 
 
 def _stays_above(e: Evidence) -> bool:

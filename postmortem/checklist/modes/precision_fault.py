@@ -24,7 +24,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "floor",
         )
     scale = e.curve("loss_scale")
-    if scale is not None and scale.finite >= 2 and 0 < scale.final <= 1.0 and scale.highest > 64 and scale.lowest > 0:
+    if scale is not None and scale.finite >= 2 and 0 <= scale.final <= 1.0 and scale.highest > 64 and scale.final == scale.lowest:
         return Sighting(
             Severity.SERIOUS,
             say("The loss scale fell from {high:g} to {low:g}.", high=scale.highest, low=scale.final),

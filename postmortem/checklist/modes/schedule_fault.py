@@ -7,7 +7,7 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.needs import CHANCE, LEARNING_RATE
-from postmortem.checklist.signs import file_of, loss_curve, rate_leapt, to_chance
+from postmortem.checklist.signs import comes_down_once, file_of, loss_curve, rate_leapt, to_chance
 
 ZERO = 0.9  # share of records at exactly 0
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
@@ -57,6 +57,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ("lr", "train/loss"),
             source,
             "jump",
+        )
+    if s.cyclic and s.source == "logged" and comes_down_once(e):
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "The configured schedule comes down once; the logged rate goes up and down between {low:.3g} and {high:.3g} again and again.",
+                low=records.lowest if records else 0.0,
+                high=s.peak,
+            ),
+            e.first_step,
+            e.first_step,
+            ("lr", "train/loss"),
+            source,
+            "swings",
         )
     return Cleared(say("The learning rate peaks at {peak:g} and ends at {final:g}.", peak=s.peak, final=s.final))
 

@@ -25,6 +25,7 @@ HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
 EXPLAINED_CLASSES = 0.35  # times chance, where rate, width or dropout explain that little was learned
 EXPLAINED_REGRESSION = 0.3  # the same where rate, width or dropout explain that little was learned
+DROWNING = 0.8  # dropout
 NARROW = 8  # hidden units
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
@@ -61,6 +62,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             (loss.name,),
             e.series[loss.name].source,
             "symmetric",
+        )
+    if level is None and _drowned(e):
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Training accuracy ends at {train:.0%} and validation, without dropout, at {val:.0%}.",
+                train=e.curves["train/accuracy"].final,
+                val=e.curves["val/accuracy"].final,
+            ),
+            loss.first_step,
+            loss.first_step,
+            ("train/accuracy", "val/accuracy"),
+            e.series["train/accuracy"].source,
+            "dropout",
         )
     if level is None and uneven_inputs(e):
         return Sighting(
@@ -131,6 +146,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _drowned(e: Evidence) -> bool:
+    """Extreme dropout under which training never gets near what the same model does without it."""
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    extreme = (e.number("dropout") or 0.0) >= DROWNING
+    return extreme and train is not None and val is not None and train.finite > 0 and val.finite > 0 and train.final < 0.5 * val.final
 
 
 def _score_at_zero(e: Evidence) -> Sighting | None:

@@ -20,6 +20,9 @@ NOTHING_LEFT = 0.02  # times chance, for a training loss
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
 FAR_ABOVE = 3.0  # times chance, for a validation loss: beyond, labels are mapped otherwise
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
+GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
+GUESSING = 0.03  # the same, at the end
+FEWEST = 4  # evaluations
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -73,6 +76,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0)
         )
     turned = gap.validation_trend_after_best
+    reached = skill(e, "val", best=True)
+    guesses = reached is not None and reached < GUESSED and (accuracy or 0.0) < GUESSING and gap.evaluations >= FEWEST
     if (
         (train_level or 1.0) < NOTHING_LEFT
         and (best or 1.0) < SOMETHING
@@ -80,6 +85,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and turned is not None
         and turned.tau > 0.5
         and (level or 0.0) < FAR_ABOVE
+        and not guesses
     ):
         return Cleared(
             say(
@@ -93,7 +99,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and best is not None
         and level is not None
         and best > 0.75
-        and (level > 1.15 or hardly_moved)
+        and (level > 1.15 or hardly_moved or guesses)
         and gap.gap > WIDE
         and (train_level or 1.0) < 0.4
     ):

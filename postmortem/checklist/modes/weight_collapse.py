@@ -7,6 +7,7 @@ from postmortem.checklist.needs import TWO_CHECKPOINTS, WEIGHTS
 from postmortem.checklist.signs import loss_curve, loss_is_flat
 
 TINY = -2.5  # decades below the default initialisation
+SHRUNKEN = -1.7  # decades below, for weights that shrank: what the loss fell by meanwhile was the penalty on their size
 SHRANK = -1.0  # decades between the first and the last checkpoint
 
 
@@ -18,7 +19,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if (w.zero_weight_share or 0.0) > 0.4 and not (drift is not None and drift < 0):
         return Cleared(say("The weights are exactly zero from the first checkpoint on: they never had a size to lose."))
     at = e.checkpoints[0].step if e.checkpoints else None
-    if scale < TINY and drift is not None and drift < SHRANK and (loss is None or loss_is_flat(e)):
+    if drift is not None and drift < SHRANK and (scale < SHRUNKEN or (scale < TINY and (loss is None or loss_is_flat(e)))):
         return Sighting(
             Severity.FATAL,
             say(
