@@ -168,3 +168,33 @@ def test_control_characters_do_not_reach_an_event(tmp_path: Path) -> None:
 def test_what_happened_to_something_else(tmp_path: Path, line: str) -> None:
     """A full table of inotify watches is no full disk, a server that was killed no training."""
     assert not [e for e in events(tmp_path, f"step 1 loss 0.5\n{line}\nstep 2 loss 0.4\n") if e.kind in (K.DISK_FULL, K.KILLED)]
+
+
+CAUGHT = "Traceback (most recent call last):\n  File \"validate.py\", line 7, in preview\n    raise RuntimeError('bad')\nRuntimeError: bad\n"
+WARNING = "host:871784:871848 [5] ibvwrap.c:94 NCCL WARN Call to ibv_open_device failed\n"
+
+
+def _training(first: int, last: int) -> str:
+    return "".join(f"step {n}/5000 | train_loss {9.0 / n:.6f} | lr 0.0003 | grad_norm 1.25 | tokens 524288\n" for n in range(first, last))
+
+
+@pytest.mark.parametrize(("said", "kind"), [(CAUGHT, K.EXCEPTION), (WARNING, K.COLLECTIVE)])
+def test_what_training_went_on_from_is_no_death(tmp_path: Path, said: str, kind: K) -> None:
+    assert kind not in {e.kind for e in events(tmp_path, _training(1, 50) + said + _training(50, 600))}
+    assert kind in {e.kind for e in events(tmp_path, _training(1, 600) + said)}
+    # a buffer of standard output that is written out when the process ends
+    assert kind in {e.kind for e in events(tmp_path, _training(1, 500) + said + _training(500, 600))}
+
+
+def test_text_alone_after_an_exception_is_no_survival(tmp_path: Path) -> None:
+    assert K.EXCEPTION in {e.kind for e in events(tmp_path, _training(1, 50) + CAUGHT + "waiting for the other nodes\n" * 2000)}
+
+
+def test_a_launcher_that_was_told_to_end(tmp_path: Path) -> None:
+    text = (
+        "Traceback (most recent call last):\n"
+        '  File "/env/bin/accelerate", line 7, in <module>\n    sys.exit(main())\n'
+        "torch.distributed.elastic.multiprocessing.api.SignalException: Process 32645 got signal: 15\n"
+    )
+    (event,) = events(tmp_path, text)
+    assert (event.kind, event.data["signal"]) == (K.SIGNAL, 15)

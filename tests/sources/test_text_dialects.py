@@ -232,3 +232,42 @@ def test_a_record_before_the_first_bar(tmp_path: Path) -> None:
     bars = [f" 10%|█         | {n}/900 [00:05<00:45,  2.00it/s]\n{{'loss': 2.{n}, 'epoch': 0.5}}\n" for n in (101, 102, 103)]
     found = read(tmp_path, "{'loss': 2.5, 'epoch': 0.5}\n" + "".join(bars))
     assert one(found, "train/loss").steps.tolist() == [100, 101, 102, 103]
+
+
+def test_functions_that_loguru_names_count_nothing(tmp_path: Path) -> None:
+    line = "2021-09-03 20:45:{:02d}.798 | INFO     | yolox.core.trainer:after_iter:246 - epoch: {}/3, iter: {}/40, mem: 1756Mb, total_loss: {}, lr: 7.8e-06\n"
+    found = read(tmp_path, "".join(line.format(n, 1 + n // 4, 10 * (1 + n % 4), 4.5 - n / 4) for n in range(12)))
+    losses = one(found, "train/loss")
+    assert losses.steps.tolist() == [float(10 * n) for n in range(1, 13)]
+    assert losses.values.tolist() == [4.5 - n / 4 for n in range(12)]
+
+
+def test_steps_in_the_brackets_of_clu(tmp_path: Path) -> None:
+    head = "I0103 20:06:22.789716 1399 main.py:60] Config: accum_steps: 8\nbase_lr: 0.03\nsize: !!python/tuple\n- 16\npretrained: gs://models/vit\ntotal_steps: 10000\n"
+    lines = "".join(
+        f"I0103 20:09:{n:02d}.218508 1399 logging_writer.py:35] [{10 * n}] img_sec_core_train=178.36, train_loss=0.{9 - n}\n"
+        f"I0103 20:09:{n:02d}.897993 1399 train.py:201] Step: {10 * n}/10000 0.1%, img/sec/core: 178.4, ETA: 4.64h\n"
+        for n in range(1, 6)
+    )
+    losses = one(read(tmp_path, head + lines), "train/loss")
+    assert losses.steps.tolist() == [10, 20, 30, 40, 50]
+    assert losses.values.tolist() == [0.8, 0.7, 0.6, 0.5, 0.4]
+
+
+def test_tables_in_gbk_are_text(tmp_path: Path) -> None:
+    table = ("│ keys │ values │\n" + "╞" + "═" * 60 + "╡\n").encode("gbk") * 30
+    found = read(tmp_path, table + b"epoch: 1, loss: 2.5\nepoch: 2, loss: 2.25\n")
+    assert one(found, "train/loss").values.tolist() == [2.5, 2.25]
+
+
+def test_moments_without_a_year_stand_on_the_calendar_of_the_others(tmp_path: Path) -> None:
+    text = (
+        "2022-04-12 17:05:16,500 - INFO - epoch: 0, batch_id: 0, loss:0.5\n"
+        "W0412 17:05:20.500000   247 device_context.cc:447] Please NOTE: device: 0\n"
+        "[17:05:21] epoch: 0, batch_id: 500, loss:0.4\n"
+        "2022-04-12 23:59:59,000 - INFO - epoch: 0, batch_id: 1000, loss:0.3\n"
+        "[00:00:01] epoch: 0, batch_id: 1500, loss:0.2\n"
+    )
+    times = one(read(tmp_path, text), "train/loss").times
+    assert times is not None
+    assert (times - times[0]).tolist() == [0.0, 4.5, 24882.5, 24884.5]

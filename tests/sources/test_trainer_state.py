@@ -101,3 +101,11 @@ def test_a_trainer_state_under_another_name(tmp_path: Path) -> None:
     assert [s.name for s in found.series] == ["train/loss"]
     rest = json.dumps({"log_history": 5, "name": "x"})
     assert not claims(Candidate(tmp_path, "config.json", len(rest), rest.encode(), frozenset()))
+
+
+def test_a_plan_without_a_number_of_epochs(tmp_path: Path) -> None:
+    endless = {**STATE, "num_train_epochs": 9223372036854775807}
+    found = read(tmp_path, json.dumps(endless))
+    assert "planned_epochs" not in found.facts
+    assert {s.name for s in found.settings} >= {"max_steps", "batch_size"}
+    assert not [s for s in found.settings if s.name == "epochs"]

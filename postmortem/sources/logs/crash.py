@@ -7,7 +7,7 @@ logs print configurations, metrics and source code. Tracebacks are collected per
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from postmortem.model.run import EventKind, LogEvent
@@ -37,6 +37,10 @@ _EXCEPTION = re.compile(
 _ANY_EXCEPTION = re.compile(r"^(?P<type>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,80})(?::\s(?P<message>.*))?$")
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python\d|lib/python\d\.\d|<frozen|/torch/|\\lib\\|^<")
 _AT = re.compile(r"\b(global[_ ]?step|step|iteration|iter|epoch)[ _=:]{1,3}(\d{1,12})\b", re.IGNORECASE)
+_SENT = re.compile(r"got signal: (\d{1,2})")
+BUFFERED = 16 << 10  # bytes: twice what Python holds back of a standard output that is no terminal
+RECORDS_AFTER = 10
+_SURVIVABLE = frozenset({EventKind.EXCEPTION, EventKind.COLLECTIVE, EventKind.DATA_LOADER, EventKind.OUT_OF_MEMORY, EventKind.DISK_FULL})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -60,6 +64,8 @@ class Where:
     step: float | None = None
     epoch: float | None = None
     time: float | None = None
+    offset: int = 0  # bytes before the line
+    rows: int = 0  # records before the line
 
 
 class Watch:
@@ -72,6 +78,7 @@ class Watch:
         self._kinds: Counter[EventKind] = Counter()
         self._seen: Counter[tuple[EventKind, str]] = Counter()
         self._where = Where(0)
+        self._at: list[Where] = []  # of each event
 
     @property
     def reading(self) -> bool:
@@ -104,10 +111,15 @@ class Watch:
         """The log's last line says that it is done."""
         self._add(EventKind.FINISHED, text.strip(), None, where, {})
 
-    def end(self) -> tuple[LogEvent, ...]:
-        """The log is over."""
+    def end(self, reached: Where | None = None) -> tuple[LogEvent, ...]:
+        """The log is over. What training went on from for long is left out: something caught, a warning, an earlier job's death.
+
+        reached : the log's end; None when records and bytes were not counted.
+        """
         for rank in list(self._open):
             self._close(rank)
+        if reached is not None:
+            self.events = [e for e, at in zip(self.events, self._at, strict=True) if not _survived(e.kind, at, reached)]
         named = any(e.data.get("exception") for e in self.events)  # of interleaved tracebacks some lose their last line
         kept = [e for e in self.events if not named or e.kind != EventKind.EXCEPTION or e.data.get("exception")]
         return tuple(sorted(kept, key=lambda e: e.line))
@@ -162,12 +174,15 @@ class Watch:
                     kind = rule.kind
                     data |= _data(rule, match, said)
                     break
+        if short == "SignalException" and (sent := _SENT.search(message)):  # torchelastic was told to end
+            kind = EventKind.SIGNAL
+            data["signal"] = int(sent[1])
         if short == "KeyboardInterrupt":
             kind = EventKind.INTERRUPTED
         if short == "MemoryError":
             kind = EventKind.OUT_OF_MEMORY
             data["where"] = "host"
-        where = Where(opened.first_line, self._where.step, self._where.epoch, self._where.time)
+        where = replace(self._where, line=opened.first_line)
         self._add(kind, "\n".join(_trimmed(opened.lines)), rank, where, data)
 
     # -- single lines
@@ -211,8 +226,14 @@ class Watch:
         repeated = self._seen[alike] > (16 if kind not in MOST else most)
         if self._kinds[kind] > most or repeated:
             return
+        self._at.append(where)
         clean = _CONTROL.sub("", text)[:MAX_TEXT]
         self.events.append(LogEvent(kind, clean, self.source, where.line, where.step, where.epoch, where.time, rank, MappingProxyType(dict(data))))
+
+
+def _survived(kind: EventKind, at: Where, reached: Where) -> bool:
+    """Records follow far below: more text than a buffer holds that is only written out as the process dies."""
+    return kind in _SURVIVABLE and reached.rows - at.rows >= RECORDS_AFTER and reached.offset - at.offset > BUFFERED
 
 
 def _peel(text: str) -> tuple[int | None, str]:

@@ -17,6 +17,7 @@ from postmortem.sources.reader import Candidate, Found, Reader
 NAME = "trainer-state"
 _LARGEST = 512 << 20  # bytes
 _KEYS = (b'"global_step"', b'"log_history"')
+_UNBOUNDED = 1e15  # as many epochs as an integer can say: a plan in steps over a data set without a length
 _SETTINGS = ("train_batch_size", "num_train_epochs", "max_steps", "logging_steps", "eval_steps", "save_steps")
 
 
@@ -43,7 +44,7 @@ def read(candidate: Candidate) -> Found:
     settings = tuple(
         Setting(setting_name(key), key, state[key], candidate.path)
         for key in _SETTINGS
-        if isinstance(state.get(key), int | float) and not isinstance(state[key], bool) and state[key] > 0
+        if isinstance(state.get(key), int | float) and not isinstance(state[key], bool) and 0 < state[key] < _UNBOUNDED
     )
     detail = None if series else say("its history holds no numbers yet")
     return Found(Source(candidate.path, NAME, Status.READ, detail, candidate.size), series=series, settings=settings, facts=_facts(state))
@@ -52,7 +53,7 @@ def read(candidate: Candidate) -> Found:
 def _facts(state: dict[str, Any]) -> dict[str, Value]:
     def positive(key: str) -> float | None:
         value = state.get(key)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e15 else None
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _UNBOUNDED else None
 
     facts: dict[str, Value] = {"framework": "transformers"}
     planned, done = positive("max_steps"), positive("global_step")

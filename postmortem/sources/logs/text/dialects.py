@@ -3,7 +3,9 @@
 import re
 
 from postmortem.sources.logs.text.grammar import NO, Plan, Slot
+from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.tokens import NUMBER
+from postmortem.sources.names import series_name
 
 _N = NUMBER
 # ` 100: 1200.1, 1300.2 avg loss, 0.0001 rate, 2.1 seconds, 6400 images`; newer forks print the epoch after the step.
@@ -23,6 +25,9 @@ _KALDI = re.compile(rf"(?:Overall average|Average) objective function for '([\w-
 _SCORE_AT = re.compile(rf"(?:^|[ \]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
+# `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.
+_CLU = re.compile(rf"\blogging_writer\.py:{_N}\] \[{_N}\] ((?:[\w/.@-]{{1,80}}={_N}(?:, |$)){{1,60}})$")
+_CLU_PAIR = re.compile(rf"([\w/.@-]{{1,80}})={_N}")
 
 
 def special(shape: str) -> Plan | None:
@@ -42,7 +47,17 @@ def special(shape: str) -> Plan | None:
             (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
         )  # fmt: skip
         return Plan(values=tuple(Slot(*n) for n in names), epoch=0, epoch_total=1)
-    return _evaluation(shape) or _net_output(shape) or _objective(shape) or _unnamed(shape)
+    return _written(shape) or _evaluation(shape) or _net_output(shape) or _objective(shape) or _unnamed(shape)
+
+
+def _written(shape: str) -> Plan | None:
+    """Step and values as clu writes them."""
+    match = _CLU.search(shape)
+    if match is None:
+        return None
+    at = shape[: match.start(1)].count(_N)
+    keys = _CLU_PAIR.findall(match[1])
+    return Plan(values=tuple(Slot(at + n, series_name(key, split_in(key)), key) for n, key in enumerate(keys)), step=at - 1)
 
 
 def _unnamed(shape: str) -> Plan | None:

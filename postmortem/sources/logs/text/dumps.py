@@ -7,7 +7,8 @@ from postmortem.sources.logs.text.tokens import NUMBER
 
 WORDS = 3  # lines with a word for a value that a block needs before its numbers are taken for settings
 CHANGES = 3  # values of one key that show it to be measured after all
-_LONE = re.compile(r"^[\s|>*-]{0,4}(?P<key>[A-Za-z_][\w.\-/]{0,60})\s?[:=]\s?(?P<value>[^:=]{0,120})$")
+_LONE = re.compile(r"^[\s|>*-]{0,4}(?P<key>[A-Za-z_][\w.\-/]{0,60})\s?[:=]\s?(?P<value>(?:[^:=]|:(?=//)){0,120})$")
+_ITEM = re.compile(r"^\s{0,20}- ?[^:=]{1,60}$")  # of a list in YAML: the block goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ def lone_of(shape: str) -> Lone | None:
     """What a shape says when it is a single `key: value`, None for any other."""
     match = _LONE.match(shape)
     if match is None:
-        return None
+        return Lone("", word=False, number=False) if _ITEM.match(shape) else None
     value = match["value"].strip().removesuffix(",")
     return Lone(match["key"], bool(value) and NUMBER not in value, value == NUMBER)
 

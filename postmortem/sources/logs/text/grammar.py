@@ -103,6 +103,8 @@ _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
+# `| INFO     | yolox.core.trainer:after_iter:246 - `: the function and the line of the program that loguru prints.
+_LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}:[\w<>]{1,80}:$")
 _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
 _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
@@ -220,6 +222,9 @@ class _Reading:
 
     def _number(self, index: int, lead: str, trail: str) -> None:
         percent = trail.startswith("%")
+        if not index and _LOGURU.search(lead):
+            self.last = ("", index)
+            return
         if index and _UNIT.match(lead):
             lead = _UNIT.sub("", lead, count=1)
             if _OF.match(lead):

@@ -65,7 +65,7 @@ def claims(candidate: Candidate) -> bool:
 
 
 def looks_like_text(head: bytes) -> bool:
-    """UTF-8, UTF-16 or Latin-1 text; a few control bytes and runs of NUL (a disk that was full) are forgiven."""
+    """UTF-8, UTF-16, GBK or Latin-1 text; a few control bytes and runs of NUL (a disk that was full) are forgiven."""
     if utf16(head):
         return True
     body = head.replace(b"\x00", b"")
@@ -80,7 +80,7 @@ def looks_like_text(head: bytes) -> bool:
         if error.start >= len(body) - 8:
             return True
         high = sum(1 for b in body if b >= 0x7F)
-        return high < 0.2 * len(body) and odd * 200 <= len(body)
+        return high < (0.2 if odd else 0.6) * len(body) and odd * 200 <= len(body)  # tables drawn in GBK are half high bytes
     return True
 
 
@@ -96,7 +96,7 @@ def read(candidate: Candidate) -> Found:
     except OSError as error:
         problem = say("the file could not be read to its end: {why}", why=error.strerror or say("an input error"))
     scan.end()
-    events = scan.watch.end() + ((cut,) if cut else ())
+    events = scan.watch.end(scan.reached()) + ((cut,) if cut else ())
     where = settle(scan.rows)
     series = to_series(scan.rows, where, candidate.path)
     facts = _facts(scan, where)
@@ -119,11 +119,16 @@ def _warming(setting: Setting, series: Sequence[Series]) -> bool:
 class _Cursor:
     """Where in a chunk the reading is; counts lines only when it is asked."""
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: Chunk, before: int) -> None:
         self.chunk = chunk
+        self.before = before  # bytes of earlier chunks
         self.offset = 0
         self.counted = 0
         self.number = chunk.first_line
+
+    def place(self) -> int:
+        """Bytes before the line that begins at `offset`."""
+        return self.before + self.offset
 
     def line_number(self) -> int:
         """The number, in the file, of the line that begins at `offset`."""
@@ -136,8 +141,9 @@ class _Cursor:
 def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | None:
     """Read a chunk: line by line, and by the stretch where shapes repeat. A last line that is cut is left out and returned."""
     data = chunk.data
-    cursor = _Cursor(chunk)
-    scan.line_number = cursor.line_number
+    cursor = _Cursor(chunk, scan.read)
+    scan.line_number, scan.offset = cursor.line_number, cursor.place
+    scan.read += len(data)
     start, size = 0, len(data)
     while start < size:
         end = data.find(b"\n", start)

@@ -15,7 +15,7 @@ from postmortem.model.run import Floats
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
 from postmortem.sources.logs.text.periods import Period, compile_period, first_lines, last_lines, numbers_of, times_of
 from postmortem.sources.logs.text.rows import Kind
-from postmortem.sources.logs.text.scan import Place, Scan, sample
+from postmortem.sources.logs.text.scan import DATED, Place, Scan, sample
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import mask, number
 
@@ -110,7 +110,7 @@ def record(scan: Scan, period: Period, stretch: bytes, numbers: Floats) -> None:
         near -= 1
         own = numbers[:, offsets[j] : offsets[j + 1]]
         if times[j] is not None:
-            last_time = np.asarray(times[j])
+            last_time = np.array([scan.on_calendar(t) for t in times[j]]) if scan.time > DATED else np.asarray(times[j])
         if plan is EMPTY:
             continue
         scan.note_totals(plan, own[-1].tolist())

@@ -15,7 +15,7 @@ from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, HINT_BYTES, MAX_LINE, NOISE, Entry, Shapes
 from postmortem.sources.logs.text.tables import Header, cells_of, pair_of, section_of
-from postmortem.sources.logs.text.tokens import mask, moment, number, quantum
+from postmortem.sources.logs.text.tokens import dated, mask, moment, number, quantum
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
@@ -23,7 +23,7 @@ MOST_BENEATH = 32  # lines without counters below one of an evaluation under way
 NEAR = 3  # lines after a row or a counter that still belong to it
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
-_DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
+DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
 _SAMPLED = 200  # values per series whose printed digits are looked at
 
 
@@ -47,6 +47,8 @@ class Scan:
         self.settings = Settings(source)
         self.last_text = b""
         self.line_number: Callable[[], int] = lambda: 0  # of the line that is being read
+        self.read = 0  # bytes of the chunks so far
+        self.offset: Callable[[], int] = lambda: 0  # of that line, in bytes
         self.early = 0  # lines before the first record that were asked for settings
         self.placed = False  # a record that says where training is was seen
         self.shapes = Shapes()
@@ -124,10 +126,14 @@ class Scan:
         """A moment that a line begins with; NaN is none."""
         if math.isnan(time):
             return
-        self.time = time
-        if time > _DATED:
+        self.time = time = self.on_calendar(time)
+        if time > DATED:
             self.first_time = time if math.isnan(self.first_time) else self.first_time
             self.last_time = time
+
+    def on_calendar(self, time: float) -> float:
+        """A moment without a year or a date in a log whose other lines print them. Elsewhere it stays as it is."""
+        return dated(time, self.time) if time <= DATED < self.time else time
 
     def _long(self, raw: bytes) -> None:
         """A line too long to be a record may be a configuration."""
@@ -139,7 +145,11 @@ class Scan:
     def _where(self) -> Where:
         """Where training was, for an event."""
         step, epoch, time = (None if math.isnan(v) else v for v in (self.step, self.epoch, self.time))
-        return Where(self.line_number(), step, epoch, time)
+        return Where(self.line_number(), step, epoch, time, self.offset(), len(self.rows))
+
+    def reached(self) -> Where:
+        """The end of what was read."""
+        return replace(self._where(), offset=self.read)
 
     def _take(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> None:
         if entry.final:

@@ -8,6 +8,7 @@ All patterns are linear: quantifiers are possessive or bounded and never nested 
 import calendar
 import math
 import re
+from time import gmtime
 
 NUMBER = "\x00"
 MOMENT = "\x02"
@@ -102,6 +103,8 @@ LEADING_DATE = re.compile(
 )
 _GLOG = re.compile(rb"^[IWEF](?P<month>[0-9]{2})(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})\.(?P<part>[0-9]{6})")
 _CLOCK_ONLY = re.compile(rb"^\[?(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?")
+_YEAR_2000 = 946_684_800.0  # stands in where no year is printed
+_DAY = 86_400.0
 _SHORT = re.compile(rb"^\[(?P<month>[0-9]{2})/(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?P<part>)")
 
 
@@ -128,3 +131,16 @@ def moment(line: bytes) -> float | None:
     seconds = calendar.timegm((year, month, day, int(parts["hour"]), int(parts["minute"]), int(parts["second"]), 0, 0, 0))
     part = parts.get("part") or b""
     return seconds + (int(part) / 10 ** len(part) if part else 0.0)
+
+
+def dated(time: float, before: float) -> float:
+    """A moment whose year or date was not printed, on the calendar of the dated moment before it. Both in seconds, as `moment` gives them.
+
+    A bare clock that is far behind has passed midnight.
+    """
+    then = gmtime(before)
+    if time >= _YEAR_2000:
+        parts = gmtime(time)
+        return calendar.timegm((then.tm_year, parts.tm_mon, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec)) + time % 1.0
+    today = before - before % _DAY + time
+    return today + _DAY if today < before - _DAY / 2 else today
