@@ -367,3 +367,11 @@ def test_many_rows_of_evaluations_take_no_longer_each(tmp_path: Path) -> None:
 def test_an_epoch_column_without_a_number_costs_no_other_column(tmp_path: Path) -> None:
     found = read(tmp_path, "log.csv", "epoch,accuracy,loss\nx,0.1,2.5\ny,0.2,2.0\nz,0.3,1.5\n")
     assert list(curves(found)["train/loss"].values) == [2.5, 2.0, 1.5]
+
+
+def test_seconds_per_step_are_no_steps(tmp_path: Path) -> None:
+    rows = "".join(f"0.01{31 - n % 3},{2.5 - n / 8},{2.75 - n / 16}\n" for n in range(8))
+    found = read(tmp_path, "Adam.csv", "train_step,train_loss,test_loss\n" + rows)
+    (losses,) = [s for s in found.series if s.name == "train/loss"]
+    assert not np.isfinite(losses.steps).any() or losses.steps.tolist() == [float(n + 1) for n in range(8)]
+    assert losses.values.tolist() == [2.5 - n / 8 for n in range(8)]

@@ -271,3 +271,19 @@ def test_moments_without_a_year_stand_on_the_calendar_of_the_others(tmp_path: Pa
     times = one(read(tmp_path, text), "train/loss").times
     assert times is not None
     assert (times - times[0]).tolist() == [0.0, 4.5, 24882.5, 24884.5]
+
+
+def test_batches_that_an_epoch_has_are_no_place_in_it(tmp_path: Path) -> None:
+    text = "".join(f"Epoch {n}/4\n----------\nbatch = 405\nnow_margin: 0.3000\ntrain Loss: {1.0 / (n + 1):.4f} Acc: 0.{n}\n\n" for n in range(4))
+    losses = one(read(tmp_path, text), "train/loss")
+    assert losses.epochs.tolist() == [1, 2, 3, 4]
+    assert losses.values.tolist() == [1.0, 0.5, 0.3333, 0.25]
+
+
+def test_fitting_with_paddle(tmp_path: Path) -> None:
+    epoch = "Epoch {}/3\nstep  10/40 - loss: {} - acc: 0.5 - 12s/step\nstep  40/40 - loss: {} - acc: 0.5 - 9s/step\nEval begin...\nstep  5/8 - loss: 3.5 - acc: 0.25 - 2s/step\nstep  8/8 - loss: {} - acc: 0.25 - 2s/step\nEval samples: 64\n"
+    found = read(tmp_path, "".join(epoch.format(n + 1, 2.5 - n, 2.25 - n, 3.0 - n / 2) for n in range(3)))
+    losses = one(found, "train/loss")
+    assert losses.steps.tolist() == [10, 40, 50, 80, 90, 120]
+    assert losses.values.tolist() == [2.5, 2.25, 1.5, 1.25, 0.5, 0.25]
+    assert one(found, "val/loss").values.tolist() == [3.0, 2.5, 2.0]

@@ -70,13 +70,23 @@ def _first(table: Table, wanted: Sequence[str], by_name: Mapping[str, str]) -> s
     return next((by_name[w] for w in wanted if w in by_name and len(table.columns[by_name[w]])), None)
 
 
+def _counts(values: Floats) -> bool:
+    """Whether a column can be a counter: whole numbers, or fractions that hardly ever go back. Seconds per step are neither."""
+    known = values[np.isfinite(values)]
+    return bool(np.array_equal(known, np.floor(known))) or int(np.count_nonzero(np.diff(known) < 0)) <= len(known) // 20
+
+
 def find_axis(table: Table, *, step_key: str | None = None) -> Axis:
     """The axis of a table. `step_key` is the column that the format itself names."""
     by_name: dict[str, str] = {}
     for key in table.columns:
         by_name.setdefault(plain(key), key)
     epoch_key = _first(table, EPOCH_KEYS, by_name)
-    step_key = step_key if step_key in table.columns else _first(table, STEP_KEYS, by_name)
+    step_key = (
+        step_key
+        if step_key in table.columns
+        else _first(table, [k for k in STEP_KEYS if k in by_name and _counts(table.columns[by_name[k]].values)], by_name)
+    )
     keys = {k for k in table.columns if plain(k) in IGNORED_KEYS or k == ""}
     keys.update(k for k in table.columns if plain(k) in STEP_KEYS or plain(k) in EPOCH_KEYS)
     epochs = table.columns[epoch_key].spread(table.count) if epoch_key else None

@@ -105,6 +105,8 @@ _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
 # `| INFO     | yolox.core.trainer:after_iter:246 - `: the function and the line of the program that loguru prints.
 _LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}:[\w<>]{1,80}:$")
+# `step  10/614 - loss: 0.1637 - acc: 0.52`: Paddle's Model.fit, below a line `Epoch 1/10`, and its evaluation below another.
+_HAPI = re.compile(rf"^\s*step\s*{NUMBER}\s?/\s?{NUMBER} - [a-z]")
 _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
 _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
@@ -166,6 +168,7 @@ class _Reading:
         self.samples = False
         self.last: tuple[str, int] = ("", NO)  # what the previous number was, and where
         self.tqdm = "%||" in text
+        self.hapi = bool(_HAPI.match(text))
         self.weak = False
         self.keyless = False
         self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
@@ -181,6 +184,8 @@ class _Reading:
             if self.parts_text[2] == "/":
                 slot.update(epoch_total=1, batch=2, batch_total=3)
         self._promote()
+        if self.hapi and "step" in slot and "batch" not in slot:
+            slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total", NO)
         values = self._values()
         paired = self.keyless and not self.bar and not self.tqdm and {"train", "val"} <= {v.name.partition("/")[0] for v in values}
         split = self.line_split or split_in(self.parts[-1].split("|")[0]) if self.mapping else self.line_split
@@ -190,7 +195,7 @@ class _Reading:
             values=values,
             step=slot.get("step", NO), step_total=slot.get("step_total", NO), epoch=slot.get("epoch", NO), epoch_total=slot.get("epoch_total", NO),
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
-            bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm, weak=self.weak,
+            bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm or self.hapi, weak=self.weak,
             keyless=self.keyless, paired=paired,
         )  # fmt: skip
 

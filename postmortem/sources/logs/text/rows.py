@@ -175,6 +175,10 @@ def settle(rows: Rows) -> Settled:
         last = np.maximum.accumulate(np.where(np.isfinite(steps), np.arange(len(steps)), -1))
         nowhere &= last >= 0
         steps[nowhere] = steps[last[nowhere]]
+    alone = within & np.isfinite(batch) & ~np.isfinite(total) & ~np.isfinite(step)
+    if len(np.unique(before[alone])) > 2 and np.ptp(batch[alone]) == 0 and np.all(np.diff(before[alone]) >= 0):
+        epochs[alone] = before[alone] + 1  # `batch = 405` below the name of each epoch: how many there are
+        within = within & ~alone
     uncounted = within & ~np.isfinite(epochs)
     per_epoch = _interpolate(steps, epochs, batch, before, uncounted, per_epoch)
     return Settled(steps, epochs, per_epoch, planned, planned_epochs)

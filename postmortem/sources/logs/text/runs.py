@@ -109,8 +109,9 @@ def record(scan: Scan, period: Period, stretch: bytes, numbers: Floats) -> None:
     for j, plan in enumerate(plans):
         near -= 1
         own = numbers[:, offsets[j] : offsets[j + 1]]
-        if times[j] is not None:
-            last_time = np.array([scan.on_calendar(t) for t in times[j]]) if scan.time > DATED else np.asarray(times[j])
+        moments = times[j]
+        if moments is not None:
+            last_time = np.array([scan.on_calendar(t) for t in moments]) if scan.time > DATED else np.asarray(moments)
         if plan is EMPTY:
             continue
         scan.note_totals(plan, own[-1].tolist())
