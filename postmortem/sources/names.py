@@ -68,7 +68,7 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "error, wer, cer, per, ter, eer, word error rate"
     ),
     "mae": "mae, mean absolute error, l1, abs error",
-    "mse": "mse, mean squared error, l2 error, squared error",
+    "mse": "mse, mean squared error, l2 error, squared error, mse scaled, scaled mse",
     "rmse": "rmse, root mean squared error",
     "r2": "r2, r 2, r2 score, r squared, rsquared, r2score",
     "f1": ("f1, f1 score, f1score, f 1, f1 macro, macro f1, f1 weighted, weighted f1, f1 micro, micro f1, fscore, f score, micro avg f1, span f1"),

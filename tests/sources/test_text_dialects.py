@@ -287,3 +287,22 @@ def test_fitting_with_paddle(tmp_path: Path) -> None:
     assert losses.steps.tolist() == [10, 40, 50, 80, 90, 120]
     assert losses.values.tolist() == [2.5, 2.25, 1.5, 1.25, 0.5, 0.25]
     assert one(found, "val/loss").values.tolist() == [3.0, 2.5, 2.0]
+
+
+def test_means_so_far_and_statements_of_a_quoted_program(tmp_path: Path) -> None:
+    quoted = "WARNING: return format changed since 2.1. For example:\n    def __getitem__(self, index):\n        return 10\n" * 3
+    text = quoted + "".join(
+        f"Epoch {n}, Step 25, total used time 7.5 (s), avg loss so far is 0.{9 - n}\nEpoch {n}, val loss is 0.{8 - n}, val mse is 0.25.\n"
+        for n in range(4)
+    )
+    found = read(tmp_path, text)
+    assert one(found, "train/loss").values.tolist() == [0.9, 0.8, 0.7, 0.6]
+    assert one(found, "val/loss").values.tolist() == [0.8, 0.7, 0.6, 0.5]
+    assert not [s for s in found.series if s.name == "reward"]
+
+
+def test_a_bar_that_ends_before_training_began_is_no_plan(tmp_path: Path) -> None:
+    bars = "".join(f" {n}%|#    | {n * 10}/1000 [00:05<00:45,  2.00it/s]\n{{'loss': 2.{n}, 'epoch': {n / 50}}}\n" for n in (10, 20, 30))
+    found = read(tmp_path, bars + "Upload 3 LFS files: 100%|###########| 3/3 [00:19<00:00,  6.66s/it]\n")
+    assert one(found, "train/loss").steps.tolist() == [100, 200, 300]
+    assert found.facts.get("planned_steps") != 3.0

@@ -102,6 +102,7 @@ _MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
+_SO_FAR = re.compile(r"\s+so far$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
 # `| INFO     | yolox.core.trainer:after_iter:246 - `: the function and the line of the program that loguru prints.
 _LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}:[\w<>]{1,80}:$")
@@ -109,6 +110,7 @@ _LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0
 _HAPI = re.compile(rf"^\s*step\s*{NUMBER}\s?/\s?{NUMBER} - [a-z]")
 _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
 _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
+_STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
@@ -263,7 +265,7 @@ class _Reading:
     @staticmethod
     def _key(piece: str) -> tuple[str, str]:
         """A piece's key, and what stands before it and a colon: "Test set: Average loss: " → ("Average loss", "Test set")."""
-        key = _KEY_END.sub("", piece).strip(" \t*>#~-<:=")
+        key = _SO_FAR.sub("", _KEY_END.sub("", piece)).strip(" \t*>#~-<:=")
         cut = max(key.rfind("="), key.rfind(":"))
         before = ""
         if cut >= 0:
@@ -282,7 +284,12 @@ class _Reading:
                 self.last = ("free" if not counted else "", index)
             return
         role = role_of(key)
-        if len(key) > MAX_KEY or _CODE.search(key) or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:]):
+        if (
+            len(key) > MAX_KEY
+            or _CODE.search(key)
+            or (not index and _STATEMENT.match(lead))
+            or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:])
+        ):
             self.last = ("", index)
             return
         if role is None and not _PER.search(key) and len(key.split()) <= 5:

@@ -179,6 +179,8 @@ def settle(rows: Rows) -> Settled:
     if len(np.unique(before[alone])) > 2 and np.ptp(batch[alone]) == 0 and np.all(np.diff(before[alone]) >= 0):
         epochs[alone] = before[alone] + 1  # `batch = 405` below the name of each epoch: how many there are
         within = within & ~alone
+    if planned is not None and np.any(steps > _PAST * planned + 1):  # a bar of something else, such as files being uploaded
+        planned = None
     uncounted = within & ~np.isfinite(epochs)
     per_epoch = _interpolate(steps, epochs, batch, before, uncounted, per_epoch)
     return Settled(steps, epochs, per_epoch, planned, planned_epochs)
