@@ -306,3 +306,12 @@ def test_a_bar_that_ends_before_training_began_is_no_plan(tmp_path: Path) -> Non
     found = read(tmp_path, bars + "Upload 3 LFS files: 100%|###########| 3/3 [00:19<00:00,  6.66s/it]\n")
     assert one(found, "train/loss").steps.tolist() == [100, 200, 300]
     assert found.facts.get("planned_steps") != 3.0
+
+
+def test_arguments_printed_one_a_line_are_no_records(tmp_path: Path) -> None:
+    head = "[21:45:47.177519] Namespace(batch_size=1,\ntest_batch_size=2,\nepochs=200,\naccum_iter=1,\nmodel='base',\ndice_smooth=1.0,\nlr=1e-05,\nseed=42)\n"
+    line = "[21:46:{:02d}.000000] Epoch: [{}]  [{}/40]  eta: 0:35:48  lr: 0.000010  loss: {} (2.5)  time: 1.5  data: 0.1  max mem: 8526\n"
+    found = read(tmp_path, head + "".join(line.format(n, n // 2, 20 * (n % 2), 4.5 - n / 4) for n in range(8)))
+    assert one(found, "train/loss").steps.tolist() == [0, 20, 40, 60, 80, 100, 120, 140]
+    assert not [s for s in found.series if s.logged_as == "dice_smooth"]
+    assert {s.name: s.value for s in found.settings}["epochs"] == 200

@@ -8,6 +8,7 @@ from postmortem.sources.logs.text.tokens import NUMBER
 WORDS = 3  # lines with a word for a value that a block needs before its numbers are taken for settings
 CHANGES = 3  # values of one key that show it to be measured after all
 _LONE = re.compile(r"^[\s|>*-]{0,4}(?P<key>[A-Za-z_][\w.\-/]{0,60})\s?[:=]\s?(?P<value>(?:[^:=]|:(?=//)){0,120})$")
+_OPENS = re.compile(r"\bNamespace\([^()]{1,200}$")
 _ITEM = re.compile(r"^\s{0,20}- ?[^:=]{1,60}$")  # of a list in YAML: the block goes on
 
 
@@ -36,9 +37,9 @@ class Dump:
     words: int = 0
     values: dict[str, set[bytes]] = field(default_factory=dict)
 
-    def over(self) -> None:
-        """Another kind of line ends the block."""
-        self.words = 0
+    def over(self, shape: str) -> None:
+        """Another kind of line ends the block, or begins one: `Namespace(batch_size=64,` with a setting in each line below."""
+        self.words = WORDS if _OPENS.search(shape) else 0
 
     def holds(self, line: Lone, tokens: list[bytes]) -> bool:
         """Whether a line's number is a setting of the block under way."""

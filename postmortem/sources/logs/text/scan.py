@@ -116,7 +116,7 @@ class Scan:
             self.early += 1
             self.settings.line(raw.decode("utf-8", "replace"))
         if entry.lone is None:
-            self.dump.over()
+            self.dump.over(entry.shape)
         elif self.dump.holds(entry.lone, tokens):
             return entry
         self._take(entry, raw, tokens)
@@ -178,7 +178,7 @@ class Scan:
 
     def _blank(self) -> None:
         self.near -= 1
-        self.dump.over()
+        self.dump.over("")
         self.closing = 0
         self._flush_block()
 
