@@ -315,3 +315,16 @@ def test_arguments_printed_one_a_line_are_no_records(tmp_path: Path) -> None:
     assert one(found, "train/loss").steps.tolist() == [0, 20, 40, 60, 80, 100, 120, 140]
     assert not [s for s in found.series if s.logged_as == "dice_smooth"]
     assert {s.name: s.value for s in found.settings}["epochs"] == 200
+
+
+def test_dates_with_the_month_first_are_no_counters(tmp_path: Path) -> None:
+    line = "01/30/2026 04:{:02d}:55 - INFO - __main__ - Epoch {} completed: avg_loss = {}\n"
+    losses = one(read(tmp_path, "".join(line.format(10 * n, n, 2.5 - n / 4) for n in range(5))), "train/loss")
+    assert losses.epochs.tolist() == [1, 2, 3, 4, 5]
+    assert losses.values.tolist() == [2.5 - n / 4 for n in range(5)]
+    assert losses.times is not None
+    assert (losses.times - losses.times[0]).tolist() == [0.0, 600.0, 1200.0, 1800.0, 2400.0]
+    steps = "12/05/2025 08:00:{:02d} - INFO - step = {}, loss = {}\n"
+    assert one(read(tmp_path, "".join(steps.format(n, 50 * n, 3.0 - n / 8) for n in range(1, 40))), "train/loss").steps.tolist() == [
+        50.0 * n for n in range(1, 40)
+    ]

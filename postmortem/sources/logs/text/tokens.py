@@ -34,7 +34,7 @@ NUMBERS = re.compile(
 _CLOCK_TIME = rb":[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]++)?+)?+(?![0-9:])"
 MOMENTS = re.compile(
     rb"[0-9](?<![\w.:/].)(?:"
-    rb"(?:(?:[0-9]{3}|[0-9])[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]/[0-9]{2}(?=\ [0-9]{2}:))"
+    rb"(?:[0-9]?/[0-9]{1,2}/[0-9]{4}|(?:[0-9]{3}|[0-9])[-/][0-9]{1,2}[-/][0-9]{1,2}|[0-9]/[0-9]{2}(?=\ [0-9]{2}:))"
     rb"(?:[T ]\ ?[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]++)?+)?+(?:Z|[-+][0-9]{2}:?[0-9]{2})?+(?![\w])|"
     rb"[0-9]*+\ days?,\ [0-9]{1,3}" + _CLOCK_TIME + rb"|[0-9]{0,2}" + _CLOCK_TIME + rb"|"
     rb"[0-9]*+(?:\.[0-9]++){2,}+(?:\.?[a-z]++[0-9]*+)?+)"
@@ -101,6 +101,10 @@ LEADING_DATE = re.compile(
     rb"^[\[(<]?(?:(?P<year>[0-9]{4}|[0-9]{2})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]\ ?)"
     rb"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?"
 )
+_MONTH_FIRST = re.compile(  # `01/30/2026 04:32:55 - INFO - __main__ - `: the examples of transformers, accelerate and diffusers
+    rb"^[\[(<]?(?P<month>[0-9]{1,2})/(?P<day>[0-9]{1,2})/(?P<year>[0-9]{4}),? (?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+    rb"(?:[.,](?P<part>[0-9]{1,9}))?"
+)
 _GLOG = re.compile(rb"^[IWEF](?P<month>[0-9]{2})(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})\.(?P<part>[0-9]{6})")
 _CLOCK_ONLY = re.compile(rb"^\[?(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?")
 _YEAR_2000 = 946_684_800.0  # stands in where no year is printed
@@ -113,7 +117,7 @@ def moment(line: bytes) -> float | None:
 
     glog and detectron2 print no year: the year 2000 stands in. A bare clock counts from midnight.
     """
-    match = LEADING_DATE.match(line) or _GLOG.match(line) or _SHORT.match(line)
+    match = LEADING_DATE.match(line) or _MONTH_FIRST.match(line) or _GLOG.match(line) or _SHORT.match(line)
     if match is None:
         match = _CLOCK_ONLY.match(line)
         if match is None:
