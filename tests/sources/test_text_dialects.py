@@ -328,3 +328,10 @@ def test_dates_with_the_month_first_are_no_counters(tmp_path: Path) -> None:
     assert one(read(tmp_path, "".join(steps.format(n, 50 * n, 3.0 - n / 8) for n in range(1, 40))), "train/loss").steps.tolist() == [
         50.0 * n for n in range(1, 40)
     ]
+
+
+def test_a_bar_that_stands_at_its_beginning_has_measured_nothing(tmp_path: Path) -> None:
+    bar = "{}%|#   | {}/40 [00:05<00:45,  2.00it/s, total_loss={}]\n"
+    text = bar.format(0, 0, "inf") + "".join(bar.format(n * 25, n * 10, 2.5 - n / 4) for n in range(1, 5))
+    losses = one(read(tmp_path, text), "train/loss")
+    assert losses.values.tolist() == [2.25, 2.0, 1.75, 1.5]

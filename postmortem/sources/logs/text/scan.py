@@ -371,7 +371,7 @@ class Scan:
 
     def _values(self, plan: Plan, numbers: list[float], tokens: list[bytes], row: int, *, summary: bool) -> None:
         at = _place_of_bar(plan, numbers)
-        if row < 0 or (at is not None and at[1] == 0):
+        if row < 0 or (plan.progress and plan.batch != NO and numbers[plan.batch] == 0):
             return  # a bar that has just been set back still shows what was measured before
         drawn_again, self.drawn = at is not None and at == self.drawn, at
         if not drawn_again:
