@@ -8,12 +8,13 @@ measured", which adds nothing. Confidence is logistic(prior + sum of weights): w
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from postmortem.model.diagnosis import Change, Fix, Severity
+from postmortem.model.diagnosis import Change, Clue, Fix, Severity
 from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import Sentence, say
 
 __all__ = [
-    "Cause", "Change", "Check", "Cleared", "Evidence", "Fix", "Need", "Probe", "Reading", "Severity", "Sighting", "Unknown", "probe", "say",
+    "Cause", "Change", "Check", "Cleared", "Clue", "Evidence", "Fix", "Need", "Probe", "Reading", "Sentence", "Severity", "Sighting", "Unknown",
+    "probe", "say",
 ]  # fmt: skip
 
 
@@ -43,9 +44,13 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """The symptom is absent, and this is what cleared it."""
+    """The symptom is absent, and this is what cleared it: one sentence, and what was looked at, each figure beside its limit.
+
+    The engine gives the clues their weight (`diagnose.ABSENT`): together they clear it.
+    """
 
     why: Sentence
+    clues: tuple[Clue, ...]  # made by `checklist/limits.py`
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def examine(check: Check, evidence: Evidence, attempt: int = 0) -> Finding:
 def _judge(check: Check, evidence: Evidence, blank: Finding) -> Finding:
     seen = check.detect(evidence)
     if isinstance(seen, Cleared):
-        return replace(blank, status=FindingStatus.ABSENT, confidence=ABSENT, summary=seen.why)
+        return replace(blank, status=FindingStatus.ABSENT, confidence=ABSENT, summary=seen.why, clues=cleared_by(seen.clues))
     if isinstance(seen, Unknown):
         return replace(blank, summary=seen.why)
     clues, total = weigh(check.probes, evidence, seen, check.prior)
@@ -75,6 +75,13 @@ def _judge(check: Check, evidence: Evidence, blank: Finding) -> Finding:
         fixes=_first_fixes(causes) + _less_likely(check, evidence, seen, causes),
         steps_by_hand=tuple(by_hand.values()) + check.by_hand if check.by_hand else tuple(by_hand.values()),
     )
+
+
+def cleared_by(clues: Sequence[Clue]) -> tuple[Clue, ...]:
+    """The clues of a cleared symptom, their weights such that they add up to `ABSENT`: each that was measured has an equal part."""
+    measured = sum(clue.holds is not None for clue in clues)
+    part = math.log(ABSENT / (1.0 - ABSENT)) / max(1, measured)
+    return tuple(clue if clue.holds is None else replace(clue, weight=part) for clue in clues)
 
 
 def _by_hand(check: Check, cause_id: str) -> Iterable[Sentence]:

@@ -73,7 +73,7 @@ def test_an_unmet_need_of_the_check_is_not_measured() -> None:
 
 
 def test_cleared_unknown_and_doubtful_symptoms_are_told_apart() -> None:
-    cleared = examine(check(detect=lambda e: Cleared(say("fine"))), evidence())
+    cleared = examine(check(detect=lambda e: Cleared(say("fine"), ())), evidence())
     unknown = examine(check(detect=lambda e: Unknown(say("cannot tell"))), evidence())
     doubtful = examine(check(prior=-2.0), evidence())
     assert (cleared.status, cleared.confidence, str(cleared.summary)) == (FindingStatus.ABSENT, ABSENT, "fine")
@@ -169,7 +169,7 @@ def test_ignored_modes_are_not_looked_for() -> None:
 def test_next_time_names_what_present_modes_wanted_first() -> None:
     other = Need("lr", say("log the learning rate"), lambda e: False)
     wanted = check("present", causes=((cause("c", answer(holds=True, weight=3.0, needs=(NEVER,))), 0.0),))
-    absent = check("absent", lambda e: Cleared(say("fine")), causes=((cause("d", answer(holds=True, weight=3.0, needs=(other,))), 0.0),))
+    absent = check("absent", lambda e: Cleared(say("fine"), ()), causes=((cause("d", answer(holds=True, weight=3.0, needs=(other,))), 0.0),))
     listed = (absent, wanted)
     out = next_time(evidence(), listed, diagnose(evidence(), listed))
     assert [n.log for n in out] == ["grad_norm", "lr"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import postmortem
-from postmortem.model.diagnosis import FindingStatus
+from postmortem.diagnose import probability
+from postmortem.model.diagnosis import Finding, FindingStatus
 from tests.faults.applied import misaddressed
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -19,11 +20,18 @@ def test_there_are_fixtures() -> None:
                                               "exploding-gradients", "vanishing-gradients", "loss-not-decreasing"}  # fmt: skip
 
 
+def shows_why(finding: Finding) -> bool:
+    """What is absent says what was looked at: at least one answer against it, and weights that add up to what is stated."""
+    total = finding.prior + sum(clue.weight for clue in finding.clues)
+    return any(clue.holds is False for clue in finding.clues) and probability(total) == pytest.approx(finding.confidence)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.parent.name}/{c.name}")
 def test_a_fixture_is_judged_as_expected(case: Path) -> None:
     expected = tomllib.loads((case / "expected.toml").read_text(encoding="utf-8"))
     diagnosis = postmortem.analyze(case / "run", with_exhibits=False)
     verdict = diagnosis.verdict
+    assert not [str(f.summary) for f in diagnosis.findings if f.status == FindingStatus.ABSENT and not shows_why(f)]
     assert not [f for f in diagnosis.findings if f.status == FindingStatus.CRASHED]
     assert verdict.mode == expected["mode"], verdict.summary
     assert (verdict.cause or "") == expected["cause"]

@@ -1,5 +1,7 @@
 """Every threshold that a failure mode judges by matters: ten times more or ten times less changes what is said of some fixture."""
 
+import ast
+import inspect
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -43,8 +45,13 @@ def thresholds() -> list[tuple[str, str]]:
     out = []
     for mode in ORDER:
         module = import_module(f"postmortem.checklist.modes.{mode}")
-        out += [(mode, name) for name, value in vars(module).items() if name.isupper() and isinstance(value, int | float) and value]
+        own = {target.id for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.Assign) for target in _names(node)}
+        out += [(mode, name) for name, value in vars(module).items() if name in own and name.isupper() and isinstance(value, int | float) and value]
     return out
+
+
+def _names(node: ast.Assign) -> list[ast.Name]:
+    return [name for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
 
 
 def said(mode: str) -> list[tuple[str, str, str, float]]:

@@ -329,14 +329,28 @@ def without_gradient(e: Evidence) -> frozenset[str]:
     return frozenset(g.name for g in e.checkpoints[-1].gradients if g.zero_share >= 1.0 or g.rms == 0.0)
 
 
+LITTLE_FALL = 0.1  # share of the start: a loss that fell less is flat
+AT_CHANCE = (0.9, 1.2)  # times chance, where a model is that knows nothing
+ALL_ZERO = 0.4  # share of the weight layers that hold nothing but zeros: the model was born dead
+
+
+def relative_fall(c: CurveStats) -> float:
+    """(start − final) / |start|; negative when it rose, 0 when it started at 0."""
+    return (c.start - c.final) / abs(c.start) if c.start else 0.0
+
+
+def weights_are_zero(e: Evidence) -> bool:
+    """Whole layers are exactly zero: nothing can die, fade or shrink there."""
+    return (e.weights.zero_weight_share or 0.0) > ALL_ZERO
+
+
 def loss_is_flat(e: Evidence) -> bool:
     """The training loss is about where it began, or about where a model that knows nothing is."""
     c = loss_curve(e)
     if c is None or c.finite < 2:
         return False
     level = to_chance(e, c.final)
-    gained = (c.start - c.final) / abs(c.start) if c.start else 0.0
-    return gained < 0.1 or (level is not None and 0.9 < level < 1.2)
+    return relative_fall(c) < LITTLE_FALL or (level is not None and AT_CHANCE[0] < level < AT_CHANCE[1])
 
 
 def validation_level(e: Evidence) -> float | None:

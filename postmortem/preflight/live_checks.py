@@ -19,6 +19,7 @@ from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
+from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.model.sentence import Sentence
 from postmortem.preflight.as_run import HERE
 from postmortem.preflight.trial import Gradient, Trial
@@ -134,9 +135,9 @@ def _data(f: Facts, base: Check) -> Check:
         share = d["constant_samples"]
         seen = _sighting(Severity.SERIOUS, say("{share:.0%} of the samples have the same value everywhere.", share=share))
         return _check(base, seen, (_cause(constant_inputs, say("samples are constant"), say("{share:.0%} of them", share=share)),))
-    above = f.chance is not None and bool(f.trial.losses) and f.trial.losses[0] > ABOVE_CHANCE * f.chance
+    high_loss = f.chance is not None and bool(f.trial.losses) and f.trial.losses[0] > ABOVE_CHANCE * f.chance
     if not f.scaled:
-        severity = Severity.SERIOUS if above or (f.trial.losses and not f.learns) else Severity.MINOR
+        severity = Severity.SERIOUS if high_loss or (f.trial.losses and not f.learns) else Severity.MINOR
         summary = say(
             "The inputs are not scaled: mean {mean:.3g}, standard deviation {std:.3g}, from {low:.3g} to {high:.3g}.",
             mean=mean,
@@ -151,7 +152,15 @@ def _data(f: Facts, base: Check) -> Check:
         severity = Severity.MINOR if f.token_inputs else Severity.SERIOUS
         seen = _sighting(severity, say("{share:.0%} of the samples of the batch are copies of others.", share=share))
         return _check(base, seen, (_cause(duplicate_samples, say("samples are copies"), say("{share:.0%} of them", share=share), 3.0),))
-    return _check(base, Cleared(say("The batch is finite, varies, and its labels fit the head.")))
+    spread = say("mean {mean:.3g}, standard deviation {std:.3g}", mean=mean, std=std)
+    figures = (
+        is_above(say("the number of non-finite values in a batch"), lost, 0),
+        is_above(say("the number of labels outside the head's classes in a batch"), wrong, 0),
+        share_is_above(say("the share of samples that hold one value everywhere"), d.get("constant_samples"), DUPLICATES),
+        share_is_above(say("the share of samples that are copies of others in their batch"), d.get("copies"), DUPLICATES),
+        asked(say("the inputs are far from mean 0 and variance 1"), not f.scaled, spread),
+    )
+    return _check(base, Cleared(say("The batch is finite, varies, and its labels fit the head."), figures))
 
 
 def _frozen(f: Facts, base: Check) -> Check:
@@ -193,13 +202,22 @@ def _frozen(f: Facts, base: Check) -> Check:
     if f.frozen:
         summary = say("{n} of {of} parameter tensors are frozen (requires_grad is False).", n=f.frozen, of=f.tensors)
         return _check(base, _sighting(Severity.MINOR, summary), (_cause(requires_grad_off, say("requires_grad is False"), summary, 3.0),))
-    return _check(base, Cleared(say("Every parameter is trainable, gets a gradient and is held by the optimizer.")))
+    absent = None if f.absent is None else len(f.absent)
+    figures = (
+        is_above(say("the number of parameter tensors that are frozen (of {n})", n=f.tensors), f.frozen, 0),
+        is_above(say("the number of parameter tensors without a gradient (of {n})", n=f.tensors), len(f.cut) + len(f.unused), 0),
+        is_above(say("the number of parameter tensors in no group of the optimizer (of {n})", n=f.tensors), absent, 0),
+    )
+    return _check(base, Cleared(say("Every parameter is trainable, gets a gradient and is held by the optimizer."), figures))
 
 
 def _dead(f: Facts, base: Check) -> Check:
     worst = max(f.trial.seen.dead.items(), key=lambda kv: kv[1], default=("", 0.0))
     if worst[1] < DEAD:
-        return _check(base, Cleared(say("No layer is silent: at most {share:.0%} of the units of one are, for this batch.", share=worst[1])))
+        figure = share_is_above(say("the share of one layer's units that are silent"), worst[1], DEAD, worst[0])
+        return _check(
+            base, Cleared(say("No layer is silent: at most {share:.0%} of the units of one are, for this batch.", share=worst[1]), (figure,))
+        )
     summary = say("{share:.0%} of the units at {name} are 0 for every sample of the batch.", share=worst[1], name=worst[0])
     severity = Severity.FATAL if worst[1] >= 1.0 else Severity.SERIOUS
     cause = _cause(bad_initialization, say("the units are dead before any update"), say("{share:.0%} of them", share=worst[1]))

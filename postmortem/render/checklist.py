@@ -63,6 +63,11 @@ def unfolds(finding: Finding) -> bool:
     return finding.status is FindingStatus.PRESENT or bool(finding.clues or finding.causes or finding.fixes or finding.steps_by_hand)
 
 
+def cleared(finding: Finding) -> bool:
+    """The symptom was looked for and is not there at all: its clues cleared it, without a weighing for and against."""
+    return finding.status is FindingStatus.ABSENT and finding.onset is None and bool(finding.clues)
+
+
 def mode_title(diagnosis: Diagnosis, mode: str) -> str:
     """The title of a mode by its id."""
     found = diagnosis.finding(mode)

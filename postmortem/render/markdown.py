@@ -120,6 +120,9 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     if diagnosis.next_time and v.fixes:
         yield _folded(t("What to log next time"), _next_time(diagnosis))
     yield _sources(diagnosis)
+    absent = [f for f in diagnosis.findings if checklist.cleared(f)]
+    if absent:
+        yield _folded(t("Why the others are absent"), "\n".join(_looked_at(f) for f in absent))
     yield f"<sub>{escape(diagnosis.tool.name)} {escape(diagnosis.tool.version)}</sub>"
 
 
@@ -140,9 +143,12 @@ def _facts(diagnosis: Diagnosis) -> str:
 
 
 def _clue(clue: Clue) -> str:
-    mark = "?" if clue.holds is None else "✓" if clue.holds else "✗"
     source = f" ({code(clue.source)})" if clue.source else ""
-    return f"- {mark} {say_inline(clue.claim)}: {say_inline(clue.detail)}{source}"
+    return f"- {_mark(clue.holds)} {say_inline(clue.claim)}: {say_inline(clue.detail)}{source}"
+
+
+def _mark(holds: bool | None) -> str:  # noqa: FBT001
+    return "?" if holds is None else "✓" if holds else "✗"
 
 
 def _fix(fix: Fix) -> str:
@@ -224,6 +230,12 @@ def _details(finding: Finding) -> str:
     body += [_cause(cause) for cause in finding.causes]
     title = t("Clues and causes: {title}", title=speak(finding.title))
     return _folded(f"{title}{sure}", "\n\n".join(body) or say_inline(finding.summary))
+
+
+def _looked_at(finding: Finding) -> str:
+    """What cleared a symptom, on one line: each figure beside the limit from which it would speak of it."""
+    asked = (f"{_mark(c.holds)} {say_inline(c.claim)}: {say_inline(c.detail)}" for c in finding.clues if c.holds is not None)
+    return f"- **{say_inline(finding.title)}**: {'; '.join(asked)}"
 
 
 def _cause(cause: CauseVerdict) -> str:

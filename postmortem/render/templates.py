@@ -83,6 +83,7 @@ def environment() -> jinja2.Environment:
         figures.step,
         checklist.anchor,
         checklist.box,
+        checklist.cleared,
         checklist.diff,
         checklist.unfolds,
         breakable,

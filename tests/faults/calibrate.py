@@ -76,7 +76,7 @@ def judged(label: dict[str, Any], source: str, diagnosis: Diagnosis) -> Answered
     true_modes = tuple(label["failure_mode"])
     true_causes = tuple(c for c in [label["cause"], *(label.get("cause_also") or [])] if c)
     group = label["id"].rpartition("-")[0]
-    v, findings = diagnosis.verdict, [f for f in diagnosis.findings if f.prior is not None and f.clues]
+    v, findings = diagnosis.verdict, [f for f in diagnosis.findings if f.onset is not None and f.clues]  # what was cleared was not weighed
     modes = tuple(_of(group, f, f.mode, true=f.mode in true_modes) for f in findings)
     right = [f for f in findings if f.mode in true_modes and f.mode == v.mode] if true_causes else []
     causes = tuple(_of(group, c, f"{f.mode}/{c.cause}", true=c.cause in true_causes) for f in right for c in f.causes)

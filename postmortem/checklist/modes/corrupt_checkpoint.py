@@ -3,6 +3,7 @@
 from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.files import shard_missing, truncated_write
 from postmortem.checklist.causes.process import disk_full
+from postmortem.checklist.limits import is_above
 from postmortem.model.run import Status
 
 SAVED = Need("a checkpoint", say("save the weights every few epochs"), lambda e: bool(e.saved) or any(s.status == "failed" for s in e.sources))
@@ -15,7 +16,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         if c.truncated or c.status == Status.FAILED or (c.status == Status.PARTIAL and c.detail is not None and "shard" in c.detail.template)
     ]
     if not bad:
-        return Cleared(say("{n} checkpoints, all whole.", n=len(e.saved)))
+        damaged = is_above(say("the number of damaged checkpoints (cut off, unreadable or without a shard; of {n})", n=len(e.saved)), 0, 0)
+        return Cleared(say("{n} checkpoints, all whole.", n=len(e.saved)), (damaged,))
     last = bad[-1]
     good = [c for c in e.saved if c not in bad]
     severity = Severity.FATAL if last is e.saved[-1] or not good else Severity.MINOR

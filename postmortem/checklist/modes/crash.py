@@ -2,8 +2,9 @@
 
 from math import isfinite
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.process import PROCESS_CAUSES
+from postmortem.checklist.limits import asked, is_above, share_is_below
 from postmortem.checklist.signs import course, excerpt, loss_is_flat, whole_run
 from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
@@ -35,14 +36,18 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     guard = next(iter(e.events_of(EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR)), None)
     numeric = guard is not None and not [ev for ev in events if ev.kind not in (EventKind.EXCEPTION, EventKind.SIGNAL, EventKind.COLLECTIVE)]
     if numeric and guard is not None:
-        return Cleared(say("The code ended itself because of a numeric fault: {text}", text=guard.text.strip().splitlines()[0][:120]))
+        text = guard.text.strip().splitlines()[0][:120]
+        other = asked(say("something other than a numeric guard ended it"), False, say("{text}", text=text), guard.source)
+        return Cleared(say("The code ended itself because of a numeric fault: {text}", text=text), (other,))
     if events and e.outcome in ("crashed", "cancelled", "unknown", "running"):
         event = _first_cause(events)
         if _by_hand(events) and (e.planned_steps is None or _had_seen_enough(e)):
-            return Cleared(say("Somebody stopped it, when the loss stood still or nothing says that it was meant to go on."))
+            other = asked(say("something other than a keyboard interrupt ended it"), False, say("{n} such events", n=0), event.source)
+            return Cleared(say("Somebody stopped it, when the loss stood still or nothing says that it was meant to go on."), (other, *_made(e)))
         return Sighting(Severity.FATAL, _sentence(event), event.step if event.step is not None else e.last_step, None, (), event.source, "words")
     if e.outcome in ("finished", "early-stopped"):
-        return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome))
+        ended = asked(say("the run was cut off"), False, say("outcome: {outcome}", outcome=e.outcome))
+        return Cleared(say("The run ended by itself ({outcome}).", outcome=e.outcome), (ended, *_made(e)))
     cut = e.events_of(EventKind.CUT)
     short = _unfinished(e)
     console = any(source.reader == "text-log" for source in e.sources)
@@ -56,9 +61,30 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             else say("The log stops in the middle of a line.")
         )
         return Sighting(Severity.FATAL, summary, e.last_step, None, (), cut[0].source if cut else "", "cut" if cut else "short")
+    file = next((source.path for source in e.sources if source.reader == "text-log"), "")
+    told = asked(say("the log holds the words of a crash"), bool(events), say("{n} such events", n=len(events)), file)
     if e.planned_steps is None and not events:
-        return Cleared(say("No exception, signal or kill is in the log."))
-    return Cleared(say("The run reached its planned length."))
+        return Cleared(say("No exception, signal or kill is in the log."), (told, *_made(e)))
+    if _unfinished(e):
+        return Cleared(say("The log ends before the planned end, and nothing says that the process died there."), (told, *_made(e)))
+    return Cleared(say("The run reached its planned length."), (told, *_made(e)))
+
+
+def _made(e: Evidence) -> tuple[Clue, ...]:
+    """How much of what was planned was done, and whether the rest is more than lies between two records."""
+    if not e.planned_steps or e.last_step is None:
+        return (share_is_below(say("the share of the planned steps that were made"), None, SHORT),)
+    missing, apart = e.planned_steps - e.last_step, _apart(e)
+    return (
+        share_is_below(say("the share of the planned steps that were made"), e.last_step / e.planned_steps, SHORT),
+        is_above(say("the steps missing at the end (× those between two records)"), missing / apart if apart else None, NEARLY),
+    )
+
+
+def _apart(e: Evidence) -> float:
+    """Steps between two records of the loss, the larger of training's and validation's; 0 when there are too few."""
+    curves = [c for n in ("train/loss", "val/loss") if (c := e.curve(n)) is not None and c.points > 2]
+    return max(((c.last_step - c.first_step) / (c.points - 1) for c in curves), default=0.0)
 
 
 def _unfinished(e: Evidence) -> bool:
@@ -72,8 +98,7 @@ def _unfinished(e: Evidence) -> bool:
     evaluated = e.curve("val/loss")
     if evaluated is not None and e.planned_epochs and e.planned_epochs > 2 and evaluated.points == e.planned_epochs:
         return False  # once per epoch, to the last
-    apart = [(c.last_step - c.first_step) / (c.points - 1) for n in ("train/loss", "val/loss") if (c := e.curve(n)) is not None and c.points > 2]
-    return e.last_step < SHORT * e.planned_steps - 1 and e.planned_steps - e.last_step > NEARLY * max(apart, default=0.0)
+    return e.last_step < SHORT * e.planned_steps - 1 and e.planned_steps - e.last_step > NEARLY * _apart(e)
 
 
 def _out_of_patience(e: Evidence) -> bool:

@@ -6,9 +6,10 @@ from postmortem.checklist.causes.duplicate_samples import duplicate_samples
 from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
 from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import BATCH_STATISTICS
 from postmortem.checklist.signs import constant_inputs as are_constant
-from postmortem.checklist.signs import skill, to_chance, unscaled_inputs
+from postmortem.checklist.signs import file_of, skill, to_chance, unscaled_inputs
 
 COPIES = 0.3  # share of the samples of the median batch that equal another one of it
 MOSTLY_COPIES = 0.6
@@ -59,7 +60,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ),
             loss.first_step if loss else None, loss.first_step if loss else None, ("train/loss", "data/train_mean", "data/train_std"), "", "scale",
         )  # fmt: skip
-    return Cleared(say("The recorded batches are finite and vary, and their samples differ."))
+    file = file_of(e, "data/non_finite") or file_of(e, "data/train_mean")
+    spread = say("mean {mean:.3g}, standard deviation {std:.3g}", mean=b.mean, std=b.std)
+    return Cleared(
+        say("The recorded batches are finite and vary, and their samples differ."),
+        (
+            is_above(say("the number of non-finite values in a batch"), b.non_finite, 0, file),
+            is_above(say("the number of labels outside the head's classes in a batch"), b.outside, 0, file),
+            asked(say("all recorded inputs are constant"), None if b.std is None else False, spread, file),
+            share_is_above(say("the share of samples that hold one value everywhere"), b.constant_samples, ONE_VALUE, file),
+            share_is_above(say("the share of samples that are copies of others in their batch"), b.copies, COPIES, file),
+            is_above(say("the first loss, where inputs are not scaled (× chance)"), first if unscaled_inputs(e) else None, ABSURD, file),
+        ),
+    )
 
 
 @probe(say("the values of samples are few, so that they may well be alike"), BATCH_STATISTICS, holds=-1.5)

@@ -1,11 +1,12 @@
 """Many units are never active."""
 
-from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.preprocessing import preprocessing
-from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS
-from postmortem.checklist.signs import inputs_are_zero, last_optimizer, loss_curve, loss_is_flat, rate_leapt
+from postmortem.checklist.limits import asked, flatness, is_below, newest, share_is_above, share_is_below, times
+from postmortem.checklist.needs import ACTIVATIONS, OPTIMIZER_STATE, WEIGHTS
+from postmortem.checklist.signs import ALL_ZERO, inputs_are_zero, last_optimizer, loss_curve, loss_is_flat, rate_leapt, weights_are_zero
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 THROWN = 0.75  # decades of weight scale at the first checkpoint
@@ -21,10 +22,12 @@ UNITS = Need(
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     w, loss = e.weights, loss_curve(e)
-    if (w.zero_weight_share or 0.0) > 0.4:
-        return Cleared(say("The weights are exactly zero; no unit had a chance to die."))
+    if weights_are_zero(e):
+        zero = share_is_below(say("the share of layers that are exactly zero"), w.zero_weight_share, ALL_ZERO, newest(e))
+        return Cleared(say("The weights are exactly zero; no unit had a chance to die."), (zero,))
     if inputs_are_zero(e):
-        return Cleared(say("The inputs are zero, which leaves the first layer without a gradient; its units are not dead."))
+        reached = asked(say("the first layer's weights got a gradient"), False, say("only its bias moved"), newest(e))
+        return Cleared(say("The inputs are zero, which leaves the first layer without a gradient; its units are not dead."), (reached,))
     biased = w.lowest_hidden_bias is not None and w.lowest_hidden_bias < BIAS
     unborn = w.gradient_zero_share is not None and w.gradient_zero_share > DEAD and not _idle(e)
     at = loss.first_step if loss else None
@@ -40,8 +43,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "jump",
         )
+    if loss is not None and loss.finite < 2:
+        return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite))
     if loss is not None and not loss_is_flat(e) and not _only_biases_learn(e):
-        return Cleared(say("The loss falls: enough units are alive."))
+        return Cleared(say("The loss falls: enough units are alive."), (*flatness(e), *_figures(e)))
     silent, share = e.layers.deadest if e.layers is not None else ("", 0.0)
     if e.layers is not None and share >= SILENT and loss is not None:
         step = e.layers.dead_from.get(silent, loss.first_step)
@@ -59,7 +64,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say(
                 "The weights were thrown to {times:.3g} × their usual size: whether units died of it cannot be told apart.",
                 times=10 ** (w.first_highest_scale or 0.0),
-            )
+            ),
+            (
+                is_below(
+                    say("the size of the largest layer (× the usual)"), times(w.first_highest_scale or 0.0), times(THROWN), e.checkpoints[0].path
+                ),
+            ),
         )
     if biased:
         return Sighting(
@@ -81,7 +91,24 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "gradient",
         )
-    return Cleared(say("Hidden biases and gradients show no dead layer."))
+    figures = _figures(e)
+    if all(clue.holds is None for clue in figures):
+        return Unknown(
+            say("Not measured: neither hidden biases nor an optimizer's state was saved, and no activation was recorded."),
+            UNITS.log,
+            OPTIMIZER_STATE.how,
+        )
+    return Cleared(say("Hidden biases and gradients show no dead layer."), figures)
+
+
+def _figures(e: Evidence) -> tuple[Clue, ...]:
+    """What a dead layer would show in."""
+    silent, share = e.layers.deadest if e.layers is not None else ("", None)
+    return (
+        is_below(say("the lowest median of a hidden layer's biases"), e.weights.lowest_hidden_bias, BIAS, newest(e)),
+        share_is_above(say("the share of weights that never got a gradient"), e.weights.gradient_zero_share, DEAD, newest(e)),
+        share_is_above(say("the share of one layer's units that are silent"), share, SILENT, silent),
+    )
 
 
 def _only_biases_learn(e: Evidence) -> bool:

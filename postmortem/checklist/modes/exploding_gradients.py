@@ -1,6 +1,6 @@
 """Loss, gradients or weights grow without bound."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
@@ -8,8 +8,20 @@ from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clippin
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, loss_curve, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import (
+    LEAP,
+    NOTHING_EXPECTED,
+    before_it_grew,
+    file_of,
+    loss_curve,
+    rate_decades,
+    rate_leapt,
+    starts_absurd,
+    starts_normal,
+    to_chance,
+)
 from postmortem.model.evidence import CurveStats
 
 GREW = 2.0  # times the start
@@ -45,15 +57,39 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     loss = loss_curve(e)
     if loss is None or not loss.finite:
         if loss is not None and loss.non_finite is not None:
-            return Cleared(say("There is no finite loss from which growth could be seen."))
+            finite = asked(say("a finite loss was logged"), False, say("{n} records are not finite", n=loss.points), file_of(e, loss.name))
+            return Cleared(say("There is no finite loss from which growth could be seen."), (finite,))
         return Unknown(say("Not measured: this needs train/loss."))
     if _schedule_did_it(e, loss):
-        return Cleared(say("The loss ran away right after the learning rate jumped: the schedule did it, and what it left are dead units."))
+        jump = is_below(say("the jump of the learning rate between two records (×)"), e.schedule.jump if e.schedule else None, LEAP, file_of(e, "lr"))
+        return Cleared(say("The loss ran away right after the learning rate jumped: the schedule did it, and what it left are dead units."), (jump,))
     for look in (_absurd, _before_nan, _rises, _started_thrown, _ran_away, _negative, _norm_grew, _weights_grew, _thrown_by_the_rate):
         seen = look(e, loss)
         if seen is not None:
             return seen
-    return Cleared(say("The loss ends at {final:.4g} after {start:.4g}; nothing grew without bound.", final=loss.final, start=loss.start))
+    return Cleared(
+        say("The loss ends at {final:.4g} after {start:.4g}; nothing grew without bound.", final=loss.final, start=loss.start), _figures(e, loss)
+    )
+
+
+def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
+    """What each of the looks goes by."""
+    base, level, norm, w, file = before_it_grew(e, loss), to_chance(e, loss.final), e.curve("grad_norm"), e.weights, file_of(e, loss.name)
+    grown = is_above(say("{name} at the end (× its start)", name=loss.name), loss.final / base if base > 0 else None, GREW, file)
+    chance = is_above(say("{name} at the end (× chance)", name=loss.name), level, ABOVE, file)
+    rms = times(w.gradient_median) if w.gradient_median is not None and w.gradient_source.startswith("adam") else None
+    scale = times(w.highest_scale) if w.highest_scale is not None else None
+    return (
+        grown if level is None else chance,
+        share_is_above(say("the share of what {name} had gained that it gave back", name=loss.name), loss.lost_ground, GIVEN_BACK, file),
+        is_below(say("{name} at the end", name=loss.name), loss.final, 0.0, file),
+        is_above(
+            say("the gradient norm at the end (× its first record)"),
+            norm.final / norm.first if norm is not None and norm.first > 0 else None, STEADY, file_of(e, "grad_norm"),
+        ),
+        is_above(say("the size of the largest layer (× the usual)"), scale, times(THROWN), newest(e)),
+        is_above(say("the gradient per element (root mean square)"), rms, times(LARGE_GRADIENT), newest(e)),
+    )  # fmt: skip
 
 
 def _schedule_did_it(e: Evidence, loss: CurveStats) -> bool:

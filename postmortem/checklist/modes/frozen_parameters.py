@@ -1,12 +1,24 @@
 """Tensors that should learn are bit-identical across checkpoints."""
 
-from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.detached_graph import detached_graph
 from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
+from postmortem.checklist.limits import asked, flatness, is_above, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, STILL_TENSORS
-from postmortem.checklist.signs import all_identical, course, inputs_are_zero, loss_is_flat, skill, standing_still, to_chance, without_gradient
+from postmortem.checklist.signs import (
+    ALL_ZERO,
+    all_identical,
+    course,
+    inputs_are_zero,
+    loss_is_flat,
+    skill,
+    standing_still,
+    to_chance,
+    weights_are_zero,
+    without_gradient,
+)
 
 SOME = 0.1  # share of parameter tensors
 MOVED = 0.75  # decades above the default initialisation: such weights did move, before the first checkpoint
@@ -25,15 +37,22 @@ def _recorded(e: Evidence) -> Sighting | Cleared:
     """What recorded updates say where no checkpoints do."""
     layers = e.layers
     if layers is None:
-        return Cleared(say("Nothing was recorded."))
+        return Cleared(say("Nothing was recorded."), ())
     if not layers.moved and loss_is_flat(e):
-        return Cleared(say("Every tensor stands still, not a part of them: no step was ever applied (see loss-not-decreasing)."))
+        moved = is_above(say("the number of tensors that some update changed"), layers.moved, 0)
+        return Cleared(
+            say("Every tensor stands still, not a part of them: no step was ever applied (see loss-not-decreasing)."), (moved, *flatness(e))
+        )
     unmoved = (*layers.without_gradient, *layers.still)
     total = len(unmoved) + layers.moved
     below = layers.without_gradient if layers.cut_below else ()  # elsewhere they are modules that the forward pass does not use
     held_back = tuple(n for n in layers.still if n in layers.not_held)
     if len(below) + len(held_back) < SOME * total or not layers.moved:
-        return Cleared(say("{n} of {of} trainable tensors were never updated.", n=len(unmoved), of=total))
+        share = (len(below) + len(held_back)) / total if total else 0.0
+        return Cleared(
+            say("{n} of {of} trainable tensors were never updated.", n=len(unmoved), of=total),
+            (share_is_above(say("the share of trainable tensors that no update reached though they should learn"), share, SOME),),
+        )
     return Sighting(
         Severity.SERIOUS,
         say(
@@ -60,23 +79,40 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say(
                 "The frozen tensors are meant to be: {why}.",
                 why=say("adapters are trained") if e.model.adapters else e.intents["lora"],
-            )
+            ),
+            (asked(say("all tensors should learn"), False, say("adapters are trained"), newest(e)), _still(e, w.identical_share)),
         )
-    if (w.zero_weight_share or 0.0) > 0.4:
-        return Cleared(say("The weights are exactly zero, and stay so: nothing was frozen."))
+    if weights_are_zero(e):
+        zero = share_is_below(say("the share of layers that are exactly zero"), w.zero_weight_share, ALL_ZERO, newest(e))
+        return Cleared(say("The weights are exactly zero, and stay so: nothing was frozen."), (zero,))
     if inputs_are_zero(e):
-        return Cleared(say("The first layer's bias learns and its weights do not: the inputs are zero, nothing was frozen."))
+        reached = asked(say("the first layer's weights got a gradient"), False, say("only its bias moved"), newest(e))
+        return Cleared(say("The first layer's bias learns and its weights do not: the inputs are zero, nothing was frozen."), (reached,))
     dead = without_gradient(e)
     moved_before = {t.name for t in e.checkpoints[0].tensors if t.scale is not None and not SHRUNK < t.scale < MOVED}
     still = [n for n in standing if n in e.model.weight_layers and n not in dead]
     if any(n in moved_before for n in still) and loss_is_flat(e):
-        return Cleared(say("What stands still had moved before the first checkpoint: it died, it was not frozen."))
+        fresh = asked(
+            say("what stands still has the size of fresh weights"),
+            False,
+            say("{name} has not", name=next(n for n in still if n in moved_before)),
+            newest(e),
+        )
+        return Cleared(say("What stands still had moved before the first checkpoint: it died, it was not frozen."), (fresh, *flatness(e)))
     layers = [n for n in still if n not in moved_before]
     share = w.identical_share if w.identical_share is not None else len(layers) / len(e.model.weight_layers)
     if share < SOME or not layers:
-        return Cleared(say("{share:.0%} of the parameter tensors stand still.", share=share))
+        why = say("{share:.0%} of the parameter tensors stand still.", share=share)
+        if share >= SOME:
+            why = say(
+                "{share:.0%} of the parameter tensors stand still, none of them a layer that got a gradient and should have moved.", share=share
+            )
+        return Cleared(why, (_still(e, share), is_above(say("the number of layers that stand still and had a gradient"), len(layers), 0, newest(e))))
     if all_identical(e) and loss_is_flat(e):
-        return Cleared(say("Every tensor stands still, not a part of them: no step was ever applied (see loss-not-decreasing)."))
+        moved = share_is_below(say("the share of tensors that stand still"), share, 1.0, newest(e))
+        return Cleared(
+            say("Every tensor stands still, not a part of them: no step was ever applied (see loss-not-decreasing)."), (moved, *flatness(e))
+        )
     if all_identical(e):
         return Sighting(
             Severity.SERIOUS,
@@ -96,6 +132,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         "",
         "some",
     )
+
+
+def _still(e: Evidence, share: float | None) -> Clue:
+    return share_is_above(say("the share of tensors that stand still"), share, SOME, newest(e))
 
 
 @probe(say("the model does badly"), CHANCE, holds=1.0, fails=-2.5)

@@ -2,7 +2,7 @@
 
 from math import log
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
@@ -20,8 +20,20 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, course, excerpt, loss_curve, rate_decades, skill, to_chance
+from postmortem.checklist.signs import (
+    NOTHING_EXPECTED,
+    before_it_grew,
+    course,
+    excerpt,
+    file_of,
+    loss_curve,
+    rate_decades,
+    relative_fall,
+    skill,
+    to_chance,
+)
 from postmortem.model.evidence import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
@@ -34,6 +46,9 @@ CREPT = 0.03  # relative change of the weights over the run
 STAYED = 0.03  # of the first loss
 STEADY = 30  # records over which a fall is a trend, however small
 REWARDS = 50  # records of a reward from which standing still is no accident
+GROWN = 1.2  # times where it began
+FALLING = -0.5  # Kendall's tau
+LEARNED = 0.3  # share of the way from guessing to perfect accuracy
 BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
 GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
 KNEW = 8  # records among which the best level is no accident
@@ -41,33 +56,46 @@ KNEW = 8  # records among which the best level is no accident
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
-        return _reward(e) or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family))
+        return _reward(e) or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),))
     loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
-    gained = (loss.start - loss.final) / abs(loss.start) if loss.start else 0.0
+    gained = relative_fall(loss)
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
     skilled = _skilled(e)
     base = before_it_grew(e, loss)
-    grew = loss.final > 1.2 * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
+    grew = loss.final > GROWN * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
     at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew)
     rests = _rests_at_chance(loss)
     short = excerpt(e) and loss.last_step < LONG_EXCERPT * loss.first_step
     if short and not loss.constant and not rests and not (at_chance and level is not None and level < 1.1):
         return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
     if first is not None and first < GOOD_ALREADY:
-        return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first))
+        fresh = is_above(say("{name} at the start (× chance)", name=loss.name), first, GOOD_ALREADY, file_of(e, loss.name))
+        return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first), (fresh,))
     far = level is None or level >= 2.0 or ((e.chance.loss or 0.0) > 3.0 and level > 1.25)
     if grew and far:
         return Cleared(
-            say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final)
+            say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final),
+            (
+                is_below(
+                    say("{name} at the end (× its start)", name=loss.name),
+                    loss.final / base if base > 0 else None,
+                    GROWN,
+                    file_of(e, loss.name),
+                ),
+                *_figures(e, loss),
+            ),
         )
     known = to_chance(e, loss.best)
     if known is not None and known < GOOD_ALREADY and loss.lost_ground > 0.5 and loss.finite >= KNEW:
-        return Cleared(say("The loss had come down to {best:.4g} at step {step:g}: what it knew it lost again.", best=loss.best, step=loss.best_step))
+        best = is_above(say("{name} at its best (× chance)", name=loss.name), known, GOOD_ALREADY, file_of(e, loss.name))
+        why = say("The loss had come down to {best:.4g} at step {step:g}: what it knew it lost again.", best=loss.best, step=loss.best_step)
+        return Cleared(why, (best, *_figures(e, loss)))
     stuck = _stuck(e, level)
     if gained >= LITTLE and not at_chance and not stuck:
-        return Cleared(say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained))
+        why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
+        return Cleared(why, _figures(e, loss))
     trend = loss.trend
     crept = _rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT
     if (
@@ -77,12 +105,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and loss.finite >= STEADY
         and gained >= 0.03
         and trend is not None
-        and trend.tau < -0.5
+        and trend.tau < FALLING
         and trend.p_value < 1e-6
     ):
-        return Cleared(say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained))
+        slowly = say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained)
+        tau = is_above(say("Kendall's tau of {name}", name=loss.name), trend.tau, FALLING, file_of(e, loss.name))
+        return Cleared(slowly, (tau, *_figures(e, loss)))
     if skilled and gained >= 0.02:
-        return Cleared(say("Accuracy is well above chance."))
+        return Cleared(say("Accuracy is well above chance."), _figures(e, loss))
     summary = (
         say(
             "The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.",
@@ -164,7 +194,19 @@ def _fine_tuned(e: Evidence) -> bool:
 
 
 def _skilled(e: Evidence) -> bool:
-    return any((skill(e, split) or 0.0) > 0.3 for split in ("train", "val"))
+    return any((skill(e, split) or 0.0) > LEARNED for split in ("train", "val"))
+
+
+def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
+    """What a model that learns nothing would show in."""
+    file, best = file_of(e, loss.name), max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
+    return (
+        share_is_below(say("the fall of {name} from start to end", name=loss.name), relative_fall(loss), LITTLE, file),
+        is_above(say("{name} at the end (× chance)", name=loss.name), to_chance(e, loss.final), KNOWS_NOTHING, file),
+        share_is_below(
+            say("the way of accuracy from guessing to perfect"), best, LEARNED, file_of(e, "val/accuracy") or file_of(e, "train/accuracy")
+        ),
+    )
 
 
 @probe(say("the loss is where a model is that knows nothing"), CHANCE, holds=1.5, fails=-0.5)

@@ -1,11 +1,14 @@
 """Short jumps of the loss."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from math import inf
+
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.stale_second_moment import stale_second_moment
+from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, clip_norm, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, clip_norm, file_of, to_chance
 from postmortem.model.evidence import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units
@@ -15,6 +18,7 @@ TWICE = 2.0  # × both ends of a short log
 AMONG_OTHERS = 1.5  # × the next largest rise
 WARMING = 0.1  # share of the run
 SMALL = 0.1  # times chance: a classifier that sure loses nothing by a record of twice that
+OVER_START = 1.2  # × the loss at its start, for a spike that is none of the beginning
 SEVERE = 3.0  # × the level before
 
 
@@ -23,10 +27,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None or loss.finite < 5:
         return Unknown(say("Not measured: this needs five records of the training loss."))
     if e.family in NOTHING_EXPECTED:
-        return Cleared(say("Jumps belong to the losses of this family ({family}).", family=e.family))
+        return Cleared(say("Jumps belong to the losses of this family ({family}).", family=e.family), (family_expected_to_learn(e),))
     reached = to_chance(e, loss.highest)
     if reached is not None and reached < SMALL:
-        return Cleared(say("The loss never rises above {level:.1%} of the chance level: no jump of it costs anything.", level=reached))
+        small = share_is_above(say("the highest record of {name} (of the chance level)", name=loss.name), reached, SMALL, file_of(e, loss.name))
+        return Cleared(say("The loss never rises above {level:.1%} of the chance level: no jump of it costs anything.", level=reached), (small,))
     peak = _above_both_ends(loss)
     if peak is not None:
         return Sighting(
@@ -60,7 +65,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     high = [s for s in loss.spikes if _stands_out(e, loss, s)]
     if not high:
-        return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)))
+        return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)), _figures(e, loss))
     worst = max(high, key=lambda s: s.height)
     harmless = worst.recovery == "fast" and loss.final <= 1.1 * max(loss.best, 1e-12) and worst.ratio < 20
     severity = Severity.MINOR if harmless else Severity.SERIOUS
@@ -77,6 +82,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         worst.step,
         ("train/loss",),
         e.series["train/loss"].source,
+    )
+
+
+def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
+    """The highest jump, and the largest of the gradient norm."""
+    worst = max(loss.spikes, key=lambda s: s.height, default=None)
+    norm, file = e.curve("grad_norm"), file_of(e, loss.name)
+    kick = max((s.ratio for s in norm.spikes), default=1.0) if norm is not None else None
+    return (
+        is_above(say("the highest jump of the loss (× its noise)"), worst.height if worst is not None else 0.0, HEIGHT, file),
+        is_above(say("that jump (× the level before)"), worst.ratio if worst is not None else 1.0, SEVERE, file),
+        is_above(say("its top (× where the loss began)"), _over_start(loss, worst) if worst is not None else None, OVER_START, file),
+        is_above(say("the largest jump of the gradient norm (× its level)"), kick, KICK, file_of(e, "grad_norm")),
     )
 
 
@@ -101,10 +119,14 @@ def _above_both_ends(loss: CurveStats) -> float | None:
 
 
 def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
-    first = max(loss.start, loss.first) if loss.start > 0 else loss.start
     rising = max(WARMING * (loss.last_step - loss.first_step), e.schedule.warmup_steps if e.schedule is not None else 0.0)
     warming = spike.step <= loss.first_step + rising and spike.value < 1.5 * loss.worst
-    return spike.height >= HEIGHT and spike.ratio >= SEVERE and spike.value > 1.2 * first and not warming  # that is where the loss begins
+    return spike.height >= HEIGHT and spike.ratio >= SEVERE and _over_start(loss, spike) > OVER_START and not warming  # that is where the loss begins
+
+
+def _over_start(loss: CurveStats, spike: Spike) -> float:
+    """The top of a spike over the start of the loss; inf where that is not positive."""
+    return spike.value / max(loss.start, loss.first) if loss.start > 0 else inf
 
 
 @probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-0.8)

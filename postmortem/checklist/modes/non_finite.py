@@ -1,6 +1,6 @@
 """NaN or Inf in loss, gradients or weights."""
 
-from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.bad_initialization import bad_initialization
@@ -10,7 +10,9 @@ from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clippin
 from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.unsafe_operation import unsafe_operation
+from postmortem.checklist.limits import is_above, newest
 from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.signs import file_of
 from postmortem.model.run import EventKind
 
 CURVES = ("train/loss", "train/loss.epoch", "val/loss", "grad_norm")
@@ -61,8 +63,24 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "guard",
         )
     if hits:
-        return Cleared(say("A few records were not finite; the values came back."))
-    return Cleared(say("All logged losses are finite{weights}.", weights=say(", and all weights") if e.weights.checkpoints else ""))
+        return Cleared(say("A few records were not finite; the values came back."), _figures(e))
+    return Cleared(say("All logged losses are finite{weights}.", weights=say(", and all weights") if e.weights.checkpoints else ""), _figures(e))
+
+
+def _figures(e: Evidence) -> tuple[Clue, ...]:
+    """Non-finite records of each curve, and tensors of the newest checkpoint."""
+    curves = [c for n in CURVES if (c := e.curve(n)) is not None]
+    logged = tuple(
+        is_above(
+            say("the number of records of {name} that are NaN or Inf (of {n})", name=c.name.removesuffix(".epoch"), n=c.points),
+            c.non_finite.count if c.non_finite is not None else 0, 0, file_of(e, c.name),
+        )
+        for c in curves
+    )  # fmt: skip
+    if not e.checkpoints:
+        return logged
+    tensors = say("the number of tensors with NaN or Inf (of {n})", n=len(e.checkpoints[-1].tensors))
+    return (*logged, is_above(tensors, len(e.checkpoints[-1].non_finite), 0, newest(e)))
 
 
 @probe(say("weights hold NaN or Inf"), WEIGHTS, holds=1.5, fails=-0.3)

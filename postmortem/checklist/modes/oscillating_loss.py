@@ -4,8 +4,9 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
+from postmortem.checklist.limits import asked, family_expected_to_learn, is_above
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, rate_decades, skill, starts_normal, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, file_of, rate_decades, skill, starts_normal, to_chance
 
 STRONG = 0.4  # autocorrelation at the period
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
@@ -18,7 +19,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None or loss.oscillation is None:
         return Unknown(say("Not measured: this needs at least eight records of the training loss."))
     if e.family in NOTHING_EXPECTED:
-        return Cleared(say("Swings belong to the losses of this family ({family}).", family=e.family))
+        return Cleared(say("Swings belong to the losses of this family ({family}).", family=e.family), (family_expected_to_learn(e),))
     o = loss.oscillation
     scale = e.chance.loss or abs(loss.start) or 1.0
     wide = o.amplitude > WIDE * scale
@@ -41,7 +42,18 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source, "order",
         )  # fmt: skip
     if not (wide and bad and (periodic or above)):
-        return Cleared(say("It swings by {amplitude:.3g} around its course, with no strong period.", amplitude=o.amplitude))
+        file = file_of(e, loss.name)
+        swing = say("the swing around the course (× chance)") if e.chance.loss else say("the swing around the course (× the start)")
+        return Cleared(
+            say("It swings by {amplitude:.3g} around its course, with no strong period.", amplitude=o.amplitude)
+            if not periodic
+            else say("It swings by {amplitude:.3g} around its course, too little to matter.", amplitude=o.amplitude),
+            (
+                is_above(swing, o.amplitude / scale, WIDE, file),
+                is_above(say("the autocorrelation at its period"), o.strength if o.period is not None else 0.0, STRONG, file),
+                asked(say("the loss ends badly"), bad, say("{name} ends at {final:.4g}", name=loss.name, final=loss.final), file),
+            ),
+        )
     summary = (
         say("The loss swings by {amplitude:.3g} with a period of {period:.3g} records.", amplitude=o.amplitude, period=o.period)
         if periodic

@@ -3,7 +3,7 @@
 from math import isfinite
 from statistics import median
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.repeated_batch import repeated_batch
@@ -11,6 +11,7 @@ from postmortem.checklist.causes.too_little_data import too_little_data
 from postmortem.checklist.causes.too_much_capacity import too_much_capacity
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
+from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
 from postmortem.checklist.signs import file_of, skill, to_chance, validation_level
 from postmortem.model.evidence import GapStats
@@ -41,13 +42,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     level = validation_level(e)
     noise = 2.0 * val.noise / abs(val.best) if val.best else 0.0
     if gap.gap < GAP:
-        return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap))
+        return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap), _figures(e))
     if level is not None and level < LEVEL:
-        return Cleared(say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level))
+        small = is_above(say("{name} at the end (× chance)", name="val/loss"), level, LEVEL, file_of(e, "val/loss"))
+        return Cleared(
+            say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level),
+            (small, *_figures(e)),
+        )
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     wide = (gap.gap > 1.5 and gap.rise > 0.03) or gap.gap > BY_HEART or _stood_still(gap)
     if not rises and not wide:
-        return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)))
+        return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
     best = to_chance(e, val.best)
     nothing = best is not None and best > NOTHING and (skill(e, "val") or 0.0) < GUESSING  # nothing of what was learned holds for new data
     severity = Severity.SERIOUS if gap.gap > 0.7 or gap.rise > 0.25 or nothing else Severity.MINOR
@@ -73,6 +78,21 @@ def _stood_still(gap: GapStats) -> bool:
     """Training went on to a hundredth of validation and below, all of it after validation had got as far as it would."""
     idle = gap.evaluations_after_best >= 0.5 * gap.evaluations >= 0.5 * MANY
     return gap.gap > HUNDREDFOLD and idle and gap.train_fell_after_best > 0.5
+
+
+def _figures(e: Evidence) -> tuple[Clue, ...]:
+    """How far validation lies above training, how far it rose since its best, and how much it scatters."""
+    gap, val, file = e.gap, e.curve("val/loss"), file_of(e, "val/loss")
+    if gap is None or val is None:
+        return ()
+    scatter = 2.0 * val.noise / abs(val.best) if val.best else 0.0
+    return (
+        is_above(say("ln(validation / train) at the end"), gap.gap, GAP, file),
+        share_is_above(
+            say("the rise of val/loss since its best (twice its scatter, at least {rise:.0%})", rise=RISE), gap.rise, max(RISE, scatter), file
+        ),
+        is_above(say("the number of evaluations after the best one"), gap.evaluations_after_best, AFTER - 1, file),
+    )
 
 
 def _stays_above(e: Evidence) -> bool:

@@ -1,13 +1,16 @@
 """fp16 loss scale collapses; bf16 updates round away."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.half_precision_overflow import half_precision_overflow
 from postmortem.checklist.causes.loss_scale_collapse import loss_scale_collapse
 from postmortem.checklist.causes.update_below_precision import update_below_precision
-from postmortem.checklist.signs import excerpt
+from postmortem.checklist.limits import asked, is_above, is_below
+from postmortem.checklist.signs import excerpt, file_of
 from postmortem.model.run import EventKind
+from postmortem.model.sentence import Sentence
 
 LOW = 128.0  # loss scales that leave little to halve
+LOWEST = 1.0  # of a loss scale, which is a power of two
 MANY = 8  # overflow messages in a row: the first sixteen of a scaler that starts at 2^16 are normal, when it settles
 
 
@@ -24,7 +27,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "floor",
         )
     scale = e.curve("loss_scale")
-    if scale is not None and scale.finite >= 2 and 0 <= scale.final <= 1.0 and scale.highest > 64 and scale.final == scale.lowest:
+    if scale is not None and scale.finite >= 2 and 0 <= scale.final <= LOWEST and scale.highest > 64 and scale.final == scale.lowest:
         return Sighting(
             Severity.SERIOUS,
             say("The loss scale fell from {high:g} to {low:g}.", high=scale.highest, low=scale.final),
@@ -37,7 +40,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     overflows = e.events_of(EventKind.OVERFLOW)
     loss = e.curve("train/loss")
     scales = [float(s) for ev in overflows if isinstance(s := ev.data.get("scale"), int | float)]
-    if overflows and scales and min(scales) <= 1.0:
+    if overflows and scales and min(scales) <= LOWEST:
         return Sighting(
             Severity.FATAL,
             say("Overflow after overflow: the loss scale is down to {low:g}.", low=min(scales)),
@@ -79,14 +82,33 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "overflow",
         )
     if overflows or scale is not None:
-        return Cleared(say("{n} overflow messages, no collapse.", n=len(overflows)))
+        return Cleared(say("{n} overflow messages, no collapse.", n=len(overflows)), _figures(e))
     if _half(e):
         return Unknown(
             say("Not measured: half precision is configured, and the loss scale was not logged."),
             "loss_scale",
             say("log GradScaler.get_scale() at every logged step"),
         )
-    return Cleared(say("Nothing says that float16 with a loss scaler was used."))
+    half = asked(say("half precision is configured or saved"), False, say("{what}", what=_precision(e)))
+    return Cleared(say("Nothing says that float16 with a loss scaler was used."), (half, *_figures(e)))
+
+
+def _figures(e: Evidence) -> tuple[Clue, ...]:
+    """The loss scale and the messages of overflow."""
+    scale, loss, overflows = e.curve("loss_scale"), e.curve("train/loss"), e.events_of(EventKind.OVERFLOW)
+    most = max(2 * MANY, 0.3 * loss.points) if loss is not None else 2
+    file = overflows[0].source if overflows else ""
+    return (
+        is_below(say("the loss scale at the end"), scale.final if scale is not None and scale.finite else None, 2 * LOWEST, file_of(e, "loss_scale")),
+        is_above(say("the number of steps skipped because of overflow"), len(overflows), most, file),
+    )
+
+
+def _precision(e: Evidence) -> Sentence | str:
+    setting = e.setting("precision")
+    if setting is not None:
+        return f"{setting.key} = {setting.value}"
+    return e.weights.low_precision or say("no word of it")
 
 
 def _half(e: Evidence) -> bool:

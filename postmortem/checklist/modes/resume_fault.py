@@ -1,11 +1,12 @@
 """A jump where the run was resumed."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.data_order_restarted import data_order_restarted
 from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_lost
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
+from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import OPTIMIZER_STATE
-from postmortem.checklist.signs import optimizer_fell_behind, optimizer_lags
+from postmortem.checklist.signs import file_of, optimizer_fell_behind, optimizer_lags
 from postmortem.model.evidence import ScheduleStats
 from postmortem.model.run import EventKind
 
@@ -68,8 +69,29 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "words",
         )
     if event is not None or len(e.attempts) > 1:
-        return Cleared(say("Training was resumed; learning rate and optimizer went on where they were."))
-    return Cleared(say("Nothing points to a resume."))
+        return Cleared(say("Training was resumed; learning rate and optimizer went on where they were."), _figures(e))
+    return Cleared(say("Nothing points to a resume."), _figures(e))
+
+
+def _figures(e: Evidence) -> tuple[Clue, ...]:
+    """Words, attempts, the learning rate and the optimizer's own count."""
+    event, lags = next(iter(e.events_of(EventKind.RESUMED)), None), optimizer_lags(e)
+    words = asked(
+        say("the log says that training was resumed"), event is not None,
+        say("{text}", text=event.text.strip()[:120] if event else say("no line about it")), event.source if event else "",
+    )  # fmt: skip
+    s = e.schedule
+    jumps = say("the number of times the learning rate jumped back up after it had decayed")
+    return (
+        words,
+        is_above(say("the number of attempts that the records fall into"), len(e.attempts), 1),
+        is_above(jumps, len(s.restarts) if s is not None else None, 0, file_of(e, "lr")),
+        is_above(
+            say("the steps that the optimizer lags behind its last checkpoint (beyond those at the first)"),
+            lags[-1][0] - lags[0][0] if len(lags) > 1 else None,
+            1,
+        ),
+    )
 
 
 @probe(say("the log says that training was resumed"), holds=1.5, fails=-1.0)

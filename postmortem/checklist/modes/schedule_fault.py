@@ -6,8 +6,9 @@ from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
+from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, LEARNING_RATE
-from postmortem.checklist.signs import comes_down_once, file_of, loss_curve, rate_leapt, to_chance
+from postmortem.checklist.signs import LEAP, comes_down_once, file_of, loss_curve, rate_leapt, to_chance
 
 ZERO = 0.9  # share of records at exactly 0
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
@@ -72,7 +73,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "swings",
         )
-    return Cleared(say("The learning rate peaks at {peak:g} and ends at {final:g}.", peak=s.peak, final=s.final))
+    return Cleared(
+        say("The learning rate peaks at {peak:g} and ends at {final:g}.", peak=s.peak, final=s.final),
+        (
+            share_is_above(say("the share of records with a learning rate of 0"), s.zero_share, ZERO, source),
+            share_is_above(say("the share of the run below 1 % of the peak"), s.low_share, LOW, source),
+            is_above(say("the largest jump up between two records (×)"), s.jump, LEAP, source),
+            is_above(say("{name} at the end (× chance)", name=loss.name if loss else ""), level, UNFINISHED, file_of(e, loss.name) if loss else ""),
+        ),
+    )
 
 
 @probe(say("the loss did not get far"), CHANCE, holds=0.8, fails=-1.5)

@@ -2,6 +2,7 @@
 
 from postmortem.check import Check, Cleared, Evidence, Need, Severity, Sighting, Unknown, say
 from postmortem.checklist.causes.stalls import data_starvation, hang, slow_node
+from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import recorded
 
 TIMES = Need(
@@ -38,7 +39,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             None,
             (),
         )
-    return Cleared(say("Steps kept their pace."))
+    ended = asked(say("the run did not end by itself"), e.outcome not in ("finished", "early-stopped"), say("outcome: {outcome}", outcome=e.outcome))
+    return Cleared(
+        say("Steps kept their pace."),
+        (
+            is_above(say("the time of a step at the end (× that in the first half)"), p.slowdown, SLOWER),
+            is_above(say("the longest time without a record (minutes)"), None if p.longest_gap is None else p.longest_gap / 60, GAP / 60),
+            ended,
+        ),
+    )
 
 
 CHECK = Check(

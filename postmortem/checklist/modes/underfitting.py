@@ -1,6 +1,6 @@
 """Training and validation loss both stay high although training works."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
@@ -18,8 +18,10 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, hidden_width, loss_curve, rate_decades, skill, to_chance, uneven_inputs
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, file_of, hidden_width, loss_curve, rate_decades, skill, to_chance, uneven_inputs
+from postmortem.model.evidence import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
@@ -37,12 +39,15 @@ LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the uni
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
 FEW = 1  # one evaluation of a single epoch can say how far it got
+WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 GUESSING = 0.2  # share of the way from guessing to perfect accuracy
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
-        return Cleared(say("The loss of this family ({family}) has no attainable level to compare with.", family=e.family))
+        return Cleared(
+            say("The loss of this family ({family}) has no attainable level to compare with.", family=e.family), (family_expected_to_learn(e),)
+        )
     loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
@@ -117,10 +122,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "contradiction",
         )
     if e.gap is not None and e.gap.gap > TOGETHER:
-        return Cleared(say("Training is ahead of validation (ln ratio {gap:.2f}): the model is not too weak for the training set.", gap=e.gap.gap))
+        ahead = is_below(say("ln(validation / train) at the end"), e.gap.gap, TOGETHER, file_of(e, "val/loss"))
+        why = say("Training is ahead of validation (ln ratio {gap:.2f}): the model is not too weak for the training set.", gap=e.gap.gap)
+        return Cleared(why, (ahead, _level(e, loss, level, limit)))
     if level < limit:
-        return Cleared(say("The loss ends at {level:.2f} × chance.", level=level))
-    if level > 1.6 and loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first):
+        return Cleared(say("The loss ends at {level:.2f} × chance.", level=level), (_level(e, loss, level, limit),))
+    if level > WORSE and loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first):
         return Sighting(
             Severity.SERIOUS,
             say("The loss fell from {start:.4g} and still ends at {level:.2f} × chance.", start=loss.start, level=level),
@@ -130,8 +137,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series[loss.name].source,
             "above",
         )
-    if level > 1.6:
-        return Cleared(say("The loss ends above chance ({level:.2f} ×): that is no lack of learning.", level=level))
+    if level > WORSE:
+        worse = is_below(say("{name} at the end (× chance)", name=loss.name), level, WORSE, file_of(e, loss.name))
+        return Cleared(say("The loss ends above chance ({level:.2f} ×): that is no lack of learning.", level=level), (worse,))
     summary = (
         say("The loss stays at {level:.2f} × chance although accuracy is good: the two contradict each other.", level=level)
         if contradiction
@@ -153,6 +161,10 @@ def _drowned(e: Evidence) -> bool:
     train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
     extreme = (e.number("dropout") or 0.0) >= DROWNING
     return extreme and train is not None and val is not None and train.finite > 0 and val.finite > 0 and train.final < 0.5 * val.final
+
+
+def _level(e: Evidence, loss: CurveStats, level: float, limit: float) -> Clue:
+    return is_above(say("{name} at the end (× chance)", name=loss.name), level, limit, file_of(e, loss.name))
 
 
 def _score_at_zero(e: Evidence) -> Sighting | None:

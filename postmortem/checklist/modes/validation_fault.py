@@ -1,6 +1,6 @@
 """Validation is impossible beside training."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
 from postmortem.checklist.causes.class_imbalance import class_imbalance
@@ -8,6 +8,7 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
+from postmortem.checklist.limits import asked, is_above, is_below, share_is_above, share_is_below
 from postmortem.checklist.needs import BASELINE, VALIDATION, curve
 from postmortem.checklist.signs import file_of, only_validation_differs, same_batches, skill, to_chance, training_curves, validation_level
 
@@ -46,7 +47,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "below-chance",
         )
     if same_batches(e):
-        return Cleared(say("The same samples are trained on again and again, and validation never could follow: that is overfitting."))
+        again = asked(say("training goes on with new samples"), False, say("{n} different batches", n=e.batches.distinct if e.batches else 0))
+        why = say("The same samples are trained on again and again, and validation never could follow: that is overfitting.")
+        return Cleared(why, (again, *_figures(e)))
     if val.constant and works and val.finite >= 3:
         return Sighting(
             Severity.SERIOUS,
@@ -73,7 +76,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     nothing_else = best is not None and (best > 0.85 or (train_level or 1.0) < NOTHING_LEFT / 20)
     if gap.gap > BY_HEART and nothing_else and gap.rise < 0.15 and (accuracy is None or accuracy > BELOW):
         return Cleared(
-            say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0)
+            say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0),
+            (is_below(say("ln(validation / train) at the end"), gap.gap, BY_HEART, source), *_figures(e)),
         )
     turned = gap.validation_trend_after_best
     reached = skill(e, "val", best=True)
@@ -91,7 +95,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say(
                 "Training was learned by heart ({train:.2g} × chance), and validation got worse from then on: that is overfitting.",
                 train=train_level or 0.0,
-            )
+            ),
+            (is_above(say("{name} at the end (× chance)", name="train/loss"), train_level, NOTHING_LEFT, file_of(e, "train/loss")), *_figures(e)),
         )
     hardly_moved = gap.rise < 0.15 and gap.evaluations >= 4  # what overfits gets worse than it was
     if (
@@ -135,7 +140,28 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "erratic",
         )
-    return Cleared(say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=gap.gap, step=gap.best_step))
+    why = say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=gap.gap, step=gap.best_step)
+    return Cleared(why, _figures(e))
+
+
+def _figures(e: Evidence) -> tuple[Clue, ...]:
+    """What an evaluation that cannot be would show in."""
+    gap, val, file = e.gap, e.curve("val/loss"), file_of(e, "val/loss")
+    if gap is None or val is None:
+        return ()
+    return (
+        share_is_below(say("the way of val/accuracy from guessing to perfect"), skill(e, "val"), BELOW, file_of(e, "val/accuracy")),
+        asked(
+            say("every evaluation gives the same loss"),
+            val.constant,
+            say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct),
+            file,
+        ),
+        is_above(say("ln(validation / train) at the first evaluation"), gap.first_gap, FIRST, file),
+        is_above(say("ln(validation / train) at the end"), gap.gap, WIDE, file),
+        is_above(say("{name} at the end (× chance)", name="val/loss"), validation_level(e), BAD, file),
+        share_is_above(say("the share of evaluations at which it turned beyond its noise"), gap.erratic, ERRATIC, file),
+    )
 
 
 @probe(say("validation accuracy is below guessing"), curve("val/accuracy"), holds=2.5, fails=-0.4)

@@ -3,8 +3,9 @@
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.representation_collapse import representation_collapse
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.limits import is_below, newest, share_is_below, times
 from postmortem.checklist.needs import TWO_CHECKPOINTS, WEIGHTS
-from postmortem.checklist.signs import loss_curve, loss_is_flat
+from postmortem.checklist.signs import ALL_ZERO, loss_curve, loss_is_flat, weights_are_zero
 
 TINY = -2.5  # decades below the default initialisation
 SHRUNKEN = -1.7  # decades below, for weights that shrank: what the loss fell by meanwhile was the penalty on their size
@@ -16,8 +17,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     scale, drift = w.median_scale, w.scale_drift
     if scale is None:
         return Unknown(say("Not measured: this needs finite weights."))
-    if (w.zero_weight_share or 0.0) > 0.4 and not (drift is not None and drift < 0):
-        return Cleared(say("The weights are exactly zero from the first checkpoint on: they never had a size to lose."))
+    if weights_are_zero(e) and not (drift is not None and drift < 0):
+        zero = share_is_below(say("the share of layers that are exactly zero"), w.zero_weight_share, ALL_ZERO, newest(e))
+        return Cleared(say("The weights are exactly zero from the first checkpoint on: they never had a size to lose."), (zero,))
     at = e.checkpoints[0].step if e.checkpoints else None
     if drift is not None and drift < SHRANK and (scale < SHRUNKEN or (scale < TINY and (loss is None or loss_is_flat(e)))):
         return Sighting(
@@ -37,7 +39,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Sighting(
             Severity.FATAL, say("The weights are 10^{scale:.1f} of their usual size.", scale=scale), at, e.first_step, ("train/loss",), "", "tiny"
         )
-    return Cleared(say("The median layer is {times:.2g} × the default initial size.", times=10**scale))
+    return Cleared(
+        say("The median layer is {times:.2g} × the default initial size.", times=10**scale),
+        (
+            is_below(say("the size of the median layer (× the usual)"), times(scale), times(TINY), newest(e)),
+            is_below(say("that size (× the one at the first checkpoint)"), None if drift is None else times(drift), times(SHRANK), newest(e)),
+        ),
+    )
 
 
 @probe(say("they shrank while training went on"), TWO_CHECKPOINTS, holds=1.5, fails=-1.5)
