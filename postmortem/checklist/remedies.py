@@ -111,7 +111,7 @@ def set_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix:
         why,
         (change(e, "learning_rate", to, rate),),
         {
-            "pytorch": f"for group in optimizer.param_groups:\n    group['lr'] = {to:g}\n# or: optimizer = type(optimizer)(model.parameters(), lr={to:g})",
+            "pytorch": f"for group in optimizer.param_groups:\n    group['lr'] = {to:g}\n# or pass lr={to:g} when the optimizer is made",
             "lightning": f"def configure_optimizers(self):\n    return torch.optim.{optimizer_class(e)}(self.parameters(), lr={to:g})",
             "transformers": f"args = TrainingArguments(..., learning_rate={to:g})",
             "keras": f"model.compile(optimizer=keras.optimizers.{optimizer_class(e)}(learning_rate={to:g}), loss=loss)",
@@ -155,8 +155,8 @@ def default_initialisation(e: Evidence, why: Sentence) -> Fix:
         (reset(e, "initialization"),),
         {
             "pytorch": (
-                "def init(module):\n    if isinstance(module, (nn.Linear, nn.Conv2d)):\n        nn.init.kaiming_normal_(module.weight, nonlinearity='relu')"
-                "  # tanh: nn.init.xavier_uniform_\n        if module.bias is not None:\n            nn.init.zeros_(module.bias)\n\nmodel.apply(init)"
+                "def init(module):\n    if isinstance(module, (nn.Linear, nn.Conv2d)):\n        nn.init.kaiming_normal_(module.weight, nonlinearity='relu')\n"
+                "        # tanh: nn.init.xavier_uniform_(module.weight)\n        if module.bias is not None:\n            nn.init.zeros_(module.bias)\n\nmodel.apply(init)"
             ),
             "keras": "Dense(units, activation='relu', kernel_initializer='he_normal', bias_initializer='zeros')  # tanh: 'glorot_uniform'",
         },

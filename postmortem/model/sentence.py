@@ -45,6 +45,22 @@ def fields(template: str) -> Iterator[str]:
             yield name
 
 
+EXACT = 1e15  # below it every whole number is a float
+WRITTEN_OUT = 1e7  # below it a large number is written with all its figures
+
+
+def _readable(text: str, spec: str, value: Said) -> str:
+    """A number in the general format as people write it: 5,000 for 5e+03, 1.2e7 for 1.2e+07, and whole numbers in `g` with all figures."""
+    if "e" not in text or not spec.endswith("g") or not isinstance(value, int | float):
+        return text
+    if spec == "g" and value == int(value) and abs(value) < EXACT:
+        return f"{value:,.0f}"
+    if 1 <= abs(value) < WRITTEN_OUT:
+        return f"{float(text):,.0f}"
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
 def render(template: str, values: Mapping[str, Said]) -> str:
     """Fill `template`. Only plain names are fields: attribute and index access of `str.format` is not interpreted."""
     parts: list[str] = []
@@ -54,7 +70,7 @@ def render(template: str, values: Mapping[str, Said]) -> str:
             continue
         value = values.get(name)
         try:
-            parts.append(format(value, spec or ""))
+            parts.append(_readable(format(value, spec or ""), spec or "", value))
         except (ValueError, TypeError):
             parts.append(str(value))
     return "".join(parts)

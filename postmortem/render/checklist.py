@@ -90,7 +90,7 @@ def diff(changes: Sequence[Change]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Changes as lines of a diff, by file: ("del" | "ins", "key: value")."""
     files: dict[str, list[tuple[str, str]]] = {}
     for change in changes:
-        lines = files.setdefault(change.file or t("as given to the script"), [])
+        lines = files.setdefault(change.file or t("on the command line or in the script"), [])
         key = change.key or change.parameter
         if change.from_ is not None:
             lines.append(("del", f"{key}: {plain(change.from_)}"))

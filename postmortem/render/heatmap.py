@@ -11,6 +11,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import number, short
 
 SHADES = 8
+LEAST = 0.6  # decades from the lightest to the darkest shade: a few per cent look like a few per cent
 LARGE = 1500  # cells from which on a table would be slow to lay out and is drawn as a picture
 _LINEAR = frozenset({"zero-share", "non-finite"})
 
@@ -88,6 +89,8 @@ def _edges(values: Sequence[float], *, linear: bool) -> tuple[float, ...]:
     low, high = math.log10(sizes[0]), math.log10(sizes[-1])
     if high - low < 0.01:
         return (sizes[0], sizes[-1])
+    room = max(0.0, LEAST - (high - low)) / 2
+    low, high = low - room, high + room
     return tuple(10 ** (low + (high - low) * i / SHADES) for i in range(SHADES + 1))
 
 

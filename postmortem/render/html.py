@@ -45,7 +45,7 @@ def _page(diagnosis: Diagnosis) -> str:
         settings=story.settings(diagnosis.run),
         method=story.method(diagnosis),
         reveals=story.reveals(diagnosis),
-        contents=story.contents(baseline=diagnosis.comparison is not None),
+        contents=tuple(story.contents(diagnosis)),
         **(comparison.parts(diagnosis.comparison) if diagnosis.comparison is not None else {}),
         **pictures.pictures(diagnosis),
     )

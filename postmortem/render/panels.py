@@ -72,7 +72,7 @@ class Lettered:
 
 
 def panels(exhibits: Exhibits) -> tuple[tuple[Panel, ...], tuple[Panel, ...]]:
-    """The main panels, and those of curves outside of the vocabulary."""
+    """The main panels, and those of curves outside of the vocabulary. What was logged once has no course, and no panel."""
     newest = max((c.attempt for c in exhibits.curves), default=0)
     groups: dict[str, list[CurveExhibit]] = {}
     for curve in exhibits.curves:
@@ -81,7 +81,7 @@ def panels(exhibits: Exhibits) -> tuple[tuple[Panel, ...], tuple[Panel, ...]]:
             known = quantity in _PANELS and split in ("", *SPLITS)
             groups.setdefault(quantity if known else curve.name, []).append(curve)
     order = [*(key for key in _PANELS if key in groups), *sorted(key for key in groups if key not in _PANELS)]
-    made = [_panel(key, groups[key], newest, exhibits.levels) for key in order]
+    made = [_panel(key, groups[key], newest, exhibits.levels) for key in order if any(len(c.steps) > 1 for c in groups[key])]
     return tuple(p for p in made if p.key in _PANELS), tuple(p for p in made if p.key not in _PANELS)
 
 

@@ -45,10 +45,13 @@ def onset_words(onset: Onset | None, axis: str = "step") -> str:
     """Step and epoch of the onset, and since when the log shows it."""
     if onset is None or (onset.step is None and onset.epoch is None):
         return t("not told by the log")
+    return t(", ").join(_onset(onset, axis))
+
+
+def _onset(onset: Onset, axis: str) -> list[str]:
+    """Step and epoch, as far as they are known."""
     at = [t("{unit} {n}", unit=unit(axis), n=step(onset.step))] if onset.step is not None else []
-    if onset.epoch is not None and axis != "epoch":
-        at.append(t("epoch {n}", n=step(onset.epoch)))
-    return t(", ").join(at)
+    return [*at, t("epoch {n}", n=step(onset.epoch))] if onset.epoch is not None and axis != "epoch" else at
 
 
 def facts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
@@ -58,7 +61,8 @@ def facts(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
     if v.onset is not None:
         early = v.onset.visible_from_step
         seen = t("visible in the log from {unit} {n}", unit=unit(run.axis), n=step(early)) if early is not None and early != v.onset.step else ""
-        out.append((t("When"), onset_words(v.onset, run.axis), t(", ").join(text for text in (clock(v.onset.time), seen) if text)))
+        first, *rest = _onset(v.onset, run.axis) or [t("not told by the log")]
+        out.append((t("When"), first, t(", ").join(text for text in (*rest, clock(v.onset.time), seen) if text)))
     if v.confidence is not None:
         what = t("that the run is healthy") if v.mode == "healthy" else t("the failure")
         first = t("{word} ({p})", word=sureness(v.confidence), p=percent(v.confidence))
@@ -170,7 +174,11 @@ def about(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     for key, value in diagnosis.chance.items():
         if key in guessing and value is not None:
             rows.append((guessing[key], number(value) if isinstance(value, float) else plain(value)))
-    return [(term, text) for term, text in rows if text] or [(t("Model and data"), t("nothing was found about them"))]
+    if not run.checkpoints:
+        rows.append((t("Checkpoints"), t("none was found")))
+    if not run.events:
+        rows.append((t("Warnings and errors in the log"), t("none was found")))
+    return [(term, text) for term, text in rows if text]
 
 
 def settings(run: RunNote) -> tuple[SettingNote, ...]:
@@ -231,7 +239,7 @@ def reveals(diagnosis: Diagnosis) -> list[Sentence]:
         say("Secrets, home directories, host and user names were replaced by stand-ins before anything was measured.")
         if run.redacted
         else say("Nothing was redacted: names of users and hosts, paths and secrets of the log may be in it."),
-        say("The run's name ({name}), and the relative paths of {n} files.", name=run.name, n=len(run.sources)),
+        say("The run's name ({name}), and the relative paths of the files that were read: {n}.", name=run.name, n=len(run.sources)),
     ]
     if run.series:
         out.append(say("The values of {n} logged series.", n=len(run.series)))
@@ -244,22 +252,29 @@ def reveals(diagnosis: Diagnosis) -> list[Sentence]:
     return out
 
 
-def contents(*, baseline: bool = False) -> Iterable[tuple[str, str]]:
-    """The sections, in order."""
+def contents(diagnosis: Diagnosis) -> Iterable[tuple[str, str]]:
+    """The sections that have something to show, in order. What was not found is said in "The run"."""
+    run, baseline = diagnosis.run, diagnosis.comparison is not None
     return (
         ("verdict", t("Verdict")),
         ("curves", t("Course of the run")),
         *((("baseline", t("Against the baseline")),) if baseline else ()),
         ("checklist", t("Checklist")),
-        ("weights", t("Weights and gradients")),
+        *((("weights", t("Weights and gradients")),) if run.checkpoints or shows_layers(diagnosis) else ()),
         ("run", t("The run")),
-        ("checkpoints", t("Checkpoints")),
-        ("events", t("What the log says")),
+        *((("checkpoints", t("Checkpoints")),) if run.checkpoints else ()),
+        *((("events", t("What the log says")),) if run.events else ()),
         ("sources", t("What was read")),
         ("next", t("What to log next time")),
         ("method", t("How it was obtained")),
         ("reveals", t("What this reveals")),
     )
+
+
+def shows_layers(diagnosis: Diagnosis) -> bool:
+    """Whether there is a picture or a table of layers."""
+    shown = diagnosis.exhibits
+    return bool(shown.heatmaps or shown.distributions or shown.depths or shown.tensors)
 
 
 def refused(diagnosis: Diagnosis) -> tuple[SourceNote, ...]:

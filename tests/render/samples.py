@@ -82,7 +82,11 @@ FloatingPointError: loss is nan at step 415"""
 
 
 def absent(mode: str, title: str, why: Sentence | None = None) -> Finding:
-    return Finding(mode, say(title), FindingStatus.ABSENT, None, 0.03, 0, why or say("Nothing in the curves speaks for it."))
+    clues = (
+        Clue(say("the jump is above {limit:.3g}", limit=12.0), False, -3.48, say("{value:.4g}", value=1.5), "logs/metrics.csv"),
+        Clue(say("the share of silent units is above {limit:.0%}", limit=0.9), None, 0.0, say("not measured")),
+    )
+    return Finding(mode, say(title), FindingStatus.ABSENT, None, 0.03, 0, why or say("Nothing in the curves speaks for it."), clues=clues)
 
 
 def not_measured(mode: str, title: str, log: str) -> Finding:

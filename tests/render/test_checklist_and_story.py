@@ -1,8 +1,10 @@
 """What is chosen for the first screen and for the checklist."""
 
 import dataclasses
+import re
 
 from postmortem.model.diagnosis import Change, Cost, Finding, FindingStatus, Onset, Severity, Standing
+from postmortem.model.exhibits import Exhibits
 from postmortem.model.sentence import say
 from postmortem.render import checklist, story, templates
 from tests.render import samples
@@ -40,7 +42,7 @@ def test_diff_groups_by_file_and_leaves_out_what_changes_nothing() -> None:
     )
     assert checklist.diff(changes) == [
         ("c.yaml", [("del", "optim.lr: 0.1"), ("ins", "optim.lr: 0.01"), ("del", "w: 10")]),
-        ("as given to the script", [("ins", "dropout: 0.1")]),
+        ("on the command line or in the script", [("ins", "dropout: 0.1")]),
     ]
 
 
@@ -79,9 +81,18 @@ def test_the_tally_is_of_the_last_attempt() -> None:
 
 
 def test_every_section_of_the_contents_is_on_the_page() -> None:
-    page = samples.healthy().to_html()
-    for anchor, _ in story.contents():
-        assert f'<section id="{anchor}"' in page
+    for diagnosis in (samples.healthy(), samples.inconclusive()):
+        page = diagnosis.to_html()
+        assert re.findall(r'<section id="([a-z]+)"', page) == [anchor for anchor, _ in story.contents(diagnosis)]
+
+
+def test_what_was_not_found_has_no_section_and_is_said_once() -> None:
+    run = dataclasses.replace(samples.healthy().run, checkpoints=(), events=())
+    bare = dataclasses.replace(samples.healthy(), run=run, exhibits=Exhibits())
+    assert {"checkpoints", "events", "weights"}.isdisjoint(anchor for anchor, _ in story.contents(bare))
+    assert ("Checkpoints", "none was found") in story.about(bare)
+    assert ("Warnings and errors in the log", "none was found") in story.about(bare)
+    assert ("Checkpoints", "none was found") not in story.about(samples.exploding())
 
 
 def test_templates_are_found_where_the_package_or_the_checkout_has_them() -> None:

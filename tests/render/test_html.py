@@ -219,7 +219,7 @@ def test_without_exhibits_nothing_is_drawn_and_all_is_told() -> None:
     bare: Diagnosis = load(dump(samples.exploding(), exhibits=False))
     page = Page(render_html(bare))
     assert "img" not in page.attributes("role")
-    assert "No curve is part of this document." in " ".join(page.text)
+    assert "No curve of two points or more is part of this document." in " ".join(page.text)
     assert "Learning rate too high" in page.first_screen()
 
 

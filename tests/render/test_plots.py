@@ -89,7 +89,7 @@ def test_names_from_a_log_are_neither_markup_nor_mathematics() -> None:
     assert "$\\bad{" in texts
 
 
-values = st.lists(st.floats(), min_size=1, max_size=12)
+values = st.lists(st.floats(), min_size=2, max_size=12)
 
 
 @settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.generate))
@@ -129,6 +129,13 @@ def test_heatmap_cells_have_numbers_and_shades() -> None:
     assert [[(c.text, c.shade) for c in cells] for _, cells in shown.rows] == [[("1.0e-4", "h0"), ("–", "hx")], [("NaN", "hn"), ("1.0", "h7")]]
     assert (shown.low, shown.high, shown.broken) == ("1.0e-4", "1.0", True)
     assert str(shown.alternative) == "From 1e-4 (a, 1) to 1 (b, 2). Cells that are NaN or infinite: 1."
+
+
+def test_a_few_per_cent_do_not_look_like_decades() -> None:
+    shades = {cell.shade for _, row in heatmap(HeatmapExhibit("rms", ("a", "b"), ("1", "2"), ((0.070, 0.071), (0.072, 0.073)))).rows for cell in row}
+    assert len(shades) <= 2
+    far = heatmap(HeatmapExhibit("rms", ("a", "b"), ("1", "2"), ((0.001, 0.01), (0.1, 1.0))))
+    assert {cell.shade for _, row in far.rows for cell in row} >= {"h0", "h7"}
 
 
 @pytest.mark.parametrize("cells", [((None,),), ((0.0,),), ((math.inf,),), ((5.0,),), ((-1.0,),)])

@@ -5,8 +5,11 @@ from dataclasses import replace
 
 from postmortem.check import Cause, Evidence, Fix, Probe, Reading, Sighting, say
 from postmortem.checklist import remedies
-from postmortem.model.run import EventKind
+from postmortem.checklist.quoting import cut, first_line, last_line
+from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
+
+LINES, CODE = 4, 160  # of a traceback in a fix: its last lines, each with so many characters
 
 
 def _words(kinds: tuple[EventKind, ...], about: Callable[[str], bool] | None = None, *, fails: float = -3.0) -> Probe:
@@ -16,11 +19,15 @@ def _words(kinds: tuple[EventKind, ...], about: Callable[[str], bool] | None = N
         hit = next((ev for ev in reversed(e.events_of(*kinds)) if about is None or about(ev.text)), None)
         if hit is None:
             return Reading(False, say("no such words in the log"))
-        return Reading(
-            True, say("line {line}: {text}", line=hit.line, text=hit.text.strip().splitlines()[-1][:160] if hit.text.strip() else ""), hit.source
-        )
+        return Reading(True, say("line {line}: {text}", line=hit.line, text=_message(hit)), hit.source)
 
     return Probe(say("the log says so"), ask, 4.0, fails)
+
+
+def _message(event: LogEvent) -> str:
+    """What an event says: an exception with its message, else its last line."""
+    name, message = event.data.get("exception"), event.data.get("message")
+    return cut(f"{name}: {message}") if name and message else last_line(event.text)
 
 
 def _silence(e: Evidence, seen: Sighting) -> Reading:
@@ -55,7 +62,8 @@ def _memory_fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     hit = next(iter(e.events_of(EventKind.OUT_OF_MEMORY)), None)
     asked = str(hit.data.get("asked") or "") if hit is not None else ""
     size = e.number("batch_size")
-    why = say("It asked for {asked} more than there was.", asked=asked) if asked else say("The allocator's own words are in the log.")
+    told = say("The allocator's own words are in the log.") if hit is not None else say("A smaller batch needs less memory.")
+    why = say("It asked for {asked} more than there was.", asked=asked) if asked else told
     changes = (
         (remedies.change(e, "batch_size", max(1, int(size // 2)), size), remedies.change(e, "accumulation", 2 * int(e.number("accumulation") or 1)))
         if size
@@ -86,10 +94,10 @@ def _exception_fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     hit = next((ev for ev in reversed(e.events_of(EventKind.EXCEPTION)) if ev.data.get("frame")), None)
     if hit is None:
         return (remedies.fix(e, say("Mend the line that the traceback names"), say("The exception is in the log.")),)
-    name, message, frame, function = (str(hit.data.get(key) or "") for key in ("exception", "message", "frame", "frame_function"))
+    name, frame, function = (str(hit.data.get(key) or "") for key in ("exception", "frame", "frame_function"))
     title = say("Mend {frame}, in {function}", frame=frame, function=function) if function else say("Mend {frame}", frame=frame)
-    fix = remedies.fix(e, title, say("It is the innermost frame of the run's own code: {name}: {message}", name=name, message=message[:300]))
-    return (replace(fix, code="\n".join(hit.text.strip().splitlines()[-6:])[:1200]),)
+    fix = remedies.fix(e, title, say("It is the innermost frame of the run's own code that the traceback of {name} names.", name=name))
+    return (replace(fix, code="\n".join(cut(line, CODE) for line in hit.text.strip().splitlines()[-LINES:])),)
 
 
 out_of_memory = Cause(
@@ -132,7 +140,7 @@ def _more_specific(e: Evidence, seen: Sighting) -> Reading | None:
         True,
         say(
             "the log also says: {text}",
-            text=hit.text.strip().splitlines()[0][:120] if hit is not None and hit.text.strip() else say("killed by a signal"),
+            text=first_line(hit.text) if hit is not None and hit.text.strip() else say("killed by a signal"),
         ),
     )
 

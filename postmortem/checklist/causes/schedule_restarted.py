@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import curve
+from postmortem.checklist.quoting import cut, first_line
 from postmortem.model.run import EventKind
 
 
@@ -33,13 +34,13 @@ def beyond_its_end(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the log says that training was resumed"), holds=1.0, fails=-0.3)
 def resumed(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next(iter(e.events_of(EventKind.RESUMED)), None)
-    return Reading(hit is not None, say("{what}", what=hit.text[:100] if hit else say("no such line")), hit.source if hit else "")
+    return Reading(hit is not None, say("{what}", what=cut(hit.text) if hit else say("no such line")), hit.source if hit else "")
 
 
 @probe(say("the log says that the scheduler was not restored"), holds=3.0)
 def said_so(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next((ev for ev in e.events_of(EventKind.WARNING) if ev.data.get("about") == "state-not-resumed" and "schedul" in ev.text), None)
-    return None if hit is None else Reading(True, say("{text}", text=hit.text.strip().splitlines()[0][:160]), hit.source)
+    return None if hit is None else Reading(True, say("{text}", text=first_line(hit.text)), hit.source)
 
 
 schedule_restarted = Cause(

@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.probes import usual_rate
+from postmortem.checklist.quoting import cut
 from postmortem.checklist.signs import loss_curve
 
 
@@ -28,7 +29,7 @@ def weights_finite(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("anomaly detection named a backward function"), holds=4.0)
 def anomaly(e: Evidence, seen: Sighting) -> Reading | None:
     hit = next((ev for ev in e.events if "returned nan values" in ev.text), None)
-    return Reading(True, say("the log says: {text}", text=hit.text[:120]), hit.source) if hit else None
+    return Reading(True, say("the log says: {text}", text=cut(hit.text)), hit.source) if hit else None
 
 
 unsafe_operation = Cause(

@@ -5,6 +5,7 @@ from math import isfinite
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.process import PROCESS_CAUSES
 from postmortem.checklist.limits import asked, is_above, share_is_below
+from postmortem.checklist.quoting import cut, first_line, last_line
 from postmortem.checklist.signs import course, excerpt, loss_is_flat, whole_run
 from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
@@ -28,6 +29,7 @@ PRIORS = {"out-of-memory": -0.5, "python-error": -0.8, "killed": -1.0, "stopped-
 WATCHED = 50  # records from which a person has seen that nothing changes any more
 LIVE = ("json-lines", "csv", "tensorboard", "wandb", "mlflow")  # written as training goes on; a trainer's state is as old as its checkpoint
 SHORT = 0.97  # share of the plan below which a run is unfinished
+LONG = 200  # characters of a message in the summary
 NEARLY = 1.02  # distances between records that the last one may lie before the planned end
 
 
@@ -36,13 +38,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     guard = next(iter(e.events_of(EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR)), None)
     numeric = guard is not None and not [ev for ev in events if ev.kind not in (EventKind.EXCEPTION, EventKind.SIGNAL, EventKind.COLLECTIVE)]
     if numeric and guard is not None:
-        text = guard.text.strip().splitlines()[0][:120]
+        text = first_line(guard.text)
         other = asked(say("something other than a numeric guard ended it"), False, say("{text}", text=text), guard.source)
         return Cleared(say("The code ended itself because of a numeric fault: {text}", text=text), (other,))
     if events and e.outcome in ("crashed", "cancelled", "unknown", "running"):
         event = _first_cause(events)
         if _by_hand(events) and (e.planned_steps is None or _had_seen_enough(e)):
-            other = asked(say("something other than a keyboard interrupt ended it"), False, say("{n} such events", n=0), event.source)
+            other = asked(say("something other than a keyboard interrupt ended it"), False, say("events of this kind: {n}", n=0), event.source)
             return Cleared(say("Somebody stopped it, when the loss stood still or nothing says that it was meant to go on."), (other, *_made(e)))
         return Sighting(Severity.FATAL, _sentence(event), event.step if event.step is not None else e.last_step, None, (), event.source, "words")
     if e.outcome in ("finished", "early-stopped"):
@@ -62,7 +64,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
         return Sighting(Severity.FATAL, summary, e.last_step, None, (), cut[0].source if cut else "", "cut" if cut else "short")
     file = next((source.path for source in e.sources if source.reader == "text-log"), "")
-    told = asked(say("the log holds the words of a crash"), bool(events), say("{n} such events", n=len(events)), file)
+    told = asked(say("the log holds the words of a crash"), bool(events), say("events of this kind: {n}", n=len(events)), file)
     if e.planned_steps is None and not events:
         return Cleared(say("No exception, signal or kill is in the log."), (told, *_made(e)))
     if _unfinished(e):
@@ -149,17 +151,19 @@ def _first_cause(events: tuple[LogEvent, ...]) -> LogEvent:
 def _sentence(event: LogEvent) -> Sentence:
     name, message, frame = event.data.get("exception"), event.data.get("message"), event.data.get("frame")
     if name and frame:
-        return say("{name}: {message} (in {frame})", name=str(name), message=str(message or "")[:200], frame=str(frame))
+        return say("{name}: {message} (in {frame})", name=str(name), message=cut(str(message or ""), LONG), frame=str(frame))
     if name:
-        return say("{name}: {message}", name=str(name), message=str(message or "")[:200])
-    lines = [line for line in event.text.strip().splitlines() if line.strip()]
-    return say("{text}", text=lines[-1][:220] if lines else str(event.kind))
+        return say("{name}: {message}", name=str(name), message=cut(str(message or ""), LONG))
+    return say("{text}", text=last_line(event.text, LONG) or str(event.kind))
 
 
 @probe(say("the log holds the words of a crash"), holds=3.0, fails=-0.5)
 def words(e: Evidence, seen: Sighting) -> Reading | None:
     events = e.events_of(*WORDS)
-    return Reading(bool(events), say("{n} such events", n=len(events)), events[0].source if events else "")
+    if not events:
+        return Reading(False, say("no such words in the log"))
+    event = _first_cause(events)
+    return Reading(True, say("{kind}, line {line}", kind=event.kind.value, line=event.line), event.source)
 
 
 @probe(say("fewer steps were made than planned"), holds=1.5, fails=-1.0)

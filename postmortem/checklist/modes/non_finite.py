@@ -12,6 +12,7 @@ from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.unsafe_operation import unsafe_operation
 from postmortem.checklist.limits import is_above, newest
 from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.quoting import first_line
 from postmortem.checklist.signs import file_of
 from postmortem.model.run import EventKind
 
@@ -55,7 +56,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if guard is not None:
         return Sighting(
             Severity.FATAL,
-            say("The code stopped itself because of a non-finite value: {text}", text=guard.text.strip().splitlines()[0][:160]),
+            say("The code stopped itself because of a non-finite value: {text}", text=first_line(guard.text)),
             guard.step,
             guard.step,
             (),

@@ -5,6 +5,7 @@ from postmortem.checklist.causes.half_precision_overflow import half_precision_o
 from postmortem.checklist.causes.loss_scale_collapse import loss_scale_collapse
 from postmortem.checklist.causes.update_below_precision import update_below_precision
 from postmortem.checklist.limits import asked, is_above, is_below
+from postmortem.checklist.quoting import first_line
 from postmortem.checklist.signs import excerpt, file_of
 from postmortem.model.run import EventKind
 from postmortem.model.sentence import Sentence
@@ -19,7 +20,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if floor is not None:
         return Sighting(
             Severity.FATAL,
-            say("The loss scale reached its minimum: {text}", text=floor.text.strip().splitlines()[0][:160]),
+            say("The loss scale reached its minimum: {text}", text=first_line(floor.text)),
             floor.step,
             floor.step,
             ("loss_scale",),

@@ -6,6 +6,7 @@ from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_los
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import OPTIMIZER_STATE
+from postmortem.checklist.quoting import cut, first_line
 from postmortem.checklist.signs import file_of, optimizer_fell_behind, optimizer_lags
 from postmortem.model.evidence import ScheduleStats
 from postmortem.model.run import EventKind
@@ -58,7 +59,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     skipped = next((ev for ev in e.events_of(EventKind.WARNING) if ev.data.get("about") == "state-not-resumed"), None)
     if skipped is not None:
-        text = skipped.text.strip().splitlines()[0][:160]
+        text = first_line(skipped.text)
         return Sighting(
             Severity.SERIOUS,
             say("The log says that something was not restored: {text}", text=text),
@@ -78,7 +79,7 @@ def _figures(e: Evidence) -> tuple[Clue, ...]:
     event, lags = next(iter(e.events_of(EventKind.RESUMED)), None), optimizer_lags(e)
     words = asked(
         say("the log says that training was resumed"), event is not None,
-        say("{text}", text=event.text.strip()[:120] if event else say("no line about it")), event.source if event else "",
+        say("{text}", text=cut(event.text) if event else say("no line about it")), event.source if event else "",
     )  # fmt: skip
     s = e.schedule
     jumps = say("the number of times the learning rate jumped back up after it had decayed")
@@ -101,7 +102,7 @@ def said(e: Evidence, seen: Sighting) -> Reading | None:
         return None  # curves and checkpoints do not speak of it
     return Reading(
         hit is not None or len(e.attempts) > 1,
-        say("{text}", text=hit.text.strip()[:120] if hit else say("no line about it")),
+        say("{text}", text=cut(hit.text) if hit else say("no line about it")),
         hit.source if hit else "",
     )
 
