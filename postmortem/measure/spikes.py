@@ -79,7 +79,7 @@ def _before(y: Floats, index: npt.NDArray[np.intp], floor: Floats) -> tuple[Floa
     """Median of the points before each index, and their noise (not below `floor`)."""
     back = index[:, None] - np.arange(1, BEFORE + 1)  # (k, BEFORE)
     window = np.where(back >= 0, y[np.maximum(back, 0)], np.nan)
-    level = np.nanmedian(window[:, : min(BEFORE, max(FEWEST_LEVEL, len(y) // 10))], axis=1)
+    level = _medians(window[:, : min(BEFORE, max(FEWEST_LEVEL, len(y) // 10))])
     rough = np.concatenate(([np.nan], np.abs(roughness(y)), [np.nan]))
     # The point just before has a roughness that already feels the jump.
     beside = np.where(back[:, 1:] >= 1, rough[np.maximum(back[:, 1:], 1)], 0.0)
@@ -88,10 +88,19 @@ def _before(y: Floats, index: npt.NDArray[np.intp], floor: Floats) -> tuple[Floa
     enough = count >= 2
     if bool(np.any(enough)):
         beside = np.where(back[:, 1:] >= 1, beside, np.nan)
-        local[enough] = MAD_TO_SIGMA * np.nanmedian(beside[enough], axis=1)
+        local[enough] = MAD_TO_SIGMA * _medians(beside[enough])
     spread = np.maximum(local, floor)
     # Without noise of its own (four points, a constant) the level's last digits are all there is to measure by.
     return level, np.maximum(spread, 1e-9 * np.abs(level))
+
+
+def _medians(windows: Floats) -> Floats:
+    """The median of each row (k, width), NaN left out."""
+    out = np.median(windows, axis=1)  # a third of the time of nanmedian; NaN where there is one
+    cut = np.flatnonzero(np.isnan(out))
+    if len(cut):
+        out[cut] = np.nanmedian(windows[cut], axis=1)
+    return np.asarray(out)
 
 
 def _stride(y: Floats, index: npt.NDArray[np.intp]) -> Floats:
@@ -101,7 +110,7 @@ def _stride(y: Floats, index: npt.NDArray[np.intp]) -> Floats:
     window = np.where(back >= 0, size[np.maximum(back, 0)], np.nan)
     if not len(index):
         return np.empty(0)
-    out: Floats = np.maximum(LEAP * np.nanmedian(window, axis=1), SUDDEN * np.nanmax(window[:, :3], axis=1))
+    out: Floats = np.maximum(LEAP * _medians(window), SUDDEN * np.nanmax(window[:, :3], axis=1))
     return out
 
 

@@ -215,7 +215,7 @@ class Tally:
     def _present(self) -> tuple[Counters, Doubles, Ints]:
         """The finite keys that were met, in the order of their values: how often, their values, their signed magnitude keys as float32."""
         values, keys, ranks_of = _table(self.dtype if self.dtype in _SIXTEEN else "float32")
-        met = np.flatnonzero(self.counts)
+        met = np.flatnonzero(self.counts != 0)  # of booleans: a tenth of the time
         at = ranks_of[met]
         met = met[np.argsort(at, kind="stable")][int(np.count_nonzero(at < 0)) :]
         return self.counts[met], values[ranks_of[met]], keys[ranks_of[met]]
