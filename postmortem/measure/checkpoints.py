@@ -111,7 +111,7 @@ def time_line(saved: Sequence[Checkpoint]) -> list[int]:
 
     Where two or more steps (or else epochs) are known, one without is left out unless its name says that it is the last.
     """
-    own = [i for i, c in enumerate(saved) if c.tensors and not _AVERAGED & set(_WORD.findall(c.path.rpartition("/")[2].lower()))]
+    own = [i for i, c in enumerate(saved) if c.tensors and not _AVERAGED & set(_WORD.findall("/".join(c.path.split("/")[-2:]).lower()))]
     own = own or [i for i, c in enumerate(saved) if c.tensors]
     steps = {i: saved[i].step for i in own}
     if sum(s is not None for s in steps.values()) < 2:

@@ -169,6 +169,7 @@ class TensorRef:
     pieces: tuple["TensorRef", ...] = ()
     requires_grad: bool | None = None  # as saved; None when the format does not say
     corners: tuple[tuple[int, ...], ...] = ()  # of each piece its first element's indices, where the pieces are blocks of the whole
+    whole: tuple[int, ...] = ()  # of what one rank saved of a tensor cut over ranks: the tensor's own shape
 
     @property
     def count(self) -> int:

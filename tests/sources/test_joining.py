@@ -201,3 +201,22 @@ def test_nothing_and_many(tmp_path):
     many = [Checkpoint(f"c/model_{i}.pt", "torch-zip", Status.READ, epoch=float(i)) for i in range(3000)]
     many += [Checkpoint(f"c/optim_{i}.pt", "torch-zip", Status.FAILED) for i in range(3000)]
     assert len(join(many)) >= 3000
+
+
+def test_weights_below_the_directory_of_their_optimizer(tmp_path, parts):
+    model, optimizer, scheduler = parts
+    save(model, tmp_path, "checkpoint-20/unet/model.bin")
+    save(model, tmp_path, "checkpoint-20/unet_ema/model.bin")
+    save(optimizer, tmp_path, "checkpoint-20/optimizer.bin")
+    save(scheduler, tmp_path, "checkpoint-20/scheduler.bin")
+    whole, average = read_all(tmp_path)
+    assert (whole.path, whole.step, len(whole.tensors)) == ("checkpoint-20", 20, 2)
+    assert whole.optimizer is not None
+    assert (average.path, average.optimizer) == ("checkpoint-20/unet_ema/model.bin", None)
+
+
+def test_two_models_below_one_optimizer_stay_apart(tmp_path, parts):
+    for part in ("unet", "text_encoder"):
+        save(parts[0], tmp_path, f"checkpoint-20/{part}/model.bin")
+    save(parts[1], tmp_path, "checkpoint-20/optimizer.bin")
+    assert len(read_all(tmp_path)) == 3

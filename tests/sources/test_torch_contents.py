@@ -93,6 +93,11 @@ def test_copies_are_counted_and_left_out(saved):
     assert len(alone.tensors) == len(net().state_dict())
 
 
+def test_an_averaged_model_has_the_names_of_the_model(saved):
+    one = saved(torch.optim.swa_utils.AveragedModel(net()).state_dict())
+    assert {t.name for t in one.tensors} == {"n_averaged", *net().state_dict()}
+
+
 def test_a_tree_of_dicts_is_one_model(saved):
     one = saved({"params": {"encoder": {"kernel": torch.ones(2, 2), "bias": torch.ones(2)}, "head": {"kernel": torch.ones(2, 1)}}})
     assert {t.name for t in one.tensors} == {"encoder.kernel", "encoder.bias", "head.kernel"}

@@ -16,6 +16,7 @@ from postmortem.model.run import Checkpoint, Status, TensorRef
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.checkpoints.fragments import PART_OF_PARENT, whole_folder
 from postmortem.sources.checkpoints.model_parallel import rank_of, stated_ranks, whole_model
+from postmortem.sources.checkpoints.shares import is_share, whole_optimizer, whole_tensors
 from postmortem.sources.checkpoints.steps import step_and_epoch
 
 # One of several files with the weights: a shard, a rank, a pipeline stage.
@@ -50,9 +51,21 @@ def join(fragments: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
         name = path.rpartition("/")[2]
         number = (None, None) if PART_OF_PARENT.match(name) else step_and_epoch(name)
         by_folder[folder].append(_Piece(one, folder, name.lower(), _has_weights(one, name.lower()), number))
+    _move_up(by_folder)
     joined = [c for folder, pieces in by_folder.items() for c in _in_folder(folder, pieces)]
-    joined = _without_backward_guesses(joined)
+    joined = [_flagged(c) for c in _without_backward_guesses(joined)]
     return tuple(sorted(joined, key=_order))
+
+
+def _move_up(by_folder: dict[str, list[_Piece]]) -> None:
+    """Weights below the directory in which their optimizer lies (`checkpoint-20/unet/`, as diffusers saves them) belong to it."""
+    for folder, pieces in list(by_folder.items()):
+        if not folder or any(p.weights for p in pieces) or not any(p.one.optimizer for p in pieces):
+            continue
+        below = [f for f, found in by_folder.items() if f.rpartition("/")[0] == folder and any(p.weights for p in found)]
+        own = [f for f in below if not _COPY.search(f.rpartition("/")[2].lower())]
+        if len(own) == 1:
+            pieces.extend(replace(p, folder=folder) for p in by_folder.pop(own[0]))
 
 
 def _has_weights(one: Checkpoint, stem: str) -> bool:
@@ -178,6 +191,15 @@ def _checked_shards(one: Checkpoint, group: Sequence[_Piece]) -> Checkpoint:
     )
 
 
+def _flagged(one: Checkpoint) -> Checkpoint:
+    """Say so where the shares of some ranks are missing."""
+    shares = sum(is_share(t) for t in one.tensors)
+    if not shares or one.detail is not None:
+        return one
+    detail = say("{n:,} tensors are one rank's share of a larger one: the files of other ranks are missing or do not fit", n=shares)
+    return replace(one, status=Status.PARTIAL, detail=detail, facts=MappingProxyType({**one.facts, "shares": shares}))
+
+
 def _merged(parts: Sequence[Checkpoint], path: str) -> Checkpoint:
     """One checkpoint out of its parts, weights first."""
     parts = sorted(parts, key=lambda p: (not p.tensors, p.path))
@@ -188,7 +210,7 @@ def _merged(parts: Sequence[Checkpoint], path: str) -> Checkpoint:
     failed = [p for p in parts if p.status is Status.FAILED]
     status = Status.FAILED if len(failed) == len(parts) else Status.PARTIAL if any(p.status is not Status.READ for p in parts) else Status.READ
     optimizers = [p.optimizer for p in parts if p.optimizer is not None]
-    optimizer = max(optimizers, key=lambda o: len(o.states), default=None)
+    optimizer = whole_optimizer(parts) or max(optimizers, key=lambda o: len(o.states), default=None)
     ranks = {rank for p in parts if p.tensors and (rank := rank_of(p.path)) is not None}
     detail = _details(parts)
     if len(ranks) > 1 and optimizer is not None and optimizer.states:
@@ -197,7 +219,7 @@ def _merged(parts: Sequence[Checkpoint], path: str) -> Checkpoint:
             "the optimizer's numbers lie in {n} ranks' files, each for its own part of the model: they are not measured", n=len(ranks)
         )
         status = Status.PARTIAL if status is Status.READ else status
-    if len(optimizers) > 1:
+    if len(optimizers) > 1 and not (optimizer is not None and optimizer not in optimizers):
         facts["optimizers"] = len(optimizers)
     flags: Mapping[str, bool] | None = next((p.trainable for p in parts if p.trainable is not None), None)
     names = {p.path.rpartition("/")[2] for p in parts}
@@ -237,10 +259,13 @@ def _step_and_epoch(parts: Sequence[Checkpoint]) -> tuple[float | None, float | 
 
 def _tensors(parts: Sequence[Checkpoint]) -> tuple[TensorRef, ...]:
     """All tensors; where ranks hold parts of tensors of one name, later ones are named after their file."""
-    out: dict[str, TensorRef] = {}
+    out = dict(whole_tensors(parts))
+    made = frozenset(out)
     for part in parts:
         stem = part.path.rpartition("/")[2].rpartition(".")[0] or part.path
         for ref in part.tensors:
+            if ref.name in made:
+                continue
             name = ref.name if ref.name not in out else f"{stem}:{ref.name}"
             out.setdefault(name, ref if name == ref.name else replace(ref, name=name))
     return tuple(out.values())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 # Wrappers that insert a part into every name below them: torch.compile, FSDP, activation checkpointing, Lightning strategies.
 _INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_forward_module.", "_fpw_module.")
 _LEADING = "module."  # DataParallel, DistributedDataParallel
+_BESIDE = frozenset({"n_averaged"})  # what torch.optim.swa_utils.AveragedModel keeps beside the module
 
 
 def plain_name(name: str) -> str:
@@ -18,6 +19,6 @@ def plain_name(name: str) -> str:
 def plain_names(names: Sequence[str]) -> list[str]:
     """All names of one model without wrappers; a leading `module.` goes where every name has it. Names stay distinct."""
     out = [plain_name(n) for n in names]
-    while out and all(n.startswith(_LEADING) and len(n) > len(_LEADING) for n in out):
-        out = [n[len(_LEADING) :] for n in out]
+    while set(out) - _BESIDE and all((n.startswith(_LEADING) and len(n) > len(_LEADING)) or n in _BESIDE for n in out):
+        out = [n.removeprefix(_LEADING) for n in out]
     return out if len(set(out)) == len(set(names)) else list(names)

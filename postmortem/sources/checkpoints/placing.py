@@ -123,7 +123,8 @@ class Placer:
             return self._none("cut")
         grad = tensor.requires_grad if tensor.is_parameter or tensor.requires_grad else None
         if place.data is None and not (self.swapped and item > 1):
-            return TensorRef(name, place.file, place.offset + begin, dtype, tensor.shape, tensor.strides, count * item, requires_grad=grad)
+            begin += place.offset
+            return TensorRef(name, place.file, begin, dtype, tensor.shape, tensor.strides, count * item, requires_grad=grad, whole=tensor.whole)
         span = (last + 1) * item - begin
         if self.inline + count * item > _INLINE or span > _INLINE:
             return self._none("large")
@@ -132,7 +133,8 @@ class Placer:
             return self._none("cut")
         data = _gather(raw, tensor, dtype, item, swapped=self.swapped)
         self.inline += len(data)
-        return TensorRef(name, place.file, 0, dtype, tensor.shape, in_order(tensor.shape), len(data), inline=data, requires_grad=grad)
+        strides = in_order(tensor.shape)
+        return TensorRef(name, place.file, 0, dtype, tensor.shape, strides, len(data), inline=data, requires_grad=grad, whole=tensor.whole)
 
     def _array(self, name: str, array: Array) -> TensorRef | None:
         item = ITEM_SIZES.get(array.dtype)

@@ -102,14 +102,25 @@ def _from_type(args: Args) -> Any:
             tensor = rebuild(inner) if rebuild and rebuild is not _from_type else NotImplemented
             state = args[3] if len(args) > 3 else None
             state = state[1] if isinstance(state, tuple) and len(state) == 2 else state  # (attributes, slots)
-            if func.full == "torch._utils._rebuild_wrapper_subclass" and isinstance(state, dict):
-                tensor = state.get("_local_tensor")  # a DTensor: this rank's part of it
-                return tensor if isinstance(tensor, Tensor) else NotImplemented
+            if func.full == "torch._utils._rebuild_wrapper_subclass":
+                return _share(inner, state)
             if isinstance(tensor, Tensor) and isinstance(kind, Named) and kind.name.endswith("Parameter"):
                 tensor.is_parameter = True
             return tensor
         args = inner
     return NotImplemented
+
+
+def _share(args: Args, state: object) -> Any:
+    """What this rank has of a `DTensor` (attributes) or of a `ShardedTensor` (its local shards, of which there is one, and metadata)."""
+    tensor = state.get("_local_tensor") if isinstance(state, dict) else None
+    if isinstance(state, tuple) and state and isinstance(state[0], list) and len(state[0]) == 1:
+        shard = state[0][0].state
+        tensor = shard[1].get("tensor") if isinstance(shard, tuple) else shard.get("tensor")
+    if not isinstance(tensor, Tensor):
+        return NotImplemented
+    tensor.whole = sizes(args[2]) or ()
+    return tensor
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

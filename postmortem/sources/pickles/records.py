@@ -109,7 +109,7 @@ class Storage:
 class Tensor:
     """A tensor as its rebuild function was told to make it. `strides` and `offset` are in elements."""
 
-    __slots__ = ("dtype", "is_parameter", "offset", "requires_grad", "shape", "storage", "strides")
+    __slots__ = ("dtype", "is_parameter", "offset", "requires_grad", "shape", "storage", "strides", "whole")
 
     def __init__(
         self,
@@ -129,6 +129,7 @@ class Tensor:
         self.strides = strides
         self.requires_grad = requires_grad
         self.is_parameter = is_parameter
+        self.whole: tuple[int, ...] = ()  # the shape of what it is one rank's share of
 
 
 class NumpyType:
