@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postmortem.model.run import Checkpoint, EventKind, LogEvent, Reduction, Run, Series, Setting, Source, Status, TensorRef
+from postmortem.model.run import Checkpoint, EventKind, LeftOut, LogEvent, Reduction, Run, Series, Setting, Source, Status, TensorRef
 from postmortem.sources import read_run
 from postmortem.sources.assemble import assemble
 from postmortem.sources.choose import choose
@@ -305,3 +305,18 @@ def test_a_checkpoint_keeps_its_own_count_of_optimizer_steps(axis: str) -> None:
     saved = tuple(Checkpoint(f"epoch={e}.ckpt", "torch-zip", Status.READ, 25.0 * e, float(e)) for e in (3, 14))
     run = run_of(losses, checkpoints=saved)
     assert [c.optimizer_steps for c in run.checkpoints] == [75.0, 350.0]
+
+
+def test_a_table_and_the_log_that_prints_it_are_one_series() -> None:
+    steps = [10, 20, 30]
+    notes: list[LeftOut] = []
+    chosen = choose(
+        [
+            series("other/train/clip", steps, [0.11, 0.12, 0.13], source="train.log", key="train/clip", quantum=0.01),
+            series("other/train/clip", steps, [0.1111, 0.1222, 0.1333], source="progress.csv", key="train/clip"),
+            series("other/train/clip", steps, [7, 8, 9], source="train.log", key="train_clip"),
+        ],
+        notes,
+    )
+    assert [(s.logged_as, s.source) for s in chosen] == [("train/clip", "progress.csv"), ("train_clip", "train.log")]
+    assert [(n.source, n.points) for n in notes] == [("train.log", 3)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from postmortem.model.sentence import Value
 
-UNCOUPLED = ("adamw", "lion", "adafactor", "lamb", "keras")  # these shrink the weights themselves
+UNCOUPLED = ("adamw", "lion", "adafactor", "lamb", "keras", "adam-8bit")  # these shrink the weights themselves
 TOO_MUCH = 4.0  # decay's mean square over the memory's: more than that cannot be in it
 
 

@@ -4,12 +4,12 @@ Adam's `exp_avg_sq` is a running mean of g² that starts at 0, so v / (1 − β�
 E[g] (Kingma & Ba, 2015). RMSprop's `square_avg` is the same with α. Adagrad's `sum` is what its name says. SGD's
 `momentum_buffer` is a sum of past gradients that has no second moment; Lion's and Adamax's `exp_avg` is a running mean without one.
 Adafactor (Shazeer & Stern, 2018) keeps the mean of g² over each row and each column, whose mean is that of the whole matrix; its decay
-1 − t^−0.8 forgets the start by itself. What is seen is the gradient that the optimizer
+1 − t^−0.8 forgets the start by itself. bitsandbytes keeps Adam's two moments in 8 bits (`quantised`). What is seen is the gradient that the optimizer
 got: after clipping, and with L2 decay mixed in where the optimizer does not decouple it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -20,7 +20,8 @@ from postmortem.measure.decay import coupled, shares
 from postmortem.measure.inputs import input_scales
 from postmortem.measure.numbers import as_real, dot
 from postmortem.measure.optimizers import Key, number, unmeasured
-from postmortem.measure.reading import NotWholeError, TensorFiles
+from postmortem.measure.quantised import is_quantised, values
+from postmortem.measure.reading import NotWholeError, Raw, TensorFiles
 from postmortem.measure.structure import Layout
 from postmortem.measure.tally import Kernels, Tally
 from postmortem.measure.trajectory import DIRECT, dtype_of
@@ -158,27 +159,33 @@ class _Slots:
     kernels: Kernels
 
     def has(self, slot: str) -> bool:
-        """A slot of floating-point numbers."""
+        """A slot of floating-point numbers, or of codes for them."""
         ref = self.state.slots.get(slot)
-        return ref is not None and dtype_of(ref) in ("float32", "float64", "float16", "bfloat16")
+        return is_quantised(self.state.slots, slot) or (ref is not None and dtype_of(ref) in ("float32", "float64", "float16", "bfloat16"))
 
     def moment(self, slot: str, *, positive: bool, below: float | None = None) -> Moment:
         ref = self.state.slots[slot]
+        if is_quantised(self.state.slots, slot):
+            return _summed(values(self.files, self.state.slots, slot), "float32", self.kernels, positive, below)
         return (_small if ref.count <= DIRECT else _large)(self, ref, positive, below)
 
 
 def _small(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -> Moment:  # noqa: FBT001  # one of a pair, called in one place
-    values = as_real(slots.files.whole(ref), dtype_of(ref)).astype(np.float64)
-    good = np.isfinite(values) & (values >= 0) if positive else np.isfinite(values)
-    kept = values if good.all() else values[good]
+    found = as_real(slots.files.whole(ref), dtype_of(ref)).astype(np.float64)
+    good = np.isfinite(found) & (found >= 0) if positive else np.isfinite(found)
+    kept = found if good.all() else found[good]
     under = None if below is None else int(np.count_nonzero(kept < below))
-    return Moment(len(values), len(values) - len(kept), float(kept.sum()), dot(kept, kept), len(kept) - int(np.count_nonzero(kept)), under)
+    return Moment(len(found), len(found) - len(kept), float(kept.sum()), dot(kept, kept), len(kept) - int(np.count_nonzero(kept)), under)
 
 
 def _large(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -> Moment:  # noqa: FBT001
-    tally = Tally(dtype_of(ref))
-    for raw in slots.files.blocks(ref):
-        tally.add(raw, slots.kernels)
+    return _summed(slots.files.blocks(ref), dtype_of(ref), slots.kernels, positive, below)
+
+
+def _summed(blocks: Iterable[Raw], dtype: str, kernels: Kernels, positive: bool, below: float | None) -> Moment:  # noqa: FBT001
+    tally = Tally(dtype)
+    for raw in blocks:
+        tally.add(raw, kernels)
     sums = tally.sums(below)
     bad = sums.non_finite + (sums.negative if positive else 0)
     total = max(sums.total, 0.0) if positive else sums.total
@@ -187,21 +194,23 @@ def _large(slots: _Slots, ref: TensorRef, positive: bool, below: float | None) -
 
 def _one(slots: _Slots, name: str, settings: Mapping[str, Value], step: float | None, kind: str) -> Remembered | None:
     epsilon = _setting(settings, "eps", "epsilon")
-    if slots.has("exp_avg_sq") and slots.has("exp_avg"):
+    few_bits = "8bit" in kind
+    mean, square = ("state1", "state2") if few_bits else ("exp_avg", "exp_avg_sq")
+    if slots.has(square) and slots.has(mean):
         beta1, beta2 = betas(settings)
         filled = _filled(beta2, step)
-        second = slots.moment("exp_avg_sq", positive=True, below=None if epsilon is None else epsilon * epsilon * filled)
-        first = slots.moment("exp_avg", positive=False)
+        second = slots.moment(square, positive=True, below=None if epsilon is None else epsilon * epsilon * filled)
+        first = slots.moment(mean, positive=False)
         power = math.sqrt(second.mean / filled) if second.finite else math.nan
         steady = first.rms / _filled(beta1, step)
         if power * power < UNDERFLOW:
             power = max(power, steady)  # E[g²] ≥ E[g]²: what the mean still shows is a lower bound
         ratio = steady / power if power > 0 else None
         below = None if second.below is None or not second.count else second.below / second.count
-        if "amsgrad" in kind:
-            below = None  # the step is divided by the largest second moment so far, not by this one
+        if "amsgrad" in kind or few_bits:
+            below = None  # the step is divided by the largest second moment so far, not by this one; codes do not resolve what is so small
         stats = GradientStats(name, "adam", power, ratio, second.zero_share, below, second.bad + first.bad, step)
-        return Remembered(stats, second, beta2)
+        return Remembered(stats, None if few_bits else second, beta2)  # a window is a difference, which rounding to codes would drown
     if "adafactor" in kind:
         return _factored(slots, name, step)
     for slot, source in (("square_avg", "rmsprop"), ("exp_avg_sq", "rmsprop"), ("sum", "adagrad")):

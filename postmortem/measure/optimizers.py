@@ -27,7 +27,7 @@ def number(value: Value) -> float | None:
 def unmeasured(kind: str) -> Sentence | None:
     """Why the state of an optimizer says nothing of gradients, None where it is read."""
     low = kind.lower()
-    if any(word in low for word in _QUANTISED):
+    if any(word in low for word in _QUANTISED) and low != "adam-8bit":
         return say("{kind} keeps its moments in a few bits with a scale for each block, which are not decoded", kind=kind)
     if any(word in low for word in _PROJECTED):
         return say("{kind} keeps its moments in a projected or rotated basis, which is not that of the weights", kind=kind)

@@ -30,7 +30,9 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
     longest = max(map(len, series), default=0)
     for name, group in by_name.items():
         if name.startswith("other/"):
-            out.extend(_joined(group, notes))
+            for ranked in _by_key(_joined(group, notes)):
+                out.append(ranked[0])
+                notes.extend(_left_out(one, _worse(one, ranked[0])) for one in ranked[1:])
             continue
         if name in ONE_IS_A_SETTING and max(map(len, group)) == 1 and longest > MANY:
             notes.extend(_left_out(one, say("a single record beside many others: a setting that was printed")) for one in group)
@@ -44,6 +46,14 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
             used.append(means[0])
         notes.extend(_left_out(one, _worse(one, ranked[0])) for one in ranked if not any(one is u for u in used))
     return tuple(out)
+
+
+def _by_key(series: Sequence[Series]) -> list[list[Series]]:
+    """Series that are called the same in several kinds of files (a table, and the log that prints it), best first."""
+    found: dict[str, list[Series]] = defaultdict(list)
+    for one in series:
+        found[one.logged_as].append(one)
+    return [sorted(same, key=_rank) for same in found.values()]
 
 
 def _left_out(one: Series, why: Sentence) -> LeftOut:

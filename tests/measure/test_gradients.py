@@ -259,7 +259,7 @@ def test_plain_descent_remembers_nothing_and_that_proves_nothing(tmp_path: Path)
         ("adadelta", torch.optim.Adadelta),
         ("rprop", torch.optim.Rprop),
         ("asgd", torch.optim.ASGD),
-        ("adam-8bit", torch.optim.Adam),
+        ("8bit", torch.optim.Adam),
     ],
 )
 def test_what_is_not_understood_is_not_measured(tmp_path: Path, kind: str, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> None:

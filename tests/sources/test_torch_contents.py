@@ -98,6 +98,16 @@ def test_an_averaged_model_has_the_names_of_the_model(saved):
     assert {t.name for t in one.tensors} == {"n_averaged", *net().state_dict()}
 
 
+def test_lightnings_average_is_a_copy_of_the_model_that_is_trained(saved):
+    model = net().state_dict()
+    average = {k: v + 1 for k, v in model.items()}
+    one = saved({"state_dict": average, "current_model_state": model, "averaging_state": {"n_averaged": torch.tensor(3)}})
+    assert [t.name for t in one.tensors] == list(model)
+    assert one.facts["copied_tensors"] == len(model) + 1
+    alone = saved({"state_dict": model, "averaging_state": {"n_averaged": torch.tensor(3)}})
+    assert [t.name for t in alone.tensors] == list(model)
+
+
 def test_a_tree_of_dicts_is_one_model(saved):
     one = saved({"params": {"encoder": {"kernel": torch.ones(2, 2), "bias": torch.ones(2)}, "head": {"kernel": torch.ones(2, 1)}}})
     assert {t.name for t in one.tensors} == {"encoder.kernel", "encoder.bias", "head.kernel"}

@@ -22,16 +22,17 @@ LONGEST_NAME = 300  # characters of a parameter's name, or of one key on the way
 _WRAPPERS = _listed(
     """
     model state_dict model_state_dict model_state model_dict module net network weights params parameters state net_state_dict
-    student target state_dicts model_states base_model _model policy_state_dict
+    current_model_state student target state_dicts model_states base_model _model policy_state_dict
     """
 )
 # Words of keys under which further copies of the same model lie.
 _COPIES = _listed(
     """
-    ema shadow averaged average swa best teacher previous old last initial init momentum lookahead slow fp32 master
+    ema shadow averaged average averaging swa best teacher previous old last initial init momentum lookahead slow fp32 master
     """
 )
 _AVERAGES = frozenset({"ema", "shadow", "swa", "averaged"})
+_TRAINED = "current_model_state"  # of Lightning's WeightAveraging, which puts the average under `state_dict`
 # Words of keys that hold no model.
 _NOT_MODELS = _listed(
     """
@@ -114,7 +115,8 @@ def combine(models: list[Model]) -> tuple[tuple[Named, ...], bool, int]:
     Averages and older copies are left out where the model itself is there. Several models (generator, discriminator) keep
     their keys as prefixes; the one under a key that says no more than "model" has none.
     """
-    chosen = [m for m in models if not m.is_copy] or models[:1]
+    averaged = any(m.path[:1] == (_TRAINED,) for m in models)
+    chosen = [m for m in models if not m.is_copy and not (averaged and m.path[:1] == ("state_dict",))] or models[:1]
     copies = sum(len(m.tensors) for m in models) - sum(len(m.tensors) for m in chosen)
     out: dict[str, Tensor | Array] = {}
     taken: set[tuple[str, ...]] = set()

@@ -13,6 +13,7 @@ from postmortem.sources.pickles.records import Array, Tensor
 
 _MOST_PARAMETERS = 1_000_000
 _MOST_SLOTS = 32  # of one parameter
+_QUANTISED = "__bnb_optimizer_quant_state__"  # bitsandbytes ≥ 0.49 saves its slots one level below
 # Slots that only one optimizer has (torch.optim, bitsandbytes, transformers, apex, timm). The first row that fits wins.
 _BY_SLOT: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"state1", "state2"}), "adam-8bit"),
@@ -62,7 +63,8 @@ def optimizer_state(mapping: Mapping[object, object], placer: Placer, source: st
 def _param_state(key: int | str, content: Mapping[object, object], placer: Placer) -> ParamState:
     param = plain_name(key[:300]) if isinstance(key, str) else key
     slots: dict[str, TensorRef] = {}
-    for slot, value in islice(content.items(), _MOST_SLOTS):
+    below = as_mapping(content.get(_QUANTISED)) or {}
+    for slot, value in islice((*content.items(), *below.items()), _MOST_SLOTS):
         if not isinstance(slot, str) or len(slot) > 100 or slot == "step" or not isinstance(value, Tensor | Array):
             continue
         ref = placer.ref(f"{param}.{slot}", value)
