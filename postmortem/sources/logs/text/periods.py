@@ -177,13 +177,11 @@ def _without_dates(period: Period, stretch: bytes) -> bytes:
         whole = MOMENTS.match(line, begin)
         if whole is None or whole.end() != end:
             return b""
-        cells = starts[j::lines][:, None] + np.arange(begin, end)
-        example = np.frombuffer(line[begin:end], dtype=np.uint8)
-        digits = (example >= 48) & (example <= 57)
-        found = buffer[cells]
-        if not np.all(found[:, ~digits] == example[~digits]) or not np.all((found[:, digits] >= 48) & (found[:, digits] <= 57)):
+        places = _places(buffer, end - begin)
+        at = starts[j::lines] + begin
+        if at[-1] >= len(places) or not _alike(places[at], line[begin:end]):
             return b""
-        buffer[cells] = 32
+        places[at] = b" " * (end - begin)
     return buffer.tobytes()
 
 
@@ -213,11 +211,10 @@ def _fixed_width(buffer: "npt.NDArray[np.uint8]", starts: "npt.NDArray[np.int64]
     if match is None:
         return None
     width = match.end()
-    cells = buffer[starts[:, None] + np.arange(width)]
-    example = np.frombuffer(first[:width], dtype=np.uint8)
-    digits = (example >= 48) & (example <= 57)
-    if not np.all(cells[:, ~digits] == example[~digits]) or not np.all((cells[:, digits] >= 48) & (cells[:, digits] <= 57)):
+    places = _places(buffer, width)
+    if starts[-1] >= len(places) or not _alike(found := places[starts], first[:width]):
         return None
+    cells = found.view(np.uint8).reshape(len(starts), width).T.copy()  # (width, n)
     fields = {name: _decimal(cells, match.span(name)) for name in ("year", "month", "day", "hour", "minute", "second")}
     year = fields["year"] + (2000 if match.end("year") - match.start("year") == 2 else 0)
     stamps = (year * 10_000 + fields["month"] * 100 + fields["day"]).astype(np.int64)
@@ -233,7 +230,22 @@ def _fixed_width(buffer: "npt.NDArray[np.uint8]", starts: "npt.NDArray[np.int64]
 
 
 def _decimal(cells: "npt.NDArray[np.uint8]", span: tuple[int, int]) -> Floats:
-    out: Floats = np.zeros(len(cells))
+    """Of columns of digits, (width, n), the number that those in the span make, (n,)."""
+    out: Floats = np.zeros(cells.shape[1])
     for column in range(*span):
-        out = out * 10 + (cells[:, column] - 48.0)
+        out = out * 10 + (cells[column] - 48.0)
     return out
+
+
+def _places(buffer: "npt.NDArray[np.uint8]", width: int) -> "npt.NDArray[np.void]":
+    """The `width` bytes from each place of the buffer on, as one element that is copied at once."""
+    return np.ndarray(max(len(buffer) - width + 1, 0), f"V{width}", buffer, strides=(1,))
+
+
+def _alike(found: "npt.NDArray[np.void]", example: bytes) -> bool:
+    """All are like the example, digit for digit and otherwise the same."""
+    model = np.frombuffer(example, np.uint8)
+    cells = found.view(np.uint8).reshape(len(found), len(model))
+    digits = (model >= 48) & (model <= 57)
+    outside = (cells - np.where(digits, 48, model).astype(np.uint8)) > np.where(digits, 9, 0).astype(np.uint8)  # wraps round below
+    return not outside.any()

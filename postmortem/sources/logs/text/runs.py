@@ -15,7 +15,7 @@ from postmortem.model.run import Floats
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
 from postmortem.sources.logs.text.periods import Period, compile_period, first_lines, last_lines, numbers_of, times_of
 from postmortem.sources.logs.text.rows import Kind
-from postmortem.sources.logs.text.scan import DATED, Place, Scan, sample
+from postmortem.sources.logs.text.scan import DATED, SAMPLED, Place, Scan, sample
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import mask, number
 
@@ -193,7 +193,7 @@ def _store(
     first = scan.rows.extend(n * q, step, epoch, batch, total, time, kinds)
     if first < 0:
         return
-    samples = _samples(period, stretch)
+    samples: list[list[list[bytes]]] | None = None
     for at, (j, place) in enumerate(places):
         plan = plans[j]
         rows = (first + at + q * np.arange(n)).astype(np.int64)
@@ -211,6 +211,9 @@ def _store(
                 continue
             column.rows.frombytes(rows.data.cast("B"))
             column.values.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
+            if column.sampled >= SAMPLED:
+                continue
+            samples = samples or _samples(period, stretch)
             for tokens in samples[j]:
                 if slot.index < len(tokens):
                     sample(column, tokens[slot.index], slot, [number(t) for t in tokens])

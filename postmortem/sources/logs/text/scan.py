@@ -24,7 +24,7 @@ NEAR = 3  # lines after a row or a counter that still belong to it
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
 DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
-_SAMPLED = 200  # values per series whose printed digits are looked at
+SAMPLED = 200  # values per series whose printed digits are looked at
 
 
 @dataclass(slots=True)
@@ -397,7 +397,7 @@ class Scan:
             self.redrawn.add(column.logged_as)
             column.rows.append(row)
             column.values.append(value)
-            if column.sampled < _SAMPLED and slot.index < len(tokens):
+            if column.sampled < SAMPLED and slot.index < len(tokens):
                 sample(column, tokens[slot.index], slot, numbers)
 
     def column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
