@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import EventKind, Series, Status
+from postmortem.sources.logs import wandb_history
 from postmortem.sources.logs.wandb import READER
 from postmortem.sources.reader import Candidate, Found
 from tests.sources.wire import framed, item, num, row, sub, varint
@@ -283,3 +284,38 @@ def test_flipped_bytes_do_no_harm(tmp_path: Path, path: str, data: st.DataObject
         one = whole[data.draw(st.integers(0, len(whole) - 1))]
         one[data.draw(st.integers(0, len(one) - 1))] = data.draw(st.integers(0, 255))
     read_bytes(tmp_path, framed(*map(bytes, whole)))
+
+
+# --- rows that look alike ----------------------------------------------------------------------------------------------
+
+_VALUES = st.one_of(st.floats(), st.integers(-(10**20), 10**20), st.sampled_from(["NaN", "text", True, None, {"nested": 1.5}]))
+_ROWS = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({"loss": st.floats(), "lr": st.floats(0, 1)}),  # the usual one
+        st.fixed_dictionaries({"loss": st.floats(0, 9), "val__loss": st.floats(0, 9)}),  # begins like it
+        st.dictionaries(st.sampled_from(["loss", "lr", "acc", "val__loss"]), _VALUES, max_size=4),
+    ),
+    max_size=30,
+)
+
+
+@given(_ROWS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_rows_at_once_are_read_like_rows_one_by_one(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    data = framed(*(row(i, **values) for i, values in enumerate(rows)))
+    at_once = read_bytes(tmp_path, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wandb_history, "MAX_LAYOUTS", 0)
+        one_by_one = read_bytes(tmp_path, data)
+    assert [(s.logged_as, s.steps.tolist()) for s in at_once.series] == [(s.logged_as, s.steps.tolist()) for s in one_by_one.series]
+    for a, b in zip(at_once.series, one_by_one.series, strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
+
+
+def test_most_rows_are_matched_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = []
+    whole = wandb_history.History._walk
+    monkeypatch.setattr(wandb_history.History, "_walk", lambda *a: walked.append(a[-1]) or whole(*a))
+    found = read_bytes(tmp_path, framed(*(row(i, loss=1 / (i + 1), lr=1e-3 * i, **({"acc": 0.5} if i % 10 == 9 else {})) for i in range(200))))
+    assert len(by_key(found)["loss"]) == 200
+    assert len(walked) < 50

@@ -8,17 +8,18 @@ import fnmatch
 import json
 import math
 import re
-from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from postmortem.model.run import Floats, LoggedHistogram, Series
 from postmortem.sources.logs.protobuf import BYTES, FIXED64, VARINT, double, signed, walk, zigzag
+from postmortem.sources.logs.wandb_rows import Column, Layout, beginning
 from postmortem.sources.names import reduction_of, series_names, words
 
 MAX_KEYS = 10_000
 MAX_HISTOGRAMS = 50_000
+MAX_LAYOUTS = 1_000  # that are compiled
 _DEEPEST = 4  # levels of nested metrics
 
 _INTERNAL = ("_step", "_runtime", "_timestamp", "_wandb", "_scale")
@@ -29,32 +30,49 @@ _SYSTEM_KEY = re.compile(r"gpu\.\d{1,3}\.(?:gpu|memory|memoryAllocated|memoryAll
 
 
 @dataclass(slots=True)
-class _Column:
-    rows: "array[int]" = field(default_factory=lambda: array("q"))
-    values: "array[float]" = field(default_factory=lambda: array("d"))
-
-
-@dataclass(slots=True)
 class History:
     """Rows in the order of the file."""
 
     path: str
     count: int = 0  # rows
-    columns: dict[str, _Column] = field(default_factory=dict)
-    system: dict[str, _Column] = field(default_factory=dict)  # `rows` holds indices into system_times
+    columns: dict[str, Column] = field(default_factory=dict)
+    system: dict[str, Column] = field(default_factory=dict)  # `rows` holds indices into system_times
     system_times: list[float] = field(default_factory=list)
     axes: dict[str, str] = field(default_factory=dict)  # metric → metric that is its axis
     patterns: list[tuple[str, str]] = field(default_factory=list)
     defined: list[str] = field(default_factory=list)
     histograms: list[tuple[int, str, Floats, Floats]] = field(default_factory=list)  # row, key, edges, counts
     crowded: int = 0
-    columns_by_key: dict[bytes, _Column] = field(default_factory=dict)  # the same columns, by the key as it stands in the file
+    columns_by_key: dict[bytes, Column] = field(default_factory=dict)  # the same columns, by the key as it stands in the file
+    layouts: dict[bytes, Layout] = field(default_factory=dict)  # of the rows, by what they begin with
+    compiled: int = 0
+    open: Layout | None = None  # that of the last rows, which it may hold
     nested: list[tuple[tuple[str, ...], object]] = field(default_factory=list)  # of the row that is being read
 
     def add(self, data: bytes, start: int, end: int) -> None:
         """One `HistoryRecord`. Raises `MalformedError`."""
         row = self.count
         self.count += 1
+        layout = self.layouts.get(beginning(data, start))
+        if layout is not self.open:
+            self.flush()
+        if layout is not None and layout.take(data, start, end, row):
+            self.open = layout
+            return
+        self.flush()
+        self._walk(data, start, end, row)
+        if self.compiled < MAX_LAYOUTS and (layout := Layout.of(data, start, end, self.columns_by_key)) is not None:
+            self.layouts[beginning(data, start)] = layout
+            self.compiled += 1
+
+    def flush(self) -> None:
+        """Bring the columns up to date with the rows."""
+        if self.open is not None:
+            self.open.flush()
+            self.open = None
+
+    def _walk(self, data: bytes, start: int, end: int, row: int) -> None:
+        """Field by field."""
         self.nested.clear()  # of a row that broke off
         stated: int | None = None
         while end - start > 2 and data[start] == 0x0A and data[start + 1] < 0x80:  # items of less than 128 bytes, read without a walk
@@ -139,7 +157,7 @@ class History:
             if len(self.columns) >= MAX_KEYS:
                 self.crowded += 1
                 return
-            column = self.columns[key] = _Column()
+            column = self.columns[key] = Column()
         column.rows.append(row)
         column.values.append(value)
 
@@ -176,7 +194,7 @@ class History:
         self.system_times.append(time)
         for key, value in found:
             if key in self.system or len(self.system) < 200:
-                column = self.system.setdefault(key, _Column())
+                column = self.system.setdefault(key, Column())
                 column.rows.append(len(self.system_times) - 1)
                 column.values.append(value)
 
@@ -184,6 +202,7 @@ class History:
 
     def series(self) -> tuple[Series, ...]:
         """One per metric, on its axis."""
+        self.flush()
         own = self._spread("_step")
         times = self._spread("_timestamp")
         default, epochs = self._default_axis(), self._spread(next((k for k in _EPOCH_KEYS if k in self.columns), ""))
@@ -213,6 +232,7 @@ class History:
 
     def logged_histograms(self) -> tuple[LoggedHistogram, ...]:
         """What `wandb.watch` and `wandb.Histogram` logged."""
+        self.flush()
         default = self._default_axis()
         steps = self._spread("_step") if default == "_step" else self._carried(default)
         return tuple(LoggedHistogram(key, self.path, float(steps[row]), edges, counts) for row, key, edges, counts in self.histograms)
