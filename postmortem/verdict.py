@@ -71,8 +71,10 @@ def _failed(evidence: Evidence, root: Finding) -> Verdict:
 def deciding(clues: Sequence[Clue]) -> tuple[Clue, ...]:
     """The clues that moved the verdict most."""
     spoke = [c for c in clues if c.holds is not None and abs(c.weight) > 0.2]
-    for_it = sorted((c for c in spoke if c.weight > 0), key=lambda c: -c.weight)
-    return tuple(for_it[:DECIDING])
+    told: dict[str, Clue] = {}
+    for clue in sorted((c for c in spoke if c.weight > 0), key=lambda c: -c.weight):
+        told.setdefault(str(clue.detail), clue)  # mode and cause may go by the same figure: it is said once
+    return tuple(told.values())[:DECIDING]
 
 
 def with_time(evidence: Evidence, onset: Onset | None) -> Onset | None:

@@ -14,7 +14,7 @@ from postmortem.cli.text import hanging
 from postmortem.errors import UsageError
 from postmortem.model.sentence import Sentence
 from postmortem.render.language import speaking, word
-from postmortem.render.words import speak, t
+from postmortem.render.words import listed, speak, t
 
 
 def show_checklist(item: str | None, *, as_json: bool, lang: str = "en") -> None:
@@ -91,7 +91,7 @@ def _clues(probes: Sequence[Probe], console: Console) -> None:
     console.print(Text(f"\n{t('What speaks for and against it:')}"))
     for p in probes:
         weights = t(" (if so {holds}, if not {fails})", holds=f"{p.holds:+.1f}", fails=f"{p.fails:+.1f}")
-        needs = t(" [needs {logs}]", logs=t(", ").join(word(n.log) for n in p.needs)) if p.needs else ""
+        needs = t(" [needs {log}]", log=listed(word(n.log) for n in p.needs)) if p.needs else ""
         hanging(console, "  · ", f"{speak(p.claim)}{weights}{needs}")
 
 

@@ -13,7 +13,7 @@ EVENTS = (
 MEASURED = (
     "head", "configuration", "dataset", "first-loss", "target-variance",  # where a chance level comes from
     "logged", "optimizer", "configured", "adam", "adam-window", "rmsprop", "adagrad", "adafactor", "momentum",  # … and other
-    "saved-grad", "captured",  # figures
+    "saved-grad", "captured", "checkpoints",  # figures
     "fast", "slow", "never",  # how a spike recovers
     "warmup", "constant", "decay", "rise", "zero",  # phases of a learning rate
     "stated-frozen", "lora", "one-epoch",  # intents

@@ -3,6 +3,7 @@
 A report can so be rendered in another language, and nothing that came from an input is ever part of a template.
 """
 
+import math
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -46,12 +47,17 @@ def fields(template: str) -> Iterator[str]:
 
 
 EXACT = 1e15  # below it every whole number is a float
+GROUPED = 1e4  # from here on decimals say nothing, and thousands are set apart
 WRITTEN_OUT = 1e7  # below it a large number is written with all its figures
 
 
 def _readable(text: str, spec: str, value: Said) -> str:
     """A number in the general format as people write it: 5,000 for 5e+03, 1.2e7 for 1.2e+07, and whole numbers in `g` with all figures."""
-    if "e" not in text or not spec.endswith("g") or not isinstance(value, int | float):
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return text
+    if spec.endswith(("f", "%")) and abs(value) >= GROUPED:
+        return format(value, f",.0{spec[-1]}")
+    if "e" not in text or not spec.endswith("g"):
         return text
     if spec == "g" and value == int(value) and abs(value) < EXACT:
         return f"{value:,.0f}"

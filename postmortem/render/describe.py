@@ -7,6 +7,7 @@ from postmortem.model.exhibits import CurveExhibit, DepthExhibit, DistributionEx
 from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import number
 from postmortem.render.panels import Line, Panel, gaps
+from postmortem.render.words import t
 
 
 def curve(name: str, exhibit: CurveExhibit) -> Sentence:
@@ -43,7 +44,7 @@ def panel(shown: Panel) -> tuple[Sentence, ...]:
 
 
 def _name(shown: Panel, line: Line) -> str:
-    return f"{shown.title}, {line.label}" if line.label else shown.title
+    return t("{title}, {label}", title=shown.title, label=line.label) if line.label else shown.title
 
 
 def distributions(layers: Sequence[tuple[str, tuple[DistributionExhibit, ...]]]) -> Sentence:

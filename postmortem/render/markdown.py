@@ -11,7 +11,7 @@ from postmortem.render.figures import number, percent, size, step, weight
 from postmortem.render.language import speaking, word
 from postmortem.render.panels import mark_word, panels, telling
 from postmortem.render.sparkline import sparkline
-from postmortem.render.words import answer_word, name_words, one_line, severity_word, speak, standing_word, status_word, sureness, t, visible
+from postmortem.render.words import answer_word, listed, name_words, one_line, severity_word, speak, standing_word, status_word, sureness, t, visible
 
 LIMIT = 60_000  # characters; GitHub takes 65,536
 TEXT = 600  # characters of one sentence
@@ -144,7 +144,11 @@ def _facts(diagnosis: Diagnosis) -> str:
 
 def _clue(clue: Clue) -> str:
     source = f" ({code(clue.source)})" if clue.source else ""
-    return f"- {_mark(clue.holds)} {say_inline(clue.claim)}: {say_inline(clue.detail)}{source}"
+    return f"- {_mark(clue.holds)} {_told(clue)}{source}"
+
+
+def _told(clue: Clue) -> str:
+    return f"{say_inline(clue.claim)}{t(': ')}{say_inline(clue.detail)}"
 
 
 def _mark(holds: bool | None) -> str:  # noqa: FBT001
@@ -168,11 +172,14 @@ def _fix(fix: Fix) -> str:
 def _also(diagnosis: Diagnosis, finding: Finding) -> str:
     attempt = "" if finding.attempt == len(diagnosis.run.attempts) - 1 else t(" in attempt {n}", n=finding.attempt + 1)
     root = t("(a consequence of: {mode})", mode=checklist.mode_title(diagnosis, finding.consequence_of)) if finding.consequence_of else ""
-    return f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}{attempt}: {say_inline(finding.summary)} {escape(root)}".rstrip()
+    return (
+        f"- **{say_inline(finding.title)}**, {severity_word(finding.severity)}{attempt}{t(': ')}{say_inline(finding.summary)} {escape(root)}".rstrip()
+    )
 
 
 def _next_time(diagnosis: Diagnosis) -> str:
-    return "\n".join(f"- **{escape(word(n.log))}**: {say_inline(n.how)}{f': {code(n.code)}' if n.code else ''}" for n in diagnosis.next_time[:8])
+    shown = ((n, t(": ") + code(n.code) if n.code else "") for n in diagnosis.next_time[:8])
+    return "\n".join(f"- **{escape(word(n.log))}**{t(': ')}{say_inline(n.how)}{snippet}" for n, snippet in shown)
 
 
 def _chart(diagnosis: Diagnosis) -> str:
@@ -200,7 +207,7 @@ def _curves(diagnosis: Diagnosis) -> str:
         figures = [number(line.curve.values[0], 3), number(min(finite), 3) if finite else "–", number(line.curve.values[-1], 3)]
         scale = t(", log scale") if panel.scale == "log" else ""
         rows.append(f"| {escape(line.curve.name)}{scale} | {' | '.join(figures)} | {bars} |")
-    marks = ", ".join(
+    marks = listed(
         t("{what} at {unit} {n}", what=mark_word(m.kind), unit=story.unit(diagnosis.run.axis), n=step(m.step))
         for m in diagnosis.exhibits.marks
         if m.kind in ("visible", "onset", "crash", "resume", "best-validation")
@@ -234,8 +241,8 @@ def _details(finding: Finding) -> str:
 
 def _looked_at(finding: Finding) -> str:
     """What cleared a symptom, on one line: each figure beside the limit from which it would speak of it."""
-    asked = (f"{_mark(c.holds)} {say_inline(c.claim)}: {say_inline(c.detail)}" for c in finding.clues if c.holds is not None)
-    return f"- **{say_inline(finding.title)}**: {'; '.join(asked)}"
+    asked = (f"{_mark(c.holds)} {_told(c)}" for c in finding.clues if c.holds is not None)
+    return f"- **{say_inline(finding.title)}**{t(': ')}{t('; ').join(asked)}"
 
 
 def _cause(cause: CauseVerdict) -> str:
@@ -254,7 +261,7 @@ def _sum(prior: float, clues: tuple[Clue, ...]) -> str:
     ]
     for c in clues:
         source = code(c.source, table=True) if c.source else ""
-        rows.append(f"| {answer_word(c.holds)} | {say_inline(c.claim)}: {say_inline(c.detail)} | {source} | {weight(c.weight)} |")
+        rows.append(f"| {answer_word(c.holds)} | {_told(c)} | {source} | {weight(c.weight)} |")
     rows.append(f"| | {t('sum')} | | {weight(prior + sum(c.weight for c in clues))} |")
     return "\n".join(rows)
 

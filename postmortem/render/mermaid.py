@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from postmortem.render.panels import Panel, drawable
 from postmortem.render.sparkline import joined, stretches
-from postmortem.render.words import t
+from postmortem.render.words import listed, t
 
 POINTS = 60
 FEWEST = 8  # points of a curve that is worth a chart
@@ -35,13 +35,13 @@ def chart(panel: Panel, title: str, unit: str) -> str:
     order = list(reversed(drawn))
     colours = ",".join(COLOURS[line.role] for line, _ in order)
     colour = {"train": t("blue"), "only": t("blue"), "val": t("orange"), "test": t("violet")}
-    what = t(", ").join(f"{line.label} ({colour[line.role]})" for line, _ in order if line.label)
+    what = listed(t("{what} ({how})", what=line.label, how=colour[line.role]) for line, _ in order if line.label)
     low, high = min(min(row) for _, row in drawn), max(max(row) for _, row in drawn)
     named = t("log10 of {title}", title=title) if log else title
     return "\n".join((
         f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{colours}"}}}}}}}}%%',
         "xychart-beta",
-        f'    title "{title}: {what}"' if what else f'    title "{title}"',
+        f'    title "{title}{t(": ")}{what}"' if what else f'    title "{title}"',
         f'    x-axis "{unit}" {first:.6g} --> {first + (last - first) * until / POINTS:.6g}',
         f'    y-axis "{named}" {low:.4g} --> {high if high > low else low + 1:.4g}',
         *(f"    line [{', '.join(f'{v:.4g}' for v in row)}]" for _, row in order),

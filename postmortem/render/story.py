@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from postmortem.model.diagnosis import CauseVerdict, Clue, Diagnosis, Onset, RunNote, SettingNote, SourceNote, Standing, Verdict
 from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import hours, number, percent, plain, step
-from postmortem.render.words import name_words, one_line, outcome_words, severity_word, speak, sureness, t
+from postmortem.render.words import listed, name_words, one_line, outcome_words, severity_word, speak, sureness, t
 
 LIKELY = 0.7  # as for `Standing.LIKELY`
 CERTAIN = 0.95  # as for `Standing.CONFIRMED`
@@ -140,7 +140,7 @@ def rivals(diagnosis: Diagnosis) -> tuple[CauseVerdict, ...]:
 
 def rivals_words(diagnosis: Diagnosis) -> str:
     """The rivals in a line, "" when there are none."""
-    shown = t(", ").join(t("{title} ({p})", title=one_line(speak(c.title), 80), p=percent(c.confidence)) for c in rivals(diagnosis))
+    shown = listed(t("{title} ({p})", title=one_line(speak(c.title), 80), p=percent(c.confidence)) for c in rivals(diagnosis))
     return t("Also possible: {causes}", causes=shown) if shown else ""
 
 

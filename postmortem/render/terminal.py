@@ -28,7 +28,7 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     if others:
         parts.append(Text(others, style="dim"))
     for s in story.refused(diagnosis):
-        detail = "" if s.detail is None else f": {_flat(s.detail)}"
+        detail = "" if s.detail is None else t(": ") + _flat(s.detail)
         parts.append(Text(f"{t('Refused: hostile content.')} {one_line(s.path, 120)}{detail}", style="red"))
     parts.append(_facts(diagnosis))
     if v.decided_by:
@@ -63,7 +63,7 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     if not v.fixes and diagnosis.next_time:
         parts += [_label(t("What to log next time"))]
         for n in diagnosis.next_time[:CLUES]:
-            parts.append(Text(f"{one_line(word(n.log), 60)}: {one_line(speak(n.how), 160)}"))
+            parts.append(Text(one_line(word(n.log), 60) + t(": ") + one_line(speak(n.how), 160)))
             if n.code:
                 parts.append(Text(f"  {one_line(n.code, 200)}", style="dim"))
     title = Text(f" {one_line(diagnosis.run.name, 60)} ", style="bold")
@@ -100,7 +100,7 @@ def _clues(clues: tuple[Clue, ...]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for clue in clues:
-        text = Text(_flat(clue.claim)).append(f": {_flat(clue.detail)}", style="dim")
+        text = Text(_flat(clue.claim)).append(t(": ") + _flat(clue.detail), style="dim")
         if clue.source:
             text.append(f" ({one_line(clue.source, 60)})", style="dim")
         table.add_row(Text("?" if clue.holds is None else "✓" if clue.holds else "✗"), text)

@@ -5,12 +5,14 @@
 overrides and invisible characters are shown as what they are.
 """
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 
 from postmortem.model.diagnosis import FindingStatus, Severity, Standing
 from postmortem.model.sentence import Said, Sentence, render
-from postmortem.render.language import translated, word
+from postmortem.render.language import translated, wide, word
 
 # Fields whose text is an identifier of this package, not a text of the run.
 IDENTIFIERS = frozenset({"family", "outcome", "kind", "basis", "source", "recovery", "intent", "quantity", "log", "unit", "axis", "best"})
@@ -22,13 +24,28 @@ _KEPT = frozenset("\n\t")
 
 def t(template: str, /, **values: Said) -> str:
     """A fixed text in the reader's language, its `{fields}` filled."""
-    return render(translated(template), {name: _spoken(name, value) for name, value in values.items()})
+    text = render(translated(template), {name: _spoken(name, value) for name, value in values.items()})
+    return _joined(text) if wide() else text
 
 
 def _spoken(name: str, value: Said) -> Said:
     if isinstance(value, Sentence):
-        return speak(value)
-    return word(value) if isinstance(value, str) and name in IDENTIFIERS else value
+        own = speak(value)
+    elif isinstance(value, str) and name in IDENTIFIERS:
+        own = word(value)
+    else:
+        return value
+    return f"{_EDGE}{own}{_EDGE}" if wide() else own
+
+
+_EDGE = "\ue000"  # round a text of ours within another one, while the two are put together
+_BETWEEN_CHINESE = re.compile(f"(?<=[\u4e00-\u9fff]) ?{_EDGE}+ ?(?=[\u4e00-\u9fff])")
+_BESIDE_LATIN = re.compile(f"(?<=[\u4e00-\u9fff]){_EDGE}+(?=[A-Za-z0-9\u0370-\u03ff])|(?<=[A-Za-z0-9\u0370-\u03ff]){_EDGE}+(?=[\u4e00-\u9fff])")
+
+
+def _joined(text: str) -> str:
+    """Chinese as it is set: no space between Chinese words, one between Chinese and Latin ones, where texts of ours meet."""
+    return _BESIDE_LATIN.sub(" ", _BETWEEN_CHINESE.sub("", text)).replace(_EDGE, "")
 
 
 def speak(sentence: Sentence | None) -> str:
@@ -137,9 +154,14 @@ def outcome_words(outcome: str) -> str:
     }.get(outcome, outcome)
 
 
+def listed(items: Iterable[str]) -> str:
+    """Items one after another, "" for none."""
+    return reduce(lambda before, item: t("{before}, {item}", before=before, item=item) if before else item, items, "")
+
+
 def several(identifiers: Sequence[str], most: int = 6) -> str:
     """Ids as a list in words, the first `most` of them."""
-    shown = t(", ").join(name_words(i) for i in identifiers[:most])
+    shown = listed(name_words(i) for i in identifiers[:most])
     return shown if len(identifiers) <= most else t("{shown} and {n} more", shown=shown, n=len(identifiers) - most)
 
 

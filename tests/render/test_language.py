@@ -21,7 +21,7 @@ from postmortem.model.codec import load
 from postmortem.model.sentence import say
 from postmortem.render.language import speaking, translated, word
 from postmortem.render.terminal import render_terminal
-from postmortem.render.words import breadth, speak, t
+from postmortem.render.words import breadth, listed, speak, t
 
 babel = pytest.importorskip("babel")
 
@@ -127,11 +127,21 @@ def test_a_sentence_within_a_sentence_is_in_the_same_language() -> None:
         assert speak(outer) == "损失平坦"
 
 
+def test_chinese_is_set_as_chinese_where_texts_meet() -> None:
+    with speaking("zh"):
+        assert speak(say("Not measured: this needs {log}.", log="time stamps")) == "未测量：需要时间戳。"
+        assert speak(say("Not measured: this needs {log}.", log="val/loss")) == "未测量：需要 val/loss。"
+        assert speak(say("{quantity} is above {limit:.3g}", quantity=say("Kendall's tau of {name}", name="x"), limit=2.0)) == "x 的 Kendall τ 高于 2"
+        assert speak(say("{text}", text="甲 乙")) == "甲 乙", "what a log says stays as it is"
+        assert listed(["甲", "乙", "丙"]) == "甲、乙、丙"
+    assert (listed(["a", "b"]), listed([])) == ("a, b", "")
+
+
 def test_identifiers_are_words_and_texts_of_a_run_are_not() -> None:
     with speaking("zh"):
         assert word("language-model") == "语言模型"
         assert word("my-model") == "my-model"
-        assert speak(say("{name}: {message}", name="loss", message="is flat")) == "loss\uff1ais flat"
+        assert speak(say("{name}: {message}", name="loss", message="is flat")) == "loss: is flat"
         assert translated("") == ""
 
 

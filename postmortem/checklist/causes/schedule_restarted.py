@@ -11,10 +11,9 @@ from postmortem.model.run import EventKind
 def jumped_up(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is None or seen.facet == "swings":
         return None
-    at = e.schedule.restarts[0] if e.schedule.restarts else 0.0
-    return Reading(
-        len(e.schedule.restarts) == 1 and not e.schedule.cyclic, say("{n} jumps up, the first at step {at:g}", n=len(e.schedule.restarts), at=at)
-    )
+    jumps = e.schedule.restarts
+    detail = say("jumps up: {n}, the first at step {at:g}", n=len(jumps), at=jumps[0]) if jumps else say("it never did")
+    return Reading(len(jumps) == 1 and not e.schedule.cyclic, detail)
 
 
 @probe(say("a schedule that comes down once is stepped beyond its end"), curve("lr", 4), holds=3.0)

@@ -15,7 +15,7 @@ def below_guessing(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     accuracy = e.curve("val/accuracy")
     one_class = accuracy is not None and accuracy.finite >= 4 and accuracy.highest - accuracy.lowest < STILL * max(1.0, accuracy.highest)
-    detail = say("it is {value:.0%} of the way from guessing to perfect", value=value)
+    detail = say("{value:.0%} of the way from guessing to perfect", value=value)
     return Reading(value < -0.03, detail, share=0.3 if one_class and value < -0.03 else 1.0)  # always the same class, and that a rare one
 
 

@@ -74,7 +74,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "swings",
         )
     return Cleared(
-        say("The learning rate peaks at {peak:g} and ends at {final:g}.", peak=s.peak, final=s.final),
+        say("The learning rate peaks at {peak:.4g} and ends at {final:.4g}.", peak=s.peak, final=s.final),
         (
             share_is_above(say("the share of records with a learning rate of 0"), s.zero_share, ZERO, source),
             share_is_above(say("the share of the run below 1 % of the peak"), s.low_share, LOW, source),
