@@ -1,5 +1,7 @@
 """Train small networks with planted faults and ask the analyzer what failed.
 
+Plain PyTorch trains, and Lightning, the Hugging Face Trainer and Keras where they are installed; W&B and MLflow log where they are.
+
 python -m tests.faults --runs 60 --seed 3 --out /tmp/faults    # writes runs/<id>, labels.jsonl, plans.jsonl
 python -m tests.faults --score /tmp/faults
 python -m tests.faults --repair /tmp/faults                    # applies the analyzer's fixes and trains again
@@ -10,8 +12,10 @@ import time
 from pathlib import Path
 
 from tests.faults import repair
+from tests.faults.frameworks import absent
 from tests.faults.make import generate
 from tests.faults.score import report
+from tests.faults.style import missing_loggers
 
 parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--runs", type=int, default=40)
@@ -29,6 +33,8 @@ options = parser.parse_args()
 if options.out is None and options.score is None and options.repair is None:
     parser.error("give --out, --score or --repair")
 if options.out is not None:
+    if missing := [*absent(), *missing_loggers()]:
+        print(f"Not installed, so plain PyTorch and plain files stand in: {', '.join(missing)}")
     rows = generate(options.runs, options.seed, options.out, tuple(options.only))
     print(f"{len(rows)} runs in {options.out} (seed {options.seed})")
 if options.score is not None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import random
 import time
 from dataclasses import replace
@@ -189,4 +190,37 @@ def _lightning(trace: Trace, style: Style, directory: Path) -> None:
     (place / "hparams.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in settings(trace.plan, "lr").items()))
 
 
-FILE_WRITERS = {"csv": _csv, "jsonl": _jsonl, "tensorboard": _tensorboard, "trainer_state": write_trainer_state, "lightning": _lightning}
+def _wandb(trace: Trace, style: Style, directory: Path) -> None:
+    import wandb
+
+    quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
+    run = wandb.init(project="training", dir=str(directory), mode="offline", config=settings(trace.plan, "lr"), settings=quiet)
+    names = {"loss": "train/loss", "train_loss": "train/loss_epoch", "val_loss": "val/loss", "val_acc": "val/accuracy", "train_acc": "train/accuracy"}
+    for r in _kept(trace, style):
+        run.log({"epoch": r.epoch, **{names.get(k, k): v for k, v in r.values.items()}}, step=r.step)
+    run.finish(exit_code=int(trace.ended != "done"))
+
+
+def _mlflow(trace: Trace, style: Style, directory: Path) -> None:
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    import mlflow
+
+    client = mlflow.MlflowClient((directory.resolve() / "mlruns").as_uri())
+    run = client.create_run(client.create_experiment("training")).info.run_id
+    for k, v in settings(trace.plan, "lr").items():
+        client.log_param(run, k, v)
+    for r in _kept(trace, style):
+        for k, v in r.values.items():
+            client.log_metric(run, k, v, int(_clock(r.step) * 1000), r.step)
+    client.set_terminated(run, {"done": "FINISHED", "cut": "RUNNING"}.get(trace.ended, "FAILED"))
+
+
+FILE_WRITERS = {
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "tensorboard": _tensorboard,
+    "trainer_state": write_trainer_state,
+    "lightning": _lightning,
+    "wandb": _wandb,
+    "mlflow": _mlflow,
+}

@@ -12,11 +12,11 @@ from typing import Any
 
 from tests.faults import rewards
 from tests.faults.catalogue import FAULTS, Fault, Seen
+from tests.faults.frameworks import Framework, run, turn
 from tests.faults.healthy import AWKWARD, ground
 from tests.faults.plan import Plan, Trace
-from tests.faults.style import drawn
-from tests.faults.train import run
-from tests.faults.write import write
+from tests.faults.style import Style, drawn
+from tests.faults.write import discard, write
 
 TRIES = 12  # other grounds and severities before a fault is given up
 GAMES = {"policy_gradient": rewards.policy_gradient, "adversaries": rewards.adversaries}
@@ -34,17 +34,20 @@ def sound(trace: Trace) -> bool:
     )
 
 
-def faulted(name: str, dice: random.Random) -> tuple[Trace, Seen] | None:
-    """A run with the fault, and the proof that it shows."""
+def faulted(name: str, dice: random.Random, framework: Framework | None = None) -> tuple[Trace, Seen, Style | None] | None:
+    """A run with the fault, the proof that it shows, and the style if a framework wrote it."""
     fault = FAULTS[name]
     for _ in range(TRIES):
         twin_plan, bad_plan = fault.plant(dice)
-        twin = run(twin_plan)
+        style = framework.drawn(dice) if framework and framework.takes(twin_plan) and framework.takes(bad_plan) else None
+        twin = run(twin_plan, style)
+        discard(twin)
         if not sound(twin):
             continue
-        seen = Seen(run(bad_plan), twin)
+        seen = Seen(run(bad_plan, style), twin)
         if _shows(fault, seen):
-            return seen.run, seen
+            return seen.run, seen, style
+        discard(seen.run)
     return None
 
 
@@ -57,13 +60,16 @@ def _shows(fault: Fault, seen: Seen) -> bool:
         return False
 
 
-def healthy(name: str, dice: random.Random) -> Trace | None:
+def healthy(name: str, dice: random.Random, framework: Framework | None = None) -> tuple[Trace, None, Style | None] | None:
     for _ in range(TRIES):
         if name in GAMES:
-            return GAMES[name](dice)
-        trace = run(AWKWARD[name](dice) if name in AWKWARD else ground(dice))
+            return GAMES[name](dice), None, None
+        plan = AWKWARD[name](dice) if name in AWKWARD else ground(dice)
+        style = framework.drawn(dice) if framework and framework.takes(plan) else None
+        trace = run(plan, style)
         if sound(trace):
-            return trace
+            return trace, None, style
+        discard(trace)
     return None
 
 
@@ -94,14 +100,15 @@ def generate(count: int, seed: int, out: Path, only: tuple[str, ...] = ()) -> li
     with (out / "labels.jsonl").open("w") as file, (out / "plans.jsonl").open("w") as plans:
         for i, name in enumerate(names(count, dice, only)):
             own = random.Random(f"{seed} {i} {name}")
-            made = faulted(name, own) if name in FAULTS else healthy(name, own)
+            framework = turn(i)
+            made = faulted(name, own, framework) if name in FAULTS else healthy(name, own, framework)
             if made is None:
                 print(f"{name}: nothing that shows in {TRIES} tries", file=sys.stderr)
                 continue
-            trace, seen = made if isinstance(made, tuple) else (made, None)
+            trace, seen, style = made
             plan = trace.plan
             key = f"{plan.task}-{plan.net}-{hashlib.sha256(f'{seed} {i}'.encode()).hexdigest()[:5]}"
-            style = drawn(own, trace)
+            style = style or drawn(own, trace)
             write(trace, style, out / "runs" / key, own)
             row = label(key, name, plan, seen)
             labels.append(row)

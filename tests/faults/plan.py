@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,6 +97,7 @@ class Trace:
     stderr: str = ""
     ended: str = "done"  # done, raised, cut, guarded
     classes: int = 0
+    left: Path | None = None  # the directory that a framework wrote
 
     def curve(self, name: str, of_epoch: bool = True) -> list[float]:
         return [r.values[name] for r in self.rows if r.of_epoch == of_epoch and name in r.values]

@@ -17,11 +17,11 @@ from typing import Any
 from postmortem import analyze
 from postmortem.model.diagnosis import Diagnosis, Fix
 from tests.faults.applied import MISTAKES, applied, misaddressed
+from tests.faults.frameworks import run
 from tests.faults.plan import Plan, Trace
 from tests.faults.score import anonymous
 from tests.faults.style import Style
-from tests.faults.train import run
-from tests.faults.write import write
+from tests.faults.write import discard, write
 
 STARTS = 4  # of the twin: other initial weights, another order, the same data
 SPREADS = 2.0
@@ -37,11 +37,15 @@ class Twin:
     plan: Plan
     skill: float
     others: tuple[float, ...] = ()
+    style: Style | None = None  # what trained it
 
     def reached(self, skill: float) -> bool:
         """A repaired run is as good as this; other starts are only trained when it is needed to tell."""
         if skill < (1 - LESS) * self.skill and skill > HOPELESS * self.skill and not self.others:
-            self.others = tuple(run(self.plan, start).val_skill for start in range(1, STARTS))
+            again = [run(self.plan, self.style, start) for start in range(1, STARTS)]
+            self.others = tuple(trace.val_skill for trace in again)
+            for trace in again:
+                discard(trace)
         return skill >= self.needed
 
     @property
@@ -98,7 +102,7 @@ def tried(fix: Fix, plan: Plan, style: Style, run_directory: Path, twin: Twin, d
     wrong = tuple(w for w in (misaddressed(c, run_directory) for c in fix.changes) if w)
     if change.plan == plan:
         return Attempt(str(fix.title), change.done, change.left, wrong, math.nan, good=False, says="")
-    trace = run(change.plan)
+    trace = run(change.plan, style)
     good = trace.ended == "done" and twin.reached(trace.val_skill)
     return Attempt(str(fix.title), change.done, change.left, wrong, trace.val_skill, good=good, says=_says(trace, style, dice))
 
@@ -155,7 +159,7 @@ def repairs(directory: Path, only: tuple[str, ...] = ()) -> list[Repair]:
         label, plan = labels[row["id"]], plan_of(row["plan"])
         if not row["sound"] or not (label["fix"] or by_parameter(plan)) or (only and label["fault"] not in only):
             continue
-        twin = Twin(plan_of(row["sound"]), float(row["twin"][1]), tuple(others.get(row["id"], ())))
+        twin = Twin(plan_of(row["sound"]), float(row["twin"][1]), tuple(others.get(row["id"], ())), Style(**row["style"]))
         out.append(repair(row, label, directory, twin))
         with (directory / "repairs.jsonl").open("a") as file:
             file.write(json.dumps(asdict(out[-1])) + "\n")

@@ -1,12 +1,14 @@
 """Which formats a run is written in, drawn at random."""
 
+import importlib.util
 import random
 from dataclasses import dataclass, replace
 
 from tests.faults.plan import Trace
 
 TEXT = ("progress", "logging", "print", "table", "dicts", "nlp")
-FILES = ("csv", "jsonl", "tensorboard", "trainer_state", "lightning")
+FILES = ("csv", "jsonl", "tensorboard", "trainer_state", "lightning", "wandb", "mlflow")
+NEEDED = {"wandb": ("wandb", "jsonl"), "mlflow": ("mlflow", "csv")}  # what must be importable, and what is written without it
 CHECKPOINTS = ("dict", "dict", "dict", "bare", "safetensors", "module", "hf", "lightning", "last", "none")
 CONFIGURATIONS = ("config.json", "config.yaml", "args.json", "nested.yaml", "printed", "none")
 
@@ -20,12 +22,19 @@ class Style:
     rate: bool
     norm: bool
     digits: int
+    framework: str = ""  # plain PyTorch where empty
+
+
+def missing_loggers() -> list[str]:
+    """Kinds of log whose library is not here."""
+    return [log for log, (needed, _) in NEEDED.items() if importlib.util.find_spec(needed) is None]
 
 
 def drawn(dice: random.Random, trace: Trace) -> Style:
     """A style that suits the trace: whatever is to be seen must be in some file."""
     plan = trace.plan
     log = dice.choice(TEXT + FILES)
+    log = NEEDED[log][1] if log in missing_loggers() else log
     by_epoch = log in ("table", "csv") and plan.epochs >= 4
     steps = plan.epochs * trace.steps_per_epoch or len(trace.rows)
     every = (

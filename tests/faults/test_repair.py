@@ -54,9 +54,9 @@ def test_a_change_must_be_where_it_says(tmp_path: Path) -> None:
 def test_a_twins_spread_is_asked_for_only_when_it_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def trained(plan: Plan, start: int = 0) -> object:
+    def trained(plan: Plan, style: Style | None, start: int = 0) -> object:
         asked.append(start)
-        return type("Trace", (), {"val_skill": (0.8, 0.7, 0.9, 0.8)[start]})
+        return type("Trace", (), {"val_skill": (0.8, 0.7, 0.9, 0.8)[start], "left": None})
 
     monkeypatch.setattr("tests.faults.repair.run", trained)
     twin = Twin(SOUND, 0.8)

@@ -1,9 +1,11 @@
 """One training on the CPU, with the mistakes that lie in its code. What it did comes back as a `Trace`; formats are for `write.py`."""
 
+import contextlib
 import copy
 import math
 import traceback
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,14 @@ class Guarded(Exception):
 
 def run(plan: Plan, start: int = 0) -> Trace:
     """Train. Another `start` gives the same data other initial weights, another order and other noise."""
+    loop = prepared(plan, start)
+    with watched(loop.trace):
+        loop.fit(start)
+    return loop.trace
+
+
+def prepared(plan: Plan, start: int = 0) -> "Loop":
+    """Data, model and optimizer, ready to train."""
     torch.set_num_threads(1)
     torch.manual_seed(plan.seed + 7919 * start)
     task = make(plan)
@@ -31,10 +41,16 @@ def run(plan: Plan, start: int = 0) -> Trace:
     _spoil_weights(plan, model)
     trace = Trace(plan, kind=task.kind, chance=task.chance, classes=task.outputs, train_size=len(task.x), val_size=len(task.x_val))
     trace.steps_per_epoch = max(1, math.ceil(len(task.x) / plan.batch_size))
+    return Loop(plan, task, model, trace)
+
+
+@contextlib.contextmanager
+def watched(trace: Trace) -> Iterator[None]:
+    """How the training within ended, and what it would have left on standard error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
-            _Loop(plan, task, model, trace).fit(start)
+            yield
         except Guarded:
             trace.ended = "guarded"
         except (Exception, KeyboardInterrupt):
@@ -43,7 +59,6 @@ def run(plan: Plan, start: int = 0) -> Trace:
     for w in {str(w.message): w for w in caught if "target size" in str(w.message) or "lr_scheduler" in str(w.message)}.values():
         where = "/home/user/project/" + Path(w.filename).name if "faults" in w.filename else w.filename
         trace.stderr = warnings.formatwarning(w.message, w.category, where, w.lineno, "") + trace.stderr
-    return trace
 
 
 def _pretrained(plan: Plan, task: Task) -> nn.Module:
@@ -63,7 +78,7 @@ def _pretrained(plan: Plan, task: Task) -> nn.Module:
         wrong=(),
         resume_at=None,
     )
-    _Loop(
+    Loop(
         before, other, model, Trace(before, kind=task.kind, chance=task.chance, classes=task.outputs, steps_per_epoch=len(task.x) // plan.batch_size)
     ).fit()
     if plan.pretrained == "narrow":
@@ -105,7 +120,53 @@ def _detached(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torc
     return tuple(i.detach() for i in inputs)
 
 
-class _Loop:
+def rate(plan: Plan, step: int, steps_per_epoch: int) -> float:
+    """The learning rate at a step."""
+    total = plan.epochs * steps_per_epoch
+    if (spike := plan.has("lr_spike")) is not None and step == int(total * 0.5):
+        return plan.lr * spike
+    if plan.has("lr_zero"):
+        return 0.0
+    if plan.warmup_steps and step < plan.warmup_steps:
+        return plan.lr * (step + 1) / plan.warmup_steps
+    done = (step - plan.warmup_steps) / max(1, total - plan.warmup_steps)
+    match plan.schedule:
+        case "cosine":
+            return plan.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        case "linear":
+            return plan.lr * max(0.0, 1 - done)
+        case "step":
+            return plan.lr * 0.1 ** int(done * 3)
+        case "exp":
+            return plan.lr * (plan.decay_rate or 1.0) ** (step // steps_per_epoch)
+        case "onecycle":
+            return plan.lr * (0.1 + 0.9 * done / 0.3 if done < 0.3 else 0.5 * (1 + math.cos(math.pi * (done - 0.3) / 0.7)))
+        case "restarts":
+            return plan.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * ((done * 4) % 1.0))))
+    return plan.lr
+
+
+def struck(plan: Plan, step: int, steps_per_epoch: int) -> str:
+    """Raise what happens to the process at this step; the name of what happens to the batch instead, "" for nothing."""
+    kind, share = plan.has("accident", ("", 0.0))
+    if not kind or step != int(plan.epochs * steps_per_epoch * share):
+        return ""
+    match kind:
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "memory":
+            raise torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 1.17 GiB. GPU 0 has a total capacity of 23.68 GiB of which 411.06 MiB is free. Process 2917 has 23.27 GiB memory in use. "
+                "Of the allocated memory 21.64 GiB is allocated by PyTorch, and 1.20 GiB is reserved by PyTorch but unallocated."
+            )
+        case "file":
+            Path("/home/user/data/shard_0071.npy").read_bytes()
+        case "key":
+            {"labels": step}["label"]
+    return str(kind)
+
+
+class Loop:
     def __init__(self, plan: Plan, task: Task, model: nn.Module, trace: Trace) -> None:
         self.plan, self.task, self.model, self.trace = plan, task, model, trace
         self.total = plan.epochs * trace.steps_per_epoch
@@ -130,32 +191,7 @@ class _Loop:
         return USUAL[plan.optimizer](parameters, lr=plan.lr, weight_decay=plan.weight_decay)
 
     def rate(self, step: int) -> float:
-        """The learning rate at a step."""
-        plan, total = self.plan, self.total
-        step -= self.schedule_from
-        if (spike := plan.has("lr_spike")) is not None and step == int(total * 0.5):
-            return plan.lr * spike
-        if plan.has("lr_zero"):
-            return 0.0
-        if plan.warmup_steps and step < plan.warmup_steps:
-            return plan.lr * (step + 1) / plan.warmup_steps
-        done = (step - plan.warmup_steps) / max(1, total - plan.warmup_steps)
-        if (early := plan.has("decay_early")) is not None:
-            done = min(1.0, done * early)
-        match plan.schedule:
-            case "cosine":
-                return plan.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-            case "linear":
-                return plan.lr * max(0.0, 1 - done)
-            case "step":
-                return plan.lr * 0.1 ** int(done * 3)
-            case "exp":
-                return plan.lr * (plan.decay_rate or 1.0) ** (step // self.trace.steps_per_epoch)
-            case "onecycle":
-                return plan.lr * (0.1 + 0.9 * done / 0.3 if done < 0.3 else 0.5 * (1 + math.cos(math.pi * (done - 0.3) / 0.7)))
-            case "restarts":
-                return plan.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * ((done * 4) % 1.0))))
-        return plan.lr
+        return rate(self.plan, step - self.schedule_from, self.trace.steps_per_epoch)
 
     def loss(self, x: torch.Tensor, y: torch.Tensor, *, evaluating: bool = False) -> tuple[torch.Tensor, float]:
         """Loss of a batch and the share that is right (NaN where that means nothing)."""
@@ -270,25 +306,7 @@ class _Loop:
             if self.task.kind == "regress":
                 return x, y * scale
             return (x * scale, y) if x.is_floating_point() else (x, y[torch.randperm(len(y))])
-        kind, share = plan.has("accident", ("", 0.0))
-        if not kind or self.step != int(self.total * share):
-            return x, y
-        if kind == "interrupt":
-            raise KeyboardInterrupt
-        if kind == "memory":
-            raise torch.OutOfMemoryError(
-                "CUDA out of memory. Tried to allocate 1.17 GiB. GPU 0 has a total capacity of 23.68 GiB of which 411.06 MiB is free. Process 2917 has 23.27 GiB memory in use. "
-                "Of the allocated memory 21.64 GiB is allocated by PyTorch, and 1.20 GiB is reserved by PyTorch but unallocated."
-            )
-        if kind == "shape":
-            return x[:, :-1], y
-        if kind == "file":
-            Path("/home/user/data/shard_0071.npy").read_bytes()
-        if kind == "key":
-            return x, {"labels": y}["label"]
-        if kind == "index":
-            return x, (y + 10_000 if not y.is_floating_point() else y[:, :, None][:, 7])
-        raise ValueError(kind)
+        return (x[:, :-1], y) if struck(plan, self.step, self.trace.steps_per_epoch) == "shape" else (x, y)
 
     def save(self, epoch: int) -> None:
         # what the usual loops save: the model as it is, the optimizer's state, and the schedule's count

@@ -1,6 +1,7 @@
 """A trace as the directory of a run."""
 
 import random
+import shutil
 from pathlib import Path
 
 from tests.faults.configured import write_configuration
@@ -11,6 +12,13 @@ from tests.faults.style import FILES, TEXT, Style
 
 
 def write(trace: Trace, style: Style, directory: Path, dice: random.Random) -> None:
+    if trace.left is not None:
+        shutil.move(trace.left, directory)
+        with (directory / "train.log").open("a") as log:
+            log.write(trace.stderr)
+        trace.left = None
+        write_configuration(trace, style, directory, dice)
+        return
     directory.mkdir(parents=True)
     write_configuration(trace, style, directory, dice)
     text = text_log(trace, style, dice) if style.log in TEXT else header(trace, style)
@@ -28,3 +36,10 @@ def write(trace: Trace, style: Style, directory: Path, dice: random.Random) -> N
     if text or style.log in TEXT:
         (directory / name).write_text(text)
     write_checkpoints(trace, style, directory)
+
+
+def discard(trace: Trace) -> None:
+    """Remove what a framework wrote."""
+    if trace.left is not None:
+        shutil.rmtree(trace.left)
+        trace.left = None
