@@ -4,12 +4,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from tests.faults.configured import settings
 from tests.faults.logs import write_trainer_state
+from tests.faults.nets import Adapted
 from tests.faults.plan import Snapshot, Trace
 from tests.faults.style import Style
-from tests.faults.train import adapter_state, is_adapted
 
 
 def write_checkpoints(trace: Trace, style: Style, directory: Path) -> None:
@@ -76,3 +77,12 @@ def _save(s: Snapshot, kind: str, trace: Trace, style: Style, directory: Path) -
     path = folder / f"ckpt_{s.epoch:03d}.pt"
     torch.save({"epoch": s.epoch, "step": s.step, "model_state_dict": state, "optimizer_state_dict": s.optimizer, "scheduler": s.schedule}, path)
     return path
+
+
+def adapter_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Only what was trained: the adapters and the head."""
+    return {k: v for k, v in model.state_dict().items() if "lora_" in k or k.startswith("head")}
+
+
+def is_adapted(model: nn.Module) -> bool:
+    return any(isinstance(m, Adapted) for m in model.modules())

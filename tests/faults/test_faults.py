@@ -40,7 +40,7 @@ def test_labels_have_the_fields_and_the_report_prints_the_score(made: Path) -> N
 
 
 def test_the_fault_is_the_only_difference_and_shows() -> None:
-    run_, seen = faulted("no_step", random.Random(3))
+    run_, seen, _ = faulted("no_step", random.Random(3))
     assert seen.twin.plan.wrong == ()
     assert run_.plan == seen.twin.plan.with_wrong(no_step=1)
     assert seen.twin.val_skill > 0.5 > 0.2 > run_.val_skill

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as fn
 
-from tests.faults.nets import Adapted, adapt, build
+from tests.faults.nets import adapt, build
 from tests.faults.plan import Plan, Row, Snapshot, Task, Trace
+from tests.faults.schedule import rate
 from tests.faults.tasks import make
 
 USUAL = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
@@ -118,32 +119,6 @@ def _spoil_weights(plan: Plan, model: nn.Module) -> None:
 
 def _detached(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     return tuple(i.detach() for i in inputs)
-
-
-def rate(plan: Plan, step: int, steps_per_epoch: int) -> float:
-    """The learning rate at a step."""
-    total = plan.epochs * steps_per_epoch
-    if (spike := plan.has("lr_spike")) is not None and step == int(total * 0.5):
-        return plan.lr * spike
-    if plan.has("lr_zero"):
-        return 0.0
-    if plan.warmup_steps and step < plan.warmup_steps:
-        return plan.lr * (step + 1) / plan.warmup_steps
-    done = (step - plan.warmup_steps) / max(1, total - plan.warmup_steps)
-    match plan.schedule:
-        case "cosine":
-            return plan.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-        case "linear":
-            return plan.lr * max(0.0, 1 - done)
-        case "step":
-            return plan.lr * 0.1 ** int(done * 3)
-        case "exp":
-            return plan.lr * (plan.decay_rate or 1.0) ** (step // steps_per_epoch)
-        case "onecycle":
-            return plan.lr * (0.1 + 0.9 * done / 0.3 if done < 0.3 else 0.5 * (1 + math.cos(math.pi * (done - 0.3) / 0.7)))
-        case "restarts":
-            return plan.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * ((done * 4) % 1.0))))
-    return plan.lr
 
 
 def struck(plan: Plan, step: int, steps_per_epoch: int) -> str:
@@ -319,12 +294,3 @@ class Loop:
                 {"last_epoch": self.step - self.schedule_from, "base_lrs": [self.plan.lr], "_last_lr": [self.rate(max(0, self.step - 1))]},
             )
         )
-
-
-def adapter_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Only what was trained: the adapters and the head."""
-    return {k: v for k, v in model.state_dict().items() if "lora_" in k or k.startswith("head")}
-
-
-def is_adapted(model: nn.Module) -> bool:
-    return any(isinstance(m, Adapted) for m in model.modules())

@@ -15,9 +15,10 @@ import torch
 from keras import layers
 
 from tests.faults.plan import Plan, Row, Task, Trace
+from tests.faults.schedule import rate
 from tests.faults.style import Style
 from tests.faults.tasks import make
-from tests.faults.train import rate, struck, watched
+from tests.faults.train import struck, watched
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
 
