@@ -1,5 +1,6 @@
 """Fixes carry the run's numbers: which rate, which norm, how many epochs; and changes say where they belong."""
 
+import math
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -16,7 +17,7 @@ from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clippin
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.saturating_activations import saturating_activations
-from postmortem.checklist.causes.stopped_too_early import longer
+from postmortem.checklist.causes.stopped_too_early import longer, stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_little_data import too_little_data
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
@@ -177,7 +178,10 @@ def test_a_clip_norm_that_was_too_tight_is_set_to_what_the_gradients_are() -> No
 
 def test_warm_up_lasts_until_the_gradient_norm_settles() -> None:
     norms = [50.0 / (1 + i) + 1.0 for i in range(5)] + [1.0 + 0.01 * (i % 3) for i in range(95)]
-    assert 30 <= (to(first(no_warmup, evidence(**logged(grad_norm=norms))))["warmup_steps"] or 0) <= 100
+    settles = first(no_warmup, evidence(**logged(grad_norm=norms)))
+    assert 30 <= (to(settles)["warmup_steps"] or 0) <= 100
+    assert f"settles at step {to(settles)['warmup_steps']}" in str(settles.why)
+    assert "a twentieth" in str(first(no_warmup, evidence(last_step=1000.0)).why)
     assert to(first(no_warmup, evidence(last_step=1000.0))) == {"warmup_steps": 50}
 
 
@@ -189,6 +193,10 @@ def test_a_run_is_prolonged_to_where_its_loss_was_heading() -> None:
     assert 60 <= epochs(0.06) < epochs(0.03) <= 600
     assert longer(evidence(settings=stated(epochs=1), steps_per_epoch=40.0)) == 15
     assert longer(evidence(settings=stated(epochs=1), steps_per_epoch=10_000.0)) == 10
+    halfway = [1.0 + np.exp(-0.03 * i) for i in range(30)]
+    why = first(stopped_too_early, evidence(settings=stated(epochs=30), steps_per_epoch=10.0, **logged(train_loss=halfway))).why
+    assert 0.3 < why.values["share"] < 0.5  # exp(−0.9) of the drop
+    assert not first(stopped_too_early, evidence(settings=stated(epochs=1))).why.values
 
 
 def test_a_model_that_stays_far_above_its_task_is_widened_more_and_gets_a_second_layer() -> None:
@@ -217,6 +225,7 @@ def test_weight_decay_goes_with_the_gap_and_with_how_the_optimizer_takes_it(opti
     e = evidence(settings=stated(optimizer=optimizer), gap=gaps(gap))
     drop, weights = no_regularization.fixes(e, seen())
     assert (to(drop), to(weights)) == ({"dropout": 0.3 if gap > 1 else 0.1}, {"weight_decay": decay})
+    assert drop.why.values["times"] == weights.why.values["times"] == pytest.approx(math.exp(gap))
 
 
 def test_training_stops_where_validation_was_best_and_says_how_sure_that_is() -> None:

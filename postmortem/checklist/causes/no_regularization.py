@@ -1,11 +1,15 @@
 """Nothing holds the model back: no dropout, no weight decay."""
 
+import math
+
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG
 from postmortem.checklist.probes import not_of_the_settings
 
 WIDE = 1.0  # ln(validation / train) from which more is needed than a little of it
+MOST = 0.5  # dropout
+PER_GAP = 0.15  # dropout per unit of ln(validation / train)
 
 
 @probe(say("neither dropout nor weight decay is configured"), CONFIG, holds=0.9, fails=-2.0)
@@ -22,7 +26,7 @@ def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     gap = e.gap.gap if e.gap is not None else 1.0
     wide = gap > WIDE
-    dropout = 0.3 if wide else 0.1
+    dropout = round(min(MOST, max(0.1, PER_GAP * gap)), 1)
     setting = e.setting("optimizer")
     decoupled = e.framework == "transformers" or (setting is not None and "adamw" in str(setting.value).lower())
     decay = (0.1 if wide else 0.01) if decoupled else (1e-3 if wide else 1e-4)
@@ -31,14 +35,20 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         remedies.fix(
             e,
             say("Add dropout of {p:g}", p=dropout),
-            say("Training and validation loss part; nothing is configured that would hold the model back."),
+            say(
+                "Validation loss ends at {times:.3g} × training loss; nothing is configured that would hold the model back.",
+                times=math.exp(min(gap, 50)),
+            ),
             (remedies.change(e, "dropout", dropout),),
             {"pytorch": f"nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Dropout({dropout:g}), ...)"},
         ),
         remedies.fix(
             e,
             say("Add weight decay of {value:g}", value=decay),
-            say("It keeps weights small that the data does not need."),
+            say(
+                "Validation loss ends at {times:.3g} × training loss; decay keeps weights small that the data does not need.",
+                times=math.exp(min(gap, 50)),
+            ),
             (remedies.change(e, "weight_decay", decay),),
             {
                 "pytorch": f"optimizer = torch.optim.{name}(model.parameters(), lr=lr, weight_decay={decay:g})",

@@ -39,13 +39,15 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     total = e.planned_steps or e.last_step or 1000.0
     norm = e.curve("grad_norm")
     settled = norm.plateau_step if norm is not None else None
+    settled = settled if settled and settled < LONGEST * total else None
     # where the gradient norm settles the second moments have seen it; else a twentieth of the run
-    steps = max(10, round(min(2000, settled if settled and settled < LONGEST * total else SHARE * total)))
+    steps = max(10, round(min(2000, settled or SHARE * total)))
+    reason = say("The gradient norm settles at step {step:g}", step=settled) if settled else say("It is a twentieth of the run")
     return (
         remedies.fix(
             e,
             say("Warm the learning rate up over {steps} steps", steps=steps),
-            say("The first steps are the ones that throw a fresh model off: Adam's second moments are not settled yet."),
+            say("{reason}; before that the first steps throw a fresh model off: Adam's second moments are not settled yet.", reason=reason),
             (remedies.warm_up(e, steps),),
             {
                 "pytorch": f"warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters={steps})\n# each step: optimizer.step(); warmup.step()",

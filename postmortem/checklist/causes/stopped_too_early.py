@@ -43,12 +43,14 @@ def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    epochs, to = e.number("epochs") or e.last_epoch or 1, longer(e)
+    epochs, to, left = e.number("epochs") or e.last_epoch or 1, longer(e), to_come(e)
     return (
         remedies.fix(
             e,
             say("Train longer: {to} epochs", to=to),
-            say("The loss was still falling at the end."),
+            say("The loss was still falling at the end.")
+            if left is None
+            else say("By the fit of the loss {share:.0%} of its drop was still to come when training ended.", share=left),
             (remedies.change(e, "epochs", to, epochs),),
             {
                 "pytorch": f"epochs = {to}",
@@ -60,12 +62,16 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     )
 
 
+def to_come(e: Evidence) -> float | None:
+    """Share of the loss's drop that was still to come, by its fit; None without a fit, and where next to nothing or everything was."""
+    loss = course(e)
+    return loss.asymptote.remaining if loss is not None and loss.asymptote is not None and LEFT < loss.asymptote.remaining < 1 else None
+
+
 def longer(e: Evidence) -> int:
     """Epochs after which `LEFT` of the drop remains by the fit of the loss, and at least `STEPS` optimizer steps; twice to twenty times as many."""
-    epochs, loss = e.number("epochs") or e.last_epoch or 1, course(e)
-    times = UNKNOWN
-    if loss is not None and loss.asymptote is not None and LEFT < loss.asymptote.remaining < 1:
-        times = math.log(LEFT) / math.log(loss.asymptote.remaining)
+    epochs, left = e.number("epochs") or e.last_epoch or 1, to_come(e)
+    times = UNKNOWN if left is None else math.log(LEFT) / math.log(left)
     to = epochs * min(MOST, max(2.0, times))
     steps = e.steps_per_epoch or (e.last_step or 0) / max(1.0, epochs)
     return round(min(max(to, FEWEST, STEPS / steps if steps > 0 else 0), MOST * max(epochs, 2)))

@@ -36,7 +36,15 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     changes: tuple[Change, ...] = (remedies.change(e, "model_width", to, width),)
     if depth is not None and depth < 2 and e.model.architecture not in ("recurrent", "transformer"):
         changes = (*changes, remedies.change(e, "model_depth", 2, depth))
-    why = say("Training and validation loss settled together, far from what is attainable.")
+    why = (
+        say("Training and validation loss settled together, far from what is attainable.")
+        if floor is None
+        else say(
+            "The training loss settles at {floor:.2f} × chance; with {times:.3g} × the units it can go on.",
+            floor=floor,
+            times=to / (width or USUAL / NEAR),
+        )
+    )
     out = [remedies.fix(e, say("Use a wider model ({to} hidden units)", to=to), why, changes)]
     if depth is not None:
         deeper = (changes[0], remedies.change(e, "model_depth", int(max(4, 2 * depth)), depth))
