@@ -4,7 +4,6 @@ A repair is good when its skill on validation at the end (accuracy above chance,
 it, or less `SPREADS` standard deviations of the twin's own skill over `STARTS` starts. The analyzer is then asked about the new run.
 """
 
-import collections
 import json
 import math
 import random
@@ -17,6 +16,7 @@ from typing import Any
 from postmortem import analyze
 from postmortem.model.diagnosis import Diagnosis, Fix
 from tests.faults.applied import MISTAKES, applied, misaddressed
+from tests.faults.catalogue import FAULTS
 from tests.faults.frameworks import run
 from tests.faults.plan import Plan, Trace
 from tests.faults.score import anonymous
@@ -173,32 +173,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def report(found: list[Repair]) -> str:
-    """Shares repaired, per planted fault and over all, and each run that was not with what was tried."""
-    lines = [f"{'planted fault':20}{'runs':>6}{'named':>7}{'first':>7}{'three':>7}"]
-    by_fault: dict[str, list[Repair]] = collections.defaultdict(list)
-    for r in found:
-        by_fault[r.fault].append(r)
-    for title, part in [*sorted(by_fault.items()), ("stated in settings", [r for r in found if r.settings]), ("all", found)]:
-        if part:
-            lines.append(
-                f"{title:20}{len(part):6}{_share(part, lambda r: r.right)}{_share(part, lambda r: r.by(1))}{_share(part, lambda r: r.by(FIXES))}"
-            )
-    good = [a for r in found for a in r.attempts if a.good]
-    lines.append(f"\nafter a repair that worked the analyzer says healthy: {sum(a.says == 'healthy' for a in good)} of {len(good)}")
-    wrong = [w for r in found for a in r.attempts for w in a.misaddressed]
-    lines.append(f"changes whose file, key or present value is not in the run: {len(wrong)}" + "".join(f"\n  {w}" for w in wrong))
-    lines.append("\nNot repaired by the first fix:")
-    for r in (r for r in found if not r.by(1)):
-        lines.append(f"  {r.id:22} {r.fault:18} {r.plan}")
-        lines.append(f"      skill {r.skill:.3f}, twin {r.twin:.3f}, needed {r.needed:.3f}; {r.mode}/{r.cause}")
-        lines += [f"      {'+' if a.good else '-'} {a.title}: {'; '.join(a.done) or 'nothing to apply'} → {a.skill:.3f} {a.says}" for a in r.attempts]
-    lines.append("\nRepaired, and not called healthy:")
-    lines += [
-        f"  {r.id:22} {r.fault:18} {a.skill:.3f} of {r.needed:.3f}: {a.says}" for r in found for a in r.attempts if a.good and a.says != "healthy"
-    ]
-    return "\n".join(lines)
-
-
-def _share(part: list[Repair], holds: Any) -> str:
-    return f"{sum(map(holds, part)) / len(part):7.2f}"
+def repairable() -> tuple[str, ...]:
+    """The faults that a parameter can repair."""
+    planted = {name: fault.plant(random.Random(1)) for name, fault in FAULTS.items()}
+    return tuple(name for name, (twin, bad) in planted.items() if FAULTS[name].fix(twin, bad) or by_parameter(bad))

@@ -12,7 +12,8 @@ from tests.faults.applied import applied, misaddressed
 from tests.faults.catalogue import Seen
 from tests.faults.make import label
 from tests.faults.plan import Plan
-from tests.faults.repair import Twin, repairs, report
+from tests.faults.repair import Twin, repairable, repairs
+from tests.faults.repaired import report
 from tests.faults.style import Style
 from tests.faults.train import run
 from tests.faults.write import write
@@ -82,3 +83,12 @@ def test_a_fix_is_tried_and_proven(tmp_path: Path) -> None:
     assert not found.attempts[0].misaddressed
     assert found.skill < found.needed <= found.attempts[0].skill
     assert "lr_too_high" in report([found])
+    (tmp_path / "drawn.json").write_text(json.dumps({"runs": 1, "seed": 7, "repairable": True, "absent": []}))
+    text = report([found], [tmp_path])
+    assert "--runs 1 --seed 7 --repairable" in text
+    assert "| **all** | 1 | 1.00 | 1.00 | 0.21 to 1.00 |" in text
+
+
+def test_what_a_parameter_can_repair() -> None:
+    assert {"lr_too_high", "overfit", "init_zero", "frozen_backbone"} <= set(repairable())
+    assert not {"exception", "labels_shuffled", "no_step", "detached_graph"} & set(repairable())
