@@ -12,6 +12,7 @@ from postmortem.model.sentence import Value
 
 FEWEST = 20  # records below which a last tenth is too little to speak of slowing down
 PER_HOUR = 3600.0
+USUAL = 0.5  # share of a wait that steps at the usual rate account for
 
 
 def pace_stats(series: Iterable[Series], settings: Sequence[Setting] = (), facts: Mapping[str, Value] | None = None) -> PaceStats:
@@ -35,6 +36,8 @@ def _stats(every: list[Series], settings: Sequence[Setting], facts: Mapping[str,
         order = np.argsort(all_t, kind="stable")
         all_x, all_t = all_x[order], all_t[order]
         waits = np.diff(all_t)
+        if rate:  # a wait in which as many steps were done as usual is none: records between were left out
+            waits = np.where(np.diff(all_x) * rate > USUAL * waits, np.minimum(waits, np.median(waits)), waits)
         longest = int(np.argmax(waits))
         return PaceStats(
             hours=float(all_t[-1] - all_t[0]) / PER_HOUR, seconds_per_step=rate, slowdown=slowdown, longest_gap=float(waits[longest]),

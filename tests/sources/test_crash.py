@@ -1,12 +1,17 @@
 """What a log tells beside numbers: each kind of line, and the look-alikes that are none."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import characters, from_regex
 
 from postmortem.model.run import EventKind as K
 from postmortem.model.run import LogEvent
 from postmortem.sources.logs.crash import is_suspicious
+from postmortem.sources.logs.crash_rules import RULES
 from postmortem.sources.logs.text import READER
 from postmortem.sources.reader import Candidate
 
@@ -198,3 +203,20 @@ def test_a_launcher_that_was_told_to_end(tmp_path: Path) -> None:
     )
     (event,) = events(tmp_path, text)
     assert (event.kind, event.data["signal"]) == (K.SIGNAL, 15)
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_whatever_a_rule_matches_is_suspicious(part: int) -> None:
+    """The cheap question that is asked first never hides a line from a rule."""
+    for rule in RULES[part::6]:
+        lines_of = given(from_regex(rule.pattern, alphabet=characters(min_codepoint=32, max_codepoint=126)))
+        often = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+        often(lines_of(_hidden(rule.pattern)))()
+
+
+def _hidden(pattern: "re.Pattern[str]") -> Callable[[str], None]:
+    def told(text: str) -> None:
+        if pattern.search(text[:1000]) and "nccl info" not in text.lower():
+            assert is_suspicious(text)
+
+    return told

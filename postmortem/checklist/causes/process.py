@@ -19,7 +19,8 @@ def _words(kinds: tuple[EventKind, ...], about: Callable[[str], bool] | None = N
         hit = next((ev for ev in reversed(e.events_of(*kinds)) if about is None or about(ev.text)), None)
         if hit is None:
             return Reading(False, say("no such words in the log"))
-        return Reading(True, say("line {line}: {text}", line=hit.line, text=_message(hit)), hit.source)
+        text = _message(hit)
+        return Reading(True, say("line {line}: {text}", line=hit.line, text=text) if hit.line else say("{text}", text=text), hit.source)
 
     return Probe(say("the log says so"), ask, 4.0, fails)
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from postmortem.sources.logs.stretches import Piece, pieces
+
 BLOCK = 1 << 20  # bytes read at a time
 LONGEST_LINE = 8 << 20  # bytes; a longer line is left out
 
@@ -33,13 +35,18 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def blocks(path: Path, met: Reading) -> Iterator[bytes]:
-    """Blocks of whole lines, UTF-8, lines ended by a newline each (the last one of the file too). Raises OSError."""
+def blocks(path: Path, size: int, met: Reading) -> Iterator[bytes]:
+    """Blocks of whole lines, UTF-8, lines ended by a newline each (the last one of the file too). Raises OSError.
+
+    Of a file of more than `stretches.WHOLE` bytes only parts are read; lines that are cut by that are left out.
+    """
     rest = b""
     skipping = False
     last = b"\n"
-    for piece in _pieces(path):
-        data = rest + piece
+    for piece in _decoded(path, size):
+        if piece.apart:
+            rest, skipping = b"", True
+        data = rest + piece.data
         end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
         last = data[-1:] or last
         if skipping:
@@ -61,21 +68,18 @@ def blocks(path: Path, met: Reading) -> Iterator[bytes]:
         yield _plain(rest) + b"\n"
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        first = file.read(BLOCK)
-        encoding = _UTF16.get(first[:2])
-        if encoding:
-            decoder = codecs.getincrementaldecoder(encoding)("replace")
-            piece = first[2:]
-            while piece:
-                yield decoder.decode(piece).encode("utf-8", "replace")
-                piece = file.read(BLOCK)
-            return
-        piece = first.removeprefix(codecs.BOM_UTF8)
-        while piece:
-            yield piece
-            piece = file.read(BLOCK)
+def _decoded(path: Path, size: int) -> Iterator[Piece]:
+    """Pieces as UTF-8, without a byte-order mark."""
+    decoder: codecs.IncrementalDecoder | None = None
+    for n, piece in enumerate(pieces(path, size, BLOCK)):
+        data = piece.data
+        if n == 0:
+            encoding = _UTF16.get(data[:2])
+            decoder = codecs.getincrementaldecoder(encoding)("replace") if encoding else None
+            data = data[2:] if encoding else data.removeprefix(codecs.BOM_UTF8)
+        elif decoder and piece.apart:
+            decoder.reset()
+        yield Piece(decoder.decode(data).encode("utf-8", "replace") if decoder else data, piece.apart)
 
 
 def _plain(data: bytes) -> bytes:

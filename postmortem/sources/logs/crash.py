@@ -111,13 +111,17 @@ class Watch:
         """The log's last line says that it is done."""
         self._add(EventKind.FINISHED, text.strip(), None, where, {})
 
+    def gap(self) -> None:
+        """Lines are left out: what was being read ends here."""
+        for rank in list(self._open):
+            self._close(rank)
+
     def end(self, reached: Where | None = None) -> tuple[LogEvent, ...]:
         """The log is over. What training went on from for long is left out: something caught, a warning, an earlier job's death.
 
         reached : the log's end; None when records and bytes were not counted.
         """
-        for rank in list(self._open):
-            self._close(rank)
+        self.gap()
         if reached is not None:
             self.events = [e for e, at in zip(self.events, self._at, strict=True) if not _survived(e.kind, at, reached)]
         named = any(e.data.get("exception") for e in self.events)  # of interleaved tracebacks some lose their last line

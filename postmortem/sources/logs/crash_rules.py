@@ -138,19 +138,16 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.STARTED, r"\*{3,5} ?Running training ?\*{3,5}|^\W{0,4}(?:\S{1,60} ){0,6}?(?:[Ss]tart(?:ing|ed)? (?:the )?[Tt]raining\b|"
         r"[Tt]raining (?:has )?started\b|Starting Optimization)"),
 )  # fmt: skip
-_SUSPICIOUS = re.compile(
-    "|".join(f"(?:{re.sub(r'[(][?]P<[a-z0-9_]+>', '(?:', r.pattern.pattern)})" for r in RULES)
-    + r"|Traceback|^\s*(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b"
-)
 # One of these is in every line that a rule can match: a cheap question before the dear one.
-_NEEDLES = (
+NEEDLES = (
     "loss scale", "overflow", "nan", "infinit", "non-finite", "invalid", "constraint", "normal expects", "oom", "out of memory", "outofmemory",
     "memoryallocation", "runtime error (2)", "alloc_failed", "error=2", "out_of_memory", "resource_exhausted", "cannot allocate",
     "can't allocate", "memoryerror", "not enough memory", "dataloader worker", "bus error", "shared memory", "ecc", "xid", "bus", "hardware",
     "nvlink", "assert", "no space left", "quota", "errno 28", "writing file", "cancelled", "due to", "walltime", "wallclock", "preempt",
     "slurmstepd", "watchdog", "heartbeat", "timed out", "nccl", "distbackend", "unhandled", "gloo", "connection", "exitcode", "exit code",
     "exit_status", "exit status", "segmentation", "aborted", "sigterm", "signal", "terminated", "killed", "worker died", "died unexpectedly",
-    "interrupt", "^c", "lr_scheduler", "target size", "requires_grad", "token indices", "some weights", "resum", "optimizer state",
+    "interrupt", "^c", "lr_scheduler", "target size", "requires_grad", "token indices", "some weights", "resum", "loaded", "optimizer state",
+    "loss is ", "loss became ", "loss was ", "norm is inf", "detected inf", "inf loss", "inf gradient",
     "is not correct", "found inf", "found_inf", "find_unused", "bottleneck", "early", "did not improve", "stopping", "trainer.fit", "training",
     "train_runtime", "optimization", "restor", "checkpoint", "save", "saving", "traceback", "error", "exception",
 )  # fmt: skip
@@ -169,7 +166,33 @@ ABOUT_EXCEPTION = frozenset(
 )
 
 
+_EXCEPTION_NAME = re.compile(r"^\s*(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b")
+
+
+# Needles that no pattern spells out in one piece: how one does.
+_SPELT = {
+    "exit_status": "exit[_ ]status", "exit status": "exit[_ ]status", "found inf": "found (?:nan|inf",
+    "save": "sav(?:ed|ing)", "saving": "sav(?:ed|ing)", "loss is ": "loss (?:is|", "loss became ": "loss (?:is|",
+    "loss was ": "loss (?:is|", "norm is inf": "norm is (?:nan|inf)", "detected inf": "detected (?:nan",
+    "inf loss": "inf) (?:loss|", "inf gradient": "inf) (?:loss|",
+}  # fmt: skip
+
+
+def _by_needle() -> dict[str, tuple[re.Pattern[str], ...]]:
+    """Which patterns may match a line for the sake of a needle in it: those that have it in them, and those with none in one piece."""
+    patterns = [*(rule.pattern for rule in RULES), re.compile("Traceback"), _EXCEPTION_NAME]
+    plain = [re.sub(r"\[(\w)\1\]", r"\1", p.pattern.lower()).replace("\\", "") for p in patterns]
+    having = [{needle for needle in NEEDLES if needle in text or _SPELT.get(needle, needle) in text} for text in plain]
+    return {needle: tuple(p for p, has in zip(patterns, having, strict=True) if needle in has or not has) for needle in NEEDLES}
+
+
+_BY_NEEDLE = _by_needle()
+
+
 def is_suspicious(text: str) -> bool:
     """A line that may tell of an event: worth asking `Watch.line`. Asked once for each shape of line."""
     low = text[:1000].lower()
-    return any(needle in low for needle in _NEEDLES) and "nccl info" not in low and bool(_SUSPICIOUS.search(text[:1000]))
+    needles = [needle for needle in NEEDLES if needle in low]
+    if not needles or "nccl info" in low:
+        return False
+    return any(pattern.search(text[:1000]) for pattern in {p for needle in needles for p in _BY_NEEDLE[needle]})

@@ -11,13 +11,14 @@ import numpy as np
 import orjson
 
 from postmortem.model.run import EventKind, LogEvent, Reduction, Source, Status
-from postmortem.model.sentence import Value, say
+from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.axis import within_epoch
 from postmortem.sources.logs.blocks import Reading, blocks, head_text, without_collection
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonblocks import columns
 from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import STAND_INS
+from postmortem.sources.logs.stretches import left_out
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -62,7 +63,7 @@ def read(candidate: Candidate) -> Found:
     bad = 0
     cut, one_form, tail = False, True, b""
     try:
-        for block in blocks(candidate.file, met):
+        for block in blocks(candidate.file, candidate.size, met):
             if one_form and (b"NaN" in block or b"Infinity" in block):  # JSON does not know them, and objects with them take longer
                 alike = columns(block)
                 one_form = alike is not None and taker.take_columns(*alike)
@@ -91,23 +92,27 @@ def read(candidate: Candidate) -> Found:
     if not series:
         reason = say("none of its {n} lines is a record with numbers", n=table.count + bad)
         return Found(Source(candidate.path, NAME, Status.SKIPPED, reason, candidate.size), facts=facts)
-    detail = None
-    if bad == 1 and cut:
-        detail = say("its last line is cut off")
-    elif bad:
-        detail = say("{n} lines are no JSON objects", n=bad)
-    elif taker.gathering.full:
-        detail = say("it is too large: only its first {n:,} records were read", n=table.count)
-    elif taker.gathering.narrowed:
-        detail = say("only its first {n:,} keys were read", n=MOST_COLUMNS)
-    elif met.too_long:
-        detail = say("{n} lines were left out because they are too long", n=met.too_long)
+    detail = left_out(candidate.size) or _detail(taker, met, bad, cut=cut)
     source = Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size)
     events: tuple[LogEvent, ...] = ()
     if cut and not met.ends_with_newline:  # the writer died, or has not come further yet
         text = tail.rstrip().rpartition(b"\n")[2].decode("utf-8", "replace")
         events = (LogEvent(EventKind.CUT, text, candidate.path, table.count + bad),)
     return Found(source, series=series, facts=facts, events=events)
+
+
+def _detail(taker: RowTaker, met: Reading, bad: int, *, cut: bool) -> Sentence | None:
+    if bad == 1 and cut:
+        return say("its last line is cut off")
+    if bad:
+        return say("{n} lines are no JSON objects", n=bad)
+    if taker.gathering.full:
+        return say("it is too large: only its first {n:,} records were read", n=taker.gathering.count)
+    if taker.gathering.narrowed:
+        return say("only its first {n:,} keys were read", n=MOST_COLUMNS)
+    if met.too_long:
+        return say("{n} lines were left out because they are too long", n=met.too_long)
+    return None
 
 
 _USUAL = tuple((b": " + word.encode(), b":" + stand_in) for word, stand_in in STAND_INS.items())

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from postmortem.sources.logs.blocks import LONGEST_LINE, Reading
+from postmortem.sources.logs.stretches import Piece, pieces
+
 CHUNK = 16 << 20  # bytes
-MOST = 4 << 30  # bytes of a file that are read
 _ANSI = re.compile(rb"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|\][^\x07\x1b]{0,256}\x07|[()][A-Z0-9]|[=>78])")
 _SCRIPT = re.compile(rb"^(?:import|from) \w", re.MULTILINE)
 _RULER = re.compile(rb"^={40,}[ \t]*\r?\n", re.MULTILINE)
@@ -22,7 +24,7 @@ class Chunk:
     data: bytes  # lines end in \n; a carriage return within a line became \n too
     first_line: int
     returns: "np.ndarray[tuple[int], np.dtype[np.int64]] | None"  # places of the \n that were lone carriage returns
-    last: bool
+    apart: bool  # something before it was left out
     cut: bool  # the file does not end in a line end
 
     def line_at(self, offset: int) -> int:
@@ -37,38 +39,56 @@ class Chunk:
         return ends
 
 
-def chunks(path: Path, size: int) -> Iterator[Chunk]:
-    """The file in chunks of whole lines."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-        file.seek(0)
-        decoder = _decoder(head)
+def chunks(path: Path, size: int, met: Reading) -> Iterator[Chunk]:
+    """The file in chunks of whole lines. Of a very large one only parts: see `stretches`. Raises OSError.
+
+    A line of more than `LONGEST_LINE` bytes is left out, its line end stays.
+    """
+    decoder: codecs.IncrementalDecoder | None = None
+    rest, line, apart = b"", 1, False
+    skipping = started = False  # skipping: the rest of a line whose begin was left out
+    for piece, last in _with_last(pieces(path, size, CHUNK)):
+        if not started:
+            decoder = _decoder(piece.data[:4096])
+        if piece.apart:
+            rest, skipping, apart = b"", True, True
+            if decoder:
+                decoder.reset()
+        data = rest + (decoder.decode(piece.data, final=last).encode("utf-8", "replace") if decoder else piece.data)
         rest = b""
-        line = 1
-        read = 0
-        started = False
-        while True:
-            raw = file.read(min(CHUNK, MOST - read))
-            read += len(raw)
-            last = not raw or read >= min(size, MOST) and not file.peek(1)  # noqa: RUF021
-            data = rest + (decoder.decode(raw, final=last).encode("utf-8", "replace") if decoder else raw)
-            rest = b""
-            if not last:
-                end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
-                if end:
-                    data, rest = data[:end], data[end:]
-            if not started:
-                started = True
-                data = data.removeprefix(b"\xef\xbb\xbf")
-                skipped = _script_before(data)
-                line += data.count(b"\n", 0, skipped)
-                data = data[skipped:]
-            cut = last and bool(data) and not data.endswith((b"\n", b"\r"))
-            chunk = _clean(data, line, last=last, cut=cut)
-            yield chunk
-            line = chunk.line_at(len(chunk.data)) if chunk.data.endswith(b"\n") else line
-            if last:
-                return
+        if skipping:
+            start = min((i for i in (data.find(b"\n"), data.find(b"\r")) if i >= 0), default=-1)
+            if start < 0:
+                continue
+            data, skipping = data[start + apart :], False
+        if not last:
+            end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
+            data, rest = data[:end], data[end:]
+            if len(rest) > LONGEST_LINE:
+                rest, skipping = b"", True
+                met.too_long += 1
+        if not started:
+            started = True
+            data = data.removeprefix(b"\xef\xbb\xbf")
+            skipped = _script_before(data)
+            line += data.count(b"\n", 0, skipped)
+            data = data[skipped:]
+        cut = last and bool(data) and not data.endswith((b"\n", b"\r"))
+        chunk = _clean(data, line, apart=apart, cut=cut)
+        apart = False
+        yield chunk
+        line = chunk.line_at(len(chunk.data)) if chunk.data.endswith(b"\n") else line
+
+
+def _with_last(items: Iterator[Piece]) -> Iterator[tuple[Piece, bool]]:
+    """Each, and whether it is the last one."""
+    before = next(items, None)
+    for item in items:
+        if before is not None:
+            yield before, False
+        before = item
+    if before is not None:
+        yield before, True
 
 
 def _decoder(head: bytes) -> codecs.IncrementalDecoder | None:
@@ -80,7 +100,7 @@ def _decoder(head: bytes) -> codecs.IncrementalDecoder | None:
 def utf16(head: bytes) -> str:
     """The two-byte encoding of a text, "" when it has none. PowerShell's `>` writes UTF-16."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
+        return "utf-16-le" if head[0] == 0xFF else "utf-16-be"
     even, odd = head[0:512:2], head[1:512:2]
     if len(odd) >= 8:
         if odd.count(0) > 0.8 * len(odd) and even.count(0) < 0.1 * len(even):
@@ -98,7 +118,7 @@ def _script_before(data: bytes) -> int:
     return ruler.end() if ruler else 0
 
 
-def _clean(data: bytes, first_line: int, *, last: bool, cut: bool) -> Chunk:
+def _clean(data: bytes, first_line: int, *, apart: bool, cut: bool) -> Chunk:
     if b"\x1b" in data:
         data = _ANSI.sub(b"", data)
     if b"\x00" in data:
@@ -113,4 +133,4 @@ def _clean(data: bytes, first_line: int, *, last: bool, cut: bool) -> Chunk:
         if b"\r" in data:
             returns = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 13).astype(np.int64)
             data = data.replace(b"\r", b"\n")
-    return Chunk(data, first_line, returns, last, cut)
+    return Chunk(data, first_line, returns, apart, cut)

@@ -2,16 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from postmortem.model.run import EventKind, LogEvent, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.logs.blocks import Reading
+from postmortem.sources.logs.stretches import left_out
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
+from postmortem.sources.logs.text.noise import spots
 from postmortem.sources.logs.text.rows import Settled, settle, to_series
 from postmortem.sources.logs.text.runs import Repeats
 from postmortem.sources.logs.text.scan import Scan
+from postmortem.sources.logs.text.shapes import NOISE
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "text-log"
@@ -90,16 +96,26 @@ def read(candidate: Candidate) -> Found:
     repeats = Repeats(scan)
     cut: LogEvent | None = None
     problem: Sentence | None = None
+    met = Reading()
+    numbered: int | None = None  # lines before the first part that was left out
     try:
-        for chunk in chunks(candidate.file, candidate.size):
+        for chunk in chunks(candidate.file, candidate.size, met):
+            if chunk.apart:
+                scan.gap()
+                numbered = chunk.first_line - 1 if numbered is None else numbered
             cut = _lines(scan, repeats, chunk, candidate.path)
     except OSError as error:
         problem = say("the file could not be read to its end: {why}", why=error.strerror or say("an input error"))
     scan.end()
     events = scan.watch.end(scan.reached()) + ((cut,) if cut else ())
+    if numbered is not None:
+        events = tuple(replace(e, line=0) if e.line > numbered else e for e in events)
     where = settle(scan.rows)
     series = to_series(scan.rows, where, candidate.path)
     facts = _facts(scan, where)
+    problem = problem or left_out(candidate.size)
+    if met.too_long and not (problem and series):
+        problem = say("{n} lines were left out because they are too long", n=met.too_long)
     status, detail = (Status.PARTIAL, problem) if problem else (Status.READ, None)
     if not problem and not series and not events and not scan.settings.found:
         status, detail = Status.SKIPPED, say("no metric, event or setting was recognised in it")
@@ -144,6 +160,7 @@ def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | 
     cursor = _Cursor(chunk, scan.read)
     scan.line_number, scan.offset = cursor.line_number, cursor.place
     scan.read += len(data)
+    marks: npt.NDArray[np.int64] | None = None  # where words of training or of a crash may be
     start, size = 0, len(data)
     while start < size:
         end = data.find(b"\n", start)
@@ -156,7 +173,20 @@ def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | 
         start = end + 1
         if period is not None and start < size:
             start = repeats.take(period, data, start)
+        elif scan.shapes.many and not scan.watch.reading:
+            marks = spots(data) if marks is None else marks
+            start, noise = _past_noise(data, start, marks), start
+            if start > noise:
+                repeats.saw(NOISE)
+                scan.passed_over(blank=data.find(b"\n\n", noise - 1, start) >= 0)
     return None
+
+
+def _past_noise(data: bytes, start: int, marks: "npt.NDArray[np.int64]") -> int:
+    """Where the first line at or behind `start` begins that has a mark in it; the last line that is not blank counts as one."""
+    here = int(np.searchsorted(marks, start))
+    until = int(marks[here]) + 1 if here < len(marks) else len(data.rstrip())
+    return max(start, data.rfind(b"\n", start, until) + 1)
 
 
 def _facts(scan: Scan, where: Settled) -> dict[str, Value]:

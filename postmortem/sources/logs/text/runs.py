@@ -89,7 +89,7 @@ class Repeats:
 
 def ready(scan: Scan, period: Period) -> bool:
     """The state of the reading holds nothing that the lines one by one would see to."""
-    if scan.watch.reading or scan.closing or scan.block or scan.waiting is not None or scan.split or scan.table is not None:
+    if scan.watch.reading or scan.closing or scan.block or scan.waiting is not None or scan.split or scan.table is not None or scan.adrift:
         return False
     return scan.placed or not any(e.settings for e in period.entries)
 

@@ -13,7 +13,7 @@ from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
-from postmortem.sources.logs.text.shapes import BRACES, HINT_BYTES, MAX_LINE, NOISE, Entry, Shapes
+from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
 from postmortem.sources.logs.text.tables import Header, cells_of, pair_of, section_of
 from postmortem.sources.logs.text.tokens import dated, mask, moment, number, quantum
 from postmortem.sources.names import series_name
@@ -53,6 +53,7 @@ class Scan:
         self.placed = False  # a record that says where training is was seen
         self.shapes = Shapes()
         self.place = Place()  # of the last row or counter
+        self.adrift = ""  # after a gap: "epoch" or "step", which has to be said again before rows can be placed
         self.near = 0  # lines that still belong to it
         self.epoch = NAN  # the epoch that is running
         self.step = NAN  # the last global step seen
@@ -100,7 +101,7 @@ class Scan:
             self._blank()
             return None
         self.last_text = raw
-        if self.shapes.many and not self.watch.reading and not HINT_BYTES.search(raw):
+        if self.shapes.many and not self.watch.reading and not hints(raw):
             if is_suspicious(text := raw.decode("utf-8", "replace")):
                 self.watch.line(text, self._where())
             return NOISE
@@ -176,16 +177,44 @@ class Scan:
         if entry.plan is not EMPTY:
             self._plan(entry.plan, tokens)
 
+    def passed_over(self, *, blank: bool) -> None:
+        """Noise was left out of the reading, blank lines among it or not."""
+        if blank:
+            self._blank()
+
     def _blank(self) -> None:
         self.near -= 1
         self.dump.over("")
         self.closing = 0
         self._flush_block()
 
-    def end(self) -> None:
-        """The log is over: what was waiting counts."""
+    def gap(self) -> None:
+        """Lines are left out: nothing that was said before them tells where training is now."""
+        self.end_of_part()
+        if self.adrift != "epoch":
+            self.adrift = "epoch" if not math.isnan(self.epoch) else "step" if not math.isnan(self.step) else self.adrift
+        self.place, self.near, self.split, self.closing = Place(), 0, "", 0
+        self.epoch = self.step = NAN
+        self.bar, self.drawn, self.evaluated = (NAN, 0.0), None, (-1, NAN)
+        self.redrawn.clear()
+        self.stale.clear()
+        self.dump = Dump()
+        self.watch.gap()
+
+    def _placed_again(self, plan: Plan) -> bool:
+        """After a gap: whether a line says by itself where training is, if lines before the gap did."""
+        if plan.epoch != NO or not self.adrift or (self.adrift == "step" and plan.step != NO):
+            self.adrift = ""
+        return not self.adrift
+
+    def end_of_part(self) -> None:
+        """What was waiting counts."""
         self._flush_block()
         self._flush_waiting()
+
+    def end(self) -> None:
+        """The log is over."""
+        self.end_of_part()
         if _DONE.match(self.last_text):
             self.watch.add_finished(self.last_text.decode("utf-8", "replace"), self._where())
 
@@ -194,6 +223,8 @@ class Scan:
     def _plan(self, plan: Plan, tokens: list[bytes]) -> None:
         numbers = [number(t) for t in tokens]
         if not all(math.isfinite(numbers[slot]) for slot in plan.counters):
+            return
+        if not self._placed_again(plan) and plan.values:
             return
         self.note_totals(plan, numbers)
         if plan.bar:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from zlib import crc32
 
 from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.text.dialects import special
@@ -19,9 +20,13 @@ _HEADING = re.compile(rf"^[\s>#*=\-\[\](){{|!+.{MOMENT}]*([A-Za-z][A-Za-z ]{{2,4
 _TESTING = re.compile(r"^[^A-Za-z]*Testing using \w")  # Flair, once training is over
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
-_HINT = re.compile(r"loss|acc|epoch|step|iter|\blr\b|error|ppl|nll|score|reward|val|train|eval|norm", re.IGNORECASE)
-HINT_BYTES = re.compile(_HINT.pattern.encode(), re.IGNORECASE)
+HINTS = ("loss", "acc", "epoch", "step", "iter", "lr", "error", "ppl", "nll", "score", "reward", "val", "train", "eval", "norm")
+_HINT = re.compile("|".join(rf"\b{word}\b" if len(word) < 3 else word for word in HINTS), re.IGNORECASE)
+_LONG_HINTS = tuple(word.encode() for word in HINTS if len(word) > 2)
+_SHORT_HINT = re.compile(rb"\blr\b")
 MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
+MOST_UNDERSTOOD = 20_000  # shapes; then only those that come a second time
+_MOST_ONCE = 500_000  # shapes that came once, of which a checksum is kept
 _FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
 _HABITS = (
     ("lightning", re.compile(rb"GPU available: (?:True|False)|`Trainer\.fit` stopped|pytorch_lightning|lightning\.pytorch|lightning/pytorch/")),
@@ -56,10 +61,18 @@ class Entry:
 NOISE = Entry(EMPTY, "")
 
 
+def hints(raw: bytes) -> bool:
+    """Whether a line has a word of training in it."""
+    low = raw.lower()
+    return any(map(low.__contains__, _LONG_HINTS)) or (b"lr" in low and _SHORT_HINT.search(low) is not None)
+
+
 class Shapes:
     """All shapes that were seen."""
 
     def __init__(self) -> None:
+        self.understood = 0
+        self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
         self.saw: set[str] = set()  # frameworks whose habits were seen
 
@@ -72,12 +85,24 @@ class Shapes:
         """What is known of a masked line; understood when it is new."""
         found = self.known.get(masked)
         if found is None:
+            if self.understood >= MOST_UNDERSTOOD and self._first_time(masked):
+                return Entry(EMPTY, "", suspicious=is_suspicious(raw.decode("utf-8", "replace")))
             if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
                 self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
+            self.understood += 1
             if len(self.known) >= MAX_SHAPES:
                 self.known.clear()
             found = self.known[masked] = self._understand(masked, raw, many=self.many)
         return found
+
+    def _first_time(self, masked: bytes) -> bool:
+        mark = crc32(masked)
+        if mark in self._once:
+            return False
+        if len(self._once) >= _MOST_ONCE:
+            self._once.clear()
+        self._once.add(mark)
+        return True
 
     @staticmethod
     def _understand(masked: bytes, raw: bytes, *, many: bool) -> Entry:
