@@ -13,84 +13,25 @@ import h5py
 import numpy as np
 
 from tests.hostile.cases import Cases
+from tests.hostile.pickled import PAYLOADS, STORAGE, Calls, saved, tensor, with_tensor
 
 CHECKPOINTS = Cases()
 case = CHECKPOINTS.case
 
 
-class Calls:
-    """Pickles as a call of `function` with `args`."""
-
-    def __init__(self, function, *args):
-        self.call = (function, args)
-
-    def __reduce__(self):
-        return self.call
-
-
-def short(text):
-    return b"\x8c" + bytes([len(text)]) + text
-
-
-def saved(pickled, members=(), name="m", compression=zipfile.ZIP_STORED):
-    """A torch zip file."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", compression) as archive:
-        archive.writestr(f"{name}/data.pkl", pickled)
-        archive.writestr(f"{name}/version", "3\n")
-        for member, data in members:
-            archive.writestr(f"{name}/{member}", data)
-    return out.getvalue()
-
-
-def tensor(key=b"0", count=4, shape=(2, 2), strides=(2, 1), offset=0):
-    """The pickle of one float tensor on storage `key`."""
-
-    def numbers(values):
-        return b"(" + b"".join(b"\x8a\x08" + struct.pack("<q", v) for v in values) + b"t"
-
-    pid = b"(\x8c\x07storagectorch\nFloatStorage\n" + short(key) + b"\x8c\x03cpu\x8a\x08" + struct.pack("<q", count) + b"tQ"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + pid + b"\x8a\x08" + struct.pack("<q", offset) + numbers(shape) + numbers(strides) + b"\x89}tR"
-
-
-def with_tensor(payload):
-    """A state dict with one good tensor beside a payload."""
-    return b"\x80\x02}(\x8c\x06weight" + tensor() + b"\x8c\x05extra" + payload + b"u."
-
-
-STORAGE = [("data/0", struct.pack("<4f", 1, 2, 3, 4))]
-
-PAYLOADS = {
-    "os.system": (b"cos\nsystem\n(S'touch pwned'\ntR", "os.system"),
-    "eval": (b"cbuiltins\neval\n(S'open(\"pwned\",\"w\")'\ntR", "builtins.eval"),
-    "INST": (b"(S'touch pwned'\nios\nsystem\n", "os.system"),
-    "OBJ": (b"(cos\nsystem\nS'touch pwned'\no", "os.system"),
-    "NEWOBJ": (b"csubprocess\nPopen\nU\x05touch\x85\x81", "subprocess.Popen"),
-    "NEWOBJ_EX": (b"csubprocess\nPopen\n)}\x92", "subprocess.Popen"),
-    "STACK_GLOBAL": (short(b"os") + short(b"system") + b"\x93" + short(b"touch pwned") + b"\x85R", "os.system"),
-    "getattr chain": (b"cbuiltins\ngetattr\ncbuiltins\n__import__\n" + short(b"os") + b"\x85R" + short(b"system") + b"\x86R" + short(b"x") + b"\x85R", "builtins.__import__"),
-    "copyreg": (b"ccopy_reg\nadd_extension\n(S'os'\nS'system'\nI1\ntR", "copyreg.add_extension"),
-    "extension code": (b"\x82\x01", "copyreg.extension.1"),
-    "pickle in pickle": (pickle.dumps(Calls(pickle.loads, pickle.dumps(Calls(os.system, "touch pwned"))), 2)[2:-1], "pickle.loads"),
-    "socket": (b"csocket\ncreate_connection\n((S'127.0.0.1'\nI1\nttR", "socket.create_connection"),
-    "a module of the run": (b"cpostmortem_evil\nrun\n)R", ""),
-    "urlopen": (b"curllib.request\nurlopen\n(S'http://127.0.0.1:1/'\ntR", "urllib.request.urlopen"),
-    "webbrowser": (b"cwebbrowser\nopen\n(S'http://127.0.0.1'\ntR", "webbrowser.open"),
-    "runpy": (b"crunpy\nrun_path\n(S'postmortem_evil.py'\ntR", "runpy.run_path"),
-    "numpy's runstring": (b"cnumpy.testing._private.utils\nrunstring\n(S'1'\n}tR", "numpy.testing._private.utils.runstring"),
-    "torch.hub": (b"ctorch.hub\nload\n(S'x/y'\nS'z'\ntR", "torch.hub.load"),
-    "a dotted name": (short(b"random") + short(b"_os.system") + b"\x93" + short(b"x") + b"\x85R", "random._os.system"),
-}  # fmt: skip
-
-
-def _payload(payload, run):
+def _payloads(names, run):
     run.joinpath("postmortem_evil.py").write_text("open('pwned', 'w')\n")
-    run.joinpath("zip.pt").write_bytes(saved(with_tensor(payload), STORAGE))
-    run.joinpath("raw.pkl").write_bytes(b"\x80\x02" + payload + b".")
+    for i, name in enumerate(names):
+        payload, _ = PAYLOADS[name]
+        run.joinpath(f"zip{i:02}.pt").write_bytes(saved(with_tensor(payload), STORAGE))
+        run.joinpath(f"raw{i:02}.pkl").write_bytes(b"\x80\x02" + payload + b".")
 
 
-for _name, (_data, _says) in PAYLOADS.items():
-    case(f"pickle: {_name}", *([_says] if _says else []), tensors=1, refused=bool(_says))(functools.partial(_payload, _data))
+_GROUP = 8  # payloads of a run
+for _at in range(0, len(PAYLOADS), _GROUP):
+    _names = list(PAYLOADS)[_at : _at + _GROUP]
+    _says = [says for says in (PAYLOADS[name][1] for name in _names) if says]
+    case(f"pickle: {_names[0]} …", *_says, tensors=len(_names), refused=True)(functools.partial(_payloads, _names))
 
 
 @case("pickle: every protocol", "posix.system", refused=True)

@@ -16,6 +16,7 @@ from postmortem.sources.pickles.rebuild import ITEM_SIZES
 from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, Storage
 
 MAGIC = 0x1950A86A20F9469CFC6C
+_MOST_BEHIND = 16  # pickles behind the first
 _FIRST_WINDOW = 4 << 20  # bytes
 _RNG = re.compile(r"^(?:rng_state|random_states?)(?:_?\d+)*\.(?:pth|pkl|pt|bin)$")
 Read = Callable[[int, int], bytes]
@@ -60,10 +61,11 @@ class Stream:
 def read_stream(read: Read, size: int, file: str = "", limits: Limits = DEFAULT_LIMITS) -> Stream | None:
     """Interpret a stream; `read(offset, n)` gives its bytes. None when there is no pickle at its start.
 
-    A plain pickle is a stream of one, with no storages behind it.
+    A plain pickle is a stream of one, with no storages behind it; of pickles that follow only what is dangerous is told.
     """
     first, at, dangerous = _pickle(read, 0, size, limits)
     if first.value != MAGIC or isinstance(first.value, bool):
+        dangerous += _behind(read, at, size, limits) if first.problem is None else ()
         nothing = first.value is None and first.problem is not None and first.end < 16
         return (
             None
@@ -98,6 +100,20 @@ def read_stream(read: Read, size: int, file: str = "", limits: Limits = DEFAULT_
             stream.truncated = True
             break
     return stream
+
+
+def _behind(read: Read, at: int, size: int, limits: Limits) -> tuple[str, ...]:
+    """What is dangerous in further pickles, which someone may load one after the other."""
+    found: tuple[str, ...] = ()
+    for _ in range(_MOST_BEHIND):
+        if at >= size or read(at, 1) != b"\x80":
+            break
+        pickled, length, more = _pickle(read, at, size, limits)
+        found += more
+        if pickled.problem is not None:
+            break
+        at += length
+    return found
 
 
 def _pickle(read: Read, at: int, size: int, limits: Limits) -> tuple[Pickled, int, tuple[str, ...]]:

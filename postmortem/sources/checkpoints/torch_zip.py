@@ -25,7 +25,9 @@ LEGACY = "torch-legacy"
 _EXTENSIONS = (".pt", ".pth", ".ckpt", ".pth.tar", ".pt.tar", ".th")
 _BIN_WORDS = ("pytorch_model", "optimizer", "scheduler", "training_args", "adapter_model", "scaler", "diffusion_pytorch_model")
 # How pickles of protocols 0 and 1 start: a global, a dict, a list, a tuple. Nothing that a text would start with.
-_OLD_PICKLE = re.compile(rb"c[\w.]{1,100}\n[\w.]{1,100}\n|\((?:[dl]p\d|[ci][\w.]{1,100}\n|S['\"]|[dlt]\.)|[\]}][q(c]")
+_OLD_PICKLE = re.compile(
+    rb"c[\w.]{1,100}\n[\w.]{1,100}\n|\((?:[dl]p\d|[ci][\w.]{1,100}\n|S['\"]|[dlt]\.)|[\]}][q(c]|[VS][^\n]{1,100}\n(?:p\d{1,3}\n|[VS0\x93])"
+)
 _BLOB = Limits(work=2_000)  # the pickle of one storage
 _PARTITION = re.compile(r"zero_pp_rank_\d+.*optim_states|distrib_optim")  # DeepSpeed ZeRO, Megatron
 _UNPACKED = 256 << 20  # bytes of compressed members that are held in memory

@@ -5,20 +5,32 @@ else may load with `torch.load`. It is kept short of everything that honest chec
 `argparse.Namespace`, a bound method (`getattr(object, "name")`), an enum, a `functools.partial` of a layer.
 """
 
+import sys
+
 
 def _listed(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# A module here is dangerous with everything below it.
+# Of Python's own library, modules whose objects honest checkpoints hold. All others can do something, or know someone who can.
+_PLAIN = _listed(
+    """
+    builtins __future__ collections _collections _collections_abc datetime _datetime _strptime decimal _decimal _pydecimal fractions enum
+    functools _functools itertools operator _operator pathlib types _types typing uuid argparse optparse copyreg codecs _codecs re sre_compile
+    _sre random _random abc _abc dataclasses weakref _weakref logging array string _string ipaddress zoneinfo time calendar numbers math cmath
+    statistics contextlib copy io _io heapq bisect queue _queue threading _thread multiprocessing concurrent signal site platform struct
+    base64 zlib hashlib json warnings textwrap configparser csv html locale unicodedata xml pprint reprlib selectors errno secrets
+    """
+)
+_REMOVED_OR_NEW = _listed("popen2 commands imp cPickle distutils lib2to3 httplib urllib2 telnetlib test _pyrepl asynchat asyncore smtpd cgi pipes")
+_LIBRARY = (sys.stdlib_module_names | _REMOVED_OR_NEW) - _PLAIN
+# A module of others is dangerous with everything below it.
 _MODULES = _listed(
     """
-    os posix nt subprocess _posixsubprocess _winapi commands popen2 pty tty runpy socket _socket socketserver ssl ctypes _ctypes shutil
-    webbrowser antigravity importlib _frozen_importlib _frozen_importlib_external _imp imp pkgutil zipimport sys code codeop pdb bdb
-    cProfile profile timeit trace pip ensurepip pydoc urllib urllib2 http httplib ftplib smtplib telnetlib poplib imaplib xmlrpc requests
-    httpx aiohttp pickle _pickle cPickle marshal shelve joblib linecache fileinput doctest idlelib distutils setuptools venv sqlite3
-    copyreg.extension asyncio mmap fcntl winreg msvcrt faulthandler gc inspect
+    pip setuptools requests httpx aiohttp urllib3 joblib copyreg.extension
     numpy.f2py numpy.distutils numpy.testing torch.hub torch.utils.cpp_extension torch.utils.collect_env torch.distributed.rpc
+    torch._inductor torch._dynamo torch.fx.experimental torch.fx.graph_module torch.utils.bottleneck torch.utils._config_module
+    torch.utils.data.datapipes.utils torch.jit.unsupported_tensor_ops torch.package
     """
 )
 # Single names, by full name.
@@ -37,7 +49,9 @@ _NAMES = _listed(
     numpy.load numpy.fromfile numpy.memmap numpy.loadtxt numpy.genfromtxt numpy.save numpy.lib.npyio.load numpy.core.memmap.memmap
     numpy._core.memmap.memmap pandas.read_pickle pandas.io.pickle.read_pickle pandas.eval pandas.core.computation.eval.eval
     yaml.load yaml.unsafe_load yaml.full_load dill.loads dill.load dill._dill._import_module dill._dill._eval_repr
-    dill._dill._create_code cloudpickle.loads cloudpickle.load logging.config.listen logging.FileHandler logging.handlers.SocketHandler
+    dill._dill._create_code cloudpickle.loads cloudpickle.load
+    cloudpickle.cloudpickle._make_function cloudpickle.cloudpickle._builtin_type logging.config.listen
+    logging.FileHandler logging.handlers.SocketHandler
     """
 )
 # Modules and functions by the name under which another module may hold them: "random._os.system", "torch.os".
@@ -66,7 +80,10 @@ def dangerous(module: str, name: str) -> bool:
     full = f"{module}.{name}"
     if full in _HARMLESS:
         return False
-    if full in _NAMES or any(part in _ATTRIBUTES for part in name.split(".")):
+    parts = name.split(".")
+    if full in _NAMES or any(part in _ATTRIBUTES for part in parts) or any(part in _LIBRARY for part in parts[:-1]):
+        return True
+    if module.partition(".")[0] in _LIBRARY:
         return True
     at = full.find(".")
     while at >= 0:

@@ -14,7 +14,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.pickles.calls import Calls
 from postmortem.sources.pickles.folding import fold
 from postmortem.sources.pickles.rebuild import SET, is_key, storage_of
-from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, OddKey, Omitted, Persistent, Pickled, Record, Storage, pairs_of
+from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, Named, OddKey, Omitted, Persistent, Pickled, Record, Storage, pairs_of
 
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[^x])", re.DOTALL)
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\n": b""}
@@ -49,6 +49,7 @@ class _Machine:
         self.memo: dict[int, object] = {}
         self.work = limits.work
         self.decoded = 0
+        self.frame = 0  # where the frame that was opened last ends
         self.odd_keys = 0
         self.omitted = 0
         self.calls = Calls(self._charge)
@@ -102,6 +103,8 @@ class _Machine:
             raise _HaltError(self._cut())
         start = self.pos
         self.pos = start + n
+        if start < self.frame < self.pos:
+            self._straddled()
         return self.data[start : start + n]
 
     def _line(self, longest: int = 1 << 20) -> bytes:
@@ -109,8 +112,14 @@ class _Machine:
         if end < 0:
             raise _HaltError(self._cut())
         line = self.data[self.pos : end]
+        if self.pos < self.frame <= end:
+            self._straddled()
         self.pos = end + 1
         return line
+
+    def _straddled(self) -> None:
+        """An argument goes beyond the end of its frame: interpreters disagree where the next instruction begins, so that one may be hidden."""
+        self.calls.named("pickle", "FRAME")
 
     def _cut(self) -> Sentence:
         return say("the pickle ends in the middle of an instruction, at byte {at}", at=len(self.data))
@@ -246,7 +255,11 @@ class _Machine:
         self._take(1)  # newer protocols are read as far as their instructions are known
 
     def op_frame(self) -> None:
-        self._take(8)  # framing helps readers of streams; every length is checked on its own
+        """Framing helps readers of streams; every length is checked on its own."""
+        length = int.from_bytes(self._take(8), "little")
+        if self.pos < self.frame:
+            self._straddled()
+        self.frame = self.pos + length
 
     # -- containers --------------------------------------------------------------------------------------------------
 
@@ -364,6 +377,8 @@ class _Machine:
 
     def op_stack_global(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
+        if isinstance(name, Record | Named) or isinstance(module, Record | Named):  # a name that is computed: only what hides does that
+            name, module = "STACK_GLOBAL", "pickle"
         if not isinstance(name, str) or not isinstance(module, str):
             raise _HaltError(say("the pickle holds an instruction that makes no sense, at byte {at}", at=self.pos))
         self.stack.append(self.calls.named(module, name))
