@@ -324,3 +324,40 @@ def test_a_progress_bar_that_is_drawn_twice_at_each_place(tmp_path: Path) -> Non
     losses = next(s for s in run.series if s.name == "train/loss")
     assert losses.values.tolist() == [2.75, 2.5, 2.25, 2.0, 1.75, 1.5]
     assert losses.steps.tolist() == [5, 10, 15, 20, 25, 30]
+# -- a step with a total below the heading of its epoch
+
+
+def fit(epochs: int, per_epoch: int = 938, every: int = 100) -> str:
+    """What `Model.fit` of Paddle prints with `verbose=2`."""
+    lines = []
+    for e in range(1, epochs + 1):
+        lines.append(f"Epoch {e}/{epochs}")
+        lines += [f"step {n:3d}/{per_epoch} - loss: {2 / (e + n / per_epoch):.4f} - acc: 0.5000 - 12ms/step" for n in range(every, per_epoch, every)]
+        lines += [f"step {per_epoch}/{per_epoch} - loss: {2 / (e + 1):.4f} - acc: 0.6000 - 12ms/step", "Eval begin..."]
+        lines += [f"step {n}/157 - loss: {3 / (e + n):.4f} - acc: 0.5{n % 10}00 - 6ms/step" for n in (100, 157)]
+        lines.append("Eval samples: 10000")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 40])
+def test_steps_of_each_epoch_and_an_announced_evaluation(tmp_path: Path, epochs: int) -> None:
+    run = run_of(tmp_path, fit(epochs))
+    assert len(run.attempts) == 1
+    loss, val = one(run, "train/loss"), one(run, "val/loss")
+    assert loss.steps.tolist() == [938 * e + n for e in range(epochs) for n in (*range(100, 938, 100), 938)]
+    assert val.steps.tolist() == [938.0 * (e + 1) for e in range(epochs)]
+    np.testing.assert_allclose(val.values, [3 / (e + 157) for e in range(1, epochs + 1)], atol=1e-4)
+    assert run.planned_steps is None or run.planned_steps == 938 * epochs
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_a_step_that_counts_on_below_headings_is_global(tmp_path: Path, epochs: int) -> None:
+    total = 200 * epochs
+    lines = [
+        line
+        for e in range(epochs)
+        for line in (f"Epoch {e + 1}/{epochs}", *(f"step {200 * e + n}/{total} loss: {1 / (1 + n):.4f}" for n in range(10, 201, 10)))
+    ]
+    run = run_of(tmp_path, "\n".join(lines) + "\n")
+    assert len(run.attempts) == 1
+    assert one(run, "train/loss").steps.tolist() == list(range(10, total + 1, 10))

@@ -417,7 +417,7 @@ class Scan:
             column = self.column(slot, plan, summary=summary)
             if column is None:
                 continue
-            if plan.progress and not plan.bar and _carried(slot):
+            if plan.progress and not plan.bar and plan.split not in ("val", "test") and _carried(slot):
                 key = column.logged_as
                 if self.stale.get(key) == value:
                     continue
