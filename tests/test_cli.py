@@ -495,7 +495,9 @@ def test_lines_of_the_checklist_go_on_under_their_beginning(item: str) -> None:
 def test_inspect_has_a_line_per_tensor_where_nothing_limits_it() -> None:
     checkpoint = next((FIXTURES / "frozen-parameters/requires-grad-off/run").rglob("*.pt"))
     tensors = json.loads(run("inspect", checkpoint, "--json").stdout)["checkpoints"][0]["tensors"]
-    lines = run("inspect", checkpoint).stdout.splitlines()
+    first, *lines = run("inspect", checkpoint).stdout.splitlines()
+    assert f"{len(tensors)} tensors" in first
+    assert lines[0].startswith("output bias: its softmax is 0.")
     assert lines[1].split() == ["tensor", "shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad", "RMS"]
     assert [line.split()[0] for line in lines[2:]] == [t["name"] for t in tensors]
 

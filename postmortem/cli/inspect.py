@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -45,11 +46,24 @@ def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
         console.print(Text(plain("refused: " + ", ".join(saved.refused))))
     if checkpoint.optimizer is not None and checkpoint.optimizer.unmeasured is not None:
         console.print(Text(plain(f"gradients not measured: {checkpoint.optimizer.unmeasured}")))
+    for line in _asides(checkpoint):
+        console.print(Text(line), soft_wrap=True)
     rms = {g.name: g.rms for g in checkpoint.gradients}
     names = [plain(t.name) for t in checkpoint.tensors]
     rows = [_row(t, rms.get(t.name)) for t in checkpoint.tensors]
     for line in tensor_lines(names, rows, console.width if console.is_terminal else None):
         console.print(Text(line), soft_wrap=True)
+
+
+def _asides(checkpoint: CheckpointStats) -> Iterator[str]:
+    """What is known of the checkpoint as a whole."""
+    rates = [u.effective_rate for u in checkpoint.updates if u.effective_rate is not None]
+    if rates:
+        since = next((f" since step {u.from_step:g}" for u in checkpoint.updates if u.from_step is not None), "")
+        yield f"effective learning rate{since}: {median(rates):.2g} (median over {len(rates)} tensors, {min(rates):.2g} to {max(rates):.2g})"
+    if checkpoint.prior is not None:
+        labels = f", {checkpoint.prior.from_labels:.3f} nats from the training labels" if checkpoint.prior.from_labels is not None else ""
+        yield f"output bias: its softmax is {checkpoint.prior.from_uniform:.3f} nats from uniform over {checkpoint.prior.outputs} outputs{labels}"
 
 
 _HEADS = ("shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad RMS")

@@ -101,6 +101,11 @@ def _by_class(histogram: LoggedHistogram) -> dict[float, float]:
     return {float(c): float(n) for c, n in zip(at, histogram.counts, strict=True) if n > 0}
 
 
+def train_labels(histograms: Sequence[LoggedHistogram]) -> dict[float, float]:
+    """Class → its share of the training labels that were recorded; empty when none were."""
+    return _shares([_by_class(h) for h in histograms if h.name == "data/train_labels"])
+
+
 def _shares(batches: Sequence[Mapping[float, float]]) -> dict[float, float]:
     """Class → its share of all labels."""
     total = sum(n for b in batches for n in b.values())

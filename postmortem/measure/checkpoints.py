@@ -7,23 +7,36 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from postmortem.measure.batches import train_labels
 from postmortem.measure.gradients import Remembered, gradients, window
 from postmortem.measure.initial import nearest
 from postmortem.measure.optimizers import names_of, optimizer_facts
 from postmortem.measure.ordering import forward_order, model_facts
+from postmortem.measure.prior import bias_prior
 from postmortem.measure.reading import BLOCK, TensorFiles
 from postmortem.measure.rows import RowFacts
 from postmortem.measure.structure import Layout, layouts
 from postmortem.measure.tally import Kernels, Plain
 from postmortem.measure.tensors import Figures
 from postmortem.measure.trajectory import SEGMENT, Seen, Trajectory, follow
+from postmortem.measure.updates import effective_rate
 from postmortem.measure.weights import summarise
-from postmortem.model.evidence import CheckpointStats, GradientStats, ModelFacts, OptimizerFacts, Role, TensorStats, UpdateStats, WeightSummary
+from postmortem.model.evidence import (
+    BiasPrior,
+    CheckpointStats,
+    GradientStats,
+    ModelFacts,
+    OptimizerFacts,
+    Role,
+    TensorStats,
+    UpdateStats,
+    WeightSummary,
+)
 from postmortem.model.run import Checkpoint, Run, TensorRef
 
 Progress = Callable[[str, float], None]
@@ -60,7 +73,8 @@ def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tup
             optimizers = [
                 _optimizer(files, c, o, kernels, moved=moved, weights=_sizes(tracks, i)) for i, (c, o) in enumerate(zip(saved, outlines, strict=True))
             ]
-    stats = tuple(_stats(i, saved, outlines, tracks, optimizers) for i in range(len(saved)))
+            priors = [bias_prior(files, o.refs, model.head, train_labels(run.histograms)) for o in outlines]
+    stats = tuple(_stats(i, saved, outlines, tracks, optimizers, priors) for i in range(len(saved)))
     last = line[-1] if line else -1
     alike = frozenset(n for n, t in tracks.items() if (rows := t.rows.get(last)) is not None and rows.all_alike)
     change = {n: c for n in model.weight_layers if n in tracks and (c := tracks[n].change) is not None}
@@ -205,8 +219,11 @@ def _stats(
     outlines: Sequence[Outline],
     tracks: Mapping[str, Trajectory],
     optimizers: Sequence[tuple[OptimizerFacts | None, tuple[Remembered, ...]]],
+    priors: Sequence[BiasPrior | None],
 ) -> CheckpointStats:
     checkpoint, outline = saved[i], outlines[i]
+    facts, remembered = optimizers[i]
+    gradient_of = {r.stats.name: r.stats for r in remembered}
     tensors: list[TensorStats] = []
     updates: list[UpdateStats] = []
     for name in outline.order:
@@ -215,10 +232,15 @@ def _stats(
             tensors.append(tensor_stats(outline.refs[name], outline.places[name], track.figures[i], track.rows.get(i), checkpoint.trainable))
         if i in track.movements:
             earlier, m = track.movements[i]
-            updates.append(
-                UpdateStats(name, saved[earlier].step, checkpoint.step, m.relative_change, m.identical, m.norm_ratio, m.cosine, m.still_rows)
+            update = UpdateStats(
+                name, saved[earlier].step, checkpoint.step, m.relative_change, m.identical, m.norm_ratio, m.cosine, m.rms, still_rows=m.still_rows
             )
-    facts, remembered = optimizers[i]
+            own = gradient_of.get(name)
+            if own is not None and facts is not None:
+                then = next((r.stats.step for r in optimizers[earlier][1] if r.stats.name == name), None)
+                made = update.steps if then is None or own.step is None else own.step - then  # the optimizer's count, where both have one
+                update = replace(update, effective_rate=effective_rate(m.rms, made, own, facts.kind.lower()))
+            updates.append(update)
     before = next((optimizers[k][1] for k in range(i - 1, -1, -1) if optimizers[k][1]), ())
     return CheckpointStats(
         path=checkpoint.path,
@@ -229,6 +251,7 @@ def _stats(
         updates=tuple(updates),
         optimizer=facts,
         unread=tuple(n for n in outline.order if i in tracks[n].unread),
+        prior=priors[i],
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from postmortem.measure.numbers import Real
 from postmortem.measure.reading import Raw
 from postmortem.measure.tally import Kernels, Plain
+from postmortem.model.evidence import GradientStats
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class Movement:
     moved: float = 0.0  # Σ (b − a)²
     moved_before: float = 0.0  # Σ (a − z)²
     together: float = 0.0  # Σ (b − a)(a − z)
+    count: int = 0
     identical: bool = True
     still_rows: float | None = None  # share of rows that did not change by a bit; of a large tensor as far as some of its columns show
     comparable: bool = True
@@ -32,6 +34,7 @@ class Movement:
         if z is not None and len(z) != len(a):
             z = None
         single = a.dtype == b.dtype == np.float32 and (z is None or z.dtype == np.float32)
+        self.count += len(a)
         sums = (kernels if single else Plain).movement(a, b, z)  # type: ignore[arg-type]
         self.before += sums[0]
         self.after += sums[1]
@@ -50,6 +53,11 @@ class Movement:
         return _ratio(self.moved, self.before)
 
     @property
+    def rms(self) -> float:
+        """RMS of b − a over all elements, nan when there are none; NaN and Inf go through."""
+        return math.sqrt(self.moved / self.count) if self.count else math.nan
+
+    @property
     def norm_ratio(self) -> float:
         """‖b‖ / ‖a‖; 1 when both are 0."""
         return 1.0 if self.before == 0 and self.after == 0 else _ratio(self.after, self.before)
@@ -61,6 +69,26 @@ class Movement:
         if not (0 < size < math.inf) or not math.isfinite(self.together):
             return None
         return max(-1.0, min(1.0, self.together / math.sqrt(self.moved) / math.sqrt(self.moved_before)))
+
+
+def effective_rate(rms: float, steps: float | None, gradient: GradientStats, kind: str) -> float | None:
+    """RMS(Δw) / (steps · RMS of what one step is made of): the learning rate where all steps point the same way, less where they do not.
+
+    A step of Adam is made of m̂ / √v̂, whose RMS is taken as RMS(m̂) / RMS(√v̂) (`mean_ratio`); one of SGD of the momentum buffer. Both
+    are those of the later checkpoint. Decay counts as movement. None for other optimizers, unknown steps, and where nothing is finite.
+
+    rms : of b − a, in units of the weights. steps : between the checkpoints. gradient : of the later one. kind : of its optimizer.
+    """
+    if steps is None or not steps > 0:
+        return None
+    if gradient.source == "adam" and "amsgrad" not in kind:
+        direction = gradient.mean_ratio or math.nan
+    elif gradient.source == "momentum" and "sgd" in kind:
+        direction = gradient.rms
+    else:
+        return None
+    rate = rms / (steps * direction) if direction > 0 else math.nan
+    return rate if math.isfinite(rate) else None
 
 
 def _ratio(above: float, below: float) -> float:

@@ -292,6 +292,15 @@ class InputScales:
 
 
 @dataclass(frozen=True, slots=True)
+class BiasPrior:
+    """softmax of the output layer's bias beside how often classes occur, as Kullback–Leibler divergences in nats."""
+
+    outputs: int
+    from_uniform: float  # KL(uniform ‖ softmax(b)): 0 where the bias prefers no class
+    from_labels: float | None  # KL(labels ‖ softmax(b)): 0 where the bias is the prior of the training labels; None where they are not known
+
+
+@dataclass(frozen=True, slots=True)
 class GradientStats:
     """The gradient of one parameter, from whatever recorded it."""
 
@@ -318,6 +327,8 @@ class UpdateStats:
     identical: bool  # bit for bit
     norm_ratio: float  # ‖b‖ / ‖a‖
     cosine: float | None  # with the previous change of the same tensor, None for the first
+    rms: float | None = None  # of b − a, over elements
+    effective_rate: float | None = None  # learning rate that would explain it: see `measure.updates.effective_rate`
     still_rows: float | None = None  # share of rows that are bit-identical: units without a gradient, words that never came; None but for matrices
 
     @property
@@ -367,6 +378,7 @@ class CheckpointStats:
     updates: tuple[UpdateStats, ...] = ()  # against the checkpoint before
     optimizer: OptimizerFacts | None = None
     unread: tuple[str, ...] = ()  # tensors whose bytes are not all there, or hold no numbers
+    prior: BiasPrior | None = None  # of the head's bias, None where it has none
 
     def tensor(self, name: str) -> TensorStats | None:
         return next((t for t in self.tensors if t.name == name), None)

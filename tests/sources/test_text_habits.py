@@ -324,6 +324,8 @@ def test_a_progress_bar_that_is_drawn_twice_at_each_place(tmp_path: Path) -> Non
     losses = next(s for s in run.series if s.name == "train/loss")
     assert losses.values.tolist() == [2.75, 2.5, 2.25, 2.0, 1.75, 1.5]
     assert losses.steps.tolist() == [5, 10, 15, 20, 25, 30]
+
+
 # -- a step with a total below the heading of its epoch
 
 
