@@ -8,11 +8,21 @@ from postmortem.checklist.causes.learning_rate_too_high import far_above_usual
 from postmortem.checklist.causes.learning_rate_too_low import far_below_usual
 from postmortem.checklist.causes.too_little_capacity import narrow
 from postmortem.checklist.causes.too_much_regularization import decay, dropout
+from postmortem.checklist.signs import course
 
 ASKED = (dropout, decay, tiny, narrow, configured_decay, far_above_usual, far_below_usual, slow)
 
 
+GOT_FAR = 0.3  # share of the loss
+
+
+def _got_far(e: Evidence) -> bool:
+    """The loss fell by a third in a steady trend: so low a rate was no hindrance."""
+    loss = course(e)
+    return loss is not None and loss.relative_gain > GOT_FAR and loss.trend is not None and loss.trend.tau < -0.3 and loss.trend.p_value < 0.001
+
+
 def extreme(e: Evidence, seen: Sighting) -> Reading | None:
     """The first such setting; None when there is none."""
-    readings = (p.ask(e, seen) for p in ASKED if all(need.met(e) for need in p.needs))
+    readings = (p.ask(e, seen) for p in ASKED if not (p is far_below_usual and _got_far(e)) and all(need.met(e) for need in p.needs))
     return next((r for r in readings if r is not None and r.holds and r.share == 1.0), None)

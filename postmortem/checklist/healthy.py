@@ -15,6 +15,8 @@ def _progress(e: Evidence) -> CurveStats | None:
     if e.family in NOTHING_EXPECTED and loss is None:  # a GAN logs a loss per player and no total
         loss = next((c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower() and c.finite >= 3), None)
     scored = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score", "/f1", "/auc")) or n == "reward"]
+    if loss is None:  # no loss at all: an error measure is as good
+        scored += [c for n, c in e.curves.items() if n.rpartition("/")[2] in ("mse", "rmse", "mae", "error", "perplexity")]
     if loss is None or (loss.finite and loss.highest == 0.0) or e.family in NOTHING_EXPECTED:
         return max(scored, key=lambda c: c.finite, default=loss)
     return loss

@@ -65,7 +65,9 @@ def needed_rate(e: Evidence) -> float | None:
 
 
 def pretrained(e: Evidence) -> bool:
-    """The model had learned before this run, by what the configuration says."""
+    """The model had learned before this run, by what the configuration says, or by what is usually done with its framework."""
+    if e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None:
+        return True  # a Trainer's state alone: what it is for
     return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in (None, False, 0, "", "none", "no") for s in e.settings)
 
 

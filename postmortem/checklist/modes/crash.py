@@ -43,9 +43,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The code ended itself because of a numeric fault: {text}", text=text), (other,))
     if events and e.outcome in ("crashed", "cancelled", "unknown", "running"):
         event = _first_cause(events)
-        if _by_hand(events) and (e.planned_steps is None or _had_seen_enough(e)):
+        if _by_hand(events) and _had_seen_enough(e):
             other = asked(say("something other than a keyboard interrupt ended it"), False, say("events of this kind: {n}", n=0), event.source)
-            return Cleared(say("Somebody stopped it, when the loss stood still or nothing says that it was meant to go on."), (other, *_made(e)))
+            return Cleared(say("Somebody stopped it, when the loss stood still."), (other, *_made(e)))
         return Sighting(Severity.FATAL, _sentence(event), event.step if event.step is not None else e.last_step, None, (), event.source, "words")
     if e.outcome in ("finished", "early-stopped"):
         ended = asked(say("the run was cut off"), False, say("outcome: {outcome}", outcome=e.outcome))

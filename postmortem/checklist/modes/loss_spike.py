@@ -17,6 +17,8 @@ ALONE = 8.0  # × the next largest rise of the norm
 TWICE = 2.0  # × both ends of a short log
 AMONG_OTHERS = 1.5  # × the next largest rise
 WARMING = 0.1  # share of the run
+EARLY = 0.05  # share of a run that ended at its best
+MANY = 100  # records
 SMALL = 0.1  # times chance: a classifier that sure loses nothing by a record of twice that
 OVER_START = 1.2  # × the loss at its start, for a spike that is none of the beginning
 SEVERE = 3.0  # × the level before
@@ -121,7 +123,9 @@ def _above_both_ends(loss: CurveStats) -> float | None:
 def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     rising = max(WARMING * (loss.last_step - loss.first_step), e.schedule.warmup_steps if e.schedule is not None else 0.0)
     warming = spike.step <= loss.first_step + rising and spike.value < 1.5 * loss.worst
-    return spike.height >= HEIGHT and spike.ratio >= SEVERE and _over_start(loss, spike) > OVER_START and not warming  # that is where the loss begins
+    left_behind = spike.step <= loss.first_step + EARLY * (loss.last_step - loss.first_step) and loss.final <= 1.1 * loss.best and loss.finite >= MANY
+    over = _over_start(loss, spike) > OVER_START  # below lies where the loss begins
+    return spike.height >= HEIGHT and spike.ratio >= SEVERE and over and not warming and not left_behind
 
 
 def _over_start(loss: CurveStats, spike: Spike) -> float:

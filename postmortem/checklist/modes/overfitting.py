@@ -21,6 +21,8 @@ GAP = 0.35  # ln(validation / train) at the end
 LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
 BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
 HUNDREDFOLD = 4.6  # ln(validation / train)
+WIDE, MUCH = 0.7, 0.25  # ln(validation / train), and of validation over its best: either alone is serious
+BOTH = 1.5  # of the two together
 NOTHING = 0.95  # times chance, for the best validation loss
 GUESSING = 0.1  # share of the way from guessing to perfect accuracy
 MANY = 20  # evaluations
@@ -55,7 +57,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
     best = to_chance(e, val.best)
     nothing = best is not None and best > NOTHING and (skill(e, "val") or 0.0) < GUESSING  # nothing of what was learned holds for new data
-    severity = Severity.SERIOUS if gap.gap > 0.7 or gap.rise > 0.25 or nothing else Severity.MINOR
+    severity = (
+        Severity.SERIOUS if max(gap.gap / WIDE, gap.rise / MUCH, (gap.gap / WIDE + gap.rise / MUCH) / BOTH) > 1.0 or nothing else Severity.MINOR
+    )
     if severity is Severity.SERIOUS and not nothing and (level or 0.0) < 1.0 and _metric_went_on(e, gap.best_step):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
     return Sighting(

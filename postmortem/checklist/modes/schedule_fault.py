@@ -34,7 +34,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "zero",
         )
     records = e.curve("lr")
-    if s.highest == 0 and s.source == "logged" and records is not None and records.points >= 3:
+    moves = loss is not None and loss.trend is not None and loss.trend.tau < -0.3 and loss.trend.p_value < 0.01
+    if s.highest == 0 and s.source == "logged" and records is not None and records.points >= 3 and not moves:  # else it was too small to print
         return Sighting(
             Severity.SERIOUS,
             say("The learning rate is printed as 0 in all {n} records.", n=records.points),

@@ -9,6 +9,8 @@ TIMES = Need(
     "time stamps", say("print a time stamp with every logged step"), lambda e: e.pace.seconds_per_step is not None, recorded("recorder.step(loss)")
 )
 SLOWER = 3.0  # step time at the end / in the first half
+AFTERWARDS = 0.05  # share of the steps
+PART = 0.2  # of all the time
 GAP = 1800.0  # seconds without a record
 
 
@@ -31,6 +33,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and p.seconds_per_step
         and p.longest_gap > 50 * p.seconds_per_step
         and e.outcome not in ("finished", "early-stopped")
+        and not _went_on(e)
     ):
         return Sighting(
             Severity.SERIOUS,
@@ -48,6 +51,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ended,
         ),
     )
+
+
+def _went_on(e: Evidence) -> bool:
+    """The gap was one pause: many steps followed, and it is a small part of the time that the run took."""
+    p, loss = e.pace, e.curve("train/loss")
+    if loss is None or p.longest_gap is None or p.longest_gap_step is None or p.hours is None:
+        return False
+    behind = (loss.last_step - p.longest_gap_step) / max(loss.last_step - loss.first_step, 1e-12)
+    return behind > AFTERWARDS and p.longest_gap < PART * 3600 * p.hours
 
 
 CHECK = Check(
