@@ -96,6 +96,7 @@ def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
         is_above(say("the highest jump of the loss (× its noise)"), worst.height if worst is not None else 0.0, HEIGHT, file),
         is_above(say("that jump (× the level before)"), worst.ratio if worst is not None else 1.0, SEVERE, file),
         is_above(say("its top (× where the loss began)"), _over_start(loss, worst) if worst is not None else None, OVER_START, file),
+        share_is_above(say("how far into the run it came"), _place(loss, worst), EARLY, file),
         is_above(say("the largest jump of the gradient norm (× its level)"), kick, KICK, file_of(e, "grad_norm")),
     )
 
@@ -123,9 +124,15 @@ def _above_both_ends(loss: CurveStats) -> float | None:
 def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     rising = max(WARMING * (loss.last_step - loss.first_step), e.schedule.warmup_steps if e.schedule is not None else 0.0)
     warming = spike.step <= loss.first_step + rising and spike.value < 1.5 * loss.worst
-    left_behind = spike.step <= loss.first_step + EARLY * (loss.last_step - loss.first_step) and loss.final <= 1.1 * loss.best and loss.finite >= MANY
+    left_behind = (_place(loss, spike) or 0.0) <= EARLY and loss.final <= 1.1 * loss.best and loss.finite >= MANY
     over = _over_start(loss, spike) > OVER_START  # below lies where the loss begins
     return spike.height >= HEIGHT and spike.ratio >= SEVERE and over and not warming and not left_behind
+
+
+def _place(loss: CurveStats, spike: Spike | None) -> float | None:
+    """Share of the run that lies before a spike."""
+    span = loss.last_step - loss.first_step
+    return (spike.step - loss.first_step) / span if spike is not None and span > 0 else None
 
 
 def _over_start(loss: CurveStats, spike: Spike) -> float:
