@@ -17,20 +17,24 @@ _ANYWHERE = frozenset({
 })  # fmt: skip
 CONTRASTED = 40  # groups that are held against the healthy runs, or against the others
 MOST_LAYERS = 5
+# Modes that are about a layer: another layer is another mistake in the code. Elsewhere layers name where a fault of the whole run showed first.
+_BY_LAYER = frozenset({"frozen-parameters", "dead-units"})
 
-Signature = tuple[str, str, str, str]
+Signature = tuple[str, str, str, str, str]
 
 
 def signature(row: Row) -> Signature:
-    """(mode, cause, exception, innermost own frame): runs with equal ones failed the same way.
+    """(mode, cause, exception, innermost own frame, first bad layer): runs with equal ones failed the same way.
 
     Exception and frame count only for a crash whose cause is in the code: an out-of-memory error is the same one at any line, and
-    a diverged run that was then interrupted has diverged. Of an analysis that failed the status and the exception's name count.
+    a diverged run that was then interrupted has diverged. The layer counts for modes that are about one.
+    Of an analysis that failed the status and the exception's name count.
     """
     if row.status is not RowStatus.ANALYSED:
-        return (row.status.value, "", row.reason.partition(":")[0] if row.status is RowStatus.CRASHED else "", "")
+        return (row.status.value, "", row.reason.partition(":")[0] if row.status is RowStatus.CRASHED else "", "", "")
     by_code = row.mode == "crash" and row.cause not in _ANYWHERE
-    return (row.mode, row.cause or "", row.exception if by_code else "", row.frame if by_code else "")
+    layer = row.layer if row.mode in _BY_LAYER else ""
+    return (row.mode, row.cause or "", row.exception if by_code else "", row.frame if by_code else "", layer)
 
 
 def group_id(of: Signature) -> str:

@@ -12,6 +12,7 @@ from postmortem.batch.groups import group_id, signature, summarize
 from postmortem.batch.separation import Attributes, fisher, holm
 from postmortem.model.batch import Row, RowStatus
 from postmortem.render.batch_words import contrast
+from tests.benchmarks.bench_groups import adjusted_rand
 
 
 def row(name: str, *, good: bool = False, **changes: object) -> Row:
@@ -113,3 +114,22 @@ def test_runs_that_failed_the_same_way_are_one_group() -> None:
     assert (first.gpu_hours, first.frame, first.layers) == (6.0, "train.py:step", (("fc1", 2),))
     assert summary.failed == 7
     assert len({group_id(signature(r)) for r in rows}) == 7
+
+
+def test_the_first_bad_layer_tells_mistakes_apart_where_a_mode_is_about_one() -> None:
+    """A frozen embedding and a frozen encoder are two mistakes; a run that diverges shows it first in any layer."""
+    frozen = {"mode": "frozen-parameters", "cause": "requires-grad-off"}
+    rows = [
+        row("a", **frozen, layer="embed.weight"),
+        row("b", **frozen, layer="encoder.weight"),
+        row("c", **frozen, layer="embed.weight"),
+        row("d", mode="exploding-gradients", layer="fc1"),
+        row("e", mode="exploding-gradients", layer="fc2"),
+    ]
+    assert sorted(g.runs for g in summarize(rows).groups) == [("a", "c"), ("b",), ("d", "e")]
+
+
+def test_the_adjusted_rand_index() -> None:
+    assert adjusted_rand([1, 1, 2, 2], ["x", "x", "y", "y"]) == 1
+    assert adjusted_rand([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]) == pytest.approx(8 / 33)  # scikit-learn's documentation: 0.2424…
+    assert adjusted_rand([1, 2, 3], [1, 1, 1]) == 0

@@ -54,6 +54,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         },
         "npz": {"packed": npz.getvalue(), "plain": npy.getvalue()},
         "events": {"four": record(struct.pack("<Bd", 9, 1.0) + b"\x1a\x0dbrain.Event:2") + b"".join(events), "cut": b"".join(events)[:-7]},
+        "kernels": {"four": b"".join(events), "cut": b"".join(events)[:-7], "floats": np.array([0.0, -0.0, np.nan, np.inf, 1e-45, 3e38, 1.5], np.float32).tobytes()},
         "wandb": {"rows": framed(*(row(i, loss=1.0 / (i + 1), train__acc=0.5) for i in range(6)))},
         "text": {
             "plain": b"".join(b"epoch %d step %d loss: %.3f lr=1e-3 acc 12%%\n" % (i, i * 10, 1 / (i + 1)) for i in range(6)),

@@ -150,6 +150,36 @@ def _redact(data: bytes) -> bool:
     return out != f"{text} token *** {text}"
 
 
+def _kernels(data: bytes) -> bool:
+    """The compiled loops do what plain ones do. Run with NUMBA_BOUNDSCHECK=1, an empty NUMBA_CACHE_DIR and no other target."""
+    import numpy as np
+
+    from postmortem.measure import kernels
+    from postmortem.measure.tally import KEYS, Plain
+    from postmortem.sources.logs import tfevents
+
+    whole = data[: len(data) // 4 * 4]
+    one, two = np.zeros(KEYS, np.int64), np.zeros(KEYS, np.int64)
+    values = np.frombuffer(whole, np.float32).copy()
+    with np.errstate(all="ignore"):
+        compiled, plain = kernels.count_float32(values, one, 0.0, 0.0), Plain.count_float32(values, two, 0.0, 0.0)
+        kernels.movement(values, values[::-1].copy(), None)
+    assert np.array_equal(one, two)
+    assert compiled[2:] == plain[2:]
+    keys = np.frombuffer(whole, np.uint16).copy()
+    kernels.count_keys(keys, one)
+    Plain.count_keys(keys, two)
+    assert np.array_equal(one, two)
+    table = np.arange(1 << 16, dtype=np.float32)
+    assert np.array_equal(kernels.decode(keys, table), table[keys])
+    told = []
+    for above in (0, 1 << 40):
+        tfevents.COMPILED_ABOVE = above
+        told.append(_read(data, "events.out.tfevents.1700000000.host", f"{_LOGS}.tfevents"))
+    assert told[0] == told[1]
+    return told[0]
+
+
 def _reader(name: str, module: str, *more: str) -> Target:
     return Target((module, *more), lambda data: _read(data, name, module))
 
@@ -162,6 +192,7 @@ TARGETS: dict[str, Target] = {
     "safetensors": _reader("model.safetensors", f"{_SAVED}.safetensors", f"{_SAVED}.safetensors_header"),
     "npz": _reader("model.npz", f"{_SAVED}.npz", f"{_SAVED}.zip_directory"),
     "events": _reader("events.out.tfevents.1700000000.host", f"{_LOGS}.tfevents", f"{_LOGS}.tfevents_scan", f"{_LOGS}.tfevents_values", f"{_LOGS}.protobuf"),
+    "kernels": Target((f"{_LOGS}.tfevents", f"{_LOGS}.tfevents_scan", f"{_LOGS}.tfevents_values"), _kernels),
     "wandb": _reader("run-abc.wandb", f"{_LOGS}.wandb", f"{_LOGS}.wandb_history", f"{_LOGS}.wandb_records", f"{_LOGS}.protobuf"),
     "text": _reader("train.log", f"{_LOGS}.text", f"{_LOGS}.crash", f"{_LOGS}.crash_rules"),
     "csv": _reader("metrics.csv", f"{_LOGS}.csv", f"{_LOGS}.csvblocks", f"{_LOGS}.csvwriters", f"{_LOGS}.numbers"),
