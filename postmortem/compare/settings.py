@@ -34,8 +34,10 @@ def differing(good: Evidence, bad: Evidence) -> tuple[SettingDifference, ...]:
     """What differs: hyper-parameters first, then the environment, then what the vocabulary does not know.
 
     A setting is the same when both runs state the same value under the same canonical name, or under the same key. One that only one run
-    states is listed where the vocabulary knows it and the other run states settings at all.
+    states is listed where the vocabulary knows it and the other run states settings at all, or where the other run has the same file with
+    mostly the same keys: then one program wrote both, and leaves out what is at its default.
     """
+    shared = _shared_files(good, bad)
     ours, theirs = _by_name(good), _by_name(bad)
     out: list[SettingDifference] = []
     for ident in dict.fromkeys((*ours, *theirs)):
@@ -43,13 +45,34 @@ def differing(good: Evidence, bad: Evidence) -> tuple[SettingDifference, ...]:
         if a is not None and b is not None:
             if not same(a.value, b.value):
                 out.append(SettingDifference(a.name or b.name, a.key, a.value, b.value, _kind(a)))
-        elif (one := a or b) is not None and one.name and ours and theirs and not _is_off(one.value):
+        elif (one := a or b) is not None and (one.name or _leaf(one.file) in shared) and ours and theirs and not _is_off(one.value):
             missing = "bad" if a is not None else "good"
             out.append(SettingDifference(one.name, one.key, a.value if a else None, b.value if b else None, _kind(one), missing))
     if good.framework and bad.framework and good.framework != bad.framework:
         out.append(SettingDifference("framework", "framework", good.framework, bad.framework, "environment"))
     rank = {"hyper-parameter": 0, "environment": 1, "other": 2}
     return tuple(sorted(out, key=lambda d: (rank[d.kind], bool(d.missing)))[:MOST])
+
+
+ONE_WRITER = 0.7  # share of the keys of two files that both have
+
+
+def _shared_files(good: Evidence, bad: Evidence) -> frozenset[str]:
+    """Names of files that one and the same program wrote for both runs."""
+    ours, theirs = _keys(good), _keys(bad)
+    alike = {name: len(ours[name] & theirs[name]) / len(ours[name] | theirs[name]) for name in ours.keys() & theirs.keys() if name}
+    return frozenset(name for name, share in alike.items() if share >= ONE_WRITER)
+
+
+def _keys(evidence: Evidence) -> Mapping[str, set[str]]:
+    out: dict[str, set[str]] = {}
+    for setting in evidence.settings:
+        out.setdefault(_leaf(setting.file), set()).add(setting.key)
+    return out
+
+
+def _leaf(file: str) -> str:
+    return file.rpartition("/")[2]
 
 
 def same(a: Value, b: Value) -> bool:

@@ -55,8 +55,7 @@ def _what(settings: Sequence[SettingDifference], rate: Sequence[Parting], axis: 
     lacking = [s for s in settings if s.missing and s.kind == "hyper-parameter" and s.name not in _SIZES]
     if lacking and (chosen or any(s.name == "seed" for s in stated)):
         both = _what([s for s in settings if not s.missing], rate, axis, known=known)
-        named = _listed([say("{key} ({value})", key=s.key, value=text(s.bad if s.missing == "good" else s.good)) for s in lacking[:NAMED]])
-        return say("of what both state, {what}; only one of them states {lacking}", what=both, lacking=named)
+        return say("of what both state, {what}; only one of them states {lacking}", what=both, lacking=_only(lacking))
     if len(chosen) == 1:
         one = chosen[0]
         return say("only {key} differs ({good} → {bad})", key=one.key, good=text(one.good), bad=text(one.bad))
@@ -75,7 +74,7 @@ def _what(settings: Sequence[SettingDifference], rate: Sequence[Parting], axis: 
         )
     lacking = [s for s in settings if s.missing]
     if lacking and not any(s.name == "seed" for s in stated):
-        return say("what both state is the same; only one of them states {what}", what=_listed([say("{key}", key=s.key) for s in lacking[:NAMED]]))
+        return say("what both state is the same; only one of them states {what}", what=_only(lacking))
     seed = next((s for s in stated if s.name == "seed"), None)
     if seed is not None:
         return say("no setting that was logged differs but the seed ({good} → {bad})", good=text(seed.good), bad=text(seed.bad))
@@ -84,6 +83,11 @@ def _what(settings: Sequence[SettingDifference], rate: Sequence[Parting], axis: 
         shown = [say("{key} ({good} → {bad})", key=s.key, good=text(s.good), bad=text(s.bad)) for s in environment[:NAMED]]
         return say("only the environment differs: {what}", what=_listed(shown))
     return say("no setting that was logged differs") if known else say("what differs was not logged")
+
+
+def _only(settings: Sequence[SettingDifference]) -> Sentence:
+    """Settings that one run alone states, with their values."""
+    return _listed([say("{key} ({value})", key=s.key, value=text(s.bad if s.missing == "good" else s.good)) for s in settings[:NAMED]])
 
 
 def _listed(parts: Sequence[Sentence]) -> Sentence:

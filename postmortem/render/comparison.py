@@ -19,7 +19,8 @@ from postmortem.render.words import one_line, severity_text, speak, t
 if TYPE_CHECKING:
     from rich.console import Console
 
-ROLES = ("train", "val", "test", "only", "last", "middle", "first", "crash", "bad", "level", "mark")  # one colour per run
+ROLES = ("train", "val", "test", "bad", "crash", "first")  # blue, orange, violet, red, black, grey; then again, dashed
+FEW = 4  # runs up to which each is named in the picture; beyond, its letter stands there
 MOST_PANELS = 12
 
 
@@ -127,10 +128,14 @@ def _stated(setting: SettingDifference, side: str) -> str:
 
 def panels(comparison: Comparison) -> tuple[Panel, ...]:
     """One panel per curve, one line per run, the good one on top."""
-    labels = names(comparison)
+    labels, few = names(comparison), len(comparison.runs) <= FEW
     out = []
     for shown in comparison.curves[:MOST_PANELS]:
-        lines = [Line(c, ROLES[i % len(ROLES)], one_line(labels[i], 18)) for i, c in enumerate(shown.curves) if c.steps]
+        lines = [
+            Line(c, ROLES[i % len(ROLES)], one_line(labels[i], 28) if few else labels[i][:1], i // len(ROLES) % len(plots.DASHES))
+            for i, c in enumerate(shown.curves)
+            if c.steps
+        ]
         key = shown.name.rpartition("/")[2]
         split = shown.name.rpartition("/")[0]
         words = {"train": t("train"), "val": t("validation"), "test": t("test")}

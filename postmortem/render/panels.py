@@ -40,11 +40,12 @@ _TALL = frozenset({"loss"})
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve of a panel. `role` is its class: train, val, test, only, or earlier for another attempt."""
+    """One curve of a panel. `role` is its class: train, val, test, only, or earlier for another attempt. `dash` is a place in `plots.DASHES`."""
 
     curve: CurveExhibit
     role: str
     label: str
+    dash: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def telling(diagnosis: Diagnosis, main: Sequence[Panel]) -> Panel | None:
 
 def _panel(key: str, curves: Sequence[CurveExhibit], newest: int, levels: Iterable[Level]) -> Panel:
     ranked = sorted(curves, key=lambda c: (c.attempt == newest, -_rank(c.name)))
-    lines = tuple(Line(c, _role(c, newest), _label(c, newest)) for c in ranked)
+    lines = tuple(Line(c, role := _role(c, newest), _label(c, newest), int(role == "val")) for c in ranked)
     names = {c.name for c in curves}
     return Panel(key, panel_title(key), lines, curve_scale(key, curves), _levels(levels, names))
 

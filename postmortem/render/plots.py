@@ -37,6 +37,8 @@ _RC: dict[Any, Any] = {
     "text.parse_math": False,
 }
 MOST_GAPS = 200
+MOST_DASHED = 400  # points of a line that can still be told to be dashed
+DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1.2, 1.4)), (0, (7, 2, 1.2, 2)))
 _EM = 0.56  # a letter's mean width in units of the font size
 _STYLE = {"onset": ("onset", "-", 1.6), "parts": ("onset", "-", 1.2), "crash": ("crash", "-", 1.6), "visible": ("visible", (0, (4, 3)), 1.2)}
 
@@ -153,7 +155,6 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float, place: int) ->
     x = (breadth(title) * _EM + 2) * frame.font / inner
     for line in reversed(panel.lines):
         if line.label and (len(panel.lines) > 1 or line.role == "val") and x < 0.8:
-            dash = (0, (4, 2)) if line.role == "val" else "-"
             axes.plot(
                 [x, x + 18 / inner],
                 [up + 4 / height] * 2,
@@ -161,7 +162,7 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float, place: int) ->
                 clip_on=False,
                 color=ROLES[line.role],
                 linewidth=2,
-                linestyle=dash,
+                linestyle=DASHES[line.dash],
             )
             axes.text(x + 24 / inner, up, line.label, transform=axes.transAxes, fontsize=frame.font, color=ROLES["ink"])
             x += (24 + (breadth(line.label) * _EM + 1.5) * frame.font) / inner
@@ -237,7 +238,7 @@ def _line(axes: Axes, line: Line, scale: str, gid: str) -> None:
     curve = line.curve
     values = [_on_scale(v, scale) for v in curve.values]
     colour = ROLES[line.role]
-    dash = (0, (4, 2)) if line.role == "val" and len(values) <= 400 else "-"
+    dash = DASHES[line.dash if len(values) <= MOST_DASHED else 0]
     few = sum(1 for v in values if not math.isnan(v)) <= FEW
     thin = bool(curve.smooth) or line.role == "earlier"
     axes.plot(

@@ -12,13 +12,16 @@ from postmortem import Diagnosis
 from postmortem.cli.compare import Asked, compare_runs
 from postmortem.compare.axis import Placed, on_grid
 from postmortem.compare.curves import noise_of, part
-from postmortem.compare.settings import same
+from postmortem.compare.settings import differing, same
 from postmortem.errors import UsageError
+from postmortem.measure import measure
 from postmortem.model.codec import dump_comparison, load, load_comparison
 from postmortem.model.comparison import Comparison, Parting
 from postmortem.model.exhibits import CurveExhibit
+from postmortem.model.run import Setting
 from postmortem.pipeline import analyze, compare
 from postmortem.render.comparison import render_html, render_markdown
+from postmortem.sources import read_run
 from tests.render.samples import plant
 
 DATA = Path(__file__).parent / "data"
@@ -344,3 +347,20 @@ def test_runs_of_two_frameworks_are_compared_by_epochs() -> None:
     assert found.axis == "epoch"
     assert {p.curve for p in found.differences[0].partings} >= {"train/loss", "val/loss"}
     assert found.differences[0].settings
+
+
+def stated(*pairs: tuple[str, str, float], file: str = "config.yaml") -> tuple[Setting, ...]:
+    return tuple(Setting(name, key, value, file) for name, key, value in pairs)
+
+
+SHARED = (("learning_rate", "lr", 0.1), ("batch_size", "batch_size", 32.0), ("", "width", 8.0))
+
+
+def test_a_key_that_one_program_left_out_differs_although_nobody_knows_it() -> None:
+    read, _ = measure(read_run([GOOD]))
+    one, other = (dataclasses.replace(read, framework="", settings=stated(*SHARED, *more)) for more in ((), (("", "bn_momentum", 0.0003),)))
+    assert [(d.key, d.missing, d.bad) for d in differing(one, other)] == [("bn_momentum", "good", 0.0003)]
+    elsewhere = dataclasses.replace(other, settings=stated(*SHARED, ("", "bn_momentum", 0.0003), file="hparams.json"))
+    assert differing(one, elsewhere) == (), "another writer states other things"
+    unlike = dataclasses.replace(other, settings=(*other.settings, *stated(*(("", f"k{i}", 1.0) for i in range(9)))))
+    assert differing(one, unlike) == ()

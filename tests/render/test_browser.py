@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from postmortem.pipeline import compare
+from postmortem.render import comparison
 from postmortem.render.html import render_html
 from tests.render import samples
 
@@ -63,6 +65,7 @@ class Opened:
         self.context.close()
 
 
+COMPARED = Path(__file__).parents[1] / "compare" / "data"
 FOLDED = "#mode-crash-0"  # a finding that the page does not unfold by itself
 NAMES = (*samples.SAMPLES, "evil")
 
@@ -73,6 +76,15 @@ def test_nothing_is_said_and_nothing_asked_for(browser: Any, folder: Path, name:
         opened.page.evaluate(OPEN_ALL)
         assert opened.said == []
         assert opened.asked == [opened.url]
+
+
+@pytest.mark.parametrize("width", [700, 1000, 1400, 2560])
+def test_a_comparison_takes_the_width_of_its_page(browser: Any, tmp_path: Path, width: int) -> None:
+    (tmp_path / "compared.html").write_text(comparison.render_html(compare([COMPARED / "good", COMPARED / "bad-batch"])), encoding="utf-8")
+    with Opened(browser, tmp_path / "compared.html", viewport={"width": width, "height": 900}) as opened:
+        assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        main, page = (opened.page.locator(where).bounding_box()["width"] for where in ("main", ".page"))
+        assert main > 0.9 * (page - 0.06 * width)
 
 
 @pytest.mark.parametrize("width", [360, 700, 1000, 1400, 2560])
