@@ -8,8 +8,8 @@ memory; the ratios are of the medians over the rounds. `cpu` is by processor tim
 machine, and still meaningful on a busy one. `ceiling` is what one thread could reach if everything but reading and bare counting
 were free. One counter is stored for each element, and where a processor commits stores to one cache line per cycle no loop counts more
 than one element per cycle: at 3.6 GHz 14.5 GB/s of float32 and 7.2 GB/s of 16-bit numbers. Beside a copy out of the page cache at
-15 GB/s, which comes before (files are read, not mapped), one thread cannot go beyond 0.49 and 0.32 of a plain read there. `measure_checkpoints` also looks for rows that are equal or dead, and must not be much slower where it finds
-them in every tensor. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
+15 GB/s, which comes before (files are read, not mapped), one thread cannot go beyond 0.49 and 0.32 of a plain read there.
+`measure_checkpoints` also looks for rows that are equal or dead, and must not be much slower where it finds them in every tensor. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
 
 The same comparison without this file and without torch, on any safetensors file that fits the page cache (the second of two runs
 of each counts; the second command includes the interpreter's start, so take a file of 4 GB or more):
