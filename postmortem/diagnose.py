@@ -7,7 +7,6 @@ failure mode by name.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from postmortem.check import Cause, Check, Cleared, Need, Probe, Sighting, Unknown
 from postmortem.model.diagnosis import CauseVerdict, Clue, Finding, FindingStatus, Fix, NextTime, Onset, Severity, Standing
@@ -140,13 +139,15 @@ def _first_fixes(causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
 
 
 def _less_likely(check: Check, evidence: Evidence, seen: Sighting, causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
-    """Changes that are worth a try when the offered ones do not help: of the next causes, until there are `ENOUGH` fixes that change a setting."""
+    """What is worth a try when the offered fixes do not help, of the next causes: changes of a setting until there are `ENOUGH` of them, then
+    advice until there are `ENOUGH` fixes at all."""
     offered = {fix.changes for cause in causes if cause.confidence >= OFFERED for fix in cause.fixes if _changes_something(fix)}
     known = {cause.id: cause for cause, _ in check.causes}
-    tries = (fix for c in causes if WORTH_A_TRY <= c.confidence < OFFERED for fix in known[c.cause].fixes(evidence, seen)[:1])
-    left = (fix for fix in tries if _changes_something(fix) and fix.changes not in offered)
-    missing = ENOUGH - len(offered)
-    return tuple(replace(fix, why=say("Less likely. {why}", why=fix.why)) for fix in islice(left, max(0, missing)))
+    tries = [fix for c in causes if WORTH_A_TRY <= c.confidence < OFFERED for fix in known[c.cause].fixes(evidence, seen)[:1]]
+    settings = [fix for fix in tries if _changes_something(fix) and fix.changes not in offered][: max(0, ENOUGH - len(offered))]
+    missing = ENOUGH - sum(len(c.fixes) for c in causes if c.confidence >= OFFERED) - len(settings)
+    advice = [fix for fix in tries if not _changes_something(fix)][: max(0, missing)]
+    return tuple(replace(fix, why=say("Less likely. {why}", why=fix.why)) for fix in (*settings, *advice))
 
 
 def _changes_something(fix: Fix) -> bool:

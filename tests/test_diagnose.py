@@ -123,7 +123,7 @@ def test_advice_waits_for_changes_that_can_be_tried_unless_it_is_the_first() -> 
     assert [str(f.title) for f in found.fixes] == ["advice", "lower", "more advice", "other"]
 
 
-def test_changes_of_less_likely_causes_fill_up_and_those_that_change_nothing_do_not() -> None:
+def test_changes_of_less_likely_causes_fill_up_and_advice_only_where_there_are_too_few() -> None:
     def unlikely(name: str, prior: float, *fixes: Fix) -> tuple[Cause, float]:
         return replace(cause(name, answer(holds=False, weight=1.0)), fixes=lambda e, s: fixes), prior
 
@@ -138,6 +138,8 @@ def test_changes_of_less_likely_causes_fill_up_and_those_that_change_nothing_do_
     found = examine(check(causes=causes), evidence())
     assert [str(f.title) for f in found.fixes] == ["rate", "removed", "width"]
     assert str(found.fixes[0].why) == "Less likely. why"
+    few = examine(check(causes=(unlikely("a", -1.5, advice), unlikely("e", -1.6, rate), unlikely("i", -9.0, flag))), evidence())
+    assert [str(f.title) for f in few.fixes] == ["rate", "advice"]
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.95, "confirmed"), (0.94, "likely"), (0.7, "likely"), (0.69, "possible"), (0.3, "possible"), (0.29, "unlikely"), (0.05, "unlikely"), (0.049, "ruled-out")])  # fmt: skip

@@ -22,6 +22,7 @@ from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_little_data import too_little_data
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.trained_too_long import trained_too_long
+from postmortem.checklist.causes.unsafe_operation import unsafe_operation
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.extremes import extreme
 from postmortem.checklist.healthy import extreme_setting
@@ -213,6 +214,19 @@ def test_many_saturating_layers_become_fewer_ones_that_do_not_saturate() -> None
     assert to(first(saturating_activations, evidence(settings=stated(activation="sigmoid", num_layers=6)))) == {"activation": "relu"}
     deep = evidence(settings=stated(activation="sigmoid", num_layers=14))
     assert to(first(saturating_activations, deep)) == {"activation": "relu", "model_depth": 4}
+
+
+def test_a_rate_that_nothing_tells_is_set_to_what_is_usual() -> None:
+    unknown = first(learning_rate_too_high, evidence(settings=stated(optimizer="sgd", momentum=0.9)))
+    assert to(unknown) == {"learning_rate": 0.01}
+    assert unknown.changes[0].from_ is None
+    assert to(first(learning_rate_too_high, evidence())) == {"learning_rate": 0.003}
+
+
+def test_an_unguarded_logarithm_gives_way_to_the_usual_loss() -> None:
+    assert to(first(unsafe_operation, evidence())) == {"loss": None}
+    (change,) = first(unsafe_operation, evidence(settings=stated(loss="log_sum"))).changes
+    assert (change.key, change.from_, change.to, change.file) == ("loss", "log_sum", None, "config.yaml")
 
 
 def test_weight_decay_is_switched_off_and_dropout_lowered() -> None:

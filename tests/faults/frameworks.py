@@ -45,13 +45,17 @@ class Framework:
         runner: Callable[[Plan, Style, int], Trace] = importlib.import_module(self.module).run
         return runner(plan, style, start)
 
-    def drawn(self, dice: random.Random) -> Style:
+    def drawn(self, dice: random.Random, plan: Plan) -> Style:
+        """A style that suits the plan: a rate that is wrong gets logged."""
+        rate = plan.has("lr_zero") or plan.has("lr_spike")
         return Style(
-            log=dice.choice(self.logs),
+            log=dice.choice(self.logs[:2] if rate else self.logs),
             checkpoints=dice.choice(["all", "all", "all", "none"]),
-            configuration=dice.choice(["config.json", "config.yaml", "nested.yaml", "none"]) if self.name == "keras" else "none",
+            configuration="none"
+            if self.name == "lightning"
+            else dice.choice(["args.json", "config.yaml", "nested.yaml", "none"]),  # it has hparams.yaml
             every=dice.choice([5, 10, 10, 20]),
-            rate=dice.random() < 0.7,
+            rate=bool(rate) or dice.random() < 0.7,
             norm=dice.random() < 0.4,
             digits=4,
             framework=self.name,

@@ -39,7 +39,7 @@ def faulted(name: str, dice: random.Random, framework: Framework | None = None) 
     fault = FAULTS[name]
     for _ in range(TRIES):
         twin_plan, bad_plan = fault.plant(dice)
-        style = framework.drawn(dice) if framework and framework.takes(twin_plan) and framework.takes(bad_plan) else None
+        style = framework.drawn(dice, bad_plan) if framework and framework.takes(twin_plan) and framework.takes(bad_plan) else None
         twin = run(twin_plan, style)
         discard(twin)
         if not sound(twin):
@@ -65,7 +65,7 @@ def healthy(name: str, dice: random.Random, framework: Framework | None = None) 
         if name in GAMES:
             return GAMES[name](dice), None, None
         plan = AWKWARD[name](dice) if name in AWKWARD else ground(dice)
-        style = framework.drawn(dice) if framework and framework.takes(plan) else None
+        style = framework.drawn(dice, plan) if framework and framework.takes(plan) else None
         trace = run(plan, style)
         if sound(trace):
             return trace, None, style

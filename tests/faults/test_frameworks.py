@@ -18,7 +18,7 @@ LEAVES = {"lightning": "lightning_logs/version_0/hparams.yaml", "transformers": 
 
 def run_of(name: str, plan: Plan, directory: Path) -> Path:
     framework, dice = FRAMEWORKS[name], random.Random(3)
-    style = replace(framework.drawn(dice), checkpoints="all", log=framework.logs[0], rate=True)
+    style = replace(framework.drawn(dice, plan), checkpoints="all", log=framework.logs[0], rate=True)
     write(frameworks.run(plan, style), style, directory / "run", dice)
     return directory / "run"
 
@@ -42,7 +42,7 @@ def test_a_sound_plan_and_a_frozen_one(name: str, tmp_path: Path) -> None:
 def test_a_trace_is_the_same_for_every_framework(name: str) -> None:
     if not FRAMEWORKS[name].installed:
         pytest.skip(f"{name} is not installed")
-    trace = frameworks.run(replace(SOUND, epochs=2), FRAMEWORKS[name].drawn(random.Random(1)))
+    trace = frameworks.run(replace(SOUND, epochs=2), FRAMEWORKS[name].drawn(random.Random(1), SOUND))
     discard(trace)
     assert trace.left is None
     assert trace.ended == "done"

@@ -101,10 +101,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         stated = remedies.removed(e, "schedule", (s for s in e.settings if s.name == "schedule"))
         return (remedies.fix(e, say("Remove the jump from the schedule"), why, stated or (remedies.change(e, "schedule", None),)),)
     if rate is None:
-        return (
-            remedies.fix(
-                e, say("Lower the learning rate tenfold and look again"), say("A rate ten times lower tells at once whether the rate was the cause.")
-            ),
+        to = remedies.rounded(usual or UNKNOWN_OPTIMIZER)
+        why = say("The run does not say which it used. {to:g} is usual; if it used less than that, divide its own by ten.", to=to)
+        return remedies.set_rate(e, None, to, why), remedies.set_rate(
+            e, None, remedies.rounded(to / AGAIN), say("If it still diverges or swings: a quarter of that.")
         )
     if usual is None and not optimizer_name(e):
         usual = UNKNOWN_OPTIMIZER

@@ -1,6 +1,6 @@
 """A division by zero, a logarithm or root of zero in the model or the loss."""
 
-from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.probes import usual_rate
 from postmortem.checklist.quoting import cut
@@ -32,6 +32,21 @@ def anomaly(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the log says: {text}", text=cut(hit.text)), hit.source) if hit else None
 
 
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    return (
+        remedies.fix(
+            e,
+            say("Use the stable form of the loss, and guard other logarithms, divisions and roots with an epsilon"),
+            say("Values were finite until the model became sure of something; then they were not."),
+            (remedies.reset(e, "loss"),),
+            {
+                "pytorch": "F.cross_entropy(logits, y); F.binary_cross_entropy_with_logits(logits, y)  # not torch.log(softmax) or log(sigmoid)\n"
+                "torch.log(p.clamp_min(1e-8)); x / (n + 1e-8); torch.sqrt(v + 1e-12)\ntorch.autograd.set_detect_anomaly(True)  # names the operation, slowly"
+            },
+        ),
+    )
+
+
 unsafe_operation = Cause(
     id="unsafe-operation",
     title=say("An operation without a guard: log(0), division by 0, sqrt at 0"),
@@ -39,13 +54,6 @@ unsafe_operation = Cause(
         "log, division, square root and norm have infinite values or slopes at 0. It takes one sample that lands there: a probability that rounds to 0, a group without members."
     ),
     probes=(after_first_epoch, weights_finite, anomaly, usual_rate(holds=0.4, fails=-2.0)),
-    fixes=remedies.only(
-        say("Guard logarithms, divisions and roots with an epsilon, or use the stable form"),
-        say("Values were finite until the model became sure of something; then they were not."),
-        {
-            "pytorch": "torch.log(p.clamp_min(1e-8)); x / (n + 1e-8); torch.sqrt(v + 1e-12)\n# better: F.cross_entropy(logits, y), F.binary_cross_entropy_with_logits(logits, y)\n"
-            "torch.autograd.set_detect_anomaly(True)  # names the operation, slowly"
-        },
-    ),
+    fixes=fixes,
     by_hand=(say("Run until the failure with torch.autograd.set_detect_anomaly(True): the traceback names the operation."),),
 )

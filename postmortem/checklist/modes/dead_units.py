@@ -4,6 +4,7 @@ from postmortem.check import Check, Cleared, Clue, Evidence, Need, Reading, Seve
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.limits import asked, flatness, is_below, newest, share_is_above, share_is_below, times
 from postmortem.checklist.needs import ACTIVATIONS, OPTIMIZER_STATE, WEIGHTS
 from postmortem.checklist.signs import ALL_ZERO, inputs_are_zero, last_optimizer, loss_curve, loss_is_flat, rate_leapt, weights_are_zero
@@ -150,7 +151,7 @@ CHECK = Check(
     needs=(UNITS,),
     probes=(zero_moments, low_biases, silent_layers),
     prior=0.8,
-    causes=((bad_initialization, -0.7), (learning_rate_too_high, -0.7), (preprocessing, -2.0)),
+    causes=((bad_initialization, -0.7), (learning_rate_too_high, -0.7), (preprocessing, -2.0), (too_little_capacity, -2.5)),
     by_hand=(say("Count, for one batch, the units of each layer whose output is 0 for every sample."),),
     consequences=(
         "loss-not-decreasing",

@@ -53,6 +53,11 @@ class Column:
     sampled: int = 0
     reduction: Reduction = Reduction.UNKNOWN
 
+    @property
+    def printed_in_full(self) -> bool:
+        """Most of its values were printed to full precision."""
+        return self.full * 2 > self.sampled
+
 
 @dataclass(slots=True)
 class Rows:
@@ -264,6 +269,7 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
     any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
     spared = any(c.name.endswith("/loss") and not c.spare for c in rows.columns.values())
+    in_full = any(c.printed_in_full and not c.name.startswith("other/") for c in rows.columns.values())  # numbers as they are: 0.0 is zero
     for key, column in rows.columns.items():
         if column.spare and (spared or len(column.rows) < _FEWEST_SAVED):
             continue
@@ -286,7 +292,7 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
                 name=name, logged_as=column.logged_as, source=source, steps=steps, values=values,
                 epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
                 reduction=_reduction(column, whole=where.planned_epochs is not None),
-                quantum=column.quantum if column.full * 2 <= column.sampled else None,
+                quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum,
             )
         )  # fmt: skip
     return tuple(out)
