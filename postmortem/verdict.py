@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from postmortem.check import Check
 from postmortem.diagnose import OFFERED, examine, root_finding
-from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Onset, RestartFrom, Severity, Verdict
+from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Fix, Onset, RestartFrom, Severity, Verdict
 from postmortem.model.evidence import CheckpointStats, Evidence
 from postmortem.model.sentence import say
 
 DECIDING = 3  # clues shown in the first screen
+FEW_TRIES = 3  # fixes
 DOUBT = 0.5  # P(healthy) below which the verdict is "inconclusive"
 
 
@@ -38,6 +40,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
             None,
             say("Nothing is clearly wrong and nothing shows that it works: {why}", why=good.summary),
             decided_by=deciding(good.clues),
+            fixes=to_try(evidence, healthy, attempt),
         )
     minor = root is not None
     summary = root.summary if root is not None else good.summary
@@ -66,6 +69,12 @@ def _failed(evidence: Evidence, root: Finding) -> Verdict:
         fixes=root.fixes,
         cause_confidence=top.confidence if top else None,
     )
+
+
+def to_try(evidence: Evidence, healthy: Check, attempt: int) -> tuple[Fix, ...]:
+    """Where nothing is certain: the fixes of settings that lie where sound runs have none."""
+    certain = replace(healthy, probes=(), prior=1.0)  # causes are asked of what is present
+    return tuple(fix for cause in examine(certain, evidence, attempt).causes for fix in cause.fixes)[:FEW_TRIES]
 
 
 def deciding(clues: Sequence[Clue]) -> tuple[Clue, ...]:

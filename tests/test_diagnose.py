@@ -13,6 +13,7 @@ from postmortem.diagnose import ABSENT, diagnose, examine, fold, next_time, prob
 from postmortem.model.diagnosis import FindingStatus, Standing
 from postmortem.model.evidence import Chance, Evidence, ModelFacts, PaceStats, WeightSummary
 from postmortem.model.sentence import Sentence
+from postmortem.verdict import judge
 
 NEVER = Need("grad_norm", say("log the gradient norm"), lambda e: False)
 
@@ -182,3 +183,14 @@ def test_a_trifle_explains_no_failure() -> None:
     for severity, parent in ((Severity.MINOR, None), (Severity.SERIOUS, "one")):
         checks = [check("one", lambda e, s=severity: seen(1.0, s), consequences=("other",)), check("other", lambda e: seen(2.0, Severity.FATAL))]
         assert diagnose(evidence(), checks)[1].consequence_of == parent
+
+
+def test_no_verdict_offers_what_a_setting_out_of_range_asks_for() -> None:
+    tried = fix("lower", ("lr", 1.0, 0.1))
+    odd = replace(cause("odd", answer(holds=True, weight=3.0)), fixes=lambda e, s: (tried,))
+    usual = replace(cause("usual", answer(holds=False, weight=-2.0)), fixes=lambda e, s: (fix("other", ("dropout", 0.9, 0.1)),))
+    healthy = check("healthy", prior=-3.0, causes=((odd, -2.5), (usual, -2.5)))
+    verdict = judge(evidence(), (), healthy, 0)
+    assert verdict.mode == "inconclusive"
+    assert verdict.fixes == (tried,)
+    assert judge(evidence(), (), replace(healthy, prior=3.0), 0).fixes == ()

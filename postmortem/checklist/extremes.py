@@ -1,18 +1,26 @@
 """Settings that lie where sound runs have none: what the causes ask of the configuration, asked of every run."""
 
 from postmortem.check import Evidence, Reading, Sighting
-from postmortem.checklist.causes.batchnorm_eval_mismatch import slow
-from postmortem.checklist.causes.clipping_too_tight import tiny
-from postmortem.checklist.causes.decayed_too_early import configured_decay
-from postmortem.checklist.causes.learning_rate_too_high import far_above_usual
-from postmortem.checklist.causes.learning_rate_too_low import far_below_usual
-from postmortem.checklist.causes.too_little_capacity import narrow
-from postmortem.checklist.causes.too_much_regularization import decay, dropout
+from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, slow
+from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight, tiny
+from postmortem.checklist.causes.decayed_too_early import configured_decay, decayed_too_early
+from postmortem.checklist.causes.learning_rate_too_high import far_above_usual, learning_rate_too_high
+from postmortem.checklist.causes.learning_rate_too_low import far_below_usual, learning_rate_too_low
+from postmortem.checklist.causes.too_little_capacity import narrow, too_little_capacity
+from postmortem.checklist.causes.too_much_regularization import decay, dropout, too_much_regularization
 from postmortem.checklist.signs import course
 
 ASKED = (dropout, decay, tiny, narrow, configured_decay, far_above_usual, far_below_usual, slow)
-
-
+# whose settings they are, for what to try where no verdict can be given
+CAUSES = (
+    too_much_regularization,
+    clipping_too_tight,
+    too_little_capacity,
+    decayed_too_early,
+    learning_rate_too_high,
+    learning_rate_too_low,
+    batchnorm_eval_mismatch,
+)
 GOT_FAR = 0.3  # share of the loss
 
 

@@ -1,12 +1,13 @@
 """What a good run looks like: the check behind the verdict "healthy". It is no failure mode and stands outside the list."""
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.extremes import extreme
+from postmortem.checklist.extremes import CAUSES, extreme
 from postmortem.checklist.needs import CHANCE, CONFIG, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
 LITTLE = 0.03  # relative gain below which a trend is no progress
+UNSTATED = -2.5  # prior of a cause that only a setting speaks for
 
 
 def _progress(e: Evidence) -> CurveStats | None:
@@ -127,4 +128,5 @@ HEALTHY = Check(
     detect=detect,
     probes=(progressed, bounded, below_chance, raw_targets, extreme_setting, follows, good, finite, ended),
     prior=-0.8,
+    causes=tuple((cause, UNSTATED) for cause in CAUSES),
 )
