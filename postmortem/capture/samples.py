@@ -13,7 +13,7 @@ SHARE = 512  # one of so many elements is drawn, within these bounds
 FOLD = 22  # bits of float32 that a histogram leaves out: sign, exponent and one bit of mantissa stay
 KEYS = 1 << (32 - FOLD)
 FINITE = 0xFF << 1  # of magnitudes; keys from here on are Inf and NaN
-PIECE = 8192  # elements that are counted at once: their copies stay in the cache
+PIECE = 4096  # elements that are counted at once: their copies stay in the cache
 
 Array = npt.NDArray[np.float32]
 Histogram = tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]
