@@ -221,6 +221,7 @@ def test_a_rate_that_nothing_tells_is_set_to_what_is_usual() -> None:
     assert to(unknown) == {"learning_rate": 0.01}
     assert unknown.changes[0].from_ is None
     assert to(first(learning_rate_too_high, evidence())) == {"learning_rate": 0.003}
+    assert learning_rate_too_high.fixes(evidence(settings=stated(lr=0.0)), seen()) == ()
 
 
 def test_an_unguarded_logarithm_gives_way_to_the_usual_loss() -> None:

@@ -100,6 +100,8 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         )
         stated = remedies.removed(e, "schedule", (s for s in e.settings if s.name == "schedule"))
         return (remedies.fix(e, say("Remove the jump from the schedule"), why, stated or (remedies.change(e, "schedule", None),)),)
+    if rate == 0:
+        return ()
     if rate is None:
         to = remedies.rounded(usual or UNKNOWN_OPTIMIZER)
         why = say("The run does not say which it used. {to:g} is usual; if it used less than that, divide its own by ten.", to=to)
