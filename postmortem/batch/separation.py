@@ -147,7 +147,12 @@ def _best_number(name: str, numbers: npt.NDArray[np.float64], inside: Mask, outs
     if len(values) < 2:
         return None
     cuts = values[1:] if len(values) - 1 <= CUTS else values[np.unique(np.linspace(1, len(values) - 1, CUTS).round().astype(int))]
-    return _best(name, [(f"≥ {cut:.4g}", numbers >= cut) for cut in cuts], known & inside, known & outside)
+    return _best(name, [(f"≥ {_figure(cut)}", numbers >= cut) for cut in cuts], known & inside, known & outside)
+
+
+def _figure(cut: float) -> str:
+    """A cut point to four digits, without an exponent where numbers of parameters or samples are written without one."""
+    return f"{float(f'{cut:.4g}'):,.0f}" if 1e4 <= abs(cut) < 1e9 else f"{cut:.4g}"
 
 
 def _best(name: str, tested: Sequence[tuple[str, Mask]], inside: Mask, outside: Mask) -> Contrast | None:

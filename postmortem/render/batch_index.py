@@ -20,6 +20,7 @@ from postmortem.render.words import one_line, severity_word, speak, t
 
 GROUPS = 60  # with a heading of their own; the others are in the table
 STATIC = 100  # rows that are there without JavaScript
+CAUSES = 15  # in the overview
 NAMED = 6  # runs of a group that are linked
 _SUMMARY = 180  # characters
 _REPORT = re.compile(r"reports/[A-Za-z0-9._=+-]{1,200}\.html")
@@ -53,7 +54,8 @@ def _page(batch: Batch, rows: Sequence[Row], group_of: Mapping[str, str]) -> str
             headline=speak(batch_words.headline(batch)),
             tally=batch_words.tally(batch),
             modes=[(title, n, n / batch.runs, n / highest) for _, title, n in batch.modes],
-            causes=batch.causes[:15],
+            causes=batch.causes[:CAUSES],
+            more_causes=max(0, len(batch.causes) - CAUSES),
             groups=[_group(n, g, by_name) for n, g in enumerate(batch.groups[:GROUPS])],
             more_groups=max(0, len(batch.groups) - GROUPS),
             rows=[_static(row) for row in ordered[:STATIC]],

@@ -31,7 +31,9 @@ def _parts(batch: Batch, rows: Mapping[str, Row]) -> Iterable[str]:
         yield escape(t("{n} further groups are in the index.", n=len(groups) - GROUPS))
     told = [f"- {escape(speak(words.contrast(c, t('failed runs'))))}" for c in batch.contrasts]
     for group in groups[:GROUPS]:
-        told += [f"- {escape(words.title(group))}: {escape(speak(words.contrast(c, t('of them'))))}" for c in group.contrasts[:2]]
+        cause = words.because(group)
+        who = f"{words.title(group)} ({cause})" if cause else words.title(group)
+        told += [f"- {escape(who)}: {escape(speak(words.contrast(c, t('of them'))))}" for c in group.contrasts[:2]]
     if told:
         yield f"**{t('What goes along with failing')}**"
         yield "\n".join(told)

@@ -133,3 +133,13 @@ def test_the_adjusted_rand_index() -> None:
     assert adjusted_rand([1, 1, 2, 2], ["x", "x", "y", "y"]) == 1
     assert adjusted_rand([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]) == pytest.approx(8 / 33)  # scikit-learn's documentation: 0.2424…
     assert adjusted_rand([1, 2, 3], [1, 1, 1]) == 0
+
+
+def test_a_cut_point_is_written_as_people_write_numbers() -> None:
+    rows = [
+        row(f"r{i:02}", mode="overfitting" if i < 10 else "healthy", settings={"parameters": 26_123.0 + i if i < 10 else 900.0 + i})
+        for i in range(20)
+    ]
+    failed = np.array([i < 10 for i in range(20)])
+    (found,) = [c for c in Attributes(rows).contrasts(failed, ~failed) if c.attribute == "parameters"]
+    assert found.value == "≥ 26,120"
