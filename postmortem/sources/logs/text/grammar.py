@@ -102,7 +102,7 @@ _MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
-_SO_FAR = re.compile(r"\s+so far$")
+_SO_FAR = re.compile(r"(?<!\s)\s++so far$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
 # `| INFO     | yolox.core.trainer:after_iter:246 - `: the function and the line of the program that loguru prints.
 _LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}:[\w<>]{1,80}:$")
