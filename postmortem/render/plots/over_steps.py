@@ -1,45 +1,29 @@
-"""Pictures, drawn with matplotlib's SVG backend: curves on a shared step axis, distributions, figures over depth.
+"""Curves above each other on one step axis, with marks through all of them."""
 
-The only importer of matplotlib, and only of `matplotlib.figure`: no pyplot, no state. Text stays text, colours are the
-stand-ins of `svg.ROLES`, the same exhibits give the same bytes.
-"""
-
-import io
 import json
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import Locator, LogLocator, MaxNLocator
+from matplotlib.ticker import Locator, MaxNLocator
 
-from postmortem.model.exhibits import DepthExhibit, DistributionExhibit, Level, Mark
+from postmortem.model.exhibits import Level, Mark
 from postmortem.render import lettering
 from postmortem.render.figures import number
-from postmortem.render.layers import central, density, short_names
 from postmortem.render.panels import TINY, Lettered, Line, Panel, drawable, gaps
-from postmortem.render.svg import ROLES, polish
+from postmortem.render.plots.canvas import AXIS, EM, decades, defaults, svg, ticks_below, ticks_left
+from postmortem.render.svg import ROLES
 from postmortem.render.ticks import tick, ticks
 from postmortem.render.words import breadth, one_line, speak, t
 
 FEW = 40  # points up to which each one is drawn as a dot
-_RC: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "postmortem",
-    "path.simplify": True,
-    "path.simplify_threshold": 0.2,
-    "text.parse_math": False,
-}
 MOST_GAPS = 200
 MOST_DASHED = 400  # points of a line that can still be told to be dashed
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1.2, 1.4)), (0, (7, 2, 1.2, 2)))
-_EM = 0.56  # a letter's mean width in units of the font size
 _STYLE = {"onset": ("onset", "-", 1.6), "parts": ("onset", "-", 1.2), "crash": ("crash", "-", 1.6), "visible": ("visible", (0, (4, 3)), 1.2)}
 
 
@@ -61,28 +45,17 @@ NARROW = Frame(400, 48, 20, 12, 170, 88)
 HERO = Frame(500, 48, 20, 12, 190, 190, words=True)
 MOVES = "moves"  # what stands at a step, and goes with it when a reader zooms
 _TITLE = 26
-_AXIS = 40
 _LETTERS = 18
 
 
-@contextmanager
-def _defaults() -> Iterator[None]:
-    """matplotlib as it is shipped, whatever the user's own settings are: the same bytes everywhere."""
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's fonts count, not matplotlib's
-        yield
-
-
-@_defaults()
+@defaults()
 def curves(
     panels: Sequence[Panel], marks: Sequence[Mark], letters: Sequence[Lettered], *, unit: str, frame: Frame, prefix: str, label: str
 ) -> Markup:
     """The panels above each other on one step axis, with marks through all of them."""
     heights = [frame.tall if p.tall else frame.low for p in panels]
     top = _LETTERS if letters else 0
-    total = sum(heights) + _TITLE * len(panels) + _AXIS + top
+    total = sum(heights) + _TITLE * len(panels) + AXIS + top
     figure = Figure(figsize=(frame.width / 72, total / 72), dpi=72)
     figure.patch.set_visible(False)
     low, high = _extent(panels, [m.mark for m in letters])
@@ -109,9 +82,9 @@ def curves(
     own = sorted({s for p in panels for line in p.lines for s in line.curve.steps if low <= s <= high})
     steps = own if len(own) < 3 else MaxNLocator(9 if frame.width > 600 else 5, integer=whole).tick_values(low, high)
     counted = {"epoch": t("epoch"), "record": t("record"), "step": t("step")}.get(unit, one_line(unit, 24))
-    _ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, counted)
+    ticks_below(axes, steps, [number(v, 6) for v in steps], frame.font - 1, counted)
     ruler = {"x": (frame.left, frame.width - frame.right, low, high), "panels": scales}
-    return _svg(figure, prefix, label, ruler=json.dumps(ruler, ensure_ascii=False, separators=(",", ":")))
+    return svg(figure, prefix, label, ruler=json.dumps(ruler, ensure_ascii=False, separators=(",", ":")))
 
 
 def _extent(panels: Sequence[Panel], marks: Sequence[Mark]) -> tuple[float, float]:
@@ -142,9 +115,9 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float, place: int) ->
     _gaps(axes, panel, frame)
     if any(drawable(v) for line in panel.lines for v in line.curve.values):
         low, high = axes.get_ylim()
-        values = _decades(low, high) if panel.scale == "log" else list(_locator(axes, panel.scale).tick_values(low, high))
+        values = decades(low, high) if panel.scale == "log" else list(_locator(axes, panel.scale).tick_values(low, high))
         labels = ticks(values) if panel.scale == "linear" else [tick(v) for v in values]
-        _ticks_left(axes, values, labels, frame.font - 1, "muted", grid=True)
+        ticks_left(axes, values, labels, frame.font - 1, "muted", grid=True)
     axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=ROLES["muted"], linewidth=0.8, clip_on=False)
     title = one_line(panel.title, 60)
     if panel.scale != "linear":
@@ -152,7 +125,7 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float, place: int) ->
     up = 1 + 8 / height
     axes.text(0, up, title, transform=axes.transAxes, fontsize=frame.font, fontweight="bold", color=ROLES["ink"])
     inner = frame.width - frame.left - frame.right
-    x = (breadth(title) * _EM + 2) * frame.font / inner
+    x = (breadth(title) * EM + 2) * frame.font / inner
     for line in reversed(panel.lines):
         if line.label and (len(panel.lines) > 1 or line.role == "val") and x < 0.8:
             axes.plot(
@@ -165,21 +138,11 @@ def _panel(axes: Axes, panel: Panel, frame: Frame, height: float, place: int) ->
                 linestyle=DASHES[line.dash],
             )
             axes.text(x + 24 / inner, up, line.label, transform=axes.transAxes, fontsize=frame.font, color=ROLES["ink"])
-            x += (24 + (breadth(line.label) * _EM + 1.5) * frame.font) / inner
+            x += (24 + (breadth(line.label) * EM + 1.5) * frame.font) / inner
 
 
 def _locator(axes: Axes, scale: str) -> Locator:
     return MaxNLocator(4) if scale == "linear" else axes.yaxis.get_major_locator()
-
-
-def _decades(low: float, high: float) -> list[float]:
-    """Powers of ten between two limits; where there are fewer than two, twos and fives as well."""
-    inside: list[float] = []
-    for numbers in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
-        inside = [float(v) for v in LogLocator(subs=numbers, numticks=5).tick_values(low, high) if low <= v <= high]
-        if len(inside) > 1:
-            return inside
-    return inside or [float(v) for v in MaxNLocator(3).tick_values(low, high) if low <= v <= high]
 
 
 def _limits(axes: Axes, panel: Panel) -> None:
@@ -200,38 +163,11 @@ def _level(axes: Axes, level: Level, panel: Panel, frame: Frame) -> None:
     inner, high = axes.bbox.width, axes.bbox.height
     text, font = one_line(speak(level.label), 40), frame.font - 1
     _, share = axes.transAxes.inverted().transform(axes.transData.transform((0, level.value)))
-    at = lettering.beside(share * high, (breadth(text) * _EM * font, font), (inner, high), [_drawn(axes, line, panel.scale) for line in panel.lines])
+    at = lettering.beside(share * high, (breadth(text) * EM * font, font), (inner, high), [_drawn(axes, line, panel.scale) for line in panel.lines])
     axes.text(
         at.x / inner, at.y / high, text, transform=axes.transAxes, fontsize=font, color=ROLES["level"], va="bottom" if at.above else "top",
         ha=at.side,
     )  # fmt: skip
-
-
-def _ticks_left(axes: Axes, values: Sequence[float], labels: Sequence[str], font: float, role: str, *, grid: bool) -> None:
-    """Names of values, or of rows, beside an axis. Drawn by hand: matplotlib's tick objects take most of the time of a picture."""
-    low, high = sorted(axes.get_ylim())
-    shown = [(v, text) for v, text in zip(values, labels, strict=True) if low <= v <= high]
-    beside = axes.get_yaxis_transform()
-    if grid and shown:
-        xs = [0.0, 1.0, math.nan] * len(shown)
-        ys = [y for v, _ in shown for y in (v, v, math.nan)]
-        axes.plot(xs, ys, transform=beside, color=ROLES["grid"], linewidth=0.8, zorder=0.5)
-    for value, text in shown:
-        axes.text(-7 / axes.bbox.width, value, text, transform=beside, fontsize=font, color=ROLES[role], ha="right", va="center_baseline")
-
-
-def _ticks_below(axes: Axes, values: Sequence[float], labels: Sequence[str], font: float, title: str = "", *, grid: bool = False) -> None:
-    """Names of values under an axis, and what they count."""
-    low, high = sorted(axes.get_xlim())
-    shown = [(v, text) for v, text in zip(values, labels, strict=True) if low <= v <= high]
-    below = axes.get_xaxis_transform()
-    if grid and shown:
-        xs = [x for v, _ in shown for x in (v, v, math.nan)]
-        axes.plot(xs, [0.0, 1.0, math.nan] * len(shown), transform=below, color=ROLES["grid"], linewidth=0.8, zorder=0.5)
-    for value, text in shown:
-        axes.text(value, -7 / axes.bbox.height, text, transform=below, fontsize=font, color=ROLES["muted"], ha="center", va="top", gid="tick")
-    if title:
-        axes.text(0.5, -(font + 13) / axes.bbox.height, title, transform=axes.transAxes, fontsize=font, color=ROLES["muted"], ha="center", va="top")
 
 
 def _line(axes: Axes, line: Line, scale: str, gid: str) -> None:
@@ -304,7 +240,7 @@ def _name_marks(axes: Axes, letters: Sequence[Lettered], frame: Frame, height: f
     low, high = axes.get_xlim()
     inner = frame.width - frame.left - frame.right
     at = [(item, (item.mark.step - low) / (high - low) * inner) for item in letters]
-    for x, text, kind in (lettering.words if frame.words else lettering.letters)(at, inner, frame.font * _EM):
+    for x, text, kind in (lettering.words if frame.words else lettering.letters)(at, inner, frame.font * EM):
         role = _STYLE.get(kind, ("mark",))[0]
         axes.text(
             x / inner,
@@ -327,85 +263,3 @@ def _checkpoints(axes: Axes, marks: Sequence[Mark]) -> None:
                 steps, [0.0] * len(steps), transform=axes.get_xaxis_transform(), linestyle="none", marker=shape, markersize=6, color=ROLES[role],
                 markeredgewidth=0, clip_on=False, zorder=5, gid=MOVES,
             )  # fmt: skip
-
-
-@_defaults()
-def distributions(layers: Sequence[tuple[str, tuple[DistributionExhibit, ...]]], prefix: str, label: str) -> Markup:
-    """Ridgelines: per layer the histogram of its last checkpoint, filled, and of its first one as a dashed outline."""
-    width, font, row = 480.0, 11.0, 26.0
-    names = short_names([name for name, _ in layers])
-    margin = _margin(names, font)
-    total = row * (len(layers) + 0.6) + _AXIS
-    figure = Figure(figsize=(width / 72, total / 72), dpi=72)
-    figure.patch.set_visible(False)
-    axes = figure.add_axes((margin / width, _AXIS / total, (width - margin - 12) / width, (total - _AXIS) / total))
-    low, high = central([d for _, shown in layers for d in shown])
-    axes.set_xlim(low, high)
-    axes.set_ylim(-0.1, len(layers) + 0.5)
-    for i, (_, shown) in enumerate(layers):
-        base = float(len(layers) - 1 - i)
-        axes.axhline(base, color=ROLES["grid"], linewidth=0.8)
-        for exhibit in reversed(shown):
-            xs, ys = density(exhibit, low, high)
-            heights = [base + 1.3 * y for y in ys]
-            if exhibit is shown[-1]:
-                axes.fill_between(xs, heights, base, color=ROLES["last"], alpha=0.3, linewidth=0)
-                axes.plot(xs, heights, color=ROLES["last"], linewidth=1.3)
-            else:
-                axes.plot(xs, heights, color=ROLES["first"], linewidth=1.1, linestyle=(0, (3, 2)))
-    axes.set_axis_off()
-    _ticks_left(axes, [len(layers) - 1 - i + 0.25 for i in range(len(layers))], names, font, "ink", grid=False)
-    values = list(MaxNLocator(5).tick_values(low, high))
-    _ticks_below(axes, values, ticks(values), font, t("value"))
-    return _svg(figure, prefix, label)
-
-
-@_defaults()
-def depth(shown: Sequence[DepthExhibit], prefix: str, label: str, tallest: float) -> Markup:
-    """A figure per layer, input at the top, on a logarithmic axis; one line per checkpoint. At most `tallest` pixels for the layers."""
-    layers = shown[0].layers
-    width, font = 480.0, 11.0
-    row = min(22.0, max(0.5, tallest / len(layers)))
-    names = short_names(layers)
-    margin = _margin(names, font)
-    total = max(120.0, row * len(layers)) + _AXIS + 26
-    figure = Figure(figsize=(width / 72, total / 72), dpi=72)
-    figure.patch.set_visible(False)
-    axes = figure.add_axes((margin / width, _AXIS / total, (width - margin - 12) / width, (total - _AXIS - 26) / total))
-    axes.set_xscale("log")
-    roles = ("first", "middle", "last")[-len(shown) :] if len(shown) != 2 else ("first", "last")
-    x = 0.0
-    for exhibit, role in zip(shown, roles, strict=False):
-        values = [math.nan if v is None or not drawable(v) or v <= TINY else v for v in exhibit.values]
-        axes.plot(
-            values, range(len(values)), color=ROLES[role], linewidth=1.4, marker="o" if len(layers) <= 60 else None, markersize=4, markeredgewidth=0,
-            linestyle=(0, (4, 2)) if role == "first" else "-",
-        )  # fmt: skip
-        text = one_line(exhibit.checkpoint, 18)
-        axes.plot(
-            [x, x + 0.07], [1 + 14 / (total - _AXIS - 26)] * 2, transform=axes.transAxes, clip_on=False, color=ROLES[role], linewidth=1.8,
-            linestyle=(0, (4, 2)) if role == "first" else "-",
-        )  # fmt: skip
-        axes.text(x + 0.09, 1 + 10 / (total - _AXIS - 26), text, transform=axes.transAxes, fontsize=font, color=ROLES["ink"])
-        x += 0.13 + breadth(text) * _EM * font / (width - margin - 12)
-    axes.set_ylim(len(layers) - 0.5, -0.5)
-    every = max(1, math.ceil(1.4 * font / row))
-    axes.set_axis_off()
-    axes.autoscale_view()
-    axes.set_xlim(*axes.get_xlim())
-    _ticks_left(axes, range(0, len(layers), every), names[::every], font, "ink", grid=True)
-    values = _decades(*axes.get_xlim())
-    _ticks_below(axes, values, [tick(v) for v in values], font, grid=True)
-    axes.plot([0, 1], [0, 0], transform=axes.transAxes, color=ROLES["muted"], linewidth=0.8, clip_on=False)
-    return _svg(figure, prefix, label)
-
-
-def _margin(names: Sequence[str], font: float) -> float:
-    """Room for the names of layers, in pixels."""
-    return max(40.0, max(map(len, names)) * _EM * 1.05 * font + 12)
-
-
-def _svg(figure: Figure, prefix: str, label: str, **data: str) -> Markup:
-    out = io.BytesIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return polish(out.getvalue(), prefix, label, data)
