@@ -104,7 +104,14 @@ def judged(row: dict[str, Any], kind: str, good: Trace, bad: Trace, told: Compar
     difference = told.differences[0]
     parted = [p.at for p in results(difference.partings) if p.at is not None]
     first, clear, last = truth(good, bad)
-    aliases = {"model": "net", "model_width": "width", "model_depth": "depth", "learning_rate": "lr", "gradient_clip_norm": "grad_clip"}
+    aliases = {
+        "model": "net",
+        "model_width": "width",
+        "model_depth": "depth",
+        "warmup": "warmup_steps",
+        "learning_rate": "lr",
+        "gradient_clip_norm": "grad_clip",
+    }
     named = tuple(aliases.get(s.name, s.name or s.key) for s in difference.settings if s.kind == "hyper-parameter" or s.key == "bn_momentum")
     stated = differing(good.plan, bad.plan)
     return Pair(row["id"], row["name"], kind, stated, named, min(parted, default=None), first, clear, last, str(difference.summary))
