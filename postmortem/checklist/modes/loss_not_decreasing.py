@@ -1,6 +1,6 @@
 """The loss is flat, at chance level, or no better than at the start."""
 
-from math import log
+from math import exp, log
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
@@ -44,6 +44,9 @@ TOO_HIGH = 1.3  # decades above
 TOO_LOW = -1.3  # decades of the learning rate below the usual
 CREPT = 0.03  # relative change of the weights over the run
 STAYED = 0.03  # of the first loss
+UNIFORM = 2.0  # × exp(−loss)
+FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
+MOST_NATS = 12.0  # a loss beyond is that of no guess
 STEADY = 30  # records over which a fall is a trend, however small
 REWARDS = 50  # records of a reward from which standing still is no accident
 GROWN = 1.2  # times where it began
@@ -242,7 +245,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
     sure = not _rate_too_low(e) and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
-        loss.trend.p_value > 0.05 or loss.trend.tau > -0.2,
+        loss.trend.p_value > 0.05 or loss.trend.tau > -0.1,
         share=2.0 if sure and e.chance.loss is None else 1.0,
         detail=say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value),
     )
@@ -263,6 +266,16 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     exact = e.family != "language-model" and not e.model.adapters and abs(loss.final / loss.first - 1) < STAYED
     classes = next((n for n in (2, 3, 4, 5, 10, 100, 1000) if exact and abs(loss.first / log(n) - 1) < 0.015), None)
     return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))
+
+
+@probe(say("accuracy is what a uniform guess at this loss gives"), holds=2.0)
+def uniform_guess(e: Evidence, seen: Sighting) -> Reading | None:
+    """ln C nats spread evenly over C classes are right once in C: exp(−loss). A model that knows something is right far more often than that."""
+    loss, right = course(e), e.curve("train/accuracy") or e.curve("val/accuracy")
+    if loss is None or right is None or e.chance.loss is not None or e.family not in ("classifier", "") or not 0 < loss.final < MOST_NATS:
+        return None
+    share, even = right.final / (100.0 if right.highest > 1.5 else 1.0), exp(-loss.final)
+    return Reading(even < FEW_RIGHT and share < UNIFORM * even, say("it is {right:.1%}, and exp(−loss) {even:.1%}", right=share, even=even))
 
 
 @probe(say("the learning rate is so low that a slow fall is no floor"), holds=1.2, fails=0.0)
@@ -294,7 +307,7 @@ CHECK = Check(
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
     needs=(LOSS_OR_REWARD,),
-    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, creeps, never_rose, few),
+    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, uniform_guess, creeps, never_rose, few),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),

@@ -140,7 +140,7 @@ def _over_start(loss: CurveStats, spike: Spike) -> float:
     return spike.value / max(loss.start, loss.first) if loss.start > 0 else inf
 
 
-@probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-0.8)
+@probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-1.1)
 def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
     if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends"):
