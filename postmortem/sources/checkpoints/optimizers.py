@@ -1,7 +1,7 @@
 """Optimizer states as torch saves them: `{"state": {parameter: slots}, "param_groups": [...]}`, and which optimizer it was."""
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 
 from postmortem.model.run import OptimizerState, ParamGroup, ParamState, TensorRef
@@ -64,7 +64,7 @@ def _param_state(key: int | str, content: Mapping[object, object], placer: Place
     param = plain_name(key[:300]) if isinstance(key, str) else key
     slots: dict[str, TensorRef] = {}
     below = as_mapping(content.get(_QUANTISED)) or {}
-    for slot, value in islice((*content.items(), *below.items()), _MOST_SLOTS):
+    for slot, value in islice(chain(content.items(), below.items()), _MOST_SLOTS):
         if not isinstance(slot, str) or len(slot) > 100 or slot == "step" or not isinstance(value, Tensor | Array):
             continue
         ref = placer.ref(f"{param}.{slot}", value)
