@@ -250,6 +250,11 @@ def runaway_smoothness(e: Evidence) -> bool | None:
     return loss.oscillation.turn_rate < 0.2 and abs(loss.trend.tau) > 0.85
 
 
+def nothing_moved(e: Evidence) -> bool:
+    """All parameters are bit-identical from the first checkpoint to the last."""
+    return (e.weights.identical_share or 0.0) >= 1.0
+
+
 def inputs_are_zero(e: Evidence) -> bool:
     """The first layer's weights never got a gradient while its bias did: what went in was all zero."""
     layers, w, known = e.model.weight_layers, e.weights, standing_still(e)

@@ -5,6 +5,7 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG, RATES
+from postmortem.checklist.signs import nothing_moved
 
 FACTORS = ("decay_rate", "gamma", "lr_gamma", "lr_decay")  # keys of a factor by which the rate falls
 STEPS = ("decay_steps", "lr_decay_iters", "lr_decay_steps")  # keys of the schedule's length
@@ -18,7 +19,7 @@ def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is None:
         return None
     return Reading(
-        (e.schedule.low_share > 0.4 or e.schedule.zero_share > 0.4) and e.schedule.highest > 0,
+        (e.schedule.low_share > 0.4 or e.schedule.zero_share > 0.4) and e.schedule.highest > 0 and not nothing_moved(e),
         say("for {share:.0%} of the records", share=e.schedule.low_share),
     )
 

@@ -4,13 +4,16 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
 from postmortem.checklist.rates import usual_rate
+from postmortem.checklist.signs import nothing_moved
 
 
 @probe(say("the learning rate is 0 (almost) everywhere"), LEARNING_RATE, holds=4.0, fails=-4.0)
 def zero_everywhere(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is not None:
         return Reading(
-            e.schedule.highest == 0 or (e.schedule.zero_share > 0.9 and e.schedule.first == 0),
+            e.schedule.highest == 0
+            or (e.schedule.zero_share > 0.9 and e.schedule.first == 0)
+            or (e.schedule.zero_share > 0.5 and e.schedule.final == 0 and nothing_moved(e)),
             say("{share:.0%} of the records have a learning rate of 0", share=e.schedule.zero_share),
         )
     rate = e.number("learning_rate")
