@@ -88,9 +88,12 @@ def _explain_cause(cause: Cause, console: Console) -> None:
 
 
 def _clues(probes: Sequence[Probe], console: Console) -> None:
+    if not probes:
+        return
     console.print(Text(f"\n{t('What speaks for and against it:')}"))
     for p in probes:
-        weights = t(" (if so {holds}, if not {fails})", holds=f"{p.holds:+.1f}", fails=f"{p.fails:+.1f}")
+        silent = t(" (if so {holds})", holds=f"{p.holds:+.1f}")
+        weights = t(" (if so {holds}, if not {fails})", holds=f"{p.holds:+.1f}", fails=f"{p.fails:+.1f}") if p.fails else silent
         needs = t(" [needs {log}]", log=listed(word(n.log) for n in p.needs)) if p.needs else ""
         hanging(console, "  · ", f"{speak(p.claim)}{weights}{needs}")
 
