@@ -5,6 +5,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from postmortem.render import figures
+from postmortem.render.language import speaking
+from postmortem.render.words import t
+
 LINES = 20  # about so many lines where there is no terminal
 _EVERY = 0.2  # seconds between two looks on a terminal
 
@@ -16,6 +20,7 @@ class Progress:
     total: int
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     terminal: bool | None = None
+    lang: str = "en"
     done: int = 0
     reused: int = 0
     lost: int = 0
@@ -54,13 +59,8 @@ class Progress:
         spent = time.monotonic() - self._start
         rate = self.done / spent if spent > 0 else 0.0
         left = self.total - self.reused - self.done
-        text = f"{self.done + self.reused} of {self.total} runs, {rate:.1f} per second"
-        if rate and left > 0:
-            text += f", {_duration(left / rate)} left"
-        return text + (f", {self.lost} not analysed" if self.lost else "")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        with speaking(self.lang):
+            text = t("{done} of {total} runs, {rate} per second", done=self.done + self.reused, total=self.total, rate=f"{rate:.1f}")
+            if rate and left > 0:
+                text += t(", {time} left", time=figures.hours(left / rate / 3600))
+            return text + (t(", {n} not analysed", n=self.lost) if self.lost else "")

@@ -102,7 +102,7 @@ def run_batch(
         key = sha256("\0".join([*arguments, *lists]).encode("utf-8", "replace")).hexdigest()[:32] if shard else journal.key()
         options = replace(plan.options, key=key)
         runs = [r for r in named(paths, (lambda user: pseudonym(options, "user", user)) if options.redact else None) if _mine(r, shard)]
-        progress = Progress(len(runs), stream) if stream is not None else None
+        progress = Progress(len(runs), stream, lang=plan.options.lang) if stream is not None else None
         names: set[str] = set()
         tasks = 0
         pending = _pending(runs, plan, options, newest, journal, names, progress)

@@ -125,7 +125,7 @@ def endure(
         process = started(child, jobs, again, *more)
         wait = chance.uniform(0.3, 2.0) * max(2.0, alone / (kills + 1))
         try:
-            process.wait(wait)
+            process.communicate(timeout=wait)
             break  # it came to its end
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

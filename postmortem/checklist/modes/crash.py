@@ -149,11 +149,12 @@ def _first_cause(events: tuple[LogEvent, ...]) -> LogEvent:
 
 
 def _sentence(event: LogEvent) -> Sentence:
-    name, message, frame = event.data.get("exception"), event.data.get("message"), event.data.get("frame")
+    name, message, frame = event.data.get("exception"), cut(str(event.data.get("message") or ""), LONG), event.data.get("frame")
+    told = f"{name}: {message}" if message else f"{name}"
     if name and frame:
-        return say("{name}: {message} (in {frame})", name=str(name), message=cut(str(message or ""), LONG), frame=str(frame))
+        return say("{exception} (in {frame})", exception=told, frame=str(frame))
     if name:
-        return say("{name}: {message}", name=str(name), message=cut(str(message or ""), LONG))
+        return say("{exception}", exception=told)
     return say("{text}", text=last_line(event.text, LONG) or str(event.kind))
 
 
