@@ -153,4 +153,5 @@ def resume_code(evidence: Evidence, checkpoint: CheckpointStats) -> str:
         return f"trainer.fit(model, ckpt_path='{path}')"
     if evidence.framework == "keras":
         return f"model = keras.models.load_model('{path}')" if path.endswith(".keras") else f"model.load_weights('{path}')"
+    # text for the reader to paste, never called here
     return f"state = torch.load('{path}', weights_only=True, map_location='cpu')"

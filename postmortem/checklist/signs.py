@@ -155,6 +155,18 @@ def clip_norm(e: Evidence) -> float | None:
     return value if value and value > 0 else None
 
 
+def first_norm(e: Evidence) -> float | None:
+    """The norm of the gradient before any update, when it was logged and nothing clipped it."""
+    norm = e.curve("grad_norm")
+    unseen = norm is None or not norm.finite or norm.first_step > 2 or norm.reduction == "epoch" or clip_norm(e) is not None
+    return None if norm is None or unseen else norm.first
+
+
+def scale_collapsed(scale: CurveStats) -> bool:
+    """A loss scale that was halved until nothing was left to halve."""
+    return scale.final <= 1.0 and scale.highest > 64
+
+
 def has_event(e: Evidence, *kinds: EventKind) -> bool:
     return bool(e.events_of(*kinds))
 

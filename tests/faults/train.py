@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from torch import nn
@@ -60,6 +61,20 @@ def watched(trace: Trace) -> Iterator[None]:
     for w in {str(w.message): w for w in caught if "target size" in str(w.message) or "lr_scheduler" in str(w.message)}.values():
         where = "/home/user/project/" + Path(w.filename).name if "faults" in w.filename else w.filename
         trace.stderr = warnings.formatwarning(w.message, w.category, where, w.lineno, "") + trace.stderr
+
+
+@contextlib.contextmanager
+def at_home(trace: Trace) -> Iterator[TextIO]:
+    """Train within what the run leaves: its directory is the current one, and what is printed is its log, which is given."""
+    with (
+        (trace.left / "train.log").open("w") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+        contextlib.chdir(trace.left),
+        watched(trace),
+    ):
+        warnings.simplefilter("ignore")
+        yield log
 
 
 def _pretrained(plan: Plan, task: Task) -> nn.Module:

@@ -1,11 +1,9 @@
 """The same plans in Keras on PyTorch: its layers, `fit`, CSVLogger, history and checkpoints."""
 
-import contextlib
 import json
 import math
 import os
 import tempfile
-import warnings
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -18,7 +16,7 @@ from tests.faults.plan import Plan, Row, Task, Trace
 from tests.faults.schedule import rate
 from tests.faults.style import Style
 from tests.faults.tasks import make
-from tests.faults.train import struck, watched
+from tests.faults.train import at_home, struck
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
 
@@ -104,14 +102,7 @@ def run(plan: Plan, style: Style, start: int = 0) -> Trace:
     trace = Trace(plan, kind=task.kind, chance=task.chance, classes=task.outputs, train_size=len(task.x), val_size=len(task.x_val))
     trace.steps_per_epoch, trace.left = max(1, math.ceil(len(task.x) / plan.batch_size)), Path(tempfile.mkdtemp())
     callbacks = [Watch(trace)]
-    with (
-        (trace.left / "train.log").open("w") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-        contextlib.chdir(trace.left),
-        watched(trace),
-    ):
-        warnings.simplefilter("ignore")
+    with at_home(trace):
         model = built(plan, task)
         optimizer = (
             keras.optimizers.SGD(plan.lr, momentum=plan.momentum, clipnorm=plan.grad_clip)

@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.faults.configured import settings
 from tests.faults.plan import Plan, Row, Trace
 from tests.faults.style import Style
-from tests.faults.train import Loop, prepared, watched
+from tests.faults.train import Loop, at_home, prepared
 
 
 class Module(lightning.LightningModule):
@@ -107,15 +106,7 @@ def run(plan: Plan, style: Style, start: int = 0) -> Trace:
         callbacks.append(EarlyStopping("train_loss_epoch", patience=plan.epochs, check_finite=True, check_on_train_epoch_end=True))
     ordered = plan.has("sorted") or plan.has("same_batch")
     train = DataLoader(TensorDataset(task.x, task.y), plan.batch_size, shuffle=not ordered, drop_last=len(task.x) % plan.batch_size == 1)
-    with (
-        (trace.left / "train.log").open("w") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-        contextlib.chdir(trace.left),
-        spoken(log),
-        watched(trace),
-    ):
-        warnings.simplefilter("ignore")
+    with at_home(trace) as log, spoken(log):
         lightning.Trainer(
             max_epochs=plan.epochs,
             accelerator="cpu",

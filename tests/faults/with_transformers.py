@@ -1,9 +1,7 @@
 """The same plans in the Hugging Face `Trainer`: trainer_state.json, checkpoint-N, its printed dictionaries."""
 
-import contextlib
 import os
 import tempfile
-import warnings
 from pathlib import Path
 
 import torch
@@ -12,7 +10,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 from tests.faults.plan import Plan, Row, Trace
 from tests.faults.style import Style
-from tests.faults.train import Loop, prepared, watched
+from tests.faults.train import Loop, at_home, prepared
 
 SCHEDULES = {"none": "constant", "cosine": "cosine", "linear": "linear"}
 OPTIMIZERS = {"sgd": "sgd", "rmsprop": "rmsprop"}
@@ -66,14 +64,7 @@ def run(plan: Plan, style: Style, start: int = 0) -> Trace:
     set_seed(plan.seed + 7919 * start)
     saves = max(1, plan.epochs // 4) * trace.steps_per_epoch
     share = (lambda step: loop.rate(step) / plan.lr) if plan.lr else (lambda step: 0.0)
-    with (
-        (trace.left / "train.log").open("w") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-        contextlib.chdir(trace.left),
-        watched(trace),
-    ):
-        warnings.simplefilter("ignore")
+    with at_home(trace):
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", "runs")
         arguments = TrainingArguments(
             output_dir=".",

@@ -5,8 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS, curve
 from postmortem.checklist.signs import (
     ABSURD_NORM,
-    clip_norm,
     file_of,
+    first_norm,
     rate_decades,
     rate_leapt,
     starts_absurd,
@@ -117,10 +117,8 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the very first gradient, before any update, was absurd"), curve("grad_norm"), holds=1.2)
 def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
-    norm = e.curve("grad_norm")
-    if norm is None or not norm.finite or norm.first_step > 2 or norm.reduction == "epoch" or clip_norm(e) is not None:
-        return None
-    return Reading(norm.first > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
+    norm = first_norm(e)
+    return None if norm is None else Reading(norm > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm), file_of(e, "grad_norm"))
 
 
 @probe(say("gradients came to life as the weights grew: they had started too small"), WEIGHTS, holds=1.5, fails=0.0)

@@ -3,9 +3,9 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS, curve
+from postmortem.checklist.signs import scale_collapsed
 from postmortem.model.run import EventKind
 
-FLOOR = 1.0  # a loss scale that leaves nothing to halve
 HALF = ("16", "half", "fp16", "amp", "mixed")
 
 
@@ -38,7 +38,7 @@ def halved(e: Evidence, seen: Sighting) -> Reading | None:
     scale = e.curve("loss_scale")
     if scale is None or scale.finite < 2 or "loss_scale" in seen.show:  # there it is the symptom itself
         return None
-    return Reading(scale.final <= FLOOR and scale.highest > FLOOR * 64, say("from {high:g} to {low:g}", high=scale.highest, low=scale.final))
+    return Reading(scale_collapsed(scale), say("from {high:g} to {low:g}", high=scale.highest, low=scale.final))
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

@@ -2,6 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.signs import scale_collapsed
 from postmortem.model.run import EventKind
 
 
@@ -13,7 +14,7 @@ def fell(e: Evidence, seen: Sighting) -> Reading | None:
     if scale is None or not scale.finite:
         n = len(e.events_of(EventKind.OVERFLOW))
         return Reading(n >= 8, say("{n} overflow messages", n=n)) if n else None
-    return Reading(scale.final <= 1.0 and scale.highest > 64, say("from {high:g} to {low:g}", high=scale.highest, low=scale.final))
+    return Reading(scale_collapsed(scale), say("from {high:g} to {low:g}", high=scale.highest, low=scale.final))
 
 
 loss_scale_collapse = Cause(

@@ -5,8 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, GRADIENTS, WEIGHTS, curve
 from postmortem.checklist.signs import (
     ABSURD_NORM,
-    clip_norm,
     file_of,
+    first_norm,
     inputs_are_zero,
     rate_decades,
     same_settings,
@@ -37,12 +37,10 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the very first gradient, before any update, was absurd, with weights of the usual size"), curve("grad_norm"), holds=1.5)
 def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
-    norm, scale = e.curve("grad_norm"), e.weights.first_highest_scale
-    if norm is None or not norm.finite or norm.first_step > 2 or norm.reduction == "epoch" or clip_norm(e) is not None:
+    norm, scale = first_norm(e), e.weights.first_highest_scale
+    if norm is None or (scale is not None and scale >= DEFAULT_SCALE):
         return None
-    if scale is not None and scale >= DEFAULT_SCALE:
-        return None
-    return Reading(norm.first > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
+    return Reading(norm > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm), file_of(e, "grad_norm"))
 
 
 @probe(say("the first layer's weights never got a gradient while its bias did"), WEIGHTS, holds=4.0, fails=0.0)

@@ -55,44 +55,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     idle = _score_at_zero(e)
     if idle is not None:
         return idle
-    if level is None and (e.weights.symmetric_share or 0.0) >= SYMMETRIC:
-        return Sighting(
-            Severity.SERIOUS,
-            say(
-                "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
-                final=loss.final,
-            ),
-            loss.first_step,
-            loss.first_step,
-            (loss.name,),
-            e.series[loss.name].source,
-            "symmetric",
-        )
-    if level is None and _drowned(e):
-        return Sighting(
-            Severity.SERIOUS,
-            say(
-                "Training accuracy ends at {train:.0%} and validation, without dropout, at {val:.0%}.",
-                train=e.curves["train/accuracy"].final,
-                val=e.curves["val/accuracy"].final,
-            ),
-            loss.first_step,
-            loss.first_step,
-            ("train/accuracy", "val/accuracy"),
-            e.series["train/accuracy"].source,
-            "dropout",
-        )
-    if level is None and uneven_inputs(e):
-        return Sighting(
-            Severity.SERIOUS,
-            say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final),
-            loss.first_step,
-            loss.first_step,
-            (loss.name,),
-            e.series[loss.name].source,
-            "inputs",
-        )
     if level is None:
+        told = _without_chance(e, loss)
+        if told is not None:
+            return told
         return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
     cut_short = (
@@ -154,6 +120,30 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """What shows that a model cannot have learned its task although nothing tells what loss would be attainable. None without such a sign."""
+    shown: tuple[str, ...] = (loss.name,)
+    if (e.weights.symmetric_share or 0.0) >= SYMMETRIC:
+        facet = "symmetric"
+        summary = say(
+            "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
+            final=loss.final,
+        )
+    elif _drowned(e):
+        facet, shown = "dropout", ("train/accuracy", "val/accuracy")
+        summary = say(
+            "Training accuracy ends at {train:.0%} and validation, without dropout, at {val:.0%}.",
+            train=e.curves["train/accuracy"].final,
+            val=e.curves["val/accuracy"].final,
+        )
+    elif uneven_inputs(e):
+        facet = "inputs"
+        summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
+    else:
+        return None
+    return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, shown, e.series[shown[0]].source, facet)
 
 
 def _drowned(e: Evidence) -> bool:
