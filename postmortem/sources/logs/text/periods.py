@@ -9,13 +9,14 @@ import numpy.typing as npt
 import orjson
 
 from postmortem.model.run import Floats
-from postmortem.sources.logs.text.grammar import EMPTY, NO
+from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
 from postmortem.sources.logs.text.rows import NAN
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import LEADING_DATE, MOMENT, MOMENTS, NUMBER, PLAIN, mask, moment, number
 
 MAX_NUMBERS = 256  # of one period
 _MOMENT = MOMENTS.pattern
+_WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<=[\w.@#])$", re.ASCII)
 _NUMERIC = set("0123456789+-.eE")
 _NAN = re.compile(rb"(?<=,)[-+]?nan(?:\.0|\(ind\))?(?=,)", re.IGNORECASE)
 
@@ -25,7 +26,7 @@ class Period:
     """A compiled period: the pattern of one or more repeats, its literals, and where each line's numbers are."""
 
     entries: tuple[Entry, ...]
-    pattern: re.Pattern[bytes]
+    pattern: re.Pattern[bytes] | None  # None for a progress bar, which only a template can read
     separators: tuple[bytes, ...]  # what stands between numbers, longest first, blanks and moments removed
     head: int  # bytes before the first number of the period
     tail: int  # bytes after its last
@@ -50,8 +51,21 @@ def runnable(entry: Entry) -> bool:
         return False
     if plan is EMPTY:
         return True
-    evaluation = plan.split in ("val", "test") and plan.batch != NO
-    return not (plan.bar or plan.progress or plan.weak or plan.rank != NO or evaluation or plan.keyless)
+    return not (plan.bar or plan.progress or plan.weak or plan.rank != NO or evaluates(plan) or (plan.keyless and not plan.values))
+
+
+def evaluates(plan: Plan) -> bool:
+    """A line of a pass over an evaluation set: only its last state counts."""
+    return plan.split in ("val", "test") and plan.batch != NO
+
+
+def _drawn(entry: Entry) -> bool:
+    """A line that is drawn again and again: a progress bar, or a pass over an evaluation set that reports as it goes."""
+    plan = entry.plan
+    told = not (entry.suspicious or entry.header or entry.heading or entry.rule or entry.final or entry.pair)
+    told = told and not (entry.lone and (entry.lone.word or entry.lone.number))
+    drawn = (plan.batch != NO and (plan.bar or evaluates(plan))) or (plan.progress and not plan.bar and plan.counts)
+    return told and drawn and plan.rank == NO and len(entry.shape) <= 1_000
 
 
 def _begins_well(entries: tuple[Entry, ...]) -> bool:
@@ -66,6 +80,8 @@ def _begins_well(entries: tuple[Entry, ...]) -> bool:
 
 def compile_period(entries: tuple[Entry, ...]) -> Period | None:
     """The pattern of a period; None when it cannot be read at once."""
+    if len(entries) == 1 and _drawn(entries[0]):
+        return Period(entries, None, (), 0, 0, (entries[0].shape.count(NUMBER),), moments=MOMENT in entries[0].shape)
     if not all(runnable(e) for e in entries) or not any(e.plan.values for e in entries) or not _begins_well(entries):
         return None
     literals: list[bytes] = [b""]
@@ -76,7 +92,7 @@ def compile_period(entries: tuple[Entry, ...]) -> Period | None:
             if n:
                 literals.append(b"")
                 pattern.append(PLAIN)
-            pattern.append(_flexible(part))
+            pattern.append(_flexible(part, behind_number=n > 0, before_number=n < len(parts) - 1))
             literals[-1] += "".join(part.replace(MOMENT, "").split()).encode()
         literals[-1] += b"\n"
         pattern.append(rb"\n")
@@ -96,15 +112,23 @@ def compile_period(entries: tuple[Entry, ...]) -> Period | None:
     return Period(entries, compiled, separators, len(literals[0]), len(literals[-1]), counts, moments)
 
 
-def _flexible(part: str) -> bytes:
-    """A literal as a pattern, blanks free, moments as their pattern."""
-    pieces: list[bytes] = [rb"[ \t]*+"]
-    for word in part.split():
+def _flexible(part: str, *, behind_number: bool, before_number: bool) -> bytes:
+    """A literal as a pattern: as many blanks as one likes where it has some, and before a number that is not glued to a word."""
+    words = part.split()
+    if not words:
+        return rb"[ \t]++" if behind_number and before_number else rb"[ \t]*+"
+    pieces: list[bytes] = [rb"[ \t]++" if part[0] in " \t" else b"" if behind_number else rb"[ \t]*+"]
+    for word in words:
         for n, piece in enumerate(word.split(MOMENT)):
             if n:
                 pieces.append(rb"(?:" + _MOMENT + rb")")
             pieces.append(re.escape(piece.encode()))
-        pieces.append(rb"[ \t]*+")
+        pieces.append(rb"[ \t]++")
+    pieces[-1] = rb"[ \t]*+"
+    if before_number and _WORD_END.search(words[-1]):
+        pieces[-1] = rb"[ \t]++"
+    elif before_number and words[-1][-1] in ")]":
+        pieces[-1] = rb"(?:[ \t]++|(?![-+]))"
     return b"".join(pieces)
 
 

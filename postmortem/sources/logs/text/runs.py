@@ -1,28 +1,29 @@
-"""Many lines at once: where the same few shapes repeat, one compiled pattern takes the whole stretch and numpy its numbers.
+"""Many lines at once: where the same few shapes repeat, a whole stretch is read and numpy takes its numbers.
 
 Logs repeat themselves: one shape for thousands of lines, or a period of a few (a record and a line of timings). Once a
-period was seen twice, a pattern for it is compiled and matched from there; the literals are taken out of the stretch and the
-numbers that remain are parsed by the thousand. What does not fit is read line by line as before, with the same outcome.
+period was seen twice, what follows is compared with how it is printed now (`templates`); where numbers change their form from
+line to line, a pattern for the period's shapes takes the stretch (`periods`). What does not fit is read line by line as
+before, with the same outcome.
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from postmortem.model.run import Floats
+from postmortem.sources.logs.text.bars import overwritten, quiet
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
-from postmortem.sources.logs.text.periods import Period, compile_period, first_lines, last_lines, numbers_of, times_of
-from postmortem.sources.logs.text.rows import Kind
-from postmortem.sources.logs.text.scan import DATED, SAMPLED, Place, Scan, sample
+from postmortem.sources.logs.text.periods import Period, compile_period, evaluates, first_lines, last_lines, numbers_of, times_of
+from postmortem.sources.logs.text.records import Stretch, ready, record
+from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
-from postmortem.sources.logs.text.tokens import mask, number
+from postmortem.sources.logs.text.templates import Learnt, learn
+from postmortem.sources.logs.text.windows import Repeated, Window
 
 LONGEST_PERIOD = 24  # lines
 FEWEST = 6  # periods in a stretch that are worth it
-GIVE_UP = 8  # stretches that were too short
-SAMPLES = 6  # periods at either end whose digits are looked at
+GIVE_UP = 8  # stretches in a row that were too short
+_TAIL = 16 << 10  # bytes at a window's end that are looked at in the next one
 
 
 class Repeats:
@@ -36,6 +37,8 @@ class Repeats:
         self.known: dict[tuple[int, ...], Period | None] = {}
         self.failures: dict[tuple[int, ...], int] = {}
         self.blank = Entry(EMPTY, "")
+        self.window = Window(b"", 0)
+        self.learnt: dict[tuple[int, ...], Learnt | None] = {}  # how a period was printed last
 
     def saw(self, entry: Entry | None) -> Period | None:
         """Note the shape of one more line; the period that the last lines make up twice, if any."""
@@ -60,6 +63,7 @@ class Repeats:
         if key not in self.known:
             if len(self.known) > 2000:
                 self.known.clear()
+                self.learnt.clear()
             self.known[key] = compile_period(tuple(self.entries[here - length + 1 :]))
         return self.known[key] if self.failures.get(key, 0) < GIVE_UP else None
 
@@ -70,171 +74,89 @@ class Repeats:
 
     def take(self, period: Period, data: bytes, start: int) -> int:
         """Read the repeats of the period that begin at `start`; returns where they end, `start` when there are too few."""
-        match = period.pattern.match(data, start)
-        lines = len(period.entries)
-        end = match.end() if match else start
-        if match is None or data.count(b"\n", start, end) < FEWEST * lines or not ready(self.scan, period):
-            key = tuple(id(e) for e in period.entries)
-            self.failures[key] = self.failures.get(key, 0) + 1
-            return start
-        stretch = data[start:end]
-        numbers = numbers_of(period, stretch)
-        if numbers is None:
-            key = tuple(id(e) for e in period.entries)
-            self.failures[key] = GIVE_UP
-            return start
-        record(self.scan, period, stretch, numbers)
+        end = self._by_template(period, data, start)
+        if end == start and period.pattern is not None:
+            end = self._by_pattern(period, data, start)
+        key = tuple(id(e) for e in period.entries)
+        self.failures[key] = 0 if end > start else self.failures.get(key, 0) + 1
         return end
 
+    def _by_template(self, period: Period, data: bytes, start: int) -> int:
+        window = self.window
+        inside = window.data is data and window.begin <= start and (start + _TAIL <= window.end or window.end == len(data))
+        if not inside:
+            self.window = window = Window(data, start)
+        first = window.line_of(start)
+        key = tuple(id(e) for e in period.entries)
+        learnt = self.learnt.get(key)
+        found = window.repeated(learnt.template, first) if learnt else None
+        if not found:
+            learnt = self.learnt[key] = learn(period.entries, window, first)
+            found = window.repeated(learnt.template, first) if learnt else None
+        if learnt is None or found is None or len(found) < FEWEST:
+            return start
+        if period.pattern is None:
+            return window.offset_behind(first + n) if (n := self._bars(period.entries[0], learnt, found)) else start
+        if not ready(self.scan, period.entries):
+            return start
+        stretch = _stretch(period.entries, learnt, found)
+        return window.offset_behind(first + len(found) * len(period.entries)) if stretch and record(self.scan, stretch) else start
 
-def ready(scan: Scan, period: Period) -> bool:
-    """The state of the reading holds nothing that the lines one by one would see to."""
-    if scan.watch.reading or scan.closing or scan.block or scan.waiting is not None or scan.split or scan.table is not None or scan.adrift:
-        return False
-    return scan.placed or not any(e.settings for e in period.entries)
+    def _bars(self, entry: Entry, learnt: Learnt, found: Repeated) -> int:
+        """Read a progress bar; returns how many lines of it."""
+        scan = self.scan
+        numbers = _numbers((entry,), learnt, found)
+        if entry.plan.batch_total != NO:
+            totals = numbers[:, entry.plan.batch_total]
+            numbers = numbers[: len(totals) if (totals == totals[0]).all() else int((totals == totals[0]).argmin())]
+        plan = entry.plan if entry.plan.bar else scan.as_evaluation(scan.second_bar(entry.plan, numbers[0].tolist()))
+        if plan.bar or not plan.values or evaluates(plan):
+            n = overwritten(scan, plan, numbers, found.window.lines(found.first_line, 1)[0]) if quiet(scan, entry, plan) else 0
+            if n > 1:
+                scan.near -= n - 1
+                scan.line(found.window.lines(found.first_line + n - 1, 1)[0])
+            return n * (n > 1)
+        bars = (replace(entry, plan=plan),)
+        stretch = _stretch(bars, learnt, found.first(len(numbers)))
+        return len(numbers) if ready(scan, bars) and stretch and record(scan, stretch) else 0
 
-
-def record(scan: Scan, period: Period, stretch: bytes, numbers: Floats) -> None:
-    """Put a stretch into the rows, as `Scan.line` would have done line by line."""
-    n = len(numbers)
-    times = times_of(period, stretch, n)
-    offsets = np.cumsum((0, *period.counts))
-    context = scan.epoch
-    epoch_now: Floats = np.full(n, context)
-    places: list[tuple[int, _Place]] = []
-    place: _Place | None = None
-    near = 0
-    last_time: Floats = np.full(n, scan.time)
-    plans = [scan.as_evaluation(e.plan) for e in period.entries]
-    for j, plan in enumerate(plans):
-        near -= 1
-        own = numbers[:, offsets[j] : offsets[j + 1]]
-        moments = times[j]
-        if moments is not None:
-            last_time = np.array([scan.on_calendar(t) for t in moments]) if scan.time > DATED else np.asarray(moments)
-        if plan is EMPTY:
-            continue
-        scan.note_totals(plan, own[-1].tolist())
-        if plan.epoch != NO and _integers(own[:, plan.epoch]):
-            epoch_now = own[:, plan.epoch]
-            scan.rows.lowest_epoch = float(np.fmin(scan.rows.lowest_epoch, epoch_now.min()))
-        if plan.counts:
-            place = _own_place(scan, plan, own, epoch_now, counter=not plan.values)
-        elif place is None or near <= 0:
-            place = _carried_place(scan, place, epoch_now, n)
-        if not plan.values:
-            near = 3 if plan.counts else near
-            continue
-        near = 3
-        if not plan.counts and plan.split in ("val", "test") and place.kind == Kind.WITHIN and bool(np.isnan(place.step).all()):
-            place = _Place(place.step, place.epoch, np.full(n, np.nan), np.full(n, np.nan), Kind.SUMMARY)
-        places.append((j, _Place(place.step, place.epoch, place.batch, place.total, place.kind, last_time)))
-    _store(scan, period, plans, stretch, numbers, offsets, places)
-    _finish(scan, place, epoch_now, last_time, near)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """`Place` of many lines of one shape."""
-
-    step: Floats
-    epoch: Floats
-    batch: Floats
-    total: Floats
-    kind: Kind
-    time: "Floats | None" = None
+    def _by_pattern(self, period: Period, data: bytes, start: int) -> int:
+        match = period.pattern.match(data, start) if period.pattern else None
+        lines = len(period.entries)
+        end = match.end() if match else start
+        if match is None or data.count(b"\n", start, end) < FEWEST * lines or not ready(self.scan, period.entries):
+            return start
+        text = data[start:end]
+        numbers = numbers_of(period, text)
+        if numbers is None:
+            self.failures[tuple(id(e) for e in period.entries)] = GIVE_UP
+            return start
+        times = times_of(period, text, len(numbers))
+        stretch = Stretch(period.entries, numbers, times, lambda n: first_lines(text, n), last_lines(text, 1)[0])
+        return end if record(self.scan, stretch) else start
 
 
-def _integers(values: Floats) -> bool:
-    return bool(np.all(values == np.floor(values)))
+def _stretch(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated) -> Stretch | None:
+    """What repeats of a template say; None when a date among them is none."""
+    times = [learnt.times(found, j) if line.moment else None for j, line in enumerate(learnt.lines)]
+    if any(line.moment and time is None for line, time in zip(learnt.lines, times, strict=True)):
+        return None
+    window, first, lines = found.window, found.first_line, len(found) * len(entries)
+    last = next((t for t in reversed(window.lines(first + lines - len(entries), len(entries))) if t.strip()), b"")
+    return Stretch(entries, _numbers(entries, learnt, found), times, lambda n: window.lines(first, min(n, lines)), last)
 
 
-def _own_place(scan: Scan, plan: Plan, own: Floats, epoch_now: Floats, *, counter: bool) -> _Place:
-    nothing: Floats = np.full(len(own), np.nan)
-    step = own[:, plan.step] if plan.step != NO else nothing
-    batch = own[:, plan.batch] if plan.batch != NO else nothing
-    total = own[:, plan.batch_total] if plan.batch_total != NO else nothing
-    epoch, kind = nothing, Kind.BARE
-    if plan.epoch != NO:
-        epoch = own[:, plan.epoch]
-        if not _integers(epoch):
-            kind = Kind.EXACT
-        else:
-            kind = Kind.MAPPED if plan.mapping and not counter else Kind.SUMMARY if plan.step == NO and plan.batch == NO else Kind.WITHIN
-    elif not np.isnan(epoch_now).any() and (plan.batch != NO or (plan.step != NO and plan.step_total == NO) or counter):
-        epoch, kind = epoch_now, Kind.WITHIN
-    if kind == Kind.WITHIN and plan.split in ("val", "test") and plan.step == NO:
-        kind, batch, total = Kind.SUMMARY, nothing, nothing
-    if plan.step != NO and len(step):
-        scan.step = float(step[-1])
-    return _Place(step, epoch, batch, total, kind)
+def _numbers(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated) -> Floats:
+    """(repeats, numbers of a period) float64; NaN those that no plan asks for."""
+    out = np.full((sum(len(line.numbers) for line in learnt.lines), len(found)), np.nan)
+    before = 0
+    for entry, line in zip(entries, learnt.lines, strict=True):
+        for slot in _asked(entry.plan):
+            out[before + slot] = found.numbers(line.numbers[slot])
+        before += len(line.numbers)
+    return out.T
 
 
-def _carried_place(scan: Scan, before: "_Place | None", epoch_now: Floats, n: int) -> _Place:
-    """Where a line without counters is that follows nothing in its period."""
-    nothing: Floats = np.full(n, np.nan)
-    if before is not None and not np.isnan(before.step).all():
-        return _Place(before.step, before.epoch, nothing, nothing, before.kind)
-    if not math.isnan(scan.step):
-        return _Place(np.full(n, scan.step), np.full(n, scan.place.epoch), nothing, nothing, scan.place.kind)
-    if not np.isnan(epoch_now).any():
-        return _Place(nothing, epoch_now, nothing, nothing, Kind.SUMMARY)
-    return _Place(nothing, nothing, nothing, nothing, Kind.BARE)
-
-
-def _store(
-    scan: Scan, period: Period, plans: list[Plan], stretch: bytes, numbers: Floats, offsets: "npt.NDArray[np.int64]", places: list[tuple[int, _Place]]
-) -> None:
-    n, q = len(numbers), len(places)
-    step, epoch, batch, total, time = (
-        np.stack([np.asarray(getattr(p, name)) for _, p in places], axis=1).ravel() for name in ("step", "epoch", "batch", "total", "time")
-    )
-    kinds = np.tile(np.array([p.kind for _, p in places], dtype=np.int8), n)
-    first = scan.rows.extend(n * q, step, epoch, batch, total, time, kinds)
-    if first < 0:
-        return
-    samples: list[list[list[bytes]]] | None = None
-    for at, (j, place) in enumerate(places):
-        plan = plans[j]
-        rows = (first + at + q * np.arange(n)).astype(np.int64)
-        whole = place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and bool(np.isnan(place.step).all()))
-        own = numbers[:, offsets[j] : offsets[j + 1]]
-        for slot in plan.values:
-            values = own[:, slot.index]
-            if slot.total != NO:
-                total = own[:, slot.total]
-                values = np.divide(values, total, out=np.full(n, np.nan), where=total != 0)
-            elif slot.percent:
-                values = values / 100.0
-            column = scan.column(slot, plan, summary=whole)
-            if column is None:
-                continue
-            column.rows.frombytes(rows.data.cast("B"))
-            column.values.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
-            if column.sampled >= SAMPLED:
-                continue
-            samples = samples or _samples(period, stretch)
-            for tokens in samples[j]:
-                if slot.index < len(tokens):
-                    sample(column, tokens[slot.index], slot, [number(t) for t in tokens])
-
-
-def _samples(period: Period, stretch: bytes) -> list[list[list[bytes]]]:
-    """Printed numbers of the first and the last periods, by line of the period."""
-    lines = len(period.entries)
-    head, tail = first_lines(stretch, SAMPLES * lines), last_lines(stretch, SAMPLES * lines)
-    out: list[list[list[bytes]]] = [[] for _ in range(lines)]
-    for n, line in enumerate([*head, *tail]):
-        out[n % lines].append(mask(line)[1])
-    return out
-
-
-def _finish(scan: Scan, place: "_Place | None", epoch_now: Floats, last_time: Floats, near: int) -> None:
-    """The state after the stretch."""
-    scan.placed = True
-    scan.epoch = float(epoch_now[-1])
-    if place is not None:
-        scan.place = Place(float(place.step[-1]), float(place.epoch[-1]), float(place.batch[-1]), float(place.total[-1]), place.kind)
-    scan.near = near
-    scan.note_time(float(last_time[0]))
-    scan.note_time(float(last_time[-1]))
+def _asked(plan: Plan) -> set[int]:
+    values = {s for slot in plan.values for s in (slot.index, slot.total, slot.mean)}
+    return (values | set(plan.counters)) - {NO}

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from postmortem.model.run import Reduction
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
+from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.dumps import Dump
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
@@ -15,7 +16,7 @@ from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
 from postmortem.sources.logs.text.tables import Header, cells_of, pair_of, section_of
-from postmortem.sources.logs.text.tokens import dated, mask, moment, number, quantum
+from postmortem.sources.logs.text.tokens import dated, mask, moment, number
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
@@ -24,7 +25,6 @@ NEAR = 3  # lines after a row or a counter that still belong to it
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
 DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
-SAMPLED = 200  # values per series whose printed digits are looked at
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class Scan:
             self.note_time(time)
         if (entry.suspicious or self.watch.reading) and self.watch.line(raw.decode("utf-8", "replace"), self._where()):
             return entry
-        if entry.settings == Wanted.ALWAYS or (entry.settings == Wanted.EARLY and not self.placed and self.early < MAX_EARLY):
+        if self.asks(entry):
             self.early += 1
             self.settings.line(raw.decode("utf-8", "replace"))
         if entry.lone is None:
@@ -122,6 +122,10 @@ class Scan:
             return entry
         self._take(entry, raw, tokens)
         return entry
+
+    def asks(self, entry: Entry) -> bool:
+        """Whether a line is asked for settings."""
+        return entry.settings == Wanted.ALWAYS or (entry.settings == Wanted.EARLY and not self.placed and self.early < MAX_EARLY)
 
     def note_time(self, time: float) -> None:
         """A moment that a line begins with; NaN is none."""
@@ -232,7 +236,7 @@ class Scan:
                 self._flush_waiting()
             self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
             return
-        plan = self.as_evaluation(self._second_bar(plan, numbers))
+        plan = self.as_evaluation(self.second_bar(plan, numbers))
         evaluation = plan.split in ("val", "test") and plan.batch != NO and bool(plan.values)
         if (
             self.waiting is not None
@@ -259,7 +263,7 @@ class Scan:
             return
         self._row(plan, numbers, tokens)
 
-    def _second_bar(self, plan: Plan, numbers: list[float]) -> Plan:
+    def second_bar(self, plan: Plan, numbers: list[float]) -> Plan:
         """A shorter progress bar after the main one, with the same quantities and nothing said: the pass over the evaluation set."""
         if not plan.progress or not plan.values or plan.split or plan.epoch != NO or plan.batch_total == NO:
             return plan
@@ -417,7 +421,7 @@ class Scan:
             column = self.column(slot, plan, summary=summary)
             if column is None:
                 continue
-            if plan.progress and not plan.bar and plan.split not in ("val", "test") and _carried(slot):
+            if plan.progress and not plan.bar and plan.split not in ("val", "test") and carried(slot):
                 key = column.logged_as
                 if self.stale.get(key) == value:
                     continue
@@ -530,21 +534,6 @@ def _place_of_bar(plan: Plan, numbers: list[float]) -> tuple[float, float] | Non
     return numbers[plan.epoch], numbers[plan.batch]
 
 
-def _carried(slot: Slot) -> bool:
+def carried(slot: Slot) -> bool:
     """A progress bar shows such values again and again until they are measured anew."""
     return slot.name.startswith(("val", "test")) or "epoch" in slot.logged_as.lower() or bool(split_in(slot.logged_as) in ("val", "test"))
-
-
-def sample(column: Column, token: bytes, slot: Slot, numbers: list[float]) -> None:
-    """Look at the printed digits of one value."""
-    column.sampled += 1
-    unit = quantum(token)
-    if slot.total != NO:
-        unit = 1.0 / numbers[slot.total] if numbers[slot.total] else None
-    elif unit is None:
-        column.full += 1
-        return
-    if unit is not None:
-        if slot.percent:
-            unit /= 100.0
-        column.quantum = unit if column.quantum is None else min(column.quantum, unit)

@@ -113,7 +113,7 @@ class Shapes:
         if NUMBER in shape:
             dull = settings == Wanted.ALWAYS or (many and not _HINT.search(shape))
             plan = EMPTY if dull else special(shape) or plan_of(in_plain_words(shape))
-            if settings == Wanted.EARLY and plan.counts and plan.values:
+            if settings == Wanted.EARLY and plan.counts and (plan.values or plan.progress):
                 settings = Wanted.NEVER
             return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings, lone=lone_of(shape))
         text = shape

@@ -45,13 +45,22 @@ _BEFORE = re.compile(f"(?<![ \t])[ \t]+(?={NUMBER})")
 _INF = {"inf", "infinity"}
 
 
-_TQDM = re.compile(rb"%\|[^|]*+\|")
+_TQDM = re.compile(rb"%\|[^|\n]*+\|")
+_KERAS = re.compile(rb"\[(?:=[=>.]{3,}+|>\.{3,}+)\]")
+
+
+def without_bars(text: bytes) -> bytes:
+    """The text with what tqdm and Keras draw put into one form; everything else stays."""
+    if b"%|" in text:
+        text = _TQDM.sub(b"%||", text)
+    if b"[=" in text or b"[>" in text:
+        text = _KERAS.sub(b"[====]", text)
+    return text
 
 
 def mask(line: bytes) -> tuple[bytes, list[bytes]]:
     """A line's shape (as bytes, blanks untouched) and its numbers, as printed."""
-    if b"%|" in line:
-        line = _TQDM.sub(b"%||", line)
+    line = without_bars(line)
     if b":" in line or b"." in line or b"/" in line or b"-" in line:
         line = MOMENTS.sub(b"\x02", line)
     parts = NUMBERS.split(line)
@@ -107,9 +116,16 @@ _MONTH_FIRST = re.compile(  # `01/30/2026 04:32:55 - INFO - __main__ - `: the ex
 )
 _GLOG = re.compile(rb"^[IWEF](?P<month>[0-9]{2})(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})\.(?P<part>[0-9]{6})")
 _CLOCK_ONLY = re.compile(rb"^\[?(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?")
+YEAR_UNKNOWN = 2000
 _YEAR_2000 = 946_684_800.0  # stands in where no year is printed
 _DAY = 86_400.0
 _SHORT = re.compile(rb"^\[(?P<month>[0-9]{2})/(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?P<part>)")
+
+
+def leading_moment(line: bytes) -> re.Match[bytes] | None:
+    """The moment that a line begins with: groups `hour`, `minute`, `second`, where printed `part`, `year`, `month` and `day`."""
+    found = LEADING_DATE.match(line) or _MONTH_FIRST.match(line) or _GLOG.match(line) or _SHORT.match(line)
+    return found or _CLOCK_ONLY.match(line)
 
 
 def moment(line: bytes) -> float | None:
@@ -117,24 +133,25 @@ def moment(line: bytes) -> float | None:
 
     glog and detectron2 print no year: the year 2000 stands in. A bare clock counts from midnight.
     """
-    match = LEADING_DATE.match(line) or _MONTH_FIRST.match(line) or _GLOG.match(line) or _SHORT.match(line)
+    match = leading_moment(line)
     if match is None:
-        match = _CLOCK_ONLY.match(line)
-        if match is None:
-            return None
-        part = match["part"] or b""
-        clock = int(match["hour"]) * 3600 + int(match["minute"]) * 60 + int(match["second"])
-        return clock + (int(part) / 10 ** len(part) if part else 0.0)
+        return None
     parts = match.groupdict()
-    year = int(parts.get("year") or 2000)
-    if year < 100:
-        year += 2000
-    month, day = int(parts["month"]), int(parts["day"])
+    part = parts["part"] or b""
+    clock = int(parts["hour"]) * 3600 + int(parts["minute"]) * 60 + int(parts["second"])
+    fraction = int(part) / 10 ** len(part) if part else 0.0
+    if "day" not in parts:
+        return clock + fraction
+    midnight = midnight_of(int(parts.get("year") or YEAR_UNKNOWN), int(parts["month"]), int(parts["day"]))
+    return None if midnight is None else midnight + clock + fraction
+
+
+def midnight_of(year: int, month: int, day: int) -> int | None:
+    """Seconds since 1970 at the begin of a day, None for what is no date. A year of two digits is one of this century."""
+    year += 2000 * (year < 100)
     if not (1 <= month <= 12 and 1 <= day <= 31 and 1970 <= year <= 2200):
         return None
-    seconds = calendar.timegm((year, month, day, int(parts["hour"]), int(parts["minute"]), int(parts["second"]), 0, 0, 0))
-    part = parts.get("part") or b""
-    return seconds + (int(part) / 10 ** len(part) if part else 0.0)
+    return calendar.timegm((year, month, day, 0, 0, 0, 0, 0, 0))
 
 
 def dated(time: float, before: float) -> float:
