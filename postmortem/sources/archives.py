@@ -126,10 +126,12 @@ def _unread(path: Path) -> str:
 
 
 def _is_checkpoint(names: list[str]) -> bool:
-    """torch, Keras and numpy save zip files that are one checkpoint each."""
+    """torch, Keras, numpy and stable-baselines3 save zip files that are one checkpoint each."""
     if not names or all(name.endswith(".npy") for name in names):
         return True
     if {"config.json", "metadata.json"} <= set(names) and any(n.startswith("model.weights.") for n in names):
+        return True
+    if {"data", "policy.pth"} <= set(names):  # stable-baselines3
         return True
     prefix = names[0].partition("/")[0]
     return {f"{prefix}/data.pkl", f"{prefix}/version"} <= set(names)
