@@ -15,6 +15,7 @@ _MODULES = (
     "postmortem.sources.checkpoints.dcp",
     "postmortem.sources.checkpoints.sharded_torch",
     "postmortem.sources.checkpoints.deepspeed",
+    "postmortem.sources.checkpoints.deepspeed_universal",
     "postmortem.sources.checkpoints.stable_baselines",
     "postmortem.sources.checkpoints.torch_zip",
     "postmortem.sources.logs.captured",

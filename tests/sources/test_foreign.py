@@ -17,6 +17,7 @@ FILES = {
     "tf/ckpt-10.data-00000-of-00001": ("TensorFlow checkpoint", Status.SKIPPED),
     "export/saved_model.pb": ("SavedModel", Status.SKIPPED),
     "export/variables/variables.index": ("SavedModel", Status.SKIPPED),
+    "flax/checkpoint_1200": ("MessagePack", Status.SKIPPED),
     "model.nemo": ("NeMo", Status.SKIPPED),
     "model.onnx": ("ONNX", Status.SKIPPED),
     "zero/latest": ("newest checkpoint: global_step5", Status.READ),
@@ -25,6 +26,7 @@ FILES = {
 }
 CONTENT = {
     "tf/checkpoint": b'model_checkpoint_path: "ckpt-10"\n',
+    "flax/checkpoint_1200": b"\x84\xa4step\xcd\x04\xb0\xa6params\x81" + b"\0" * 50,
     "zero/latest": b"global_step5",
     "megatron/latest_checkpointed_iteration.txt": b"500",
 }

@@ -125,3 +125,16 @@ def test_tensors_of_unknown_layers_are_kept_apart(tmp_path: Path) -> None:
         )
     one = only(read_run([tmp_path]))
     assert {t.name for t in one.tensors} == {"odd.weight", "mp_rank_01:odd.weight", "final_norm.weight"}
+
+
+def test_a_distributed_optimizer_is_flat_and_no_model(tmp_path: Path) -> None:
+    """Laid out as megatron/core/optimizer/distrib_optimizer.py gathers it: by buffer and by pair of dtypes."""
+    save(tmp_path, CORE, tensor=1, pipeline=1, optimizer=False)
+    flat = {k: torch.ones(4096) for k in ("param", "exp_avg", "exp_avg_sq")} | {"numel_unpadded": 4000}
+    torch.save({"buckets_coalesced": True, 0: {(torch.bfloat16, torch.float32): flat}}, tmp_path / "iter_0000500" / "mp_rank_00" / "distrib_optim.pt")
+    run = read_run([tmp_path])
+    names = {t.name for t in only(run).tensors}
+    (source,) = [s for s in run.sources if s.path.endswith("distrib_optim.pt")]
+    assert source.status is Status.PARTIAL
+    assert "12,288 values" in str(source.detail)
+    assert not {n for n in names if n.endswith(("param", "exp_avg", "exp_avg_sq"))}

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from postmortem.model.run import Status
+from postmortem.sources import read_run
 from postmortem.sources.checkpoints import torch_zip
 from postmortem.sources.reader import Candidate
 
@@ -363,3 +364,10 @@ def test_this_ranks_part_of_a_distributed_tensor(saved):
         dist.destroy_process_group()
     assert [(t.name, t.shape) for t in one.tensors] == [("w", (4, 3))]
     assert one.refused == ()
+
+
+def test_flat_parameters_of_fsdp_say_so(tmp_path: pathlib.Path) -> None:
+    torch.save({"flat_param": torch.ones(500), "_fsdp_wrapped_module.layers.0.flat_param": torch.ones(70)}, tmp_path / "model_step100_rank0.pt")
+    run = read_run([tmp_path])
+    assert "2 FSDP units" in str(run.sources[0].detail)
+    assert "570 values" in str(run.sources[0].detail)

@@ -15,6 +15,7 @@ _TENSORFLOW = say("part of a TensorFlow checkpoint: its variables are not read; 
 _SAVED_MODEL = say("part of a TensorFlow SavedModel, an exported model: its variables are not read; the checkpoints of the training tell more")
 _NEMO = say("a NeMo archive: unpack it (tar -xf) inside of the run to have its configuration and weights read")
 _EXPORTED = "a model exported for inference ({format}): it holds no optimizer; the checkpoints of the training tell more"
+_MSGPACK = say("a MessagePack file, as Flax saves parameters: it is not read; numpy.savez or safetensors would be")
 _BY_EXTENSION: Mapping[str, Sentence] = {
     "nemo": _NEMO,
     "onnx": say(_EXPORTED, format="ONNX"),
@@ -26,7 +27,7 @@ _BY_EXTENSION: Mapping[str, Sentence] = {
     "mlmodel": say(_EXPORTED, format="Core ML"),
     "pdmodel": say(_EXPORTED, format="PaddlePaddle"),
     "pdiparams": say(_EXPORTED, format="PaddlePaddle"),
-    "msgpack": say("a MessagePack file, as Flax saves parameters: it is not read; numpy.savez or safetensors would be"),
+    "msgpack": _MSGPACK,
     "caffemodel": say("a Caffe model: its weights are not read, the training log is"),
     "solverstate": say("a Caffe solver state: it is not read, the training log is"),
     "params": say("an MXNet parameter file: it is not read; numpy.savez or safetensors would be"),
@@ -35,6 +36,8 @@ _ORBAX_NAMES = frozenset({
     "_CHECKPOINT_METADATA", "_METADATA", "_sharding", "manifest.ocdbt", "orbax.checkpoint", "commit_success.txt", "array_metadatas", ".zarray",
 })  # fmt: skip
 _OCDBT = re.compile(r"(?:^|/)(?:ocdbt\.process_\d{1,6}/)?d/[0-9a-f]{16,64}$")
+# `checkpoint_1200` of flax.training.checkpoints: a map whose first key is one of a training state
+_FLAX = re.compile(rb"(?:[\x81-\x8f]|\xde..)[\xa1-\xbf](?:step|params|opt_state|target|state|model|batch_stats|\d)", re.DOTALL)
 _SHARD = re.compile(r"\.data-\d{5}-of-\d{5}$")
 
 
@@ -66,6 +69,8 @@ def _what(candidate: Candidate) -> Sentence | None:
         return _TENSORFLOW
     if extension in ("index", "meta") and any(_SHARD.search(other) for other in candidate.siblings):
         return _TENSORFLOW
+    if not dot and _FLAX.match(candidate.head):
+        return _MSGPACK
     if candidate.head.startswith(b"GGUF"):
         return _BY_EXTENSION["gguf"]
     return _BY_EXTENSION.get(extension) if dot and stem else None

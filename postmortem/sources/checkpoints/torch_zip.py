@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.contents import contents
+from postmortem.sources.checkpoints.flat_shares import flat_share
 from postmortem.sources.checkpoints.fragments import failed, fragment, skipped, what_it_is_instead
 from postmortem.sources.checkpoints.placing import Locate, Place, Placer
 from postmortem.sources.checkpoints.torch_legacy import is_rng_state, read_stream, rng_detail
@@ -29,7 +30,6 @@ _OLD_PICKLE = re.compile(
     rb"c[\w.]{1,100}\n[\w.]{1,100}\n|\((?:[dl]p\d|[ci][\w.]{1,100}\n|S['\"]|[dlt]\.)|[\]}][q(c]|[VS][^\n]{1,100}\n(?:p\d{1,3}\n|[VS0\x93])"
 )
 _BLOB = Limits(work=2_000)  # the pickle of one storage
-_PARTITION = re.compile(r"zero_pp_rank_\d+.*optim_states|distrib_optim")  # DeepSpeed ZeRO, Megatron
 _UNPACKED = 256 << 20  # bytes of compressed members that are held in memory
 
 
@@ -199,9 +199,7 @@ def _read_zip(candidate: Candidate, window: Window) -> Found:
     found = contents(pickled.value, placer, candidate.path)
     truncated = archive.directory.truncated
     cut = say("the file is cut: {size:,} bytes are there and the directory at its end is not", size=window.size) if truncated else None
-    flat = None
-    if _PARTITION.search(candidate.name) and found.optimizer is not None:
-        flat = say("this rank's share of the optimizer is flat: which parameter its numbers belong to is not told")
+    flat = flat_share(candidate.name, found)
     problems: list[Sentence | None] = [cut, pickled.problem, archive.directory.problem if not truncated else None, placer.problem(), flat]
     return fragment(candidate, NAME, found, problems, truncated=truncated, dangerous=pickled.dangerous)
 
