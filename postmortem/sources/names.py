@@ -318,7 +318,7 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
 
     Of several keys with one name and one reduction the plainest keeps it and the rest become "other/<key>"; a split with a
     single loss-like key and no total takes that key for its loss; a single named evaluation set is the validation set; what
-    neither split claims is measured on the validation set.
+    neither split claims is measured on the validation set; `time` beside `data_time` is that of a step.
     """
     keys = list(dict.fromkeys(keys))
     twins = validation_twins(keys)
@@ -352,7 +352,15 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
             names[group[0]] = f"{where}/loss"
     if not split:
         names.update(of_validation(names))
+    if "step_time" not in names.values():
+        names.update({key: "step_time" for key in keys if key not in (aliases or ()) and _beside_data_time(key, names)})
     return names
+
+
+def _beside_data_time(key: str, keys: Iterable[str]) -> bool:
+    """`time` beside `data_time`, as mmengine, detectron2 and torchvision's references print: what a step took, and what of it waited for data."""
+    before, _, last = key.rpartition("/")
+    return last.lower() == "time" and any(k.rpartition("/")[0] == before and k.rpartition("/")[2].lower() in ("data_time", "data") for k in keys)
 
 
 def of_validation(names: Mapping[str, str]) -> dict[str, str]:

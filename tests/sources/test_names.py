@@ -143,3 +143,11 @@ def test_any_key_has_a_name_of_the_vocabulary(key: str) -> None:
     assert setting_name(key) in ("", *SETTINGS)
     plainness(key)
     reduction_of(key)
+
+
+def test_time_beside_data_time_is_that_of_a_step() -> None:
+    assert series_names(["loss", "time", "data_time"])["time"] == "step_time"
+    assert series_names(["train/time", "train/data_time"])["train/time"] == "step_time"
+    assert series_names(["loss", "time"])["time"] == "other/time"
+    assert series_names(["train/time", "val/data_time"])["train/time"] == "other/train/time"
+    assert series_names(["step_time", "time", "data_time"])["time"] == "other/time"
