@@ -40,7 +40,7 @@ def cut(steps: Floats, values: Floats | None = None, unit: float = 0.0) -> list[
         return whole
     back = _restarts(steps)
     if values is not None:
-        back = np.array([at for at in back.tolist() if not _written_again(steps, values, at, unit)], dtype=np.intp)
+        back = _not_written_again(steps, values, back, unit)
     if not len(back):
         return whole
     if len(back) > max(3, INTERLEAVED * len(steps)) and not _from_the_beginning(steps, back):
@@ -71,16 +71,29 @@ def _restarts(steps: Floats) -> npt.NDArray[np.intp]:
     return np.array(keep, dtype=np.intp)
 
 
-def _written_again(steps: Floats, values: Floats, at: int, unit: float) -> bool:
-    """The records from `at` to where the counter had been hold the values that these steps had before: a second writer, or a log's
-    end printed twice."""
-    ends = (steps[at + 1 :] > steps[at - 1]) | (np.diff(steps[at:]) < 0)
-    again = slice(at, at + 1 + int(np.argmax(ends)) if ends.any() else len(steps))
-    known = dict(zip(steps[:at].tolist(), values[:at].tolist(), strict=True))
-    pairs = np.array([(known[s], v) for s, v in zip(steps[again].tolist(), values[again].tolist(), strict=True) if s in known])
+def _not_written_again(steps: Floats, values: Floats, back: npt.NDArray[np.intp], unit: float) -> npt.NDArray[np.intp]:
+    """Without the restarts from which on, to where the counter had been, the records hold the values that these steps had before: a
+    second writer, or a log's end printed twice."""
+    falls = np.append(np.flatnonzero(np.diff(steps) < 0) + 1, len(steps))
+    known: dict[float, float] = {}  # of the steps before
+    told = 0
+    keep: list[int] = []
+    for at in back.tolist():
+        known.update(zip(steps[told:at].tolist(), values[told:at].tolist(), strict=True))
+        told = at
+        stop = int(falls[np.searchsorted(falls, at, side="right")])
+        beyond = steps[at + 1 : stop] > steps[at - 1]
+        again = slice(at, at + 1 + int(np.argmax(beyond)) if beyond.any() else stop)
+        pairs = [(known[s], v) for s, v in zip(steps[again].tolist(), values[again].tolist(), strict=True) if s in known]
+        if not _alike(pairs, unit):
+            keep.append(at)
+    return np.array(keep, dtype=np.intp)
+
+
+def _alike(pairs: Sequence[tuple[float, float]], unit: float) -> bool:
     if len(pairs) < _FEWEST_REPEATS:
         return False
-    before, now = pairs.T
+    before, now = np.array(pairs).T
     same = (np.abs(before - now) <= 1.5 * unit) | (before == now) | (np.isnan(before) & np.isnan(now))
     return bool(np.mean(same) >= MOSTLY_THE_SAME)
 

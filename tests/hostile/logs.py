@@ -7,6 +7,7 @@ import struct
 from contextlib import closing
 
 from tests.hostile.cases import Cases
+from tests.hostile.slow_text import made
 
 LOGS = Cases()
 case = LOGS.case
@@ -182,6 +183,16 @@ def _line(run):
         with run.joinpath(name).open("wb") as file:
             file.write({"l": b"step 1 loss 0.5 ", "c": b"step,loss\n1,", "j": b'{"step": 1, "val_loss": 0.5, "x": "'}[name.rpartition(".")[2][0]])
             file.truncate(size - 1)
+
+
+@case("text: 24 MB of ever new keys", "takes long")
+def _keys(run):
+    run.joinpath("keys.log").write_bytes(made("hundreds of new keys a line", 2 << 20).replace(b"=", b"_x=") * 12)
+
+
+@case("text: a million restarts")
+def _restarts(run):
+    run.joinpath("val.log").write_bytes(made("restarts", 1 << 20).replace(b" loss", b" val_loss") * 24)
 
 
 @case("text: NUL bytes, UTF-16 and mixtures")

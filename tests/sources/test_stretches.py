@@ -9,11 +9,13 @@ import pytest
 
 from postmortem.measure.pace import pace_stats
 from postmortem.model.run import Series, Status
-from postmortem.sources.logs import csv, jsonl, stretches
+from postmortem.sources.logs import csv, effort, jsonl, stretches
 from postmortem.sources.logs.blocks import LONGEST_LINE
+from postmortem.sources.logs.text import lines
 from postmortem.sources.logs.text import reader as text
 from postmortem.sources.logs.text.noise import spots
 from postmortem.sources.reader import Candidate, Found, Reader
+from tests.hostile.slow_text import made
 
 SMALL = 1 << 18  # bytes: stands in for the size from which on a log is large
 
@@ -147,3 +149,42 @@ def test_of_a_log_of_prose_only_shapes_that_come_again_are_understood(tmp_path: 
     found = read(text.READER, tmp_path, "train.log", (prose + record).encode())
     assert by_name(found).steps.tolist() == list(range(1, 10))
     assert not math.isnan(by_name(found).values[0])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_text_that_costs_too_much_is_read_in_part(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its begin, its end and stretches between, in the same way each time, and said."""
+    monkeypatch.setattr(effort, "MOST", 60_000.0)
+    monkeypatch.setattr(lines, "CHUNK", 1 << 14)
+    monkeypatch.setattr(stretches, "SHORTEST", 1 << 12)
+    keys = made("hundreds of new keys a line", 1 << 20).decode().splitlines()
+    log = "".join(f"step {n} loss {loss(n):.5f}\n{line}\n" for n, line in enumerate(keys))
+    found, again = (read(text.READER, tmp_path, "train.log", log.encode(encoding)) for _ in range(2))
+    assert "takes long" in str(found.source.detail)
+    assert str(found.source.detail) == str(again.source.detail)
+    series = by_name(found)
+    assert np.array_equal(series.steps, by_name(again).steps)
+    assert (series.steps[0], series.steps[-1]) == (0, len(keys) - 1)
+    assert np.array_equal(series.values, [loss(step) for step in series.steps])
+    assert 10 < len(series) < len(keys)
+
+
+@pytest.mark.parametrize("kind", ["progress bars", "colours", "prose about training"])
+def test_two_megabytes_are_read_whole(kind: str, tmp_path: Path) -> None:
+    found = read(text.READER, tmp_path, "train.log", made(kind, 2_000_000))
+    assert "takes long" not in str(found.source.detail)
+
+
+def test_logs_of_trainings_cost_a_small_part_of_what_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixtures = Path(__file__).parents[2] / "fixtures"
+    logs = sorted(fixtures.glob("*/*/run/**/*.log"), key=lambda path: path.stat().st_size)[-8:]
+    extents: list[stretches.Extent] = []
+
+    def noted(size: int) -> stretches.Extent:
+        extents.append(stretches.Extent(size))
+        return extents[-1]
+
+    monkeypatch.setattr(text, "Extent", noted)
+    for log in logs:
+        read(text.READER, tmp_path, "train.log", log.read_bytes())
+        assert 0 < extents[-1].effort.spent < 2 * log.stat().st_size + effort.MOST / 100

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from postmortem.sources.logs.stretches import Piece, pieces
+from postmortem.sources.logs.stretches import Extent
 
 BLOCK = 1 << 20  # bytes read at a time
 LONGEST_LINE = 8 << 20  # bytes; a longer line is left out
@@ -19,6 +19,7 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 class Reading:
     """What was met on the way; complete once the blocks are used up."""
 
+    extent: Extent
     too_long: int = 0  # lines left out
     ends_with_newline: bool = True
 
@@ -35,18 +36,18 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def blocks(path: Path, size: int, met: Reading) -> Iterator[bytes]:
+def blocks(path: Path, met: Reading) -> Iterator[bytes]:
     """Blocks of whole lines, UTF-8, lines ended by a newline each (the last one of the file too). Raises OSError.
 
-    Of a file of more than `stretches.WHOLE` bytes only parts are read; lines that are cut by that are left out.
+    Of a very large file only parts are read (`stretches`); lines that are cut by that are left out.
     """
     rest = b""
     skipping = False
     last = b"\n"
-    for piece in _decoded(path, size):
-        if piece.apart:
+    for text, apart in _decoded(path, met.extent):
+        if apart:
             rest, skipping = b"", True
-        data = rest + piece.data
+        data = rest + text
         end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
         last = data[-1:] or last
         if skipping:
@@ -68,10 +69,10 @@ def blocks(path: Path, size: int, met: Reading) -> Iterator[bytes]:
         yield _plain(rest) + b"\n"
 
 
-def _decoded(path: Path, size: int) -> Iterator[Piece]:
-    """Pieces as UTF-8, without a byte-order mark."""
+def _decoded(path: Path, extent: Extent) -> Iterator[tuple[bytes, bool]]:
+    """Pieces as UTF-8, without a byte-order mark, and whether something before them was left out."""
     decoder: codecs.IncrementalDecoder | None = None
-    for n, piece in enumerate(pieces(path, size, BLOCK)):
+    for n, piece in enumerate(extent.pieces(path, BLOCK)):
         data = piece.data
         if n == 0:
             encoding = _UTF16.get(data[:2])
@@ -79,7 +80,7 @@ def _decoded(path: Path, size: int) -> Iterator[Piece]:
             data = data[2:] if encoding else data.removeprefix(codecs.BOM_UTF8)
         elif decoder and piece.apart:
             decoder.reset()
-        yield Piece(decoder.decode(data).encode("utf-8", "replace") if decoder else data, piece.apart)
+        yield decoder.decode(data).encode("utf-8", "replace") if decoder else data, piece.apart
 
 
 def _plain(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.config import flatten, settings_of
 from postmortem.sources.logs.blocks import Reading, blocks
 from postmortem.sources.logs.crash import Watch, Where
-from postmortem.sources.logs.stretches import left_out
+from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.names import reduction_of, series_names
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -310,11 +310,11 @@ def _value(magnitude: int) -> float:
 
 def read(candidate: Candidate) -> Found:
     """Every record whose checksum fits."""
-    met = Reading()
+    met = Reading(Extent(candidate.size))
     capture = _Capture(candidate.path)
     bad, last_bad = 0, False
     try:
-        for block in blocks(candidate.file, candidate.size, met):
+        for block in blocks(candidate.file, met):
             for line in block.split(b"\n"):
                 if not line:
                     continue
@@ -326,7 +326,7 @@ def read(candidate: Candidate) -> Found:
                     capture.take(record)
     except OSError as error:
         return Found(Source(candidate.path, NAME, Status.FAILED, say("it could not be read: {why}", why=error.strerror or "error"), candidate.size))
-    status, detail = _status(capture, candidate.size, bad, last_bad=last_bad, cut=not met.ends_with_newline, long=met.too_long)
+    status, detail = _status(capture, met, bad, last_bad=last_bad)
     settings = settings_of(flatten(capture.configuration), candidate.path)
     return Found(
         Source(candidate.path, NAME, status, detail, candidate.size), capture.series(), tuple(capture.histograms), tuple(capture.events), settings,
@@ -346,15 +346,15 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _status(capture: _Capture, size: int, bad: int, *, last_bad: bool, cut: bool, long: int) -> tuple[Status, Sentence | None]:
+def _status(capture: _Capture, met: Reading, bad: int, *, last_bad: bool) -> tuple[Status, Sentence | None]:
     if not capture.records:
         return Status.FAILED, say("no record could be read")
-    if part := left_out(size):
+    if part := met.extent.left_out():
         return Status.PARTIAL, part
     if capture.foreign:
         return Status.PARTIAL, say("it is of another version, {format}: what is understood of it was read", format=capture.foreign)
-    if bad + long > (last_bad and cut):
-        return Status.PARTIAL, say("{n} damaged records were left out", n=bad + long)
+    if bad + met.too_long > (last_bad and not met.ends_with_newline):
+        return Status.PARTIAL, say("{n} damaged records were left out", n=bad + met.too_long)
     if bad:
         return Status.PARTIAL, say("the last record is cut off (still being written, or the process was killed)")
     if capture.crowded:

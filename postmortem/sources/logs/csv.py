@@ -16,7 +16,7 @@ from postmortem.sources.logs.blocks import Reading, blocks, head_text
 from postmortem.sources.logs.csvblocks import cells_of, parse
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
 from postmortem.sources.logs.numbers import MISSING_WORDS, fixed_decimals, instant, number
-from postmortem.sources.logs.stretches import left_out
+from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -62,9 +62,9 @@ def read(candidate: Candidate) -> Found:
     if reason:
         return _none(candidate, reason)
     rows = Rows(layout)
-    met = Reading()
+    met = Reading(Extent(candidate.size))
     try:
-        for block in blocks(candidate.file, candidate.size, met):
+        for block in blocks(candidate.file, met):
             rows.take(block)
             if rows.gathering.full or rows.ragged > max(MOST_RAGGED, 10 * rows.gathering.count):
                 break
@@ -75,7 +75,7 @@ def read(candidate: Candidate) -> Found:
     series, facts = series_by_layout(table, layout, candidate)
     if not series:
         return _none(candidate, say("it has a header and no rows with numbers") if not table.count else say("none of its columns is a curve"))
-    detail = left_out(candidate.size) or _detail(rows, met)
+    detail = met.extent.left_out() or _detail(rows, met)
     return Found(Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size), series=series, facts=facts)
 
 

@@ -18,7 +18,7 @@ from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonblocks import columns
 from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import STAND_INS
-from postmortem.sources.logs.stretches import left_out
+from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.reader import Candidate, Found, Reader
 
@@ -58,12 +58,12 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 def read(candidate: Candidate) -> Found:
     """Every record's numbers as curves. A line that is no JSON object is left out and counted."""
-    met = Reading()
+    met = Reading(Extent(candidate.size))
     taker = RowTaker()
     bad = 0
     cut, one_form, tail = False, True, b""
     try:
-        for block in blocks(candidate.file, candidate.size, met):
+        for block in blocks(candidate.file, met):
             if one_form and (b"NaN" in block or b"Infinity" in block):  # JSON does not know them, and objects with them take longer
                 alike = columns(block)
                 one_form = alike is not None and taker.take_columns(*alike)
@@ -92,7 +92,7 @@ def read(candidate: Candidate) -> Found:
     if not series:
         reason = say("none of its {n} lines is a record with numbers", n=table.count + bad)
         return Found(Source(candidate.path, NAME, Status.SKIPPED, reason, candidate.size), facts=facts)
-    detail = left_out(candidate.size) or _detail(taker, met, bad, cut=cut)
+    detail = met.extent.left_out() or _detail(taker, met, bad, cut=cut)
     source = Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size)
     events: tuple[LogEvent, ...] = ()
     if cut and not met.ends_with_newline:  # the writer died, or has not come further yet

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from postmortem.sources.logs.blocks import LONGEST_LINE, Reading
-from postmortem.sources.logs.stretches import Piece, pieces
 
-CHUNK = 16 << 20  # bytes
+CHUNK = 1 << 20  # bytes; what the text costs is looked at after each
 _ANSI = re.compile(rb"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|\][^\x07\x1b]{0,256}\x07|[()][A-Z0-9]|[=>78])")
 _SCRIPT = re.compile(rb"^(?:import|from) \w", re.MULTILINE)
 _RULER = re.compile(rb"^={40,}[ \t]*\r?\n", re.MULTILINE)
@@ -39,15 +38,16 @@ class Chunk:
         return ends
 
 
-def chunks(path: Path, size: int, met: Reading) -> Iterator[Chunk]:
-    """The file in chunks of whole lines. Of a very large one only parts: see `stretches`. Raises OSError.
+def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
+    """The file in chunks of whole lines. Of a very large or costly one only parts: see `stretches`. Raises OSError.
 
     A line of more than `LONGEST_LINE` bytes is left out, its line end stays.
     """
     decoder: codecs.IncrementalDecoder | None = None
     rest, line, apart = b"", 1, False
     skipping = started = False  # skipping: the rest of a line whose begin was left out
-    for piece, last in _with_last(pieces(path, size, CHUNK)):
+    for piece in met.extent.pieces(path, CHUNK):
+        last = piece.last
         if not started:
             decoder = _decoder(piece.data[:4096])
         if piece.apart:
@@ -78,17 +78,6 @@ def chunks(path: Path, size: int, met: Reading) -> Iterator[Chunk]:
         apart = False
         yield chunk
         line = chunk.line_at(len(chunk.data)) if chunk.data.endswith(b"\n") else line
-
-
-def _with_last(items: Iterator[Piece]) -> Iterator[tuple[Piece, bool]]:
-    """Each, and whether it is the last one."""
-    before = next(items, None)
-    for item in items:
-        if before is not None:
-            yield before, False
-        before = item
-    if before is not None:
-        yield before, True
 
 
 def _decoder(head: bytes) -> codecs.IncrementalDecoder | None:

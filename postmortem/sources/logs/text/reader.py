@@ -11,7 +11,7 @@ import numpy.typing as npt
 from postmortem.model.run import EventKind, LogEvent, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.blocks import Reading
-from postmortem.sources.logs.stretches import left_out
+from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
 from postmortem.sources.logs.text.noise import spots
 from postmortem.sources.logs.text.rows import Settled, settle, to_series
@@ -53,6 +53,7 @@ _FRAMEWORKS = (
     ("darknet", frozenset({"darknet"})),
     ("marian", frozenset({"marian"})),
 )
+A_BYTE = 0.02  # of what is taken by the stretch or passed over: the least that a byte costs (see `effort`)
 _RISEN = 1.5  # times its first value: a rate that is warmed up
 _CONTROL = frozenset(range(32)) - {0, 8, 9, 10, 12, 13, 27}
 
@@ -92,17 +93,18 @@ def looks_like_text(head: bytes) -> bool:
 
 def read(candidate: Candidate) -> Found:
     """Everything that a log tells. Never raises; what could not be read is in the source's detail."""
-    scan = Scan(candidate.path)
+    met = Reading(Extent(candidate.size))
+    scan = Scan(candidate.path, met.extent.effort)
     repeats = Repeats(scan)
     cut: LogEvent | None = None
     problem: Sentence | None = None
-    met = Reading()
     numbered: int | None = None  # lines before the first part that was left out
     try:
-        for chunk in chunks(candidate.file, candidate.size, met):
+        for chunk in chunks(candidate.file, met):
             if chunk.apart:
                 scan.gap()
                 numbered = chunk.first_line - 1 if numbered is None else numbered
+            met.extent.effort.spent += A_BYTE * len(chunk.data)
             cut = _lines(scan, repeats, chunk, candidate.path)
     except OSError as error:
         problem = say("the file could not be read to its end: {why}", why=error.strerror or say("an input error"))
@@ -113,7 +115,7 @@ def read(candidate: Candidate) -> Found:
     where = settle(scan.rows)
     series = to_series(scan.rows, where, candidate.path)
     facts = _facts(scan, where)
-    problem = problem or left_out(candidate.size)
+    problem = problem or met.extent.left_out()
     if met.too_long and not (problem and series):
         problem = say("{n} lines were left out because they are too long", n=met.too_long)
     status, detail = (Status.PARTIAL, problem) if problem else (Status.READ, None)

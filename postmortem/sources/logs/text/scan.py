@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from postmortem.model.run import Reduction
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
+from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.dumps import Dump
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot
@@ -25,6 +26,12 @@ NEAR = 3  # lines after a row or a counter that still belong to it
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
 DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
+# What is paid for (see `effort`):
+A_LINE, A_BYTE = 5.0, 0.1  # of a line that is read by itself
+A_LOOK, A_LOOK_BYTE = 35.0, 0.1  # at a line of many shapes: may it tell a crash?
+A_NUMBER, A_VALUE = 0.5, 3.0
+A_WATCHED = 20.0  # a line that may tell a crash
+A_SETTING_BYTE = 0.2  # of a line that may hold settings
 
 
 @dataclass(slots=True)
@@ -41,7 +48,8 @@ class Place:
 class Scan:
     """The state of one reading. `line` is fed every line that no run of equal shapes took."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, effort: Effort) -> None:
+        self.effort = effort
         self.rows = Rows()
         self.watch = Watch(source)
         self.settings = Settings(source)
@@ -51,7 +59,7 @@ class Scan:
         self.offset: Callable[[], int] = lambda: 0  # of that line, in bytes
         self.early = 0  # lines before the first record that were asked for settings
         self.placed = False  # a record that says where training is was seen
-        self.shapes = Shapes()
+        self.shapes = Shapes(effort)
         self.place = Place()  # of the last row or counter
         self.adrift = ""  # after a gap: "epoch" or "step", which has to be said again before rows can be placed
         self.near = 0  # lines that still belong to it
@@ -94,6 +102,7 @@ class Scan:
 
     def _line(self, raw: bytes) -> Entry | None:
         """Returns what is known of the line's shape, None for a blank line."""
+        self.effort.spent += A_LINE + A_BYTE * len(raw)
         if len(raw) > MAX_LINE:
             self._long(raw)
             raw = raw[:MAX_LINE]
@@ -102,19 +111,25 @@ class Scan:
             return None
         self.last_text = raw
         if self.shapes.many and not self.watch.reading and not hints(raw):
+            self.effort.spent += A_LOOK + A_LOOK_BYTE * len(raw)
             if is_suspicious(text := raw.decode("utf-8", "replace")):
                 self.watch.line(text, self._where())
             return NOISE
         masked, tokens = mask(raw)
         entry = self.shapes.entry(masked, raw)
+        self.effort.spent += A_NUMBER * len(tokens) + A_VALUE * len(entry.plan.values)
         self.near -= 1
         time = moment(raw)
         if time is not None:
             self.note_time(time)
-        if (entry.suspicious or self.watch.reading) and self.watch.line(raw.decode("utf-8", "replace"), self._where()):
+        watched = entry.suspicious or self.watch.reading
+        if watched:
+            self.effort.spent += A_WATCHED
+        if watched and self.watch.line(raw.decode("utf-8", "replace"), self._where()):
             return entry
         if self.asks(entry):
             self.early += 1
+            self.effort.spent += A_SETTING_BYTE * len(raw)
             self.settings.line(raw.decode("utf-8", "replace"))
         if entry.lone is None:
             self.dump.over(entry.shape)

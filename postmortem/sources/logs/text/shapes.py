@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from postmortem.sources.logs.crash import is_suspicious
+from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text.dialects import special
 from postmortem.sources.logs.text.dumps import Lone, lone_of
 from postmortem.sources.logs.text.grammar import EMPTY, Plan, plan_of
@@ -26,6 +27,8 @@ _LONG_HINTS = tuple(word.encode() for word in HINTS if len(word) > 2)
 _SHORT_HINT = re.compile(rb"\blr\b")
 MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
 MOST_UNDERSTOOD = 20_000  # shapes; then only those that come a second time
+# What is paid for (see `effort`): a shape that is understood, its bytes, numbers and values, and a look at one that came once
+A_SHAPE, A_SHAPE_BYTE, A_SHAPE_NUMBER, A_SHAPE_VALUE, A_LOOK, A_LOOK_BYTE = 120.0, 0.5, 5.0, 25.0, 35.0, 0.1
 _MOST_ONCE = 500_000  # shapes that came once, of which a checksum is kept
 _FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
 _HABITS = (
@@ -70,7 +73,8 @@ def hints(raw: bytes) -> bool:
 class Shapes:
     """All shapes that were seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, effort: Effort) -> None:
+        self.effort = effort
         self.understood = 0
         self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
@@ -86,6 +90,7 @@ class Shapes:
         found = self.known.get(masked)
         if found is None:
             if self.understood >= MOST_UNDERSTOOD and self._first_time(masked):
+                self.effort.spent += A_LOOK + A_LOOK_BYTE * len(raw)
                 return Entry(EMPTY, "", suspicious=is_suspicious(raw.decode("utf-8", "replace")))
             if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
                 self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
@@ -93,6 +98,8 @@ class Shapes:
             if len(self.known) >= MAX_SHAPES:
                 self.known.clear()
             found = self.known[masked] = self._understand(masked, raw, many=self.many)
+            numbers, values = masked.count(b"\0"), len(found.plan.values)
+            self.effort.spent += A_SHAPE + A_SHAPE_BYTE * len(masked) + A_SHAPE_NUMBER * numbers + A_SHAPE_VALUE * values
         return found
 
     def _first_time(self, masked: bytes) -> bool:
