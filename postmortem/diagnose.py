@@ -14,6 +14,7 @@ from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import Sentence, say
 
 PRESENT = 0.5  # P(mode) from which a sighted symptom is called present
+EVEN = 0.6  # P(mode) below which a finding is hardly more likely than not: a surer one comes first
 OFFERED = 0.3  # P(cause | mode) from which a cause's fixes are offered ("possible")
 ABSENT = 0.02  # P(mode) stated when the symptom was looked for and not there
 FEW_FIXES = 6
@@ -187,7 +188,7 @@ def root_finding(findings: Sequence[Finding], attempt: int) -> Finding | None:
     roots = [f for f in findings if f.status == FindingStatus.PRESENT and f.attempt == attempt and f.consequence_of is None and f.severity]
     if not roots:
         return None
-    return min(roots, key=lambda f: (-(f.severity or Severity.MINOR).rank, _onset(f), -(f.confidence or 0.0)))
+    return min(roots, key=lambda f: (-(f.severity or Severity.MINOR).rank, (f.confidence or 0.0) < EVEN, _onset(f), -(f.confidence or 0.0)))
 
 
 def _onset(finding: Finding) -> float:

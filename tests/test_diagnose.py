@@ -164,6 +164,15 @@ def test_the_root_is_the_worst_then_the_earliest() -> None:
     assert found.mode == "fatal-too"
 
 
+def test_what_is_hardly_more_likely_than_not_is_no_root_beside_what_is_sure() -> None:
+    doubtful, sure = check("early", lambda e: seen(1.0, Severity.SERIOUS), prior=0.2), check("late", lambda e: seen(9.0, Severity.SERIOUS), prior=3.0)
+    found = diagnose(evidence(), (doubtful, sure))
+    assert [f.status for f in found] == [FindingStatus.PRESENT] * 2
+    root = root_finding(found, 0)
+    assert root is not None
+    assert root.mode == "late"
+
+
 def test_ignored_modes_are_not_looked_for() -> None:
     found = examine(check("mode"), evidence(ignored=frozenset({"mode"})))
     assert found.status == FindingStatus.NOT_MEASURED

@@ -3,7 +3,7 @@
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.extremes import CAUSES, extreme
 from postmortem.checklist.needs import CHANCE, CONFIG, VALIDATION, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, skill, to_chance, validation_level
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, risen_score, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
 LITTLE = 0.03  # relative gain below which a trend is no progress
@@ -16,9 +16,11 @@ def _progress(e: Evidence) -> CurveStats | None:
     if e.family in NOTHING_EXPECTED and loss is None:  # a GAN logs a loss per player and no total
         loss = next((c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower() and c.finite >= 3), None)
     scored = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score", "/f1", "/auc")) or n == "reward"]
-    if loss is None:  # no loss at all: an error measure is as good
+    if e.family == "reinforcement" and "reward" not in e.curves:  # of several agents, each has its own
+        scored += [c for n, c in e.curves.items() if n.startswith("other/") and c.goal == "higher" and n.lower().endswith(("reward", "return"))]
+    if loss is None or loss.finite < 3:  # no loss to speak of: an error measure is as good
         scored += [c for n, c in e.curves.items() if n.rpartition("/")[2] in ("mse", "rmse", "mae", "error", "perplexity")]
-    if loss is None or (loss.finite and loss.highest == 0.0) or e.family in NOTHING_EXPECTED:
+    if loss is None or loss.finite < 3 or loss.highest == 0.0 or e.family in NOTHING_EXPECTED:
         return max(scored, key=lambda c: c.finite, default=loss)
     return loss
 
@@ -56,6 +58,9 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     val = e.curve("val/loss")
     steady = any(c.relative_gain > LITTLE and _better(c) for c in (shown, val) if c is not None)
+    scored = risen_score(e)
+    if scored is not None and not (shown.relative_gain > 0.2 or steady):
+        return Reading(True, say("{name} went from {start:.3g} to {final:.3g}", name=scored.name, start=scored.start, final=scored.final))
     return Reading(
         shown.relative_gain > 0.2 or steady,
         say("{name} got better by {gain:.0%}", name=shown.name, gain=shown.relative_gain),

@@ -17,8 +17,10 @@ NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive
 
 
 def loss_curve(e: Evidence) -> CurveStats | None:
-    """The training loss, else the validation loss."""
-    return e.curve("train/loss") or e.curve("val/loss")
+    """The training loss, else the validation loss; of a training that was logged once or twice, the validation loss."""
+    train, val = e.curve("train/loss"), e.curve("val/loss")
+    hardly = train is not None and val is not None and train.finite < 3 <= val.finite and train.non_finite is None
+    return val if train is None or hardly else train
 
 
 def course(e: Evidence) -> CurveStats | None:
@@ -354,6 +356,23 @@ ALL_ZERO = 0.4  # share of the weight layers that hold nothing but zeros: the mo
 def relative_fall(c: CurveStats) -> float:
     """(start − final) / |start|; negative when it rose, 0 when it started at 0."""
     return (c.start - c.final) / abs(c.start) if c.start else 0.0
+
+
+SCORES = ("train/accuracy", "train/f1", "train/score", "train/auc", "val/accuracy", "val/f1", "val/score", "val/auc")
+RISING = 0.5  # Kendall's tau
+ROSE = 0.05  # of a score from 0 to 1, over the run
+MANY_RECORDS = 30
+
+
+def risen_score(e: Evidence) -> CurveStats | None:
+    """An accuracy or a score that rose steadily and by much, whatever the loss did, which may be a sum of several."""
+    for name in SCORES:
+        c = e.curve(name)
+        if c is None or c.finite < MANY_RECORDS or c.trend is None or c.trend.tau < RISING or c.trend.p_value > 1e-6:
+            continue
+        if c.final - c.start > ROSE * (100.0 if c.highest > 1.5 else 1.0):
+            return c
+    return None
 
 
 def weights_are_zero(e: Evidence) -> bool:

@@ -49,8 +49,9 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     family = stated.family or inferred
     train = curves.get("train/loss") or curves.get("val/loss")
     level = chance(
-        model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, framework=run.framework, parts=_parts(by_name)
-    )
+        model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, train_accuracy=curves.get("train/accuracy"),
+        framework=run.framework, parts=_parts(by_name),
+    )  # fmt: skip
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")
     gap = gap_stats(train_series, val_series) if train_series is not None and val_series is not None else None
     rates = [

@@ -53,6 +53,7 @@ DATASETS = {
 }  # fmt: skip
 
 BOTH = 0.02  # relative distance of a first loss from ln C, when the first accuracy agrees
+FAR_FROM_GUESSING = 0.25  # above 1 / C
 ALIKE = 0.08  # distance of the first accuracy from 1 / C
 KNOWS = 0.68  # accuracy that goes with a cross-entropy of ln 2 over several classes
 RESTS = 0.5  # share of the run that a loss stands still
@@ -78,6 +79,7 @@ def chance(
     val_accuracy: CurveStats | None = None,
     family: str = "",
     *,
+    train_accuracy: CurveStats | None = None,
     framework: str = "",
     parts: int = 0,
 ) -> Chance:
@@ -86,7 +88,8 @@ def chance(
     C comes from the configuration, the head's outputs, a named data set or a first loss that is ln C, in this order; `basis`
     says which. fairseq reports losses in bits: there it is log2 C. A regression's level is known only when the configuration
     says that targets were standardised (their variance, 1, for a squared error). `parts` is the number of losses that are logged
-    beside the loss: a sum of several that does not begin near ln C has no level that could be known.
+    beside the loss: a sum of several that does not begin near ln C has no level that could be known. `train_accuracy` says whether
+    the model was guessing when the first loss was logged.
     """
     loss_words = _loss_words(settings)
     if family == "regression":
@@ -94,7 +97,7 @@ def chance(
     if family not in (*_CLASSIFYING, ""):
         return UNKNOWN
     classes, basis = _classes(model, settings, train_loss, val_accuracy, family)
-    if classes is None:
+    if classes is None or (basis == "first-loss" and _knew(classes, train_loss, train_accuracy)):
         return UNKNOWN
     entropy = math.log(classes)
     loss: float | None = entropy
@@ -109,6 +112,13 @@ def chance(
     elif basis == "head" and _many_labels(classes, train_loss, val_accuracy):
         return Chance(loss=math.log(2), accuracy=None, classes=classes, basis=basis)
     return Chance(loss=loss, accuracy=1 / classes, classes=classes, basis=basis)
+
+
+def _knew(classes: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
+    """The first record of the loss has an accuracy beside it that is no guess: that it is ln C is an accident."""
+    if loss is None or accuracy is None or not accuracy.finite or accuracy.first_step != loss.first_step:
+        return False
+    return accuracy.first / (100.0 if accuracy.highest > 1.5 else 1.0) > 1 / classes + FAR_FROM_GUESSING
 
 
 def _many_labels(outputs: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:

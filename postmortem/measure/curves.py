@@ -111,6 +111,7 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
         lowest=float(np.min(exact)),
         highest=float(exact[at_high]),
         highest_step=float(x[at_high]),
+        leap=_leap(y, at_high),
         noise=sigma * scale,
         quantum=series.quantum,
         distinct=len(np.unique(exact)),
@@ -154,6 +155,7 @@ def _empty(series: Series, goal: Literal["lower", "higher"], ends: tuple[float, 
         lowest=nan,
         highest=nan,
         highest_step=nan,
+        leap=nan,
         noise=nan,
         first_step=ends[0],
         last_step=ends[1],
@@ -174,6 +176,15 @@ def _empty(series: Series, goal: Literal["lower", "higher"], ends: tuple[float, 
         zeros=int(np.sum(series.values == 0)),
         non_finite=broken,
     )
+
+
+def _leap(y: Floats, at: int) -> float:
+    """The rise into the record `at` over the largest other rise between neighbours; 0 where it does not rise."""
+    rises = np.diff(y)
+    if at < 1 or rises[at - 1] <= 0:
+        return 0.0
+    others = np.delete(rises, at - 1)
+    return _share(float(rises[at - 1]), max(float(np.max(others, initial=0.0)), 0.0))
 
 
 def _share(part: float, whole: float) -> float:

@@ -116,6 +116,7 @@ class CurveStats:
     lowest: float  # of the raw finite values
     highest: float
     highest_step: float
+    leap: float  # the rise from the record before the highest one to it / the largest other rise between neighbours; inf without one
     noise: float  # robust sigma of (value − smooth)
     quantum: float | None  # printed precision
     distinct: int  # distinct finite values

@@ -140,7 +140,7 @@ _BARE_PHRASES: dict[str, str] = {
     "loss_scale": (
         "loss scale, lossscale, loss scaler, loss scaling, grad scale, grad scaler, gradscaler, amp scale, amp scaler, "
         "scaler scale, amp loss scale, scaler, "
-        "scale, fp16 loss scale, dynamic loss scale"
+        "scale, fp16 loss scale, fp16 grad scale, dynamic loss scale"
     ),
     "throughput": (
         "throughput, tokens per second, tokens per sec, tokens s, tokens sec, tok s, tok sec, toks s, tps, tgs, wps, words s, words per second, "

@@ -132,3 +132,10 @@ def test_a_loss_that_never_comes_near_is_no_cross_entropy() -> None:
     thrown, other = curve_stats(series([34.5, 5.0, 3.0])), curve_stats(series([34.5, 27.0, 25.1]))
     assert chance(ModelFacts(outputs=64), (), thrown, None, "").classes == 64
     assert chance(ModelFacts(outputs=64), (), other, None, "").loss is None
+
+
+def test_a_first_loss_beside_an_accuracy_that_is_no_guess() -> None:
+    loss = first_loss(math.log(15))
+    known, guessed = (curve_stats(series([first, 0.9], "train/accuracy")) for first in (0.45, 0.07))
+    assert chance(NOTHING, (), loss, known, "classifier", train_accuracy=known).classes is None
+    assert chance(NOTHING, (), loss, guessed, "classifier", train_accuracy=guessed).classes == 15

@@ -172,3 +172,11 @@ def test_ends_are_no_more_than_fifty_points() -> None:
     found = curve_stats(series(np.linspace(2, 1, 100_001)))
     assert found.start == pytest.approx(2 - 24.5e-5)
     assert found.final == pytest.approx(1 + 24.5e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "leap"),
+    [([1, 1.5, 1.0, 6.0, 1.0, 1.5], 10.0), ([3, 2, 1, 4, 1, 0.5], math.inf), ([3, 2, 1], 0.0), ([1, 3, 1, 3.5, 1], 1.25)],
+)
+def test_the_leap_to_the_highest_record(values: list[float], leap: float) -> None:
+    assert curve_stats(series(values)).leap == pytest.approx(leap)

@@ -220,3 +220,11 @@ def _hidden(pattern: "re.Pattern[str]") -> Callable[[str], None]:
             assert is_suspicious(text)
 
     return told
+
+
+def test_memory_that_tensorflow_does_without(tmp_path: Path) -> None:
+    """It says at which size it gives up asking and goes on; what it dies of is an exception."""
+    said = "2021-05-09 18:30:53.337423: I tensorflow/stream_executor/cuda/cuda_driver.cc:789] failed to allocate 613.15M (642935552 bytes) from device: CUDA_ERROR_OUT_OF_MEMORY: out of memory\n"
+    assert not events(tmp_path, "step 1 loss 0.5\n" + said + "step 2 loss 0.4\n")
+    died = "tensorflow.python.framework.errors_impl.ResourceExhaustedError: OOM when allocating tensor with shape[32,512] and type float on GPU:0\n"
+    assert K.OUT_OF_MEMORY in {e.kind for e in events(tmp_path, "step 1 loss 0.5\n" + said + died)}

@@ -335,3 +335,42 @@ def test_a_bar_that_stands_at_its_beginning_has_measured_nothing(tmp_path: Path)
     text = bar.format(0, 0, "inf") + "".join(bar.format(n * 25, n * 10, 2.5 - n / 4) for n in range(1, 5))
     losses = one(read(tmp_path, text), "train/loss")
     assert losses.values.tolist() == [2.25, 2.0, 1.75, 1.5]
+
+
+REACHED = "Epoch {e}, global step {s}: 'val/accuracy' reached {v} (best {v}), saving model to '/w/temp4/best.ckpt' as top 1\n"
+IMPROVED = "Metric val/accuracy improved by 0.110 >= min_delta = 0.0. New best score: {v}\n"
+VALUES = [(0, 352, 0.25), (1, 704, 0.5), (3, 1408, 0.625), (4, 1760, 0.6875), (6, 2464, 0.75)]
+
+
+def test_the_metric_that_callbacks_watch(tmp_path: Path) -> None:
+    both = read(tmp_path, "".join(IMPROVED.format(v=v) + REACHED.format(e=e, s=s, v=v) for e, s, v in VALUES))
+    accuracy = one(both, "val/accuracy")
+    assert accuracy.values.tolist() == [v for _, _, v in VALUES]
+    assert accuracy.steps.tolist() == [s for _, s, _ in VALUES]
+    early = read(tmp_path, "".join(f"Epoch {e}: 100%|█| 352/352 [00:38<00:00, 9.24it/s]\n" + IMPROVED.format(v=v) for e, _, v in VALUES))
+    assert one(early, "val/accuracy").values.tolist() == [v for _, _, v in VALUES]
+
+
+def test_the_console_of_ultralytics(tmp_path: Path) -> None:
+    """The parts of the loss are summed, an evaluation's row is its score, and the table's head with its own bar is nothing."""
+    text = "".join(
+        "      Epoch    GPU_mem   box_loss   cls_loss   dfl_loss  Instances       Size\n"
+        f"      {e}/3      2.29G      {4 / e}      {2 / e}     0.5         35        640: 100%|██████████| 1426/1426 [04:55<00:00,  4.83it/s]\n"
+        "                 Class     Images  Instances      Box(P          R      mAP50  mAP50-95): 100%|██████████| 246/246 [00:31<00:00,  7.93it/s]\n"
+        f"                   all       7866       9060      0.694      0.879      0.731      0.{e}5\n"
+        for e in (1, 2, 3)
+    )
+    found = read(tmp_path, text)
+    assert one(found, "train/loss").values.tolist() == pytest.approx([6.5, 3.5, 2.5])
+    assert one(found, "val/score").values.tolist() == [0.15, 0.25, 0.35]
+    assert not [s for s in found.series if s.logged_as == "mAP50"]
+
+
+def test_records_written_a_block_at_a_time_beside_a_bar_that_is_not(tmp_path: Path) -> None:
+    """nohup: the bar is at the end of the block when its records come out, and is no place of the first of them."""
+    text = ""
+    for block in range(3):
+        bars = "".join(f" 10%|█         | {n}/1800 [00:05<00:45,  2.00it/s]\n" for n in range(600 * block + 10, 600 * block + 601, 10))
+        text += bars + "".join(f"{{'loss': '2.5', 'grad_norm': '1.5', 'epoch': '{n / 600}'}}\n" for n in range(600 * block + 20, 600 * block + 601, 20))
+    steps = one(read(tmp_path, text), "train/loss").steps
+    assert steps.tolist() == pytest.approx(list(range(20, 1801, 20)), rel=0.01)

@@ -24,6 +24,8 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
         return Reading(
             loss.asymptote.remaining > 0.2, say("{share:.0%} of the drop was still to come", share=min(1.0, max(0.0, loss.asymptote.remaining)))
         )
+    if seen.facet == "thrown":
+        return Reading(False, say("it stands still from step {step:g} on", step=loss.plateau_step or loss.first_step))
     return Reading(
         loss.final < 0.97 * loss.start,
         say("it fell from {start:.3g} to {final:.3g} in {n} records", start=loss.start, final=loss.final, n=loss.points),

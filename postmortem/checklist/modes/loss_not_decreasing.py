@@ -24,6 +24,7 @@ from postmortem.checklist.limits import family_expected_to_learn, is_above, is_b
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.signs import (
     NOTHING_EXPECTED,
+    RISING,
     before_it_grew,
     course,
     excerpt,
@@ -31,6 +32,7 @@ from postmortem.checklist.signs import (
     loss_curve,
     rate_decades,
     relative_fall,
+    risen_score,
     skill,
     to_chance,
 )
@@ -44,6 +46,8 @@ TOO_HIGH = 1.3  # decades above
 TOO_LOW = -1.3  # decades of the learning rate below the usual
 CREPT = 0.03  # relative change of the weights over the run
 STAYED = 0.03  # of the first loss
+THROWN = 8  # records among which resting at one number is no accident
+RESTING = 0.5  # share of the run
 UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
@@ -96,7 +100,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         why = say("The loss had come down to {best:.4g} at step {step:g}: what it knew it lost again.", best=loss.best, step=loss.best_step)
         return Cleared(why, (best, *_figures(e, loss)))
     stuck = _stuck(e, level)
-    if gained >= LITTLE and not at_chance and not stuck:
+    thrown = _thrown_to_chance(loss) if level is None else None
+    if gained >= LITTLE and not at_chance and not stuck and thrown is None:
         why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
         return Cleared(why, _figures(e, loss))
     trend = loss.trend
@@ -114,10 +119,26 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         slowly = say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained)
         tau = is_above(say("Kendall's tau of {name}", name=loss.name), trend.tau, FALLING, file_of(e, loss.name))
         return Cleared(slowly, (tau, *_figures(e, loss)))
+    scored = None if stuck or at_chance else risen_score(e)
+    if scored is not None and scored.trend is not None:
+        better = say(
+            "{name} went from {start:.3g} to {final:.3g} meanwhile: what it is trained for is learned.",
+            name=scored.name,
+            start=scored.start,
+            final=scored.final,
+        )
+        tau = is_below(say("Kendall's tau of {name}", name=scored.name), scored.trend.tau, RISING, file_of(e, scored.name))
+        return Cleared(better, (tau, *_figures(e, loss)))
     if skilled and gained >= 0.02:
         return Cleared(say("Accuracy is well above chance."), _figures(e, loss))
     summary = (
         say(
+            "From step {step:g} on the loss is ln {classes}, to the last digit: the model gives the same answer to everything.",
+            step=loss.plateau_step or loss.first_step,
+            classes=thrown,
+        )
+        if thrown is not None
+        else say(
             "The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.",
             level=level,
             classes=e.chance.classes,
@@ -136,6 +157,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         min(loss.first_step + 0.2 * (loss.last_step - loss.first_step), loss.last_step),
         (loss.name,),
         e.series[loss.name].source,
+        "thrown" if thrown is not None else "",
     )
 
 
@@ -167,6 +189,13 @@ def _rests_at_chance(loss: CurveStats) -> bool:
     return loss.finite >= 4 and any(
         abs(value - log(classes)) < 0.01 for classes in (10, 100, 1000) for value in (loss.start,) if abs(loss.final - log(classes)) < 0.01
     )
+
+
+def _thrown_to_chance(loss: CurveStats) -> int | None:
+    """The number of classes of which the loss is that of guessing to the last digit, for most of the run and at its end. None elsewhere."""
+    if loss.finite < THROWN or loss.plateau_share < RESTING or loss.last != loss.final:
+        return None
+    return next((n for n in (2, 10, 100, 1000) if abs(loss.final - log(n)) < max(loss.quantum or 0.0, 1e-6)), None)
 
 
 def _stuck(e: Evidence, level: float | None) -> bool:
@@ -246,7 +275,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     sure = not _rate_too_low(e) and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.1,
-        share=2.0 if sure and e.chance.loss is None else 1.0,
+        share=3.0 if sure and e.chance.loss is None else 1.0,
         detail=say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value),
     )
 
@@ -263,6 +292,9 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or e.chance.loss is not None or loss.start <= 0:
         return None
+    thrown = _thrown_to_chance(loss)
+    if thrown is not None:
+        return Reading(True, share=2.0, detail=say("ln {classes} is {level:.4g}", classes=thrown, level=log(thrown)))
     exact = e.family != "language-model" and not e.model.adapters and abs(loss.final / loss.first - 1) < STAYED
     classes = next((n for n in (2, 3, 4, 5, 10, 100, 1000) if exact and abs(loss.first / log(n) - 1) < 0.015), None)
     return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))

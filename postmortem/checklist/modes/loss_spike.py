@@ -15,12 +15,13 @@ HEIGHT = 12.0  # noise units
 KICK = 15.0  # × the gradient norm's level
 ALONE = 8.0  # × the next largest rise of the norm
 TWICE = 2.0  # × both ends of a short log
-AMONG_OTHERS = 1.5  # × the next largest rise
+AMONG_OTHERS = 5.0  # × the largest rise between other neighbours
 WARMING = 0.1  # share of the run
 EARLY = 0.05  # share of a run that ended at its best
 MANY = 100  # records
 SMALL = 0.1  # times chance: a classifier that sure loses nothing by a record of twice that
 OVER_START = 1.2  # × the loss at its start, for a spike that is none of the beginning
+FAR = 10.0  # × the level before
 SEVERE = 3.0  # × the level before
 
 
@@ -70,6 +71,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)), _figures(e, loss))
     worst = max(high, key=lambda s: s.height)
     harmless = worst.recovery == "fast" and loss.final <= 1.1 * max(loss.best, 1e-12) and worst.ratio < 20
+    if harmless and not _far_above(e, worst):
+        why = say("At step {step:g} the loss rose to {ratio:.2g} × its level and was back at once.", step=worst.step, ratio=worst.ratio)
+        top = is_above(say("the top of that rise (× the level before)"), worst.ratio, FAR, file_of(e, loss.name))
+        return Cleared(why, (top, *_figures(e, loss)))
     severity = Severity.MINOR if harmless else Severity.SERIOUS
     return Sighting(
         severity,
@@ -115,8 +120,7 @@ def _above_both_ends(loss: CurveStats) -> float | None:
     inside = loss.first_step < loss.highest_step < loss.last_step
     if not inside or ends <= 0 or loss.finite > 60 or loss.highest < TWICE * ends or loss.highest > 1e6 * ends:
         return None
-    worst = max(loss.spikes, key=lambda s: s.value, default=None)
-    if worst is not None and not worst.prominence >= AMONG_OTHERS:  # one of several
+    if not loss.leap >= AMONG_OTHERS:  # one of several
         return None
     return loss.highest / ends
 
@@ -146,8 +150,11 @@ def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends"):
         return None
     worst = max(loss.spikes, key=lambda s: s.value)
-    level = to_chance(e, worst.value)
-    return Reading((level or 0) > 2 or worst.ratio > 10, say("{ratio:.3g} × the level before", ratio=worst.ratio))
+    return Reading(_far_above(e, worst), say("{ratio:.3g} × the level before", ratio=worst.ratio))
+
+
+def _far_above(e: Evidence, spike: Spike) -> bool:
+    return (to_chance(e, spike.value) or 0.0) > 2.0 or spike.ratio > FAR
 
 
 CHECK = Check(

@@ -10,7 +10,7 @@ TIMES = Need(
 )
 SLOWER = 3.0  # step time at the end / in the first half
 AFTERWARDS = 0.05  # share of the steps
-PART = 0.2  # of all the time
+PART, MOST = 0.2, 0.5  # of all the time
 GAP = 1800.0  # seconds without a record
 
 
@@ -33,10 +33,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and p.seconds_per_step
         and p.longest_gap > 50 * p.seconds_per_step
         and e.outcome not in ("finished", "early-stopped")
-        and not _went_on(e)
+        and not _paused(e, PART)
     ):
         return Sighting(
-            Severity.SERIOUS,
+            Severity.MINOR if _paused(e, MOST) else Severity.SERIOUS,
             say("For {minutes:.0f} minutes no step was logged, at step {step:g}.", minutes=p.longest_gap / 60, step=p.longest_gap_step or 0.0),
             p.longest_gap_step,
             None,
@@ -53,13 +53,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
-def _went_on(e: Evidence) -> bool:
-    """The gap was one pause: many steps followed, and it is a small part of the time that the run took."""
+def _paused(e: Evidence, share: float) -> bool:
+    """The gap was one pause: many steps followed, and it is less than this share of the time that the run took."""
     p, loss = e.pace, e.curve("train/loss")
     if loss is None or p.longest_gap is None or p.longest_gap_step is None or p.hours is None:
         return False
     behind = (loss.last_step - p.longest_gap_step) / max(loss.last_step - loss.first_step, 1e-12)
-    return behind > AFTERWARDS and p.longest_gap < PART * 3600 * p.hours
+    return behind > AFTERWARDS and p.longest_gap < share * 3600 * p.hours
 
 
 CHECK = Check(

@@ -41,6 +41,7 @@ _SENT = re.compile(r"got signal: (\d{1,2})")
 BUFFERED = 16 << 10  # bytes: twice what Python holds back of a standard output that is no terminal
 RECORDS_AFTER = 10
 _SURVIVABLE = frozenset({EventKind.EXCEPTION, EventKind.COLLECTIVE, EventKind.DATA_LOADER, EventKind.OUT_OF_MEMORY, EventKind.DISK_FULL})
+_INFORMS = re.compile(r"^[\d: .,/-]{8,40} ?[IW] tensorflow/")  # TensorFlow goes on after these; what it dies of it raises
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -197,8 +198,10 @@ class Watch:
             match = rule.pattern.search(text)
             if match is None:
                 continue
-            data = _data(rule, match, text)
             kind = rule.kind
+            if kind in _SURVIVABLE and _INFORMS.match(text):
+                return False
+            data = _data(rule, match, text)
             if (
                 kind == EventKind.OVERFLOW
                 and data.get("scale") == data.get("attempted")

@@ -18,6 +18,22 @@ def parts_of_loss(keys: Iterable[str], split: str) -> list[str]:
     return [] if len(parts) < 2 or f"{split}/loss" in keys else parts
 
 
+BARE = frozenset(f"{part}_loss" for part in ("box", "obj", "cls", "dfl", "seg", "pose", "kobj"))  # as the console has them
+
+
+def with_total_of_console(series: Sequence[Series]) -> list[Series]:
+    """The series of a console's log, and the sum of the parts of the training loss where it has them and no loss."""
+    out = list(series)
+    parts = [s for s in out if s.logged_as in BARE and s.name.startswith("other/")]
+    named = {s.logged_as for s in parts}
+    if not {"box_loss", "cls_loss"} <= named or any(s.name == "train/loss" for s in out):
+        return out
+    if len({len(p) for p in parts}) == 1 and all(np.array_equal(p.steps, parts[0].steps, equal_nan=True) for p in parts):
+        total = np.round(np.sum([p.values for p in parts], axis=0), 10)
+        out.append(replace(parts[0], name="train/loss", logged_as="total_loss", values=total))
+    return out
+
+
 def with_totals(series: Sequence[Series]) -> list[Series]:
     """The series of an event file, and the sums of its parts of a loss where these were logged at the same steps."""
     out = list(series)

@@ -12,6 +12,8 @@ _N = NUMBER
 _DARKNET = re.compile(rf"^\(?(?:next mAP [^)]*\)\s*)?{_N}(,{_N})?:{_N},{_N} avg(?: loss)?,{_N} rate\b")
 # `0/299 11.8G 0.069 0.031 0 0.10 30 640 P R mAP50 mAP val_box val_obj val_cls`: results.txt of YOLOv5 to v7, no header.
 _YOLO_LINE = re.compile(rf"^{_N}/{_N}\s*{_N}G{_N}{{6,16}}$")
+# `all 7866 9060 0.694 0.879 0.731 0.555` below `Class Images Instances Box(P R mAP50 mAP50-95)`; of a segmenter, the masks' four behind.
+_YOLO_ALL = re.compile(rf"^all{_N}{{6}}(?:{_N}{{4}})?$")
 # `Iteration 20 (1.02 iter/s, 19.4s/20 iters), loss = 6.9`
 _CAFFE_NET = re.compile(rf"(Train|Test) net output #\d+: (\w+) ={_N}")
 # What pycocotools prints of an evaluation; the first line's AP, over all thresholds and sizes, is the score.
@@ -28,6 +30,11 @@ _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
 # `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.
 _CLU = re.compile(rf"\blogging_writer\.py:{_N}\] \[{_N}\] ((?:[\w/.@-]{{1,80}}={_N}(?:, |$)){{1,60}})$")
 _CLU_PAIR = re.compile(rf"([\w/.@-]{{1,80}})={_N}")
+
+# `Epoch 0, global step 352: 'val/accuracy' reached 0.162 (best 0.162), saving model to '…' as top 1`: Lightning's ModelCheckpoint.
+_REACHED = re.compile(rf"^(?:\W*)Epoch{_N}, (?:global )?step{_N}:\s?'?([\w/.@-]{{1,80}})'? reached{_N} \(best{_N}\)")
+# `Metric val_loss improved by 0.008 >= min_delta = 0.0. New best score: 0.046`: its EarlyStopping, which tells no step.
+_IMPROVED = re.compile(rf"^Metric ([\w/.@-]{{1,80}}) improved(?: by{_N} >= min_delta ={_N})?\. New best score:{_N}$")
 
 
 def special(shape: str) -> Plan | None:
@@ -47,7 +54,7 @@ def special(shape: str) -> Plan | None:
             (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
         )  # fmt: skip
         return Plan(values=tuple(Slot(*n) for n in names), epoch=0, epoch_total=1)
-    return _written(shape) or _evaluation(shape) or _net_output(shape) or _objective(shape) or _unnamed(shape)
+    return _written(shape) or _evaluation(shape) or _net_output(shape) or _objective(shape) or _watched(shape) or _unnamed(shape)
 
 
 def _written(shape: str) -> Plan | None:
@@ -58,6 +65,17 @@ def _written(shape: str) -> Plan | None:
     at = shape[: match.start(1)].count(_N)
     keys = _CLU_PAIR.findall(match[1])
     return Plan(values=tuple(Slot(at + n, series_name(key, split_in(key)), key) for n, key in enumerate(keys)), step=at - 1)
+
+
+def _watched(shape: str) -> Plan | None:
+    """The metric that Lightning's callbacks go by, at the epochs in which it got better."""
+    reached = _REACHED.match(shape)
+    if reached:
+        return Plan(values=(Slot(2, series_name(reached[1], "val"), reached[1]),), epoch=0, step=1, split="val")
+    improved = _IMPROVED.match(shape)
+    if improved:
+        return Plan(values=(Slot(shape.count(_N) - 1, series_name(improved[1], "val"), improved[1]),), split="val", spare=True)
+    return None
 
 
 def _unnamed(shape: str) -> Plan | None:
@@ -82,6 +100,10 @@ def _evaluation(shape: str) -> Plan | None:
         index = shape[: coco.end() - 1].count(_N)
         logged = what if whole else f"{what} {coco[3]}"
         return Plan(values=(Slot(index, "val/score" if whole else f"other/{logged}", logged),), split="val")
+    if _YOLO_ALL.match(shape):
+        keys = ("metrics/precision", "metrics/recall", "metrics/mAP50", "metrics/mAP50-95")
+        values = tuple(Slot(2 + n, "val/score" if n == 3 else f"other/{key}", key) for n, key in enumerate(keys))
+        return Plan(values=values, split="val")
     copied = _COPYPASTE.search(shape)
     if copied:
         first = shape[: copied.start()].count(_N)

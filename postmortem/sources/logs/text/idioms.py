@@ -24,7 +24,7 @@ _IDIOMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 # Tables of results by class, counts of detections, scores of the best so far: numbers, and none of them a curve.
 _ASIDE = re.compile(
-    rf"\btp:{_N} - fp:{_N} - |^MACRO_AVG:|-score \(macro\)|\bbest metric,|\bRegion{_N} Avg |"
+    rf"\btp:{_N} - fp:{_N} - |^MACRO_AVG:|-score \(macro\)|\bbest metric,|^\s*Class +Images +(?:Instances|Labels) |\bRegion{_N} Avg |"
     rf"^(?!.*(?i:loss))[^\W\d][^{_N}:=|,\[(]{{0,60}}{_N}{{4}}$"
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from postmortem.model.run import EventKind, LogEvent, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.blocks import Reading
+from postmortem.sources.logs.detection import with_total_of_console
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
 from postmortem.sources.logs.text.noise import spots
@@ -113,7 +114,7 @@ def read(candidate: Candidate) -> Found:
     if numbered is not None:
         events = tuple(replace(e, line=0) if e.line > numbered else e for e in events)
     where = settle(scan.rows)
-    series = to_series(scan.rows, where, candidate.path)
+    series = tuple(with_total_of_console(to_series(scan.rows, where, candidate.path)))
     facts = _facts(scan, where)
     problem = problem or met.extent.left_out()
     if met.too_long and not (problem and series):

@@ -149,6 +149,9 @@ def settle(rows: Rows) -> Settled:
     before = epoch - (0.0 if zero else 1.0)  # epochs done before this one
     exact, summary, within = kind == Kind.EXACT, kind == Kind.SUMMARY, kind == Kind.WITHIN
     epochs[exact] = epoch[exact]
+    buffered = _buffered(steps[exact], epoch[exact]) if fractional else None
+    if buffered is not None:
+        steps[exact] = np.round(epoch[exact] * buffered, 2)
     _head(steps, np.flatnonzero(exact))
     epochs[summary] = before[summary] + 1
     counted = np.isfinite(batch) & np.isfinite(total) & (total > 0)
@@ -167,7 +170,7 @@ def settle(rows: Rows) -> Settled:
         steps[inside] = np.where(np.isfinite(step[inside]), step[inside], batch[inside])
         inside = np.zeros(len(inside), dtype=bool)
     epochs[inside] = before[inside] + share[inside]
-    per_epoch: float | None = None
+    per_epoch = buffered
     if inside.any() and not rows.samples:
         lengths, counts = np.unique(total[inside], return_counts=True)
         per_epoch = float(lengths[np.argmax(counts)])
@@ -206,6 +209,22 @@ def _unrounded(steps: Floats) -> Floats:
         if stop - start > 1 and after and until > steps[start]:
             out[start:stop] += (until - steps[start]) * np.arange(stop - start) / (stop - start)
     return out
+
+
+def _buffered(steps: Floats, epochs: Floats) -> float | None:
+    """Steps per epoch, where records came out in blocks, each beside a progress bar that was already at its last one; None elsewhere.
+
+    A standard output that is no terminal is written a block at a time, and the bar at once: it counts none of the records below it
+    but the last. steps, epochs : of records that say in which part of an epoch they are, (n,); a step is NaN where no bar came before.
+    """
+    known = np.flatnonzero(np.isfinite(steps))
+    if len(known) < 2 or np.any(np.diff(epochs) < 0):
+        return None
+    firsts = known[np.flatnonzero(np.diff(steps[known], prepend=np.nan) != 0)]
+    lasts = np.append(firsts[1:], len(steps)) - 1
+    several = (lasts > firsts) & (epochs[lasts] > epochs[firsts])
+    twice = len(known) > len(firsts)  # one bar beside records of several places
+    return float(np.median(steps[firsts[several]] / epochs[lasts[several]])) if twice and several.sum() > len(firsts) / 2 else None
 
 
 def _head(steps: Floats, rows: "npt.NDArray[np.int64]") -> None:
@@ -268,10 +287,11 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
     begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
     any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
-    spared = any(c.name.endswith("/loss") and not c.spare for c in rows.columns.values())
+    told = {c.name for c in rows.columns.values() if not c.spare}
+    spared = any(name.endswith("/loss") for name in told)
     in_full = any(c.printed_in_full and not c.name.startswith("other/") for c in rows.columns.values())  # numbers as they are: 0.0 is zero
     for key, column in rows.columns.items():
-        if column.spare and (spared or len(column.rows) < _FEWEST_SAVED):
+        if column.spare and (spared or column.name in told or len(column.rows) < _FEWEST_SAVED):
             continue
         index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
         order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
