@@ -1,8 +1,8 @@
 """Probes that several causes ask in the same words."""
 
 from postmortem.check import Evidence, Probe, Reading, Sighting, say
-from postmortem.checklist.needs import BASELINE, LEARNING_RATE, curve
-from postmortem.checklist.signs import only_validation_differs, rate_decades, same_settings
+from postmortem.checklist.needs import BASELINE, CHANCE, LEARNING_RATE, curve
+from postmortem.checklist.signs import learned_nothing_at_all, only_validation_differs, rate_decades, same_settings
 
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
 
@@ -24,9 +24,34 @@ def same_evaluations(*, holds: float, fails: float) -> Probe:
         val = e.curve("val/loss")
         if val is None or val.finite < 3 or (e.schedule is not None and e.schedule.highest == 0):
             return None
+        if not val.constant and learned_nothing_at_all(e):
+            return None  # the statistics of batch normalisation go on without an optimizer
         return Reading(val.constant, say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct))
 
     return Probe(say("every evaluation gives the same loss to the last digit"), ask, holds, fails, (curve("val/loss", 3),))
+
+
+def nothing_learned_at_all(*, holds: float, fails: float) -> Probe:
+    """The loss stays above that of guessing, which the first updates of the last bias would have ended."""
+
+    def ask(e: Evidence, seen: Sighting) -> Reading | None:
+        nothing, loss = learned_nothing_at_all(e), e.curve("train/loss")
+        if nothing is None or loss is None or loss.halves is None or e.chance.loss is None:
+            return None
+        told = say(
+            "its second half lies at {level:.4f} × chance, give or take {error:.4f}",
+            level=loss.halves.mean / e.chance.loss,
+            error=loss.halves.error / e.chance.loss,
+        )
+        return Reading(nothing, told)
+
+    return Probe(
+        say("not even the shares of the classes were learned: the training loss stays above that of guessing"),
+        ask,
+        holds,
+        fails,
+        (CHANCE, curve("train/loss", 8)),
+    )
 
 
 def not_of_the_settings(*, fails: float) -> Probe:

@@ -6,6 +6,11 @@ from postmortem.check import Evidence
 from postmortem.model.evidence import CurveStats, OptimizerFacts
 from postmortem.model.run import EventKind
 
+SURELY, LEVEL = 2.5, 2.0  # standard errors
+COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen
+FEW_PASSES = 4.0  # over the data until the training loss is halved; what is learned by heart, or drawn by lot, takes six and more
+FIRST_STEPS = 0.25  # of an epoch
+BELOW_GUESS = 0.5  # × the accuracy of a guess
 USUAL_RATES = {
     "adam": 1e-3,
     "sgd": 0.05,
@@ -124,6 +129,36 @@ def rate_decades(e: Evidence) -> float | None:
     if name == "sgd" and momentum and momentum > 0.5:
         usual *= 0.5
     return math.log10(rate / usual)
+
+
+def learned_nothing_at_all(e: Evidence) -> bool | None:
+    """The training loss lies above ln C throughout and does not fall. Any update of the last bias brings it to ln C, or to the entropy
+    of the classes' shares, which is less: so nothing was updated. False when it came down to below ln C; None between the two, and where
+    the level of guessing is not known."""
+    loss = e.curve("train/loss")
+    h = loss.halves if loss is not None else None
+    if h is None or e.chance.loss is None or e.chance.classes is None or h.error > COARSE * e.chance.loss:
+        return None
+    above = (h.mean - e.chance.loss) / h.error
+    if above > SURELY and abs(h.fell) < LEVEL:
+        return True
+    return False if above < -SURELY and h.fell > LEVEL else None
+
+
+def passes_to_half(e: Evidence) -> float | None:
+    """Passes over the data until the training loss was half of what it began with; None when it never was or epochs are not known."""
+    return e.epoch_at(e.gap.halved_step) if e.gap is not None else None
+
+
+def below_any_guess(e: Evidence) -> bool | None:
+    """Validation is right less often than guessing would be, however many the classes: the first training loss, that of a model that
+    knows nothing, is ln C or more. None where that first loss or the accuracy was not logged, and where it came after an epoch."""
+    loss, right = e.curve("train/loss"), e.curve("val/accuracy")
+    if loss is None or right is None or not loss.finite or not right.finite or right.highest > 1.0 or loss.reduction == "epoch":
+        return None
+    if loss.first_step > FIRST_STEPS * (e.steps_per_epoch or 0.0) or e.family not in ("", "classifier"):
+        return None
+    return right.final < BELOW_GUESS * math.exp(-loss.first)
 
 
 def training_samples(e: Evidence) -> float | None:
@@ -278,6 +313,10 @@ def inputs_are_zero(e: Evidence) -> bool:
     first = layers[0]
     if first not in still and first not in w.gradient_dead_layers:
         return False
+    table = any(t.role == "embedding" for t in e.checkpoints[0].tensors)
+    drawn = next((t.scale for t in e.checkpoints[0].tensors if t.name == first), None)
+    if table or (drawn is not None and not abs(drawn) < AS_USUAL):
+        return False  # what goes in comes from a table, or the layer itself is all zero or was thrown
     if w.identical_share is None:  # one checkpoint: only the head learned, and what it learned are the classes' frequencies
         level = to_chance(e, loss.final) if (loss := course(e)) is not None else None
         return layers[-1] not in still and level is not None and 0.95 < level < 1.05
@@ -308,6 +347,7 @@ def same_batches(e: Evidence) -> bool | None:
 FEWEST_PRINTS = 4  # recorded batches
 
 
+AS_USUAL = 0.7  # decades from the default initialisation
 OUTSIZE = 1.0  # decades between the largest input and the median one; scaled inputs stay below 0.7
 FEATURES = 6  # inputs from which quartiles say something
 APART = 0.9  # decades between the quartiles of the inputs' sizes
@@ -345,7 +385,8 @@ def without_gradient(e: Evidence) -> frozenset[str]:
     """Tensors that the optimizer holds and whose gradient was exactly 0 in every step: dead, not frozen."""
     if not e.checkpoints:
         return frozenset()
-    return frozenset(g.name for g in e.checkpoints[-1].gradients if g.zero_share >= 1.0 or g.rms == 0.0)
+    zero = frozenset(g.name for g in e.checkpoints[-1].gradients if g.zero_share >= 1.0 or g.rms == 0.0)
+    return zero | frozenset(e.weights.decayed)
 
 
 LITTLE_FALL = 0.1  # share of the start: a loss that fell less is flat

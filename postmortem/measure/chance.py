@@ -97,6 +97,8 @@ def chance(
     if family not in (*_CLASSIFYING, ""):
         return UNKNOWN
     classes, basis = _classes(model, settings, train_loss, val_accuracy, family)
+    if classes is None and train_accuracy is not None:
+        classes, basis = _both_say(train_loss, train_accuracy), "first-loss"
     if classes is None or (basis == "first-loss" and _knew(classes, train_loss, train_accuracy)):
         return UNKNOWN
     entropy = math.log(classes)
@@ -156,15 +158,21 @@ def _classes(
         for count in range(2, SMALL + 1):  # at rest, both say that nothing is known
             if _near(loss.final, math.log(count), LEANING) and abs(accuracy.final - 1 / count) < ALIKE:
                 return count, "first-loss"
-    if loss is not None and accuracy is not None and accuracy.finite and 0 < accuracy.first < 1:
-        for count in range(2, SMALL + 1):  # both say the same: a loss of ln C beside an accuracy of 1/C
-            if _near(loss.first, math.log(count), BOTH) and abs(accuracy.first - 1 / count) < ALIKE:
-                return count, "first-loss"
+    if accuracy is not None and (count := _both_say(loss, accuracy)) is not None:
+        return count, "first-loss"
     if loss is not None and loss.finite >= 4 and accuracy is not None and accuracy.finite and accuracy.highest < GUESSING:
         for count in COMMON:  # accuracy of nearly 0 beside a loss that came to rest at ln C
             if _near(loss.last, math.log(count), SETTLED):
                 return count, "first-loss"
     return None, ""
+
+
+def _both_say(loss: CurveStats | None, accuracy: CurveStats) -> int | None:
+    """The number of classes for which the first loss is ln C and the first accuracy 1/C; None when they do not agree."""
+    if loss is None or not accuracy.finite or not 0 < accuracy.first < 1:
+        return None
+    alike = (c for c in range(2, SMALL + 1) if _near(loss.first, math.log(c), BOTH) and abs(accuracy.first - 1 / c) < ALIKE)
+    return next(alike, None)
 
 
 def classes_named(name: str) -> int | None:

@@ -15,11 +15,14 @@ from postmortem.measure.spikes import find_spikes
 from postmortem.measure.trend import trend
 from postmortem.measure.turning import plateau_index, turn_index
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import Asymptote, CurveStats, NonFinite, Oscillation, Spike, Trend
+from postmortem.model.evidence import Asymptote, CurveStats, Halves, NonFinite, Oscillation, Spike, Trend
 from postmortem.model.run import Floats, Reduction, Series
 
 END_SHARE = 10  # start and final are medians of one tenth of the points …
 END_MOST = 50  # … and of no more than this many
+STILL = 1e-5  # of the last value
+FEWEST_HALVED = 8
+TINIEST = 1e-12  # standard error of records that are all the same, in units of the curve's size
 PRINT_SIGMA = 1 / math.sqrt(12)  # standard deviation of a rounding error, in printed digits
 
 _HIGHER = frozenset(
@@ -132,7 +135,24 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
         oscillation=None if running else _oscillation(x, y, scale, quantum, steps_per_epoch),
         asymptote=_asymptote(x, y, scale, sinking=goal == "lower", start=start, final=final),
         non_finite=broken,
+        still_from=_still_from(x, y, quantum),
+        halves=_halves(y, scale, quantum) if n >= FEWEST_HALVED else None,
     )
+
+
+def _still_from(x: Floats, y: Floats, quantum: float) -> float | None:
+    near = STILL * abs(float(y[-1]))
+    moving = np.flatnonzero(np.abs(y - y[-1]) > near)
+    first = int(moving[-1]) + 1 if moving.size else 0
+    return float(x[first]) if first < len(y) - 1 and quantum <= near else None
+
+
+def _halves(y: Floats, scale: float, quantum: float) -> Halves:
+    early, late = y[: max(3, len(y) // 4)], y[len(y) // 2 :]
+    least = PRINT_SIGMA * quantum
+    error, early_error = (max(float(part.std(ddof=1)) / math.sqrt(len(part)), least, TINIEST) for part in (late, early))
+    mean = float(late.mean())
+    return Halves(mean * scale, error * scale, (float(early.mean()) - mean) / math.hypot(error, early_error))
 
 
 def _empty(series: Series, goal: Literal["lower", "higher"], ends: tuple[float, float], broken: NonFinite | None) -> CurveStats:

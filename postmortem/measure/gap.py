@@ -11,6 +11,7 @@ from postmortem.model.evidence import GapStats
 from postmortem.model.run import Floats, Series
 
 TURN = 0.02  # share of the level by which a validation loss must move, both ways, to count as turning
+HALF = 0.5
 OPENED = 0.05  # nats: a gap that widened by less has not opened
 SMOOTHED_FROM = 30  # evaluations from which the best is that of the running median: the lowest of many is luck
 ROBUST_FROM = 5  # evaluations from which the end is the median of the last two
@@ -65,6 +66,7 @@ def _stats(at: Floats, v: Floats, t: Floats, quantum: float) -> GapStats:
         best_index=best,
         evaluations_after_best=n - 1 - best,
         train_fell_after_best=(train_best - train_end) / abs(train_best) if train_best != 0 else 0.0,
+        halved_step=float(at[halved[0]]) if (halved := np.flatnonzero(t < HALF * max(v[0], t[0]))).size else None,
         opened_step=None if opened is None else float(at[opened]),
         validation_trend_after_best=trend(at[best:], v[best:]),
         erratic=_erratic(v, quantum),

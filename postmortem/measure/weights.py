@@ -10,10 +10,11 @@ import numpy as np
 from postmortem.measure.pristine import as_drawn
 from postmortem.measure.structure import owner
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import CheckpointStats, GradientStats, InputScales, ModelFacts, Role, TensorStats, WeightSummary
+from postmortem.model.evidence import CheckpointStats, GradientStats, InputScales, ModelFacts, Role, TensorStats, UpdateStats, WeightSummary
 
 LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
 NEARLY_CONSTANT = 5.0  # |mean| / std; drawn weights stay below 1
+FEWEST_SHRUNK = 16  # elements of which it is no chance that all became smaller by one factor
 HIDDEN = 0.25  # share of a remembered square that is weight decay: beyond, the RMS is off by 15 % and soon by everything
 _BY_THE_WAY = frozenset({"query", "key", "q", "k", "qk", "qproj", "kproj", "embedding", "embeddings", "embed", "wte", "wpe", "emb"})
 _DECIDED = ("adam", "rmsprop", "adagrad", "adafactor", "momentum", "saved-grad")
@@ -40,6 +41,7 @@ def summarise(
     learnable = {t.name: t.count for t in last.tensors if t.role in LEARNABLE and t.count and not t.non_finite}
     still = None if identical is None else [n for n in identical if n in learnable]
     ends = [change[n] for n in layers if n in change]
+    decayed = _decayed(measured, learnable)
     return WeightSummary(
         checkpoints=len(measured),
         change=MappingProxyType(dict(change)),
@@ -48,6 +50,7 @@ def summarise(
         identical_share=None if still is None or not learnable else len(still) / len(learnable),
         identical=tuple(still or ()),
         identical_elements_share=None if still is None or not learnable else sum(learnable[n] for n in still) / sum(learnable.values()),
+        decayed=decayed,
         as_drawn=tuple(t.name for t in _weights(last, layers) if as_drawn(t)),
         highest_scale=max(scales_last.values(), default=None),
         lowest_scale=min((s for s in scales_last.values() if math.isfinite(s)), default=None),
@@ -60,7 +63,7 @@ def summarise(
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,
         running_var_lag=_running_lag(finite[0], finite[-1]) if len(finite) > 1 else None,
-        **_gradient_figures(measured, layers, tied=model.tied),
+        **_gradient_figures(measured, layers, frozenset(decayed), tied=model.tied),
         input_scales=_input_scales(measured, layers),
         low_precision=_precision(last),
         first_non_finite=next((c.path for c in measured if _broken(c)), None),
@@ -71,6 +74,14 @@ def summarise(
         head_bias_spread=_head_bias(finite[-1], model) if finite else None,
         update_per_step=_median(u.change_per_step for u in last.updates if u.name in layers and u.change_per_step is not None),
     )
+
+
+def _decayed(checkpoints: Sequence[CheckpointStats], learnable: Mapping[str, int]) -> tuple[str, ...]:
+    """Parameters that shrank between checkpoints, all elements alike, and never moved otherwise."""
+    moves: dict[str, list[UpdateStats]] = {}
+    for update in (u for c in checkpoints for u in c.updates if learnable.get(u.name, 0) >= FEWEST_SHRUNK):
+        moves.setdefault(update.name, []).append(update)
+    return tuple(n for n, seen in moves.items() if any(u.only_shrank for u in seen) and all(u.identical or u.only_shrank for u in seen))
 
 
 def _finite_in(checkpoints: Sequence[CheckpointStats]) -> dict[str, tuple[str, str]]:
@@ -172,8 +183,8 @@ def _missing(ratio: float, times: float) -> float:
     return math.pow(low, times)
 
 
-def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[str], *, tied: bool) -> dict[str, Any]:
-    out: dict[str, Any] = {}
+def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[str], decayed: frozenset[str], *, tied: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {"gradient_dead_layers": tuple(n for n in layers if n in decayed)}
     told = [c for c in checkpoints if _gradient_table(c, layers)]
     tables = [_gradient_table(c, layers) for c in told]
     if not tables:
@@ -190,7 +201,7 @@ def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[s
     sizes = {t.name: t.count for t in checkpoints[-1].tensors}
     total = sum(sizes.get(n, 1) for n in last)
     out["gradient_zero_share"] = sum(g.zero_share * sizes.get(n, 1) for n, g in last.items()) / total if total else None
-    out["gradient_dead_layers"] = tuple(n for n in layers if n in last and last[n].zero_share == 1.0)
+    out["gradient_dead_layers"] = tuple(n for n in layers if n in decayed or (n in last and last[n].zero_share == 1.0))
     return out
 
 

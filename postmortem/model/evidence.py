@@ -54,6 +54,15 @@ class Spike:
 
 
 @dataclass(frozen=True, slots=True)
+class Halves:
+    """Where a curve lies in its second half, taken as independent records about one level."""
+
+    mean: float
+    error: float  # standard error of that mean, at least that of the rounding in print
+    fell: float  # (mean of the first quarter − mean), in standard errors of the difference
+
+
+@dataclass(frozen=True, slots=True)
 class Oscillation:
     """How a curve swings about its smooth."""
 
@@ -137,6 +146,8 @@ class CurveStats:
     oscillation: Oscillation | None = None  # None below 8 finite points
     asymptote: Asymptote | None = None  # None below 6 finite points or without a fit
     non_finite: NonFinite | None = None
+    halves: Halves | None = None  # None below 8 finite points
+    still_from: float | None = None  # step from which on it stays within 1e-5 of its last value; None when it moves to the end, or print hides it
 
     @property
     def constant(self) -> bool:
@@ -161,6 +172,7 @@ class GapStats:
     best_index: int  # evaluation that was best, 0-based
     evaluations_after_best: int
     train_fell_after_best: float  # (train at best − train at end) / train at best
+    halved_step: float | None  # first evaluation by which the training loss was half of what either loss was at the first one; None: never
     opened_step: float | None  # first evaluation from which the gap stays above its value before for good
     validation_trend_after_best: Trend | None
     erratic: float  # share of evaluations at which the validation loss turned by more than 2 %, beyond the one turn of a valley
@@ -317,6 +329,9 @@ class GradientStats:
     inputs: InputScales | None = None  # of a matrix with few columns
 
 
+ALL_OF_IT = 0.999  # share of a change that lies along the tensor itself; rounding leaves 1e-4 of a change of 1e-3
+
+
 @dataclass(frozen=True, slots=True)
 class UpdateStats:
     """How one tensor moved between two checkpoints."""
@@ -331,6 +346,11 @@ class UpdateStats:
     rms: float | None = None  # of b − a, over elements
     effective_rate: float | None = None  # learning rate that would explain it: see `measure.updates.effective_rate`
     still_rows: float | None = None  # share of rows that are bit-identical: units without a gradient, words that never came; None but for matrices
+
+    @property
+    def only_shrank(self) -> bool:
+        """All elements became smaller by one factor, to the rounding: ‖b − a‖ = ‖a‖ − ‖b‖, which no gradient does. Weight decay did."""
+        return 0 < self.relative_change < 1 and 1.0 - self.norm_ratio > ALL_OF_IT * self.relative_change
 
     @property
     def steps(self) -> float | None:
@@ -420,6 +440,7 @@ class WeightSummary:
     identical_share: float | None = None  # parameters (by tensor; those with NaN or Inf do not count) bit-identical over all checkpoints
     identical: tuple[str, ...] = ()
     identical_elements_share: float | None = None  # the same, by number of elements
+    decayed: tuple[str, ...] = ()  # parameters that weight decay alone moved: nothing but shrank, all elements by the same factor
     as_drawn: tuple[str, ...] = ()  # weight layers of the last checkpoint that fill the bounds of a usual uniform initialisation: never updated
     highest_scale: float | None = None  # of the last finite checkpoint, over weight layers
     lowest_scale: float | None = None
@@ -436,7 +457,7 @@ class WeightSummary:
     gradient_median: float | None = None  # log10 of the median gradient RMS, last checkpoint
     gradient_growth: float | None = None  # log10 of the median growth, first → last checkpoint
     gradient_zero_share: float | None = None  # elements of weight layers with a second moment of exactly 0
-    gradient_dead_layers: tuple[str, ...] = ()  # weight layers all of whose second moments are exactly 0
+    gradient_dead_layers: tuple[str, ...] = ()  # weight layers that never got a gradient: second moments of exactly 0, or decay alone moved them
     gradient_source: str = ""
     input_scales: InputScales | None = None  # of the first weight layer, last checkpoint whose optimizer remembers it
     low_precision: str | None = None  # "float16" or "bfloat16" when most parameters are stored so

@@ -10,6 +10,7 @@ USUAL = -1.5  # healthy runs lie below
 FAR = 2.0  # relative change of the weights over the run; healthy runs stay below 0.7
 
 OUTGROWN = 0.5  # decades above the usual initialisation; the median layer of healthy runs ends below 0.3
+FELL, KEPT = 0.2, 0.3  # share of the start that was gained, and of the gain that was lost again
 MANY = 40  # records of the norm
 SMALL = -0.4  # decades below the usual initialisation
 
@@ -68,10 +69,16 @@ def climbs(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+def _went_down(e: Evidence) -> bool:
+    """The loss fell clearly and kept most of it: nothing ran away."""
+    loss = next(iter(training_curves(e)), None)
+    return loss is not None and loss.relative_gain > FELL and loss.lost_ground < KEPT
+
+
 @probe(say("it ran away at an ordinary learning rate, from a sane start"), LEARNING_RATE, holds=1.3, fails=-0.8)
 def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
     decades, sane = rate_decades(e), starts_normal(e)
-    if decades is None or sane is None or (loss_is_flat(e) and not seen.facet):
+    if decades is None or sane is None or (loss_is_flat(e) and not seen.facet) or _went_down(e):
         return None
     return Reading(
         sane and decades < 0.9,

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, STILL_TENSORS
-from postmortem.checklist.probes import same_evaluations
+from postmortem.checklist.probes import nothing_learned_at_all, same_evaluations
 from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
@@ -49,7 +49,7 @@ missing_from_optimizer = Cause(
     mechanism=say(
         "The optimizer was built before the model was rebuilt, moved or extended, or from a part of it: gradients arrive, and step() changes other tensors or none."
     ),
-    probes=(absent_from_groups, stale_instance, not_held, same_evaluations(holds=1.7, fails=-1.0)),
+    probes=(absent_from_groups, stale_instance, not_held, same_evaluations(holds=1.7, fails=-1.0), nothing_learned_at_all(holds=1.4, fails=0.0)),
     fixes=remedies.only(
         say("Build the optimizer from the final model's parameters, after every change to the model"),
         say("What the optimizer holds is not what the checkpoints hold."),

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, STILL_TENSORS
-from postmortem.checklist.probes import same_evaluations
+from postmortem.checklist.probes import nothing_learned_at_all, same_evaluations
 from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
@@ -47,7 +47,14 @@ optimizer_idle = Cause(
     mechanism=say(
         "Loss and gradients are computed and nobody applies them: optimizer.step() is missing, skipped by a condition, or called on nothing."
     ),
-    probes=(nothing_moved, no_state, scheduler_first, never_stepped, same_evaluations(holds=2.2, fails=-1.0)),
+    probes=(
+        nothing_moved,
+        no_state,
+        scheduler_first,
+        never_stepped,
+        same_evaluations(holds=2.2, fails=-1.0),
+        nothing_learned_at_all(holds=1.4, fails=-1.5),
+    ),
     fixes=remedies.only(
         say("Call optimizer.step() after loss.backward()"),
         say("The weights are the same in every checkpoint: no step was ever applied."),

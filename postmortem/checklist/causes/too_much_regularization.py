@@ -2,9 +2,11 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION
+from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION, curve
+from postmortem.checklist.signs import skill
 
 DROPOUT = 0.65
+WORSE = 0.15  # of the way from guessing to perfect
 SHRUNK = -0.5  # decades: weights that end at a third of their first scale
 DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
 
@@ -44,6 +46,19 @@ def train_worse(e: Evidence, seen: Sighting) -> Reading | None:
     return None if e.gap is None else Reading(e.gap.gap < -0.15, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
 
 
+@probe(
+    say("training accuracy ends far below validation's, which sees the same model without it"),
+    curve("train/accuracy"),
+    curve("val/accuracy"),
+    holds=1.0,
+)
+def scores_worse(e: Evidence, seen: Sighting) -> Reading | None:
+    train, val = skill(e, "train"), skill(e, "val")
+    if train is None or val is None or e.gap is None or e.gap.gap >= 0:
+        return None
+    return Reading(val - train > WORSE, say("{train:.0%} and {val:.0%} of the way from guessing to perfect", train=train, val=val))
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     out = []
     value, drop = _decay(e), e.number("dropout")
@@ -72,7 +87,7 @@ too_much_regularization = Cause(
     id="too-much-regularization",
     title=say("Regularisation is too strong"),
     mechanism=say("Decay pulls every weight to zero in each step and dropout removes most of the signal: what is left cannot follow the data."),
-    probes=(dropout, decay, shrink, train_worse),
+    probes=(dropout, decay, shrink, train_worse, scores_worse),
     fixes=fixes,
     by_hand=(say("Train a few epochs with weight decay and dropout at 0: the training loss must fall much further."),),
 )

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import only_validation_differs, skill, validation_level
+from postmortem.checklist.signs import below_any_guess, only_validation_differs, skill, validation_level
 
 STILL = 0.03  # range of an accuracy that never moves: the share of one class
 
@@ -12,7 +12,8 @@ STILL = 0.03  # range of an accuracy that never moves: the share of one class
 def below_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
     if value is None:
-        return None
+        low, right = below_any_guess(e), e.curve("val/accuracy")
+        return Reading(True, say("it ends at {right:.1%}", right=right.final)) if low and right is not None else None
     accuracy = e.curve("val/accuracy")
     one_class = accuracy is not None and accuracy.finite >= 4 and accuracy.highest - accuracy.lowest < STILL * max(1.0, accuracy.highest)
     detail = say("{value:.0%} of the way from guessing to perfect", value=value)

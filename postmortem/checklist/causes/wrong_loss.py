@@ -1,11 +1,14 @@
 """The loss function does not fit the model's output or the target: wrong sign, softmax twice, shapes that broadcast."""
 
+from math import exp, log
+
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.signs import runaway_smoothness, skill, to_chance, training_curves, warned
 
 STANDS = 2.0  # times chance
+UNSURE = 1.06  # × the loss of an equally accurate model that knows how sure it may be
 SOFTMAX_RANGE = 1.05  # nats above ln C that a cross-entropy over probabilities can reach
 
 
@@ -43,10 +46,14 @@ def smooth(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+def honest(right: float, classes: int) -> float:
+    """Cross-entropy in nats of a model that is right in this share of cases and always equally sure of it."""
+    wrong = 1 - right
+    return -(right * log(right) if right > 0 else 0.0) - (wrong * log(wrong / (classes - 1)) if wrong > 0 and classes > 1 else 0.0)
+
+
 @probe(say("accuracy is good and the loss is not: the floor of a softmax applied twice"), CHANCE, holds=3.0, fails=-1.0)
 def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
-    from math import exp, log
-
     loss = next((c for c in (e.curve("val/loss"), *training_curves(e)) if c is not None), None)
     classes = e.chance.classes
     good = max((s for s in (skill(e, "val"), skill(e, "train")) if s is not None), default=None)
@@ -58,7 +65,8 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     near_floor = good > 0.6 and (0.75 if one_output else 0.97) < level < 1.3
     # probabilities of 0 and 1 fed as logits: floor where right, floor + 1 where wrong
     share_right = good * (1 - 1 / classes) + 1 / classes
-    as_predicted = not one_output and good > 0.5 and abs(loss.final / (floor + 1 - share_right) - 1) < 0.03
+    predicted = floor + 1 - share_right
+    as_predicted = not one_output and good > 0.2 and abs(loss.final / predicted - 1) < 0.03 and predicted > UNSURE * honest(share_right, classes)
     bounded = max(c.highest for c in (loss, *training_curves(e))) < log(classes) + SOFTMAX_RANGE  # probabilities as logits differ by 1 at most
     holds = (near_floor or as_predicted) and (to_chance(e, loss.final) or 0) > 0.5 and (bounded or one_output)
     return Reading(

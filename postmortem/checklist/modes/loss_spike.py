@@ -51,7 +51,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series["train/loss"].source,
             "above-both-ends",
         )
-    kick = _unclipped_kick(e)
+    high = [s for s in loss.spikes if _stands_out(e, loss, s)]
+    kick = _unclipped_kick(e) if not high else None
     if kick is not None:
         return Sighting(
             Severity.SERIOUS,
@@ -66,7 +67,6 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series["grad_norm"].source,
             "gradient",
         )
-    high = [s for s in loss.spikes if _stands_out(e, loss, s)]
     if not high:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)), _figures(e, loss))
     worst = max(high, key=lambda s: s.height)

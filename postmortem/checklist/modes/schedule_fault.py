@@ -12,12 +12,18 @@ from postmortem.checklist.signs import LEAP, comes_down_once, file_of, loss_curv
 
 ZERO = 0.9  # share of records at exactly 0
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
+EVALUATIONS = 8
+HAD_MOVED = 0.05  # share of the first loss
+LEFT = 0.35  # share of the run after which nothing moved; a finished cosine leaves 0.1
 UNFINISHED = 0.35  # times chance: below it the run had what it needed
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     s = e.schedule
     loss = loss_curve(e)
+    standstill = _standstill(e)
+    if standstill is not None:
+        return standstill
     if s is None:
         if e.number("learning_rate") == 0:
             return Sighting(Severity.FATAL, say("The learning rate is configured as 0."), e.first_step, e.first_step, ("train/loss",), "", "zero")
@@ -82,6 +88,32 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             is_above(say("the largest jump up between two records (×)"), s.jump, LEAP, source),
             is_above(say("{name} at the end (× chance)", name=loss.name if loss else ""), level, UNFINISHED, file_of(e, loss.name) if loss else ""),
         ),
+    )
+
+
+def _standstill(e: Evidence) -> Sighting | None:
+    """Evaluations that had changed until then give the same loss to five digits from there on: no step moves the weights any more."""
+    val = e.curve("val/loss")
+    if val is None or val.still_from is None or val.finite < EVALUATIONS or val.relative_gain < HAD_MOVED or e.weights.all_non_finite:
+        return None
+    level = to_chance(e, val.final)
+    left = (val.last_step - val.still_from) / (val.last_step - val.first_step)
+    logged = e.schedule is not None and e.schedule.source == "logged" and not e.schedule.low_share
+    if left < LEFT or logged or (level is not None and level <= UNFINISHED):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "From step {step:g} on every evaluation gives {final:.6g}: {left:.0%} of the run changed nothing.",
+            step=val.still_from,
+            final=val.final,
+            left=left,
+        ),
+        val.still_from,
+        val.still_from,
+        ("val/loss", "train/loss"),
+        file_of(e, "val/loss"),
+        "standstill",
     )
 
 

@@ -1,5 +1,7 @@
 """Validation is impossible beside training."""
 
+from math import exp
+
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
@@ -10,7 +12,18 @@ from postmortem.checklist.causes.train_validation_shift import train_validation_
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.limits import asked, is_above, is_below, share_is_above, share_is_below
 from postmortem.checklist.needs import BASELINE, VALIDATION, curve
-from postmortem.checklist.signs import file_of, only_validation_differs, same_batches, skill, to_chance, training_curves, validation_level
+from postmortem.checklist.signs import (
+    FEW_PASSES,
+    below_any_guess,
+    file_of,
+    only_validation_differs,
+    passes_to_half,
+    same_batches,
+    skill,
+    to_chance,
+    training_curves,
+    validation_level,
+)
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
@@ -24,6 +37,7 @@ BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by hear
 GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
 GUESSING = 0.03  # the same, at the end
 FEWEST = 4  # evaluations
+NOTHING_HELD = 0.95  # times chance, for the best validation loss
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -36,7 +50,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     train_level = to_chance(e, train.final) if train is not None else None
     source = file_of(e, "val/loss")
     works = train is not None and (train.net_change < -0.3 or (train_level or 1.0) < 0.6)
-    if accuracy is not None and accuracy < BELOW and works and level is not None and level > 1.0:
+    wrong = accuracy is not None and accuracy < BELOW and level is not None and level > 1.0
+    if works and (wrong or (accuracy is None and below_any_guess(e) and gap.gap > WIDE)):
         return Sighting(
             Severity.SERIOUS,
             say("Validation accuracy is below guessing while training works: labels or inputs are prepared differently."),
@@ -167,7 +182,36 @@ def _figures(e: Evidence) -> tuple[Clue, ...]:
 @probe(say("validation accuracy is below guessing"), curve("val/accuracy"), holds=2.5, fails=-0.4)
 def below(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
-    return None if value is None else Reading(value < BELOW, say("{value:.0%} of the way from guessing to perfect", value=value))
+    if value is None:
+        right, loss, low = e.curve("val/accuracy"), e.curve("train/loss"), below_any_guess(e)
+        if low is None or right is None or loss is None:
+            return None
+        return Reading(
+            low,
+            say(
+                "it is {right:.1%}; a guess at the first loss of {loss:.3g} gives {guess:.1%}",
+                right=right.final,
+                loss=loss.first,
+                guess=exp(-loss.first),
+            ),
+        )
+    return Reading(value < BELOW, say("{value:.0%} of the way from guessing to perfect", value=value))
+
+
+@probe(
+    say("the training data was learned within a few passes, as nothing is learned by heart, and nothing of it holds for validation"),
+    VALIDATION,
+    holds=2.0,
+    fails=0.0,
+)
+def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
+    passes, val = passes_to_half(e), e.curve("val/loss")
+    best = to_chance(e, val.best) if val is not None else None
+    if passes is None or best is None or best < NOTHING_HELD or passes > FEW_PASSES:
+        return None
+    return Reading(
+        True, say("training loss was halved in {passes:.2g} passes; validation was never below {best:.2f} × chance", passes=passes, best=best)
+    )
 
 
 @probe(say("it was bad from the first evaluation"), VALIDATION, holds=0.8, fails=-1.0)
@@ -217,7 +261,7 @@ CHECK = Check(
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, from_first, no_turn, good_after_all, jumps, only_validation),
+    probes=(below, learned_at_once, from_first, no_turn, good_after_all, jumps, only_validation),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -2.0),
