@@ -174,9 +174,37 @@ def test_ends_are_no_more_than_fifty_points() -> None:
     assert found.final == pytest.approx(1 + 24.5e-5)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("values", "leap"),
     [([1, 1.5, 1.0, 6.0, 1.0, 1.5], 10.0), ([3, 2, 1, 4, 1, 0.5], math.inf), ([3, 2, 1], 0.0), ([1, 3, 1, 3.5, 1], 1.25)],
 )
 def test_the_leap_to_the_highest_record(values: list[float], leap: float) -> None:
     assert curve_stats(series(values)).leap == pytest.approx(leap)
+=======
+def test_a_level_in_the_second_half_comes_with_its_error() -> None:
+    rng = np.random.default_rng(3)
+    flat = curve_stats(series(1.7 + rng.normal(0, 0.1, 400))).halves
+    assert flat is not None
+    assert abs(flat.mean - 1.7) < 3 * flat.error
+    assert flat.error == pytest.approx(0.1 / math.sqrt(200), rel=0.2)
+    assert abs(flat.fell) < 3
+    falling = curve_stats(series(descent(400) + rng.normal(0, 0.01, 400))).halves
+    assert falling is not None
+    assert falling.fell > 10
+    assert curve_stats(series([1.0] * 7)).halves is None
+    assert curve_stats(series([1.0] * 8)).halves is not None
+
+
+def test_the_rounding_in_print_is_an_error_too() -> None:
+    found = curve_stats(series([0.69] * 50, quantum=0.01)).halves
+    assert found is not None
+    assert found.error == pytest.approx(0.01 / math.sqrt(12))
+
+
+def test_from_where_a_curve_stands_still_to_five_digits() -> None:
+    values = [2.0, 1.0, 0.5, 0.5000001, 0.5, 0.5]
+    assert curve_stats(series(values)).still_from == 2
+    assert curve_stats(series([*values, 0.51])).still_from is None
+    assert curve_stats(series(values, quantum=0.01)).still_from is None  # print hides what moves
+>>>>>>> 763af14 (Tests of the new figures)

@@ -114,3 +114,15 @@ def test_a_gap_of_a_few_hundredths_has_not_opened() -> None:
     found = gap_stats(series(np.ones(8)), series(np.exp(np.arange(8) * 0.005), "val/loss"))
     assert found is not None
     assert found.opened_step is None
+
+
+def test_the_evaluation_by_which_the_training_loss_was_halved() -> None:
+    train, val = overfit()
+    x = np.arange(1, 21) * 50.0
+    found = gap_stats(series(train, steps=x, reduction=Reduction.EPOCH), series(val, "val/loss", steps=x))
+    assert found is not None
+    first = int(np.argmax(train < 0.5 * max(train[0], val[0])))
+    assert found.halved_step == x[first]
+    never = gap_stats(series(np.full(20, 1.0), steps=x), series(val, "val/loss", steps=x))
+    assert never is not None
+    assert never.halved_step is None

@@ -316,3 +316,17 @@ def test_another_element_type_is_compared_by_value(tmp_path: Path) -> None:
     half = {n: t.astype(np.float16) for n, t in first.items()}
     stats, _, _ = measure_checkpoints(series_of(tmp_path, first, half))
     assert all(0 < u.relative_change < 1e-3 and not u.identical for u in stats[1].updates)
+
+
+def test_what_weight_decay_alone_moved_is_told_from_what_a_gradient_moved(tmp_path: Path) -> None:
+    first = network()
+    second = moved(first, by=1e-4)  # a gradient, however small
+    for name in ("layers.0.weight", "layers.1.weight"):
+        second[name] = first[name]
+        for _ in range(200):  # AdamW with a gradient of exactly 0: each step rounds
+            second[name] = (second[name] * np.float32(1 - 1e-5)).astype(np.float32)
+    second["layers.0.bias"] = first["layers.0.bias"]
+    _, weights, _ = measure_checkpoints(series_of(tmp_path, first, second))
+    assert weights.decayed == ("layers.0.weight", "layers.1.weight")
+    assert weights.gradient_dead_layers == ("layers.0.weight", "layers.1.weight")
+    assert weights.identical == ("layers.0.bias",)

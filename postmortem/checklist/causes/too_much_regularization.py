@@ -48,7 +48,6 @@ def train_worse(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(
     say("training accuracy ends far below validation's, which sees the same model without it"),
-    curve("train/accuracy"),
     curve("val/accuracy"),
     holds=1.0,
 )
