@@ -174,14 +174,14 @@ def test_ends_are_no_more_than_fifty_points() -> None:
     assert found.final == pytest.approx(1 + 24.5e-5)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("values", "leap"),
     [([1, 1.5, 1.0, 6.0, 1.0, 1.5], 10.0), ([3, 2, 1, 4, 1, 0.5], math.inf), ([3, 2, 1], 0.0), ([1, 3, 1, 3.5, 1], 1.25)],
 )
 def test_the_leap_to_the_highest_record(values: list[float], leap: float) -> None:
     assert curve_stats(series(values)).leap == pytest.approx(leap)
-=======
+
+
 def test_a_level_in_the_second_half_comes_with_its_error() -> None:
     rng = np.random.default_rng(3)
     flat = curve_stats(series(1.7 + rng.normal(0, 0.1, 400))).halves
@@ -207,4 +207,3 @@ def test_from_where_a_curve_stands_still_to_five_digits() -> None:
     assert curve_stats(series(values)).still_from == 2
     assert curve_stats(series([*values, 0.51])).still_from is None
     assert curve_stats(series(values, quantum=0.01)).still_from is None  # print hides what moves
->>>>>>> 763af14 (Tests of the new figures)
