@@ -128,9 +128,7 @@ class Rows:
         while self._skipped < self.layout.skip and block:
             _, _, block = block.partition(b"\n")
             self._skipped += 1
-        if b"\n\n" in block:
-            block = _BLANK_LINES.sub(b"\n", block)
-        if not block.strip():
+        if not block or block.isspace():
             return
         if not self.keys:
             first = block.lstrip(b"\n").partition(b"\n")[0].decode("utf-8", "replace")
@@ -141,7 +139,13 @@ class Rows:
             return
         if self.gathering.count < _PRINTED_ROWS:
             self._printed(block)
-        parsed = parse(block, delimiter, len(self.keys)) if self.keys else None
+        width = len(self.keys)
+        if width == 1:  # a blank line looks like a row of one empty cell
+            block = _BLANK_LINES.sub(b"\n", block)
+        parsed = parse(block, delimiter, width) if self.keys else None
+        if parsed is None and b"\n\n" in block:
+            block = _BLANK_LINES.sub(b"\n", block)
+            parsed = parse(block, delimiter, width)
         if parsed is None:
             repeated = self.layout.header and max(self.layout.header, key=len).encode() in block
             cells = None if repeated or not self.keys else cells_of(block, delimiter, len(self.keys))

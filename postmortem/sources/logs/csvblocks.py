@@ -18,11 +18,9 @@ _BLANKS = (b"NA", b"None", b"null", b"NULL")
 def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] | None:
     """A block of whole rows as (values, present), both (rows, width); `present` is False for empty cells.
 
-    None when some row has another number of cells or a cell is no plain number: then nothing was decided about the block.
+    None when some row has another number of cells, as a blank line has, or a cell is no plain number: then nothing was decided about the block.
     """
     body = block.strip(b"\n")
-    if b"\n\n" in body:
-        body = b"\n".join(line for line in body.split(b"\n") if line)
     if b'"' in body:
         body = body.replace(b'"', b"")
     if delimiter != b",":
