@@ -23,7 +23,7 @@ from postmortem.measure.rows import RowFacts
 from postmortem.measure.structure import Layout, layouts
 from postmortem.measure.tally import Kernels, Plain
 from postmortem.measure.tensors import Figures
-from postmortem.measure.trajectory import SEGMENT, Seen, Trajectory, follow
+from postmortem.measure.trajectory import SEGMENT, Following, Seen, Trajectory, parts_of
 from postmortem.measure.updates import effective_rate
 from postmortem.measure.weights import summarise
 from postmortem.model.evidence import (
@@ -159,29 +159,38 @@ def _follow_all(
     done = 0
     lock = threading.Lock()
 
-    def one(files: TensorFiles, name: str) -> Trajectory:
-        nonlocal done
-        copies = [Seen(i, o.refs[name], o.places[name], i in line) for i, o in enumerate(outlines) if name in o.refs]
-        with np.errstate(all="ignore"):
-            found = follow(copies, files, kernels)
-        with lock:
-            done += 1
-            if progress is not None:
-                progress(name, done / len(names))
-        return found
+    def copies(name: str) -> list[Seen]:
+        return [Seen(i, o.refs[name], o.places[name], i in line) for i, o in enumerate(outlines) if name in o.refs]
 
+    followings: dict[str, Following] = {}  # those that are under way
+    left = {name: len(parts_of(copies(name))) for name in names}
     sizes = {n: max((o.refs[n].nbytes for o in outlines if n in o.refs), default=0) for n in names}
-    waiting = deque(names if workers == 1 else sorted(names, key=lambda n: -sizes[n]))  # the largest first, so that none is left over
+    largest = names if workers == 1 else sorted(names, key=lambda n: -sizes[n])  # first, so that none is left over
+    waiting = deque((name, part) for name in largest for part in range(left[name]))
     found: dict[str, Trajectory] = {}
 
     def work() -> None:
-        with TensorFiles(root, block) as files:
+        nonlocal done
+        with TensorFiles(root, block) as files, np.errstate(all="ignore"):
             while waiting:
                 try:
-                    name = waiting.popleft()
+                    name, part = waiting.popleft()
                 except IndexError:  # another worker was quicker
                     return
-                found[name] = one(files, name)
+                with lock:
+                    following = followings.get(name) or Following(copies(name), kernels)
+                    followings[name] = following
+                following.take(part, files)
+                with lock:
+                    left[name] -= 1
+                    last = not left[name]
+                if not last:
+                    continue
+                found[name] = followings.pop(name).finish(files)
+                with lock:
+                    done += 1
+                    if progress is not None:
+                        progress(name, done / len(names))
 
     if workers == 1:
         work()

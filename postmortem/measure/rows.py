@@ -7,6 +7,7 @@ what they look like (95 % confidence). So the work is bounded, however many rows
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Self
 
@@ -68,7 +69,7 @@ class RowSample:
         self._columns = (np.arange(self._runs)[:, None] * (inner // 2) + np.arange(self._width)).reshape(-1)
         self._kept = np.zeros((units, self._runs, self._width), kind)
         self._run = np.dtype((np.void, self._width * kind.itemsize))  # copied as one, which is four times as fast
-        self._at = 0
+        self.at = 0  # elements that were taken in
 
     @classmethod
     def of(cls, shape: tuple[int, ...], kind: np.dtype[np.generic], *, outputs_last: bool, columns: int = PROBED) -> Self | None:
@@ -77,6 +78,12 @@ class RowSample:
             return None
         units = shape[-1] if outputs_last else shape[0]
         return cls(units, int(np.prod(shape)) // units, kind, outputs_last=outputs_last, columns=columns)
+
+    def behind(self, start: int) -> Self:
+        """To take in the elements from number `start` on, into the same sample: stretches that do not overlap may come at once."""
+        other = copy(self)
+        other.at = start
+        return other
 
     @property
     def kept(self) -> Raw:
@@ -90,8 +97,8 @@ class RowSample:
 
     def add(self, raw: Raw) -> None:
         """Take in the next block."""
-        start, stop = self._at, self._at + len(raw)
-        self._at = stop
+        start, stop = self.at, self.at + len(raw)
+        self.at = stop
         if self._last:
             for j, c in enumerate(self._columns.tolist()):
                 low, high = max(start, c * self._units), min(stop, (c + 1) * self._units)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,7 @@ from postmortem.model.evidence import Role
 from postmortem.model.run import TensorRef
 
 SEGMENT = 1 << 15  # elements whose movement is summed at once
+PART = 1 << 26  # elements of a tensor in one stretch that one thread takes at a time: a multiple of every slice and segment that is summed at once
 DIRECT = 1 << 17  # elements up to which a tensor is held and sorted; counting starts to pay beyond
 
 
@@ -42,14 +43,55 @@ class Trajectory:
     unread: list[int] = field(default_factory=list)
 
 
-def follow(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels) -> Trajectory:
-    """Measure a tensor in every checkpoint that has it."""
-    out = Trajectory()
-    if all(seen.ref.count <= DIRECT for seen in copies):
-        _follow_small(copies, files, kernels, out)
-    else:
-        _follow_large(copies, files, kernels, out)
-    return out
+class Following:
+    """One tensor in every checkpoint that has it, in parts that may be taken on several threads; `finish` once all are taken.
+
+    The parts depend on the tensor alone, and what they give is added in their order: the figures do not depend on who took them.
+    """
+
+    def __init__(self, copies: Sequence[Seen], kernels: Kernels) -> None:
+        self.copies, self.kernels = copies, kernels
+        self.small = all(seen.ref.count <= DIRECT for seen in copies)
+        self.parts = parts_of(copies)
+        self._samples = {} if self.small else {seen.index: sample for seen in copies if (sample := _sample(seen)) is not None}
+        self._found: dict[int, _Gathered] = {}
+
+    def take(self, part: int, files: TensorFiles) -> None:
+        """Read one of the parts."""
+        if not self.small:
+            self._found[part] = _gather(self.copies, files, self.kernels, self.parts[part], self._samples)
+
+    def finish(self, files: TensorFiles) -> Trajectory:
+        """What all parts come to."""
+        out = Trajectory()
+        if self.small:
+            _follow_small(self.copies, files, self.kernels, out)
+        else:
+            first, *others = (self._found[n] for n in range(len(self.parts)))
+            for other in others:
+                first.merge(other)
+            _conclude(self.copies, first, self._samples, files, self.kernels, out)
+        return out
+
+
+def parts_of(copies: Sequence[Seen]) -> list[slice | None]:
+    """Stretches of elements to be taken each by itself, in all copies alike; None for the whole, where some copy is not one stretch."""
+    count = copies[0].ref.count
+    if count <= PART or not all(s.ref.count == count and not s.ref.pieces and s.ref.inline is None and contiguous(s.ref) for s in copies):
+        return [None]
+    try:
+        for seen in copies:
+            storage(seen.ref.dtype)
+    except NotWholeError:  # told when it is read
+        return [None]
+    return [slice(start, min(start + PART, count)) for start in range(0, count, PART)]
+
+
+def _part_of(ref: TensorRef, part: slice | None) -> TensorRef:
+    if part is None:
+        return ref
+    count, size = part.stop - part.start, storage(ref.dtype).itemsize
+    return replace(ref, offset=ref.offset + part.start * size, shape=(count,), strides=(1,), nbytes=count * size)
 
 
 def stacked(ref: TensorRef) -> bool:
@@ -105,46 +147,72 @@ def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
         out.change = whole.relative_change if whole.comparable else None
 
 
-def _follow_large(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, out: Trajectory) -> None:
-    tallies = {seen.index: Tally(dtype_of(seen.ref)) for seen in copies}
-    streams = {seen.index: files.blocks(seen.ref, slot) for slot, seen in enumerate(copies)}
-    steps: dict[int, tuple[int, Movement]] = {}
+@dataclass(slots=True)
+class _Gathered:
+    """What a part of a large tensor comes to; by index of checkpoint."""
+
+    tallies: dict[int, Tally]
+    steps: dict[int, tuple[int, Movement]]  # later checkpoint → (earlier one, movement)
+    whole: Movement  # of the last checkpoint against the first
+    unread: set[int] = field(default_factory=set)
+
+    def merge(self, other: "_Gathered") -> None:
+        """Add what the part behind this one comes to."""
+        for index, tally in other.tallies.items():
+            self.tallies[index].merge(tally)
+        for index, (_, movement) in other.steps.items():
+            self.steps[index][1].merge(movement)
+        self.whole.merge(other.whole)
+        self.unread |= other.unread
+
+
+def _gather(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, part: slice | None, samples: Mapping[int, RowSample]) -> _Gathered:
+    streams = {seen.index: files.blocks(_part_of(seen.ref, part), slot) for slot, seen in enumerate(copies)}
     line = [seen for seen in copies if seen.on_line]
-    for earlier, later in pairwise(line):
-        steps[later.index] = (earlier.index, Movement(comparable=earlier.ref.shape == later.ref.shape))
-    whole = Movement(comparable=len(line) > 1 and line[0].ref.shape == line[-1].ref.shape)
+    out = _Gathered(
+        {seen.index: Tally(dtype_of(seen.ref)) for seen in copies},
+        {later.index: (earlier.index, Movement(comparable=earlier.ref.shape == later.ref.shape)) for earlier, later in pairwise(line)},
+        Movement(comparable=len(line) > 1 and line[0].ref.shape == line[-1].ref.shape),
+    )
     going = list(copies)
-    samples = {seen.index: sample for seen in copies if (sample := _sample(seen)) is not None}
+    taking = {index: sample.behind(part.start if part else 0) for index, sample in samples.items()}
     while going:
         held: dict[int, tuple[Raw, Real]] = {}
         for seen in list(going):
             try:
                 raw = next(streams[seen.index], None)
             except NotWholeError:
-                out.unread.append(seen.index)
+                out.unread.add(seen.index)
                 raw = None
             if raw is None:
                 going.remove(seen)
                 continue
-            tallies[seen.index].add(raw, kernels)
-            if seen.index in samples:
-                samples[seen.index].add(raw)
+            out.tallies[seen.index].add(raw, kernels)
+            if seen.index in taking:
+                taking[seen.index].add(raw)
             if seen.on_line and len(line) > 1:
                 held[seen.index] = (raw, _decoded(raw, dtype_of(seen.ref), kernels))
-                _move(seen.index, held, steps, kernels)
-        if len(line) > 2 and whole.comparable and line[0].index in held and line[-1].index in held:
-            _add(whole, held[line[0].index][1], held[line[-1].index][1], None, kernels)
-    missing = set(out.unread)
+                _move(seen.index, held, out.steps, kernels)
+        if len(line) > 2 and out.whole.comparable and line[0].index in held and line[-1].index in held:
+            _add(out.whole, held[line[0].index][1], held[line[-1].index][1], None, kernels)
+    return out
+
+
+def _conclude(
+    copies: Sequence[Seen], found: _Gathered, samples: Mapping[int, RowSample], files: TensorFiles, kernels: Kernels, out: Trajectory
+) -> None:
+    out.unread = sorted(found.unread)
+    line = [seen for seen in copies if seen.on_line]
     for seen in copies:
-        if seen.index not in missing:
-            figures = out.figures[seen.index] = tallies[seen.index].figures(_second_pass(seen.ref, files))
+        if seen.index not in found.unread:
+            figures = out.figures[seen.index] = found.tallies[seen.index].figures(_second_pass(seen.ref, files))
             if seen.index in samples:
                 out.rows[seen.index] = _rows(seen, samples[seen.index], figures, files, kernels)
-    for late, (early, movement) in steps.items():
+    for late, (early, movement) in found.steps.items():
         if early in samples and late in samples:
             movement.still_rows = still_rows(samples[early].kept, samples[late].kept)
-    out.movements = {late: (early, m) for late, (early, m) in steps.items() if m.comparable and not missing & {early, late}}
-    _total_change(line, whole, files, kernels, out)
+    out.movements = {late: (early, m) for late, (early, m) in found.steps.items() if m.comparable and not found.unread & {early, late}}
+    _total_change(line, found.whole, files, kernels, out)
 
 
 def _move(index: int, held: Mapping[int, tuple[Raw, Real]], steps: Mapping[int, tuple[int, Movement]], kernels: Kernels) -> None:

@@ -47,6 +47,17 @@ class Movement:
         if self.identical:
             self.identical = a.dtype == b.dtype and len(a) == len(b) and bool(np.array_equal(a.view(np.uint8), b.view(np.uint8)))
 
+    def merge(self, other: "Movement") -> None:
+        """Add what lies behind in the same tensors. `still_rows` is of the whole and told later."""
+        self.before += other.before
+        self.after += other.after
+        self.moved += other.moved
+        self.moved_before += other.moved_before
+        self.together += other.together
+        self.count += other.count
+        self.identical &= other.identical
+        self.comparable &= other.comparable
+
     @property
     def relative_change(self) -> float:
         """‖b − a‖ / ‖a‖; inf when a is 0 and b is not, 0 when both are."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from postmortem.measure import checkpoints, kernels
+from postmortem.measure import checkpoints, kernels, trajectory
 from postmortem.measure.checkpoints import kernels_for, measure_checkpoints, work_of
 from postmortem.measure.reading import even
 from postmortem.measure.tally import KEYS, Kernels, Plain
@@ -140,10 +140,14 @@ def test_memory_does_not_grow_with_the_tensor(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("part", [1 << 26, 1 << 17])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-def test_figures_depend_neither_on_blocks_nor_on_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, compiled: bool) -> None:
-    """Bit for bit: of ordinary values, of values close to one number (a second pass) and of values with specials among them."""
+def test_figures_depend_neither_on_blocks_nor_on_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, part: int, compiled: bool
+) -> None:
+    """Bit for bit, whole or in parts: of ordinary values, of values close to one number (a second pass) and of values with specials among them."""
     monkeypatch.setattr(checkpoints, "COMPILED_FROM", 0 if compiled else 1 << 60)
+    monkeypatch.setattr(trajectory, "PART", part)
     shape = (300, 1001)
     saved = []
     for i in range(3):
@@ -162,6 +166,41 @@ def test_figures_depend_neither_on_blocks_nor_on_threads(tmp_path: Path, monkeyp
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
         found.add(repr(measure_checkpoints(run)))
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("threaded", [0, 1 << 60])
+@pytest.mark.parametrize("outputs_last", [False, True])
+def test_a_tensor_in_parts_is_the_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threaded: int, outputs_last: bool) -> None:
+    """Rows that equal one another or are dead too, wherever the parts are cut; a tensor of pieces and one that was cut off are left whole."""
+    values = RNG.standard_normal((300, 1001)).astype(np.float32)
+    values[10:20], values[250] = values[100:110], 0
+    values[7, 7] = np.nan
+    layout = {"w.weight": values, **({"w.bias": np.zeros(1001, np.float32)} if outputs_last else {})}
+    run = run_of(tmp_path, *(checkpoint(tmp_path, f"{i}", {n: v * (1 + i) for n, v in layout.items()}, step=i) for i in range(3)))
+    monkeypatch.setattr(checkpoints, "THREADED_FROM", threaded)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    whole, summary, _ = measure_checkpoints(run)
+    monkeypatch.setattr(trajectory, "PART", 1 << 16)
+    parts, again, _ = measure_checkpoints(run)
+    for one, other in zip(whole, parts, strict=True):
+        for a, b in zip(one.tensors, other.tensors, strict=True):
+            assert (a.count, a.nan, a.zero, a.low, a.high, a.histogram, a.quantiles) == (
+                b.count,
+                b.nan,
+                b.zero,
+                b.low,
+                b.high,
+                b.histogram,
+                b.quantiles,
+            )
+            assert (a.dead_rows, a.identical_rows) == (b.dead_rows, b.identical_rows)
+            assert a.std == pytest.approx(b.std, rel=1e-12, nan_ok=True)
+        for u, v in zip(one.updates, other.updates, strict=True):
+            assert u.relative_change == pytest.approx(v.relative_change, rel=1e-12, nan_ok=True)
+            assert (u.identical, u.still_rows) == (v.identical, v.still_rows)
+    assert again.identical == summary.identical
+    (tmp_path / "1").write_bytes((tmp_path / "1").read_bytes()[:-5000])
+    assert measure_checkpoints(run)[0][1].unread
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
