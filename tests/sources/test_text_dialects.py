@@ -371,6 +371,8 @@ def test_records_written_a_block_at_a_time_beside_a_bar_that_is_not(tmp_path: Pa
     text = ""
     for block in range(3):
         bars = "".join(f" 10%|█         | {n}/1800 [00:05<00:45,  2.00it/s]\n" for n in range(600 * block + 10, 600 * block + 601, 10))
-        text += bars + "".join(f"{{'loss': '2.5', 'grad_norm': '1.5', 'epoch': '{n / 600}'}}\n" for n in range(600 * block + 20, 600 * block + 601, 20))
+        text += bars + "".join(
+            f"{{'loss': '2.5', 'grad_norm': '1.5', 'epoch': '{n / 600}'}}\n" for n in range(600 * block + 20, 600 * block + 601, 20)
+        )
     steps = one(read(tmp_path, text), "train/loss").steps
     assert steps.tolist() == pytest.approx(list(range(20, 1801, 20)), rel=0.01)
