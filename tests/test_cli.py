@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 from postmortem.checklist import checklist
 from postmortem.cli import main as cli
@@ -500,6 +501,28 @@ def test_inspect_has_a_line_per_tensor_where_nothing_limits_it() -> None:
     assert lines[0].startswith("output bias: its softmax is 0.")
     assert lines[1].split() == ["tensor", "shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad", "RMS"]
     assert [line.split()[0] for line in lines[2:]] == [t["name"] for t in tensors]
+
+
+def test_inspect_tells_how_tensors_moved_and_which_rows_are_alike(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.rand(16, 6, generator=generator)
+    weight[8:16] = weight[:8]
+    for n in range(3):
+        state = {
+            "attn.q.weight": weight * (1 + n / 10),
+            "attn.k.weight": torch.rand(16, 6, generator=generator),
+            "norm.weight": torch.ones(6) * (1 + n),
+        }
+        state["attn.k.weight"][3] = 0 if n < 2 else float("nan")
+        torch.save(state, tmp_path / f"step_{n * 100}.pt")
+    out = run("inspect", tmp_path).stdout
+    assert "attn.q.weight: 100.0% equal another row, 8 rows stand there once more in the same order, as duplicate heads do" in out
+    assert "attn.k.weight: 6.2% of its rows are zero" in out
+    assert "moved since step 0 by " in out
+    assert "update-to-weight ratio at least 0.00" in out
+    assert "attn.k.weight: finite from step_0.pt to step_100.pt" in out
+    weights = json.loads(run("inspect", tmp_path, "--json").stdout)["weights"]
+    assert weights["finite_in"]["attn.k.weight"] == ["step_0.pt", "step_100.pt"]
 
 
 def test_inspect_puts_long_names_above_their_figures() -> None:

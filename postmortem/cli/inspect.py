@@ -1,6 +1,7 @@
 """`postmortem inspect`: the tensors of a checkpoint."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -13,10 +14,12 @@ from postmortem.cli.text import plain
 from postmortem.errors import NothingReadable, UsageError
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.model.codec import encode
-from postmortem.model.evidence import CheckpointStats, TensorStats
+from postmortem.model.evidence import CheckpointStats, TensorStats, WeightSummary
 from postmortem.model.run import Run
 from postmortem.sources import read_run
 from postmortem.supervision import doing
+
+LEAST_HEAD = 4  # rows; two that are alike are no head
 
 
 def inspect_checkpoint(path: str, *, as_json: bool) -> None:
@@ -27,13 +30,16 @@ def inspect_checkpoint(path: str, *, as_json: bool) -> None:
     if not run.checkpoints:
         why = next((str(s.detail) for s in run.sources if s.detail is not None), "no reader knows this format")
         raise NothingReadable(f"no checkpoint could be read there: {why}")
-    stats, _, model = measure_checkpoints(run, lambda what, _: doing(what))
+    stats, summary, model = measure_checkpoints(run, lambda what, _: doing(what))
     if as_json:
-        print(json.dumps({"model": encode(model), "checkpoints": [encode(s) for s in stats]}, indent=1, allow_nan=False))  # noqa: T201
+        found = {"model": encode(model), "weights": encode(summary), "checkpoints": [encode(s) for s in stats]}
+        print(json.dumps(found, indent=1, allow_nan=False))  # noqa: T201
         return
     console = Console(highlight=False)
     for checkpoint in stats:
         _print(checkpoint, run, console)
+    for line in _over_all(summary):
+        console.print(Text(line), soft_wrap=True)
 
 
 def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
@@ -61,9 +67,61 @@ def _asides(checkpoint: CheckpointStats) -> Iterator[str]:
     if rates:
         since = next((f" since step {u.from_step:g}" for u in checkpoint.updates if u.from_step is not None), "")
         yield f"effective learning rate{since}: {median(rates):.2g} (median over {len(rates)} tensors, {min(rates):.2g} to {max(rates):.2g})"
+    yield from _movement(checkpoint)
+    yield from _rows(checkpoint)
     if checkpoint.prior is not None:
         labels = f", {checkpoint.prior.from_labels:.3f} nats from the training labels" if checkpoint.prior.from_labels is not None else ""
         yield f"output bias: its softmax is {checkpoint.prior.from_uniform:.3f} nats from uniform over {checkpoint.prior.outputs} outputs{labels}"
+
+
+def _movement(checkpoint: CheckpointStats) -> Iterator[str]:
+    """How far the tensors moved since the checkpoint before."""
+    moved = [u for u in checkpoint.updates if not u.identical and math.isfinite(u.relative_change)]
+    if not moved:
+        return
+    since = "" if moved[0].from_step is None else f" since step {moved[0].from_step:g}"
+    changes = [u.relative_change for u in moved]
+    each = [u.change_per_step for u in moved if u.change_per_step is not None]
+    growth = [u.growth_per_step for u in moved if u.growth_per_step is not None]
+    parts = [f"moved{since} by {median(changes):.2g} of their norm (median over {len(moved)} tensors, {min(changes):.2g} to {max(changes):.2g})"]
+    if each:
+        parts.append(f"update-to-weight ratio at least {median(each):.2g} a step")
+    if growth:
+        parts.append(f"norms {median(growth) * 1000:+.2%} per 1,000 steps")
+    turned = [u.cosine for u in moved if u.cosine is not None]
+    if turned:
+        parts.append(f"cosine with the change before {median(turned):.2f}")
+    still = len(checkpoint.updates) - sum(not u.identical for u in checkpoint.updates)
+    if still:
+        parts.append(f"{still} tensors bit-identical")
+    yield ", ".join(parts)
+
+
+def _rows(checkpoint: CheckpointStats) -> Iterator[str]:
+    """Rows that are zero, that equal one another, that never moved."""
+    still = {u.name: u.still_rows for u in checkpoint.updates if not u.identical and u.still_rows}
+    for t in checkpoint.tensors:
+        said = []
+        if t.dead_rows:
+            said.append(f"{t.dead_rows:.1%} of its rows are zero")
+        if t.identical_rows:
+            said.append(f"{t.identical_rows:.1%} equal another row")
+        if t.repeated_rows and t.repeated_rows >= LEAST_HEAD:
+            said.append(f"{t.repeated_rows} rows stand there once more in the same order, as duplicate heads do")
+        if t.name in still:
+            said.append(f"{still[t.name]:.1%} did not move")
+        if said:
+            yield plain(f"{t.name}: {', '.join(said)}")
+
+
+def _over_all(summary: WeightSummary) -> Iterator[str]:
+    """What only all checkpoints together tell, and of the last one what its kind of tensor tells."""
+    for name, (first, last) in summary.finite_in.items():
+        yield plain(f"{name}: finite in {first}" if first == last else f"{name}: finite from {first} to {last}")
+    if summary.lowest_norm_gain is not None and summary.highest_norm_gain is not None:
+        yield f"normalisation gains: medians from {summary.lowest_norm_gain:.3g} to {summary.highest_norm_gain:.3g}"
+    if summary.running_var_off is not None:
+        yield f"running variances of batch normalisation: a factor of {math.exp(summary.running_var_off):.3g} from 1 (median)"
 
 
 _HEADS = ("shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad RMS")

@@ -323,5 +323,6 @@ def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts
         initial_distance=distance,
         dead_rows=rows.dead if rows is not None else None,
         identical_rows=rows.identical if rows is not None else None,
+        repeated_rows=rows.repeated if rows is not None else None,
         requires_grad=ref.requires_grad if ref.requires_grad is not None else (trainable or {}).get(ref.name),
     )

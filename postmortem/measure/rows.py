@@ -35,6 +35,7 @@ class RowFacts:
     dead: float  # share of rows that are exactly 0
     identical: float  # share of rows that equal another row within `ALIKE`
     all_alike: bool  # all rows, or all columns, are the same and not 0: symmetry was never broken
+    repeated: int = 0  # rows of the longest stretch that stands there once more, in the same order: a head that another one equals
 
 
 def row_facts(values: Real, shape: tuple[int, ...], *, outputs_last: bool) -> RowFacts | None:
@@ -55,7 +56,8 @@ def _facts(matrix: Real, peak: float) -> RowFacts:
     pairs = _pairs(matrix, np.flatnonzero(alive), peak)
     at_once = np.array_split(pairs, -(-len(pairs) * len(matrix) // _AT_ONCE)) if len(pairs) else []
     twins = [some[_equal(matrix[:, some[:, 0]], matrix[:, some[:, 1]], tolerance)] for some in at_once]
-    return RowFacts(dead, _share_of(np.concatenate(twins), len(alive)) if twins else 0.0, _alike(matrix, tolerance))
+    same = np.concatenate(twins) if twins else _NONE
+    return RowFacts(dead, _share_of(same, len(alive)), _alike(matrix, tolerance), _stretch(same))
 
 
 class RowSample:
@@ -140,7 +142,9 @@ class RowSample:
         pairs = _pairs(sample, np.flatnonzero(alive), peak)
         identical = self._share(pairs, lambda m: _equal(m[0], m[1], tolerance), more)
         some = np.linspace(0, self._units - 1, self._room(FEW)).astype(np.intp)
-        return RowFacts(dead, identical, _alike(sample, tolerance) and _alike(more(np.unique(some)), tolerance))
+        alike = _alike(sample, tolerance) and _alike(more(np.unique(some)), tolerance)
+        whole = identical > 0 and identical == _share_of(pairs, self._units)  # none of those that were read whole was another
+        return RowFacts(dead, identical, alike, _stretch(pairs) if whole else 0)
 
     def _share(self, candidates: Ints, hold: Callable[[list[Real]], npt.NDArray[np.bool_]], more: Callable[[Ints], Real]) -> float:
         """Share of rows that are in candidates that hold. candidates : (n, rows of each); hold : for as many matrices (columns, n)."""
@@ -204,6 +208,19 @@ def read_rows(files: TensorFiles, ref: TensorRef, rows: Ints, *, outputs_last: b
         start += len(raw)
     gathered = np.concatenate(parts)
     return gathered.reshape(width, len(rows)) if outputs_last else gathered.reshape(len(rows), width).T
+
+
+def _stretch(pairs: Ints) -> int:
+    """Of pairs (n, 2) of equal rows: the longest stretch i, i + 1, … that equals i + d, i + 1 + d, …, d at least as long as it."""
+    if not len(pairs):
+        return 0
+    low, high = pairs.min(axis=1), pairs.max(axis=1)
+    apart = high - low
+    order = np.lexsort((low, apart))
+    low, apart = low[order], apart[order]
+    begins = np.flatnonzero(np.concatenate(([True], (low[1:] != low[:-1] + 1) | (apart[1:] != apart[:-1]))))
+    lengths = np.minimum(np.diff(np.append(begins, len(low))), apart[begins])
+    return int(lengths.max())
 
 
 def _share_of(candidates: Ints, units: int) -> float:

@@ -285,6 +285,7 @@ class TensorStats:
     scale: float | None = None  # log10(std · √(3 · fan_in)): 0 for torch's default initialisation of Linear and Conv
     dead_rows: float | None = None  # share of output units whose incoming weights are all exactly 0
     identical_rows: float | None = None  # share of rows that equal another row within 1e-4 relative (symmetry not broken)
+    repeated_rows: int | None = None  # rows of the longest stretch that stands in it once more, in the same order: duplicate heads
     requires_grad: bool | None = None
     initial: str | None = None  # usual initialisation whose spread is nearest: torch, lecun, kaiming, xavier, 0.02, unit
     initial_distance: float | None = None  # log10(std / what that one sets)

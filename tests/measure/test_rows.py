@@ -170,3 +170,37 @@ def test_rows_alone(tmp_path: Path, last: bool, form: str) -> None:
     with TensorFiles(tmp_path, block=41) as files:
         found = read_rows(files, ref, rows, outputs_last=last)
     assert np.array_equal(found, (values if last else values.T)[:, rows])
+
+
+def slow_repeat(values: np.ndarray) -> int:
+    """The longest stretch of rows that stands there once more without overlapping itself, by trying all."""
+    n = len(values)
+    return max(
+        k
+        for d in range(1, n)
+        for i in range(n - d)
+        for k in range(min(d, n - d - i) + 1)
+        if np.array_equal(values[i : i + k], values[i + d : i + d + k])
+    )
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(("heads", "width", "same"), [(4, 8, (0, 2)), (4, 8, (2, 3)), (3, 16, (0, 1)), (4, 8, None)])
+def test_a_head_that_another_one_equals(large: bool, heads: int, width: int, same: tuple[int, int] | None) -> None:
+    values = RNG.standard_normal((heads * width, 64)).astype(np.float32)
+    if same is not None:
+        one, other = (slice(h * width, (h + 1) * width) for h in same)
+        values[one] = values[other]
+    values[1] = values[heads * width - 1]  # a pair of rows is no head
+    facts = sampled_facts(values, outputs_last=False, block=1000) if large else row_facts(values.reshape(-1), values.shape, outputs_last=False)
+    assert facts is not None
+    assert facts.repeated == slow_repeat(values)
+    assert facts.repeated >= width - 2 if same is not None else facts.repeated == 1
+
+
+def test_a_stretch_does_not_overlap_itself() -> None:
+    values = np.tile(RNG.standard_normal((1, 20)).astype(np.float32), (12, 1))
+    facts = row_facts(values.reshape(-1), values.shape, outputs_last=False)
+    assert facts is not None
+    assert facts.all_alike
+    assert facts.repeated <= 6
