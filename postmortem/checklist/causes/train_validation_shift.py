@@ -3,8 +3,9 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import below_any_guess, only_validation_differs, skill, validation_level
+from postmortem.checklist.signs import FEW_PASSES, below_any_guess, only_validation_differs, passes_to_half, skill, to_chance, validation_level
 
+HARDLY = 0.88  # times chance, for the best validation loss
 STILL = 0.03  # range of an accuracy that never moves: the share of one class
 
 
@@ -24,6 +25,20 @@ def below_guessing(e: Evidence, seen: Sighting) -> Reading | None:
 def worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     level = validation_level(e)
     return None if level is None else Reading(level > 1.2, say("validation loss ends at {level:.2f} × chance", level=level))
+
+
+@probe(
+    say("training data was learned within a few passes, sooner than anything is learned by heart, and hardly any of it holds for validation"),
+    VALIDATION,
+    holds=2.4,
+)
+def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
+    passes, val = passes_to_half(e), e.curve("val/loss")
+    best = to_chance(e, val.best) if val is not None else None
+    if seen.facet or passes is None or best is None or passes > FEW_PASSES:  # a validation at fault is known by its facet already
+        return None
+    told = say("training loss was halved in {passes:.2g} passes; validation was never below {best:.2f} × chance", passes=passes, best=best)
+    return Reading(True, told) if best > HARDLY else None
 
 
 @probe(say("validation jumps about from one evaluation to the next"), VALIDATION, holds=0.7, fails=-0.2)
@@ -63,7 +78,7 @@ train_validation_shift = Cause(
     id="train-validation-shift",
     title=say("Validation data is prepared or labelled differently from training data"),
     mechanism=say("Another normalisation, another label order, another resize: the model is asked about inputs or labels that it was never taught."),
-    probes=(below_guessing, worse_than_guessing, erratic, statistics_differ, labels_differ, good_run_validates),
+    probes=(below_guessing, worse_than_guessing, learned_at_once, erratic, statistics_differ, labels_differ, good_run_validates),
     fixes=remedies.only(
         say("Use one preprocessing function and one label mapping for both splits"),
         say("Training works and validation fails in a way that memorising does not explain."),

@@ -2,14 +2,16 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, curve
-from postmortem.checklist.signs import skill, to_chance
+from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, curve
+from postmortem.checklist.signs import clip_norm, learned_nothing_at_all, rate_decades, skill, to_chance
 
 CLUSTERED = 0.3  # 0 is a fair draw of the classes, 1 a batch of one class; shuffled data stays within 0.05
 SWING, WILD = 0.2, 1.25  # noise and peak, times chance
 SKILLED = 0.5  # share of the way from guessing to perfect accuracy, on validation
 WORSE = 1.2  # times chance: a batch of classes that the model has just unlearned
 WARM = 0.15  # share of the run: later, no batch is new to it
+MOVED = 0.1  # relative change of the weights
+ORDINARY = 1.0  # decades from the usual rate
 APART = 0.03  # times chance
 
 
@@ -59,6 +61,23 @@ def above_validation(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(
+    say("the weights move, at an ordinary rate, and the loss stays above guessing: what one batch teaches the next takes back"),
+    CHANCE, TWO_CHECKPOINTS, holds=2.0, fails=0.0,
+)  # fmt: skip
+def taken_back(e: Evidence, seen: Sighting) -> Reading | None:
+    change, decades = e.weights.change_median, rate_decades(e)
+    if (
+        not learned_nothing_at_all(e)
+        or change is None
+        or change < MOVED
+        or (decades is not None and abs(decades) > ORDINARY)
+        or clip_norm(e) is not None
+    ):
+        return None
+    return Reading(True, say("they changed by {change:.2g} relative to their size", change=change))
+
+
 @probe(say("shuffling is switched off"), holds=3.0, fails=-1.0)
 def switched_off(e: Evidence, seen: Sighting) -> Reading | None:
     setting = e.setting("shuffle")
@@ -98,7 +117,7 @@ unshuffled_data = Cause(
     mechanism=say(
         "Batches of one class (or one source) after another: the model learns to answer the current class and forgets the others, once per epoch."
     ),
-    probes=(repeats, batches_worse_than_guessing, above_validation, switched_off, clustered),
+    probes=(repeats, batches_worse_than_guessing, above_validation, taken_back, switched_off, clustered),
     fixes=fixes,
     by_hand=(say("Print the label histogram of ten consecutive batches."),),
 )

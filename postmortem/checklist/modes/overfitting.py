@@ -9,6 +9,7 @@ from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.repeated_batch import repeated_batch
 from postmortem.checklist.causes.too_little_data import too_little_data
 from postmortem.checklist.causes.too_much_capacity import too_much_capacity
+from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.limits import is_above, share_is_above
@@ -170,6 +171,7 @@ CHECK = Check(
         (repeated_batch, -2.2),
         (wrong_labels, -2.2),
         (preprocessing, -3.0),
+        (train_validation_shift, -2.5),
     ),
     by_hand=(say("Look at the validation samples with the highest loss: are they unlike the training set, or labelled otherwise?"),),
     consequences=(),
