@@ -71,7 +71,9 @@ class _Places:
 
 def ready(scan: Scan, entries: tuple[Entry, ...]) -> bool:
     """The state of the reading holds nothing that the lines one by one would see to."""
-    if scan.watch.reading or scan.closing or scan.block or scan.waiting is not None or scan.split or scan.table is not None or scan.adrift:
+    if scan.watch.reading or scan.closing or scan.block or scan.waiting is not None or scan.table is not None or scan.adrift:
+        return False
+    if scan.split and not all(e.plan is EMPTY or (e.plan.counts and e.plan.values) for e in entries):
         return False
     return not any(scan.asks(e) or (e.plan.evaluates and not scan.placed) for e in entries)
 
@@ -222,6 +224,8 @@ class _State:
         if place is not None:
             scan.place = Place(float(place.step[-1]), float(place.epoch[-1]), float(place.batch[-1]), float(place.total[-1]), place.kind)
         scan.near = self.near - (len(self.plans) - 1 - self.line)
+        if any(self.plans[j].counts and (p.kind != Kind.BARE or not np.isnan(p.step).all()) for j, p in self.rows):
+            scan.split = ""
         if self.rows:
             scan.evaluated = (-1, math.nan)
             if not any(self.plans[j].progress for j, _ in self.rows):

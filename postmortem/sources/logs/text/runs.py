@@ -22,7 +22,9 @@ from postmortem.sources.logs.text.windows import Repeated, Window
 
 LONGEST_PERIOD = 24  # lines
 FEWEST = 6  # periods in a stretch that are worth it
-GIVE_UP = 8  # stretches in a row that were too short
+GIVE_UP = 8  # stretches that were too short, beyond those that a long one outweighs
+_CREDIT = 64  # such that are outweighed at most
+_ANY, _LEAST = 1 << 62, 64  # repeats that are looked at
 _TAIL = 16 << 10  # bytes at a window's end that are looked at in the next one
 
 
@@ -39,6 +41,7 @@ class Repeats:
         self.blank = Entry(EMPTY, "")
         self.window = Window(b"", 0)
         self.learnt: dict[tuple[int, ...], Learnt | None] = {}  # how a period was printed last
+        self.limits: dict[tuple[int, ...], int] = {}  # how many lines of a bar are looked at: it may begin anew long before its form changes
 
     def saw(self, entry: Entry | None) -> Period | None:
         """Note the shape of one more line; the period that the last lines make up twice, if any."""
@@ -64,6 +67,7 @@ class Repeats:
             if len(self.known) > 2000:
                 self.known.clear()
                 self.learnt.clear()
+                self.limits.clear()
             self.known[key] = compile_period(tuple(self.entries[here - length + 1 :]))
         return self.known[key] if self.failures.get(key, 0) < GIVE_UP else None
 
@@ -74,11 +78,14 @@ class Repeats:
 
     def take(self, period: Period, data: bytes, start: int) -> int:
         """Read the repeats of the period that begin at `start`; returns where they end, `start` when there are too few."""
+        if period.pattern is not None and not ready(self.scan, period.entries):
+            return start
         end = self._by_template(period, data, start)
         if end == start and period.pattern is not None:
             end = self._by_pattern(period, data, start)
         key = tuple(id(e) for e in period.entries)
-        self.failures[key] = 0 if end > start else self.failures.get(key, 0) + 1
+        missed = self.failures.get(key, 0)
+        self.failures[key] = max(missed - GIVE_UP, -_CREDIT) if end > start else missed + 1
         return end
 
     def _by_template(self, period: Period, data: bytes, start: int) -> int:
@@ -89,23 +96,24 @@ class Repeats:
         first = window.line_of(start)
         key = tuple(id(e) for e in period.entries)
         learnt = self.learnt.get(key)
-        found = window.repeated(learnt.template, first) if learnt else None
+        limit = self.limits.get(key, _ANY)
+        found = window.repeated(learnt.template, first, limit) if learnt else None
         if not found:
             learnt = self.learnt[key] = learn(period.entries, window, first)
-            found = window.repeated(learnt.template, first) if learnt else None
+            found = window.repeated(learnt.template, first, limit) if learnt else None
         if learnt is None or found is None or len(found) < FEWEST:
             return start
         if period.pattern is None:
-            return window.offset_behind(first + n) if (n := self._bars(period.entries[0], learnt, found)) else start
-        if not ready(self.scan, period.entries):
-            return start
+            n = self._bars(period.entries[0], learnt, found)
+            self.limits[key] = max(_LEAST, (8 if n == len(found) else 2) * n)
+            return window.offset_behind(first + n) if n else start
         stretch = _stretch(period.entries, learnt, found)
         return window.offset_behind(first + len(found) * len(period.entries)) if stretch and record(self.scan, stretch) else start
 
     def _bars(self, entry: Entry, learnt: Learnt, found: Repeated) -> int:
         """Read a progress bar; returns how many lines of it."""
         scan = self.scan
-        numbers = _numbers((entry,), learnt, found)
+        numbers = _numbers((entry,), learnt, found, counters=True)
         if entry.plan.batch_total != NO:
             totals = numbers[:, entry.plan.batch_total]
             numbers = numbers[: len(totals) if (totals == totals[0]).all() else int((totals == totals[0]).argmin())]
@@ -124,12 +132,12 @@ class Repeats:
         match = period.pattern.match(data, start) if period.pattern else None
         lines = len(period.entries)
         end = match.end() if match else start
-        if match is None or data.count(b"\n", start, end) < FEWEST * lines or not ready(self.scan, period.entries):
+        if match is None or data.count(b"\n", start, end) < FEWEST * lines:
             return start
         text = data[start:end]
         numbers = numbers_of(period, text)
         if numbers is None:
-            self.failures[tuple(id(e) for e in period.entries)] = GIVE_UP
+            self.failures[tuple(id(e) for e in period.entries)] = GIVE_UP  # they never come out even
             return start
         times = times_of(period, text, len(numbers))
         stretch = Stretch(period.entries, numbers, times, lambda n: first_lines(text, n), last_lines(text, 1)[0])
@@ -146,12 +154,12 @@ def _stretch(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated) -> Str
     return Stretch(entries, _numbers(entries, learnt, found), times, lambda n: window.lines(first, min(n, lines)), last)
 
 
-def _numbers(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated) -> Floats:
-    """(repeats, numbers of a period) float64; NaN those that no plan asks for."""
+def _numbers(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated, *, counters: bool = False) -> Floats:
+    """(repeats, numbers of a period) float64; NaN those that no plan asks for (or, where only counters are wanted, counts by)."""
     out = np.full((sum(len(line.numbers) for line in learnt.lines), len(found)), np.nan)
     before = 0
     for entry, line in zip(entries, learnt.lines, strict=True):
-        for slot in _asked(entry.plan):
+        for slot in entry.plan.counters if counters else _asked(entry.plan):
             out[before + slot] = found.numbers(line.numbers[slot])
         before += len(line.numbers)
     return out.T

@@ -200,13 +200,13 @@ class Window:
         out: Ints = places - digits
         return out - self._doubled.searchsorted(places) if len(self._doubled) else out
 
-    def repeated(self, template: Template, first: int) -> Repeated:
-        """All repeats of a template from a line on, up to the first line that is not alike."""
+    def repeated(self, template: Template, first: int, limit: int) -> Repeated:
+        """The repeats of a template from a line on, up to the first line that is not alike, `limit` of them at most."""
         begin = self._ends[first] + 1
         run = int(self.starts.searchsorted(begin))
         low = int(self._rank(begin, self._digits[run]))
         length, width = len(template.unit), len(template.ranks)
-        most = min((len(self._skeleton) - low) // length, (len(self.starts) - run) // width)
+        most = min((len(self._skeleton) - low) // length, (len(self.starts) - run) // width, limit)
         unit = np.frombuffer(template.unit, dtype=np.uint8)
         free = template.widths == 0
         done, size = 0, _FIRST
