@@ -9,7 +9,8 @@ machine, and still meaningful on a busy one. `ceiling` is what one thread could 
 were free. One counter is stored for each element, and where a processor commits stores to one cache line per cycle no loop counts more
 than one element per cycle: at 3.6 GHz 14.5 GB/s of float32 and 7.2 GB/s of 16-bit numbers. Beside a copy out of the page cache at
 15 GB/s, which comes before (files are read, not mapped), one thread cannot go beyond 0.49 and 0.32 of a plain read there.
-`measure_checkpoints` also looks for rows that are equal or dead, and must not be much slower where it finds them in every tensor. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
+`measure_checkpoints` also looks for rows that are equal or dead, and must not be much slower where it finds them in every tensor. From 512 MiB
+on it takes two threads, also where all is one tensor, which is cut for them. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
 
 The same comparison without this file and without torch, on any safetensors file that fits the page cache (the second of two runs
 of each counts; the second command includes the interpreter's start, so take a file of 4 GB or more):
@@ -26,6 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,8 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
     refs = write(root, dtype, megabytes)
     size = sum(r.nbytes for r in refs)
     run, twins, dead = (run_of(root, r) for r in (refs, write(root, dtype, megabytes, "twins"), write(root, dtype, megabytes, "dead")))
+    one = replace(refs[0], shape=(sum(r.shape[0] for r in refs), WIDTH), nbytes=size)
+    single = run_of(root, [one])
     path = root / refs[0].file
     measure(root, refs[:1])
     with TensorFiles(root) as files:
@@ -135,6 +139,7 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
         "measure_checkpoints": lambda: measure_checkpoints(run),
         "  rows that have twins": lambda: measure_checkpoints(twins),
         "  a tenth of rows dead": lambda: measure_checkpoints(dead),
+        "  all one tensor": lambda: measure_checkpoints(single),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for _ in range(rounds):

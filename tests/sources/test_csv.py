@@ -1,13 +1,15 @@
 """Delimited text as curves: what each writer's habits mean, and what is no log."""
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import Reduction, Series, Status
+from postmortem.sources.logs import csv as csv_reader
 from postmortem.sources.logs.csv import READER, claims
 from postmortem.sources.logs.csvblocks import parse
 from postmortem.sources.reader import Candidate, Found
@@ -375,3 +377,31 @@ def test_seconds_per_step_are_no_steps(tmp_path: Path) -> None:
     (losses,) = [s for s in found.series if s.name == "train/loss"]
     assert not np.isfinite(losses.steps).any() or losses.steps.tolist() == [float(n + 1) for n in range(8)]
     assert losses.values.tolist() == [2.5 - n / 8 for n in range(8)]
+
+
+CELLS = {
+    "number": ["0.5", "1", "-2e-05", "", "7", "nan", "None", "1e3"],
+    "time": ["12:00:01", "2024-01-02 03:04:05", "12:00:01", ""],
+    "name": ["train", "val", "résumé", "1_000", "a b"],
+    "odd": ["0.5", "x", ".5", "+1", " 3", "1,5"],
+}
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=5), st.integers(1, 300), st.integers(0, 2**32), st.booleans())
+def test_columns_of_texts_cost_nothing_but_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[str], rows: int, seed: int, blank: bool
+) -> None:
+    rng = random.Random(seed)
+    lines = [",".join(rng.choice(CELLS[kind]) for kind in kinds) + "\n" + "\n" * (blank and rng.random() < 0.05) for _ in range(rows)]
+    text = "step,train_loss," + ",".join(f"{kind}{n}" for n, kind in enumerate(kinds)) + "\n"
+    text += "".join(f"{n},{1 / (n + 1)!r}," + line for n, line in enumerate(lines))
+    fast = read(tmp_path, "log.csv", text)
+    with monkeypatch.context() as patch:
+        patch.setattr(csv_reader, "parse_beside", lambda *_: None)
+        slow = read(tmp_path, "log.csv", text)
+    assert [(s.name, s.logged_as, s.quantum) for s in fast.series] == [(s.name, s.logged_as, s.quantum) for s in slow.series]
+    for a, b in zip(fast.series, slow.series, strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
+        np.testing.assert_array_equal(a.steps, b.steps)
+    assert fast.source == slow.source

@@ -13,7 +13,7 @@ from postmortem.model.run import Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
-from postmortem.sources.logs.csvblocks import cells_of, parse
+from postmortem.sources.logs.csvblocks import cells_of, parse, parse_beside
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
 from postmortem.sources.logs.numbers import MISSING_WORDS, fixed_decimals, instant, number
 from postmortem.sources.logs.stretches import Extent
@@ -146,6 +146,11 @@ class Rows:
         if parsed is None and b"\n\n" in block:
             block = _BLANK_LINES.sub(b"\n", block)
             parsed = parse(block, delimiter, width)
+        if parsed is None and self.keys:
+            beside = parse_beside(block, delimiter, width, {n for n, key in enumerate(self.keys) if key in self._texts})
+            for n, texts in beside[2].items() if beside else ():
+                self._column(self.keys[n], self.gathering.count, texts)
+            parsed = beside[:2] if beside else None
         if parsed is None:
             repeated = self.layout.header and max(self.layout.header, key=len).encode() in block
             cells = None if repeated or not self.keys else cells_of(block, delimiter, len(self.keys))

@@ -1,5 +1,7 @@
 """Numeric blocks of delimited text, parsed at once. A block that is not plain numbers is left to a reader of single rows."""
 
+from collections.abc import Container
+
 import numpy as np
 import numpy.typing as npt
 import orjson
@@ -12,6 +14,9 @@ _WORDS = tuple((word, STAND_INS["NaN"]) for word in (b"nan", b"NaN", b"NAN")) + 
     (word, STAND_INS["Infinity"]) for word in (b"Infinity", b"inf", b"Inf")
 )
 _LETTERS = b"naNAiIfFtyoulLU"  # of those words
+_ODD = np.ones(256, dtype=bool)  # bytes that no number has
+_ODD[list(b"0123456789.,+-eE\n \t")] = False
+_LOOKED_AT = 100  # rows that tell which columns hold numbers
 _BLANKS = (b"NA", b"None", b"null", b"NULL")
 
 
@@ -51,6 +56,46 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
     if words:
         restored(values)
     return values, ~empty.reshape(values.shape)
+
+
+def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container[int]) -> tuple[Floats, Floats, dict[int, list[str]]] | None:
+    """As `parse`, of a block in which some columns hold other things (times, names): those are empty cells there, and told by column,
+    but for those that are unwanted. None with quotes, with rows of another width, or where no whole columns hold the other things.
+    """
+    body = block.strip(b"\n")
+    if b'"' in body or (delimiter != b"," and b"," in body):
+        return None
+    body = body.replace(delimiter, b",") if delimiter != b"," else body
+    ends = _ends(body, width)
+    if ends is None:
+        return None
+    raw = np.frombuffer(body + b"\n", dtype=np.uint8)
+    begins = np.concatenate(([0], ends[:-1] + 1))
+    head = int(ends[min(len(ends), _LOOKED_AT * width) - 1])
+    columns = sorted({int(n) % width for n in np.searchsorted(ends, np.flatnonzero(_ODD[raw[:head]]))})
+    if not columns or len(columns) == width:
+        return None
+    edges = np.zeros(len(raw), dtype=np.int8)
+    for column in columns:
+        edges[begins[column::width]] += 1
+        edges[ends[column::width]] -= 1
+    inside = np.cumsum(edges, dtype=np.int8).astype(bool)
+    parsed = parse(raw[~inside][:-1].tobytes(), b",", width)
+    if parsed is None:
+        return None
+    texts: dict[int, list[str]] = {}
+    for column in columns:
+        if column in unwanted:
+            continue
+        own = np.zeros(len(raw), dtype=np.int8)
+        own[begins[column::width]] = 1
+        own[ends[column::width]] -= 1
+        kept = np.cumsum(own, dtype=np.int8).astype(bool)
+        kept[ends[column::width]] = True
+        cells = raw[kept]
+        cells[cells == _COMMA] = _NEWLINE
+        texts[column] = cells.tobytes().decode("utf-8", "replace").split("\n")[:-1]
+    return *parsed, texts
 
 
 def cells_of(block: bytes, delimiter: bytes, width: int) -> list[str] | None:
