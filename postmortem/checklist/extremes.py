@@ -1,14 +1,17 @@
 """Settings that lie where sound runs have none: what the causes ask of the configuration, asked of every run."""
 
+import math
+
 from postmortem.check import Evidence, Reading, Sighting
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, slow
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight, tiny
 from postmortem.checklist.causes.decayed_too_early import configured_decay, decayed_too_early
 from postmortem.checklist.causes.learning_rate_too_high import far_above_usual, learning_rate_too_high
-from postmortem.checklist.causes.learning_rate_too_low import far_below_usual, learning_rate_too_low
+from postmortem.checklist.causes.learning_rate_too_low import LOW, far_below_usual, learning_rate_too_low
 from postmortem.checklist.causes.too_little_capacity import narrow, too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import decay, dropout, too_much_regularization
-from postmortem.checklist.signs import course
+from postmortem.checklist.rates import FINE_TUNING, pretrained
+from postmortem.checklist.signs import course, rate_decades
 
 ASKED = (dropout, decay, tiny, narrow, configured_decay, far_above_usual, far_below_usual, slow)
 # whose settings they are, for what to try where no verdict can be given
@@ -30,7 +33,17 @@ def _got_far(e: Evidence) -> bool:
     return loss is not None and loss.relative_gain > GOT_FAR and loss.trend is not None and loss.trend.tau < -0.3 and loss.trend.p_value < 0.001
 
 
+def _low_for_what_it_is(e: Evidence) -> bool:
+    """Whether a rate far below that of a fresh model is one for a model that learned before as well."""
+    decades = rate_decades(e)
+    return not pretrained(e) or decades is None or decades - math.log10(FINE_TUNING) <= LOW
+
+
 def extreme(e: Evidence, seen: Sighting) -> Reading | None:
     """The first such setting; None when there is none."""
-    readings = (p.ask(e, seen) for p in ASKED if not (p is far_below_usual and _got_far(e)) and all(need.met(e) for need in p.needs))
+    readings = (
+        p.ask(e, seen)
+        for p in ASKED
+        if not (p is far_below_usual and (_got_far(e) or not _low_for_what_it_is(e))) and all(need.met(e) for need in p.needs)
+    )
     return next((r for r in readings if r is not None and r.holds and r.share == 1.0), None)

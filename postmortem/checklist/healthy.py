@@ -1,5 +1,7 @@
 """What a good run looks like: the check behind the verdict "healthy". It is no failure mode and stands outside the list."""
 
+import re
+
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.extremes import CAUSES, extreme
 from postmortem.checklist.needs import CHANCE, CONFIG, VALIDATION, WEIGHTS, curve
@@ -10,16 +12,28 @@ LITTLE = 0.03  # relative gain below which a trend is no progress
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
 
 
+ERRORS = ("/mse", "/rmse", "/mae", "/error", "/perplexity")
+PLAYERS = re.compile(r"(?:d|g|cyc|cycle|idt|rec)(?:_\w{1,8})?", re.IGNORECASE)  # `D_A G_A cycle_A idt_A` of CycleGAN, `G_GAN G_L1`
+
+AGAIN = re.compile(r"(?:^|[/_ ])(?:cyc|cycle|idt|identity|rec|recon|reconstruction|l1)(?:[_ ]|$)", re.IGNORECASE)  # what a generator must give back
+
+
+def _of_players(e: Evidence) -> list[CurveStats]:
+    """The losses of a GAN's players and their parts."""
+    told = [c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower()]
+    return told or [c for n, c in e.curves.items() if e.family == "gan" and n.startswith("other/") and PLAYERS.fullmatch(n.removeprefix("other/"))]
+
+
 def _progress(e: Evidence) -> CurveStats | None:
     """The curve that shows progress best: a loss, else an accuracy, a score or a reward."""
     loss = course(e)
     if e.family in NOTHING_EXPECTED and loss is None:  # a GAN logs a loss per player and no total
-        loss = next((c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower() and c.finite >= 3), None)
+        loss = next((c for c in _of_players(e) if c.finite >= 3), None)
     scored = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score", "/f1", "/auc")) or n == "reward"]
     if e.family == "reinforcement" and "reward" not in e.curves:  # of several agents, each has its own
         scored += [c for n, c in e.curves.items() if n.startswith("other/") and c.goal == "higher" and n.lower().endswith(("reward", "return"))]
     if loss is None or loss.finite < 3:  # no loss to speak of: an error measure is as good
-        scored += [c for n, c in e.curves.items() if n.rpartition("/")[2] in ("mse", "rmse", "mae", "error", "perplexity")]
+        scored += [c for n, c in e.curves.items() if n.endswith(ERRORS)]
     if loss is None or loss.finite < 3 or loss.highest == 0.0 or e.family in NOTHING_EXPECTED:
         return max(scored, key=lambda c: c.finite, default=loss)
     return loss
@@ -54,7 +68,11 @@ def _better(c: CurveStats) -> bool:
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     shown = _progress(e)
-    if shown is None or (e.family in NOTHING_EXPECTED and shown.goal == "lower"):
+    if e.family == "gan":
+        again = next((c for n, c in e.curves.items() if AGAIN.search(n) and c.relative_gain > LITTLE and _better(c)), None)
+        if again is not None:
+            return Reading(True, say("{name} got better by {gain:.0%}", name=again.name, gain=again.relative_gain))
+    if shown is None or (e.family in NOTHING_EXPECTED and shown.goal == "lower" and not shown.name.endswith(ERRORS)):
         return None
     val = e.curve("val/loss")
     steady = any(c.relative_gain > LITTLE and _better(c) for c in (shown, val) if c is not None)
@@ -71,7 +89,7 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
 def bounded(e: Evidence, seen: Sighting) -> Reading | None:
     if e.family not in NOTHING_EXPECTED:
         return None
-    losses = [c for n, c in e.curves.items() if "loss" in n.lower() and c.finite >= 3]
+    losses = [c for c in (*_of_players(e), *(c for n, c in e.curves.items() if n.endswith("/loss"))) if c.finite >= 3]
     wild = [c for c in losses if c.non_finite is not None or abs(c.final) > 20 * (abs(c.start) + 1.0)]
     return Reading(not wild, say("{n} losses, {wild} of them out of bounds", n=len(losses), wild=len(wild))) if losses else None
 

@@ -1,6 +1,7 @@
 """What several checks read off the evidence in the same way. Ratios and comparisons, no thresholds that decide."""
 
 import math
+from itertools import pairwise
 
 from postmortem.check import Evidence
 from postmortem.model.evidence import CurveStats, OptimizerFacts
@@ -248,9 +249,19 @@ def excerpt(e: Evidence) -> bool:
     shown = loss_curve(e) or e.curve("reward")
     if shown is None:
         return False
+    if shown.finite < FEW_OF_AN_ATTEMPT and _went_on(e):
+        return True
     if e.first_step is not None and e.last_step and e.first_step > 0.3 * e.last_step and e.first_step > 5 and shown.points > 1:
         return True
     return bool(e.steps_per_epoch and e.first_step is not None and e.first_step > 2 * e.steps_per_epoch)
+
+
+FEW_OF_AN_ATTEMPT = 10  # records of what went on from an earlier attempt
+
+
+def _went_on(e: Evidence) -> bool:
+    """This attempt began where another one had been, and not at the beginning."""
+    return any(before.first_step < own.first_step == e.first_step and own.last_step == e.last_step for before, own in pairwise(e.attempts))
 
 
 def whole_run(e: Evidence) -> bool:

@@ -16,7 +16,7 @@ _LOGGED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("preference", ("rewards chosen", "rewards rejected", "rewards margins", "rewards accuracies", "logps chosen", "frac reward zero std")),
     ("preference", ("objective rlhf reward", "completions mean length", "log odds ratio")),
     ("gan", ("generator loss", "discriminator loss", "g loss", "d loss", "loss g", "loss d", "gen loss", "disc loss", "adv loss")),
-    ("gan", ("d real", "d fake", "fid")),
+    ("gan", ("d real", "d fake", "fid", "g gan", "cycle a", "idt a", "cyc")),
     ("reinforcement", ("ep rew mean", "ep len mean", "episode reward", "episode return", "episodic return", "mean reward", "approx kl")),
     ("reinforcement", ("policy loss", "policy gradient loss", "value loss", "entropy loss", "explained variance", "reward")),
     ("detection", ("box loss", "obj loss", "dfl loss", "loss bbox", "loss box", "loss rpn", "loss giou", "rpn cls", "map50", "map 50", "bbox ap")),

@@ -10,6 +10,7 @@ from postmortem.checklist.signs import nothing_moved
 FACTORS = ("decay_rate", "gamma", "lr_gamma", "lr_decay")  # keys of a factor by which the rate falls
 STEPS = ("decay_steps", "lr_decay_iters", "lr_decay_steps")  # keys of the schedule's length
 LENGTHS = (*FACTORS, *STEPS, "t_max", "step_size", "milestones")
+OTHER_UNIT = 0.1  # of an epoch: a length that short is one of epochs, as `lr_decay_iters` of CycleGAN is
 GONE = 0.01  # of the peak
 EARLY = 0.6  # of the run
 
@@ -43,6 +44,8 @@ def configured_decay(e: Evidence, seen: Sighting) -> Reading | None:
         gone = math.log(GONE) / math.log(factor[1]) if 0 < factor[1] < 1 else math.inf  # epochs
         return Reading(gone < EARLY * epochs, say("{key} = {value:g} per epoch, {n:g} epochs", key=factor[0], value=factor[1], n=epochs))
     total = e.planned_steps or e.last_step
+    if length is not None and e.steps_per_epoch and length[1] < OTHER_UNIT * e.steps_per_epoch:
+        return None
     if length is not None and total:
         return Reading(0 < length[1] < EARLY * total, say("{key} = {value:g}, training takes {n:g} steps", key=length[0], value=length[1], n=total))
     return None

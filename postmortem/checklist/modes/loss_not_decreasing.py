@@ -23,6 +23,7 @@ from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.signs import (
+    FEW_OF_AN_ATTEMPT,
     NOTHING_EXPECTED,
     RISING,
     before_it_grew,
@@ -74,7 +75,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     grew = loss.final > GROWN * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
     at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew)
     rests = _rests_at_chance(loss)
-    short = excerpt(e) and loss.last_step < LONG_EXCERPT * loss.first_step
+    short = excerpt(e) and (loss.last_step < LONG_EXCERPT * loss.first_step or loss.finite < FEW_OF_AN_ATTEMPT)
     if short and not loss.constant and not rests and not (at_chance and level is not None and level < 1.1):
         return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
     if first is not None and first < GOOD_ALREADY:

@@ -34,6 +34,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and p.longest_gap > 50 * p.seconds_per_step
         and e.outcome not in ("finished", "early-stopped")
         and not _paused(e, PART)
+        and not _evaluated(e)
     ):
         return Sighting(
             Severity.MINOR if _paused(e, MOST) else Severity.SERIOUS,
@@ -60,6 +61,12 @@ def _paused(e: Evidence, share: float) -> bool:
         return False
     behind = (loss.last_step - p.longest_gap_step) / max(loss.last_step - loss.first_step, 1e-12)
     return behind > AFTERWARDS and p.longest_gap < share * 3600 * p.hours
+
+
+def _evaluated(e: Evidence) -> bool:
+    """What came after the gap is an evaluation, and no training: that took its time."""
+    loss, at = e.curve("train/loss"), e.pace.longest_gap_step
+    return loss is not None and at is not None and at >= loss.last_step
 
 
 CHECK = Check(

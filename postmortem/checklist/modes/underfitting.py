@@ -40,6 +40,7 @@ EXPLAINED = 0.55  # the same where the configuration itself explains why little 
 TOGETHER = 0.35  # |ln(validation / train)|
 FEW = 1  # one evaluation of a single epoch can say how far it got
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
+SURE = 0.05  # p of the trend of the last third, within the first epoch
 GUESSING = 0.2  # share of the way from guessing to perfect accuracy
 
 
@@ -66,7 +67,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and bool(e.planned_steps)
         and (e.last_step or 0.0) < 0.5 * (e.planned_steps or 0.0)
     )
-    if cut_short or (loss.finite < 3 and e.outcome != "finished"):
+    if cut_short or _within_the_first_epoch(e, loss) or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
     explained = _explained(e)
     language = EXPLAINED if explained else LANGUAGE
@@ -120,6 +121,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _within_the_first_epoch(e: Evidence, loss: CurveStats) -> bool:
+    """The log ends before the first epoch does, the loss is still falling, and nothing says how long training was meant to be."""
+    meant = e.planned_steps or e.planned_epochs or e.number("epochs") or e.number("max_steps")
+    falling = loss.tail is not None and loss.tail.tau < 0 and loss.tail.p_value < SURE
+    return e.outcome == "unknown" and not meant and falling and e.last_epoch is not None and e.last_epoch < 1.0
 
 
 def _without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -204,7 +212,10 @@ def together(e: Evidence, seen: Sighting) -> Reading | None:
 def far(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     level = to_chance(e, loss.final) if loss else None
-    return None if level is None else Reading(level > 0.58, say("{level:.2f} × chance", level=level))
+    if level is None:
+        return None
+    guessed = e.chance.basis == "first-loss" and (skill(e, "val") or 0.0) > 0.5  # what chance is, nothing says, and the accuracy is good
+    return Reading(level > 0.58, say("{level:.2f} × chance", level=level), share=1.5 if guessed else 1.0)
 
 
 @probe(say("loss and accuracy contradict each other"), CHANCE, holds=2.5, fails=0.0)
