@@ -3,6 +3,7 @@
 import calendar
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,10 @@ _NAN = re.compile(rb"(?<=,)[-+]?nan(?:\.0|\(ind\))?(?=,)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A compiled period: the pattern of one or more repeats, its literals, and where each line's numbers are."""
+    """A period that can be read at once: the pattern of one or more repeats, its literals, and where each line's numbers are."""
 
     entries: tuple[Entry, ...]
-    pattern: re.Pattern[bytes] | None  # None for a progress bar, which only a template can read
+    pattern: bytes  # empty for a progress bar, which only a template can read
     separators: tuple[bytes, ...]  # what stands between numbers, longest first, blanks and moments removed
     head: int  # bytes before the first number of the period
     tail: int  # bytes after its last
@@ -78,10 +79,10 @@ def _begins_well(entries: tuple[Entry, ...]) -> bool:
     return not any(epochs) or epochs[0]
 
 
-def compile_period(entries: tuple[Entry, ...]) -> Period | None:
-    """The pattern of a period; None when it cannot be read at once."""
+def period_of(entries: tuple[Entry, ...]) -> Period | None:
+    """The pattern of a period, not compiled yet; None when it cannot be read at once."""
     if len(entries) == 1 and _drawn(entries[0]):
-        return Period(entries, None, (), 0, 0, (entries[0].shape.count(NUMBER),), moments=MOMENT in entries[0].shape)
+        return Period(entries, b"", (), 0, 0, (entries[0].shape.count(NUMBER),), moments=MOMENT in entries[0].shape)
     if not all(runnable(e) for e in entries) or not any(e.plan.values for e in entries) or not _begins_well(entries):
         return None
     literals: list[bytes] = [b""]
@@ -104,12 +105,17 @@ def compile_period(entries: tuple[Entry, ...]) -> Period | None:
         return None
     counts = tuple(e.shape.count(NUMBER) for e in entries)
     separators = tuple(sorted(set(inner), key=len, reverse=True))
+    moments = any(MOMENT in e.shape for e in entries)
+    return Period(entries, rb"(?:" + b"".join(pattern) + rb")++", separators, len(literals[0]), len(literals[-1]), counts, moments)
+
+
+@lru_cache(maxsize=256)
+def compiled(pattern: bytes) -> re.Pattern[bytes] | None:
+    """A period's pattern: costs milliseconds, so that it is made only where lines differ too much for a template."""
     try:
-        compiled = re.compile(rb"(?:" + b"".join(pattern) + rb")++")
+        return re.compile(pattern)
     except (re.error, RecursionError):
         return None
-    moments = any(MOMENT in e.shape for e in entries)
-    return Period(entries, compiled, separators, len(literals[0]), len(literals[-1]), counts, moments)
 
 
 def _flexible(part: str, *, behind_number: bool, before_number: bool) -> bytes:

@@ -13,11 +13,11 @@ import numpy as np
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.bars import overwritten, quiet
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
-from postmortem.sources.logs.text.periods import Period, compile_period, evaluates, first_lines, last_lines, numbers_of, times_of
+from postmortem.sources.logs.text.periods import Period, compiled, evaluates, first_lines, last_lines, numbers_of, period_of, times_of
 from postmortem.sources.logs.text.records import Stretch, ready, record
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
-from postmortem.sources.logs.text.templates import Learnt, learn
+from postmortem.sources.logs.text.templates import Learnt, alike, learn
 from postmortem.sources.logs.text.windows import Repeated, Window
 
 LONGEST_PERIOD = 24  # lines
@@ -68,7 +68,7 @@ class Repeats:
                 self.known.clear()
                 self.learnt.clear()
                 self.limits.clear()
-            self.known[key] = compile_period(tuple(self.entries[here - length + 1 :]))
+            self.known[key] = period_of(tuple(self.entries[here - length + 1 :]))
         return self.known[key] if self.failures.get(key, 0) < GIVE_UP else None
 
     def _forget(self) -> None:
@@ -78,17 +78,18 @@ class Repeats:
 
     def take(self, period: Period, data: bytes, start: int) -> int:
         """Read the repeats of the period that begin at `start`; returns where they end, `start` when there are too few."""
-        if period.pattern is not None and not ready(self.scan, period.entries):
+        if period.pattern and not ready(self.scan, period.entries):
             return start
-        end = self._by_template(period, data, start)
-        if end == start and period.pattern is not None:
+        end, printed_anew = self._by_template(period, data, start)
+        if end == start and printed_anew and period.pattern:
             end = self._by_pattern(period, data, start)
         key = tuple(id(e) for e in period.entries)
         missed = self.failures.get(key, 0)
         self.failures[key] = max(missed - GIVE_UP, -_CREDIT) if end > start else missed + 1
         return end
 
-    def _by_template(self, period: Period, data: bytes, start: int) -> int:
+    def _by_template(self, period: Period, data: bytes, start: int) -> tuple[int, bool]:
+        """Where the repeats end that are printed alike; whether behind them the same shapes go on, with numbers that are printed in another way."""
         window = self.window
         inside = window.data is data and window.begin <= start and (start + _TAIL <= window.end or window.end == len(data))
         if not inside:
@@ -101,14 +102,17 @@ class Repeats:
         if not found:
             learnt = self.learnt[key] = learn(period.entries, window, first)
             found = window.repeated(learnt.template, first, limit) if learnt else None
-        if learnt is None or found is None or len(found) < FEWEST:
-            return start
-        if period.pattern is None:
+        if learnt is None or found is None:
+            return start, False
+        behind = first + len(found) * len(period.entries)
+        if len(found) < FEWEST:
+            return start, alike(period.entries, window, behind)
+        if not period.pattern:
             n = self._bars(period.entries[0], learnt, found)
             self.limits[key] = max(_LEAST, (8 if n == len(found) else 2) * n)
-            return window.offset_behind(first + n) if n else start
+            return window.offset_behind(first + n) if n else start, False
         stretch = _stretch(period.entries, learnt, found)
-        return window.offset_behind(first + len(found) * len(period.entries)) if stretch and record(self.scan, stretch) else start
+        return window.offset_behind(behind) if stretch and record(self.scan, stretch) else start, False
 
     def _bars(self, entry: Entry, learnt: Learnt, found: Repeated) -> int:
         """Read a progress bar; returns how many lines of it."""
@@ -129,7 +133,8 @@ class Repeats:
         return len(numbers) if ready(scan, bars) and stretch and record(scan, stretch) else 0
 
     def _by_pattern(self, period: Period, data: bytes, start: int) -> int:
-        match = period.pattern.match(data, start) if period.pattern else None
+        pattern = compiled(period.pattern)
+        match = pattern.match(data, start) if pattern else None
         lines = len(period.entries)
         end = match.end() if match else start
         if match is None or data.count(b"\n", start, end) < FEWEST * lines:

@@ -108,6 +108,12 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
     return Learnt(Template(unit, ranks, np.array(widths, dtype=np.int64), tuple(constants)), tuple(lines))
 
 
+def alike(entries: Sequence[Entry], window: Window, first: int) -> bool:
+    """Whether the lines of the window from `first` on have the shapes of a period, however their numbers are printed."""
+    lines = window.lines(first, len(entries))
+    return len(lines) == len(entries) and all(shape_of(mask(text)[0]) == entry.shape for text, entry in zip(lines, entries, strict=True))
+
+
 def _numbers(text: bytes) -> list[Span]:
     """Where the numbers of a line are that has no bars, as `mask` finds them."""
     hidden = MOMENTS.sub(lambda m: b"\x02" * len(m[0]), text)
