@@ -104,7 +104,7 @@ HABITS = {
     "keras 3": lambda n: ("" if n % 100 else f"\nEpoch {n // 100 + 1}/5\n") + f"\r\x1b[1m{n % 100 + 1:3d}/100\x1b[0m \x1b[32m{'━' * (n % 100 // 5)}\x1b[0m\x1b[37m{'━' * (20 - n % 100 // 5)}\x1b[0m \x1b[1m{n % 7}s\x1b[0m {n % 9}ms/step - accuracy: {R.random():.4f} - loss: {loss(n):.4f}",
 }  # fmt: skip
 BETWEEN = [
-    "", "\n", "saving checkpoint\n", "[eval] epoch 3 val_loss=0.5\n", "Epoch 4\n", "val loss: 0.25\n", "Testing\n", "epoch train_loss val_loss\n1 0.5 0.6\n",
+    "", "\n", "\n" * 50, "saving checkpoint\n", "[eval] epoch 3 val_loss=0.5\n", "Epoch 4\n", "val loss: 0.25\n", "Testing\n", "epoch train_loss val_loss\n1 0.5 0.6\n",
     "| loss | 0.5 |\n| step | 7 |\n-----\n", "KeyboardInterrupt\n", "Traceback (most recent call last):\n", "seed: 3\nname: a\nmode: b\nuser: c\n", "-------\n",
     "2024-01-02 12:00:00,000 hello\n", "12:30:01 hello\n", "100%|██████████| 60/60 [00:01<00:00, 3.1it/s, loss=0.5]\n", "step 7 loss nan\n", "Epoch 2: val_loss 0.3\n",
     " * Acc@1 71.2\n", "lr 0.01\n", "step: 0 loss: 9.0\n", "***** train metrics *****\n", "{'train_runtime': 12.0, 'train_loss': 0.5}\n",

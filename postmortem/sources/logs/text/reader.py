@@ -1,6 +1,7 @@
 """The reader of plain-text logs: what a training job printed, in whatever habit."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -56,6 +57,8 @@ _FRAMEWORKS = (
 )
 A_BYTE = 0.02  # of what is taken by the stretch or passed over: the least that a byte costs (see `effort`)
 _RISEN = 1.5  # times its first value: a rate that is warmed up
+_BLANK = b"\n" * 30  # blank lines: more than a period has
+_BLANKS = re.compile(rb"\n++")
 _CONTROL = frozenset(range(32)) - {0, 8, 9, 10, 12, 13, 27}
 
 
@@ -174,7 +177,11 @@ def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | 
                 return LogEvent(EventKind.CUT, data[start : start + 400].decode("utf-8", "replace"), path, cursor.line_number())
         period = repeats.saw(scan.line(data[start:end]))
         start = end + 1
-        if period is not None and start < size:
+        if data.startswith(_BLANK, start):
+            begin, start = start, _BLANKS.match(data, start).end()  # type: ignore[union-attr]
+            scan.blank(start - begin)
+            repeats.saw(None)
+        elif period is not None and start < size:
             start = repeats.take(period, data, start)
         elif scan.shapes.many and not scan.watch.reading:
             marks = spots(data) if marks is None else marks

@@ -18,6 +18,7 @@ from postmortem.sources.logs.text.records import Stretch, ready, record
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.templates import Learnt, alike, learn
+from postmortem.sources.logs.text.tokens import without_bars
 from postmortem.sources.logs.text.windows import Repeated, Window
 
 LONGEST_PERIOD = 24  # lines
@@ -80,7 +81,12 @@ class Repeats:
         """Read the repeats of the period that begin at `start`; returns where they end, `start` when there are too few."""
         if period.pattern and not ready(self.scan, period.entries):
             return start
-        end, printed_anew = self._by_template(period, data, start)
+        ahead = _lines_from(data, start, FEWEST * len(period.entries))
+        end, printed_anew = start, False
+        if _repeats(ahead, len(period.entries)):
+            end, printed_anew = self._by_template(period, data, start)
+        elif len(ahead) == FEWEST * len(period.entries):
+            printed_anew = alike(period.entries, ahead[: len(period.entries)])
         if end == start and printed_anew and period.pattern:
             end = self._by_pattern(period, data, start)
         key = tuple(id(e) for e in period.entries)
@@ -106,7 +112,7 @@ class Repeats:
             return start, False
         behind = first + len(found) * len(period.entries)
         if len(found) < FEWEST:
-            return start, alike(period.entries, window, behind)
+            return start, alike(period.entries, window.lines(behind, len(period.entries)))
         if not period.pattern:
             n = self._bars(period.entries[0], learnt, found)
             self.limits[key] = max(_LEAST, (8 if n == len(found) else 2) * n)
@@ -147,6 +153,24 @@ class Repeats:
         times = times_of(period, text, len(numbers))
         stretch = Stretch(period.entries, numbers, times, lambda n: first_lines(text, n), last_lines(text, 1)[0])
         return end if record(self.scan, stretch) else start
+
+
+def _lines_from(data: bytes, start: int, n: int) -> list[bytes]:
+    """The next n lines, fewer where the data end."""
+    end = start
+    for _ in range(n):
+        end = data.find(b"\n", end) + 1
+        if not end:
+            return []
+    return data[start : end - 1].split(b"\n")
+
+
+def _repeats(lines: list[bytes], period: int) -> bool:
+    """Whether lines are the same but for digits, blanks and bars: a look ahead that costs little where they are not."""
+    if not lines:
+        return False
+    bare = without_bars(b"\n".join(lines)).translate(None, b"0123456789 ").split(b"\n")
+    return bare[period:] == bare[:-period]
 
 
 def _stretch(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated) -> Stretch | None:

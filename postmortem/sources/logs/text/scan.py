@@ -107,7 +107,7 @@ class Scan:
             self._long(raw)
             raw = raw[:MAX_LINE]
         if not raw.strip():
-            self._blank()
+            self.blank()
             return None
         self.last_text = raw
         if self.shapes.many and not self.watch.reading and not hints(raw):
@@ -199,10 +199,11 @@ class Scan:
     def passed_over(self, *, blank: bool) -> None:
         """Noise was left out of the reading, blank lines among it or not."""
         if blank:
-            self._blank()
+            self.blank()
 
-    def _blank(self) -> None:
-        self.near -= 1
+    def blank(self, lines: int = 1) -> None:
+        """Take in lines with nothing in them."""
+        self.near -= lines
         self.dump.over("")
         self.closing = 0
         self._flush_block()

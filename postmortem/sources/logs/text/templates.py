@@ -20,6 +20,9 @@ _TOKEN = re.compile(rb"([-+]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([-+]?)([0-9]+))?")
 _NARROW = b":,-"  # between two runs of digits: whether they are one thing depends on their widths
 _CLOCK_BEHIND = re.compile(rb" [0-9]{1,2}:")
 
+_CLOCK = re.compile(rb"[0-9]{1,3}:[0-9]{2}(?::[0-9]{2})?")
+_HOURS = 3  # digits at most of what a clock begins with
+
 Span = tuple[int, int]
 
 
@@ -72,6 +75,7 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
         return None
     lines: list[Line] = []
     widths: list[int] = []
+    most: list[int] = []
     constants: list[tuple[int, bytes]] = []
     before = 0  # runs of the lines so far
     for n, (entry, text) in enumerate(zip(entries, examples, strict=True)):
@@ -92,8 +96,11 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
         if any(p is None for p in printed):
             return None
         narrow = _narrow(text, runs)
+        dates = leading_moment(text)
+        leading = {m.start() for m in MOMENTS.finditer(text, dates.end() if dates else 0) if _CLOCK.fullmatch(m[0])}
         for i, (s, e) in enumerate(runs):
-            widths.append(e - s if dated[i] or narrow[i] or owners[i] < 0 else 0)
+            most.append(_HOURS if s in leading else MOST_DIGITS)
+            widths.append(0 if s in leading else e - s if dated[i] or narrow[i] or owners[i] < 0 else 0)
             if owners[i] < 0 and not dated[i]:
                 constants.append((before + i, text[s:e]))
         steady = [(before + i, r) for i, r in enumerate(runs) if dated[i] or narrow[i] or owners[i] < 0]
@@ -105,12 +112,11 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
     if not before:
         return None
     unit, ranks = window.skeleton(first, len(entries))
-    return Learnt(Template(unit, ranks, np.array(widths, dtype=np.int64), tuple(constants)), tuple(lines))
+    return Learnt(Template(unit, ranks, np.array(widths), np.array(most), tuple(constants)), tuple(lines))
 
 
-def alike(entries: Sequence[Entry], window: Window, first: int) -> bool:
-    """Whether the lines of the window from `first` on have the shapes of a period, however their numbers are printed."""
-    lines = window.lines(first, len(entries))
+def alike(entries: Sequence[Entry], lines: Sequence[bytes]) -> bool:
+    """Whether lines have the shapes of a period, however their numbers are printed."""
     return len(lines) == len(entries) and all(shape_of(mask(text)[0]) == entry.shape for text, entry in zip(lines, entries, strict=True))
 
 

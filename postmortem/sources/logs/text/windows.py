@@ -48,6 +48,7 @@ class Template:
     unit: bytes  # the skeleton of one repeat
     ranks: Ints  # (runs,) bytes of the unit before each run of digits
     widths: Ints  # (runs,) of each, 0 where it may have any
+    most: Ints  # (runs,) digits that it may have
     constants: tuple[tuple[int, bytes], ...]  # runs that are part of a word, and their digits
 
 
@@ -220,9 +221,9 @@ class Window:
                 self._ranks[runs].reshape(-1, width) == ranks,
                 (self.widths[runs].reshape(-1, width) == template.widths) | free,
             ]
-            for column, digits in template.constants:
+            for column, constant in template.constants:
                 starts = self.starts[runs][column::width]
-                checks.extend(self.codes.take(starts + n, mode="clip")[:, None] == digit for n, digit in enumerate(digits))
+                checks.extend(self.codes.take(starts + n, mode="clip")[:, None] == digit for n, digit in enumerate(constant))
             alike = min((until - done if c.all() else int(c.argmin()) // c.shape[1]) for c in checks)
             done, size = done + alike, size * 8
             if done < until:
