@@ -36,6 +36,20 @@ LOGS: dict[str, Callable[[], str]] = {
         "\r".join(f"Epoch 0: {n // 500:3d}%|{'█' * (n // 5000)}| {n}/50000 [00:05<00:33, 33.1it/s, loss={R.random():.3f}]" for n in range(50_000))
         + "\n"
     ),
+    "Keras bars": lambda: "".join(
+        f"Epoch {e + 1}/40\n"
+        + "".join(
+            f"\r{n:4d}/1000 [{'=' * (30 * n // 1000):.<30}] - ETA: {9 - n // 112}s - loss: {R.random():.4f} - acc: {R.random():.4f}"
+            for n in range(1, 1001)
+        )
+        + "\n"
+        for e in range(40)
+    ),
+    "bars beside dicts (HF Trainer)": lambda: "".join(
+        "".join(f"\r {n % 1000 / 10:3.0f}%|{'█' * (n % 1000 // 100):10s}| {n}/50000 [00:05<00:33, 33.1it/s]" for n in range(k * 50, k * 50 + 50))
+        + f"\n{{'loss': {R.random():.4f}, 'grad_norm': {R.random():.4f}, 'learning_rate': {R.random() / 1e3!r}, 'epoch': {k / 100:.2f}}}\n"
+        for k in range(1000)
+    ),
     "noise, no two lines alike": lambda: "".join(
         f"node{n % 7}:{n}:{n} [{n % 4}] NCCL INFO Channel {n % 12:02d} : {n % 64}[1a000] -> {n % 63}[8a000] {R.random().hex()}\n"
         for n in range(50_000)

@@ -116,6 +116,7 @@ _MONTH_FIRST = re.compile(  # `01/30/2026 04:32:55 - INFO - __main__ - `: the ex
 )
 _GLOG = re.compile(rb"^[IWEF](?P<month>[0-9]{2})(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})\.(?P<part>[0-9]{6})")
 _CLOCK_ONLY = re.compile(rb"^\[?(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?")
+_BEGINS_MOMENT = frozenset(bytes((c,)) for c in b"[(<IWEF0123456789")
 YEAR_UNKNOWN = 2000
 _YEAR_2000 = 946_684_800.0  # stands in where no year is printed
 _DAY = 86_400.0
@@ -124,6 +125,8 @@ _SHORT = re.compile(rb"^\[(?P<month>[0-9]{2})/(?P<day>[0-9]{2}) (?P<hour>[0-9]{2
 
 def leading_moment(line: bytes) -> re.Match[bytes] | None:
     """The moment that a line begins with: groups `hour`, `minute`, `second`, where printed `part`, `year`, `month` and `day`."""
+    if line[:1] not in _BEGINS_MOMENT:
+        return None
     found = LEADING_DATE.match(line) or _MONTH_FIRST.match(line) or _GLOG.match(line) or _SHORT.match(line)
     return found or _CLOCK_ONLY.match(line)
 
