@@ -173,6 +173,7 @@ def test_what_is_said_of_saved_models_counts_where_nothing_else_does(tmp_path: P
     ("line", "axis"),
     [
         ("06:38:{n:02d}.402 [main] INFO listeners.ScoreIterationListener - Score at iteration {n} is {loss}", "step"),
+        ("2017-08-18 02:43:{n:02d},914:\tLoss at step {n}: {loss}", "step"),
         ("{n} train {loss}", "step"),
         ("loss after epoch {n}: {loss}", "epoch"),
     ],
@@ -181,6 +182,14 @@ def test_losses_without_a_key_in_front(tmp_path: Path, line: str, axis: str) -> 
     run = run_of(tmp_path, "".join(line.format(n=n, loss=1.5 / n) + "\n" for n in range(1, 20)))
     assert (run.axis, len(one(run, "train/loss"))) == (axis, 19)
     assert one(run, "train/loss").values[1] == 0.75
+
+
+def test_an_iteration_beside_steps_with_a_total_is_an_epoch(tmp_path: Path) -> None:
+    lines = [f"iteration:{n} step:{k}/400, NER loss: {4.0 / (n + k / 400):.4f}" for n in range(1, 9) for k in range(100, 401, 100)]
+    run = run_of(tmp_path, "\n".join(lines))
+    assert len(one(run, "train/loss")) == 32
+    assert one(run, "train/loss").epochs is not None
+    assert len(run.attempts) == 1
 
 
 def test_a_speed_is_no_learning_rate(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from postmortem.checklist.signs import file_of, skill, to_chance, validation_lev
 from postmortem.model.evidence import GapStats
 
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
+LOST = 0.03  # of what validation had gained, where nobody knows how low a guess would be
 GAP = 0.35  # ln(validation / train) at the end
 LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
 BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
@@ -53,7 +54,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             (small, *_figures(e)),
         )
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
-    wide = (gap.gap > 1.5 and gap.rise > 0.03) or gap.gap > BY_HEART or _stood_still(gap)
+    idle = gap.gap > BY_HEART or _stood_still(gap)
+    wide = (gap.gap > 1.5 and gap.rise > 0.03) or idle
+    lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
+    if level is None and lost < LOST and not idle:
+        of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
+        return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
     if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
     best = to_chance(e, val.best)

@@ -38,6 +38,7 @@ GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best
 GUESSING = 0.03  # the same, at the end
 FEWEST = 4  # evaluations
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
+FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -132,7 +133,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "never-good" if level > 1.15 else "unmoved",
         )
-    if works and gap.gap > WIDE and gap.rise < 0.15 and (level is None or level > BAD) and gap.first_gap > FIRST:
+    followed = level is None and val.final < FOLLOWED * val.first  # it learned what training did, if not as much of it
+    if works and gap.gap > WIDE and gap.rise < 0.15 and (level is None or level > BAD) and gap.first_gap > FIRST and not followed:
         return Sighting(
             Severity.SERIOUS,
             say(

@@ -24,7 +24,7 @@ _COPIED = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # `Average objective function for 'output' for minibatches 10-19 is -2.1 over 5120 frames.`
 _KALDI = re.compile(rf"(?:Overall average|Average) objective function for '([\w-]+)'(?: for minibatches{_N}-{_N})? is{_N} over{_N} frames")
 # `Score at iteration 900 is 1.156`: DL4J calls the loss so.
-_SCORE_AT = re.compile(rf"(?:^|[ \]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
+_SCORE_AT = re.compile(rf"(?:^|[\s\]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
 # `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.

@@ -207,6 +207,8 @@ class _Reading:
         if "lead" in slot and not {"step", "batch", "iteration"} & slot.keys() and not self.bar and self._any_known():
             slot["step"] = slot["lead"]
         slot.pop("lead", None)
+        if "step_total" in slot and "iteration" in slot and not {"iteration_total", "epoch", "batch"} & slot.keys():
+            slot["epoch"] = slot.pop("iteration")  # `iteration:12 step:616/1044`
         if "step" in slot and "iteration" in slot:
             slot["batch"], slot["batch_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
         elif "iteration" in slot:
