@@ -20,6 +20,7 @@ from postmortem.model.run import Run
 from postmortem.model.sentence import Sentence, say
 
 Progress = Callable[[str, float], None]
+MOST_OTHERS = 500  # curves without a name in the vocabulary that are measured, the first ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,12 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     stated = stated or Stated()
     by_name = {s.name: s for s in run.series}
     grad_norm = by_name.get("grad_norm")
+    unnamed = [name for name in by_name if name.startswith("other/") and not of_layers(name)]
+    unmeasured = frozenset(unnamed[MOST_OTHERS:])
     curves: dict[str, CurveStats] = {
         name: curve_stats(s, grad_norm if name == "train/loss" else None, steps_per_epoch=run.steps_per_epoch)
         for name, s in by_name.items()
-        if len(s) and not of_layers(name)
+        if len(s) and not of_layers(name) and name not in unmeasured
     }
     checkpoints, weights, model = measure_checkpoints(run, progress)
     layers = layer_stats(by_name)

@@ -1,5 +1,6 @@
 """Bytes → `Run`: one reader per format, then `assemble`."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from postmortem.model.run import Run, Series, Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.assemble import assemble
 from postmortem.sources.discover import discover, several_runs
-from postmortem.sources.reader import Found
+from postmortem.sources.reader import Candidate, Found
 from postmortem.sources.registry import readers
 
 Progress = Callable[[str, float], None]
+MOST_ALIKE = 5_000  # files that one reader reads of a run, the first ones; checkpoints have as many as there are
+_LOGS = "postmortem.sources.logs"
 
 
 def read_run(
@@ -38,6 +41,8 @@ def read_run(
     found: list[Found] = []
     unclaimed: list[Source] = []
     consumed: set[str] = set()
+    taken: Counter[str] = Counter()  # files of each reader
+    left: dict[str, list[Candidate]] = defaultdict(list)  # those beyond what is read of one
     total, done = sum(c.size for c in discovery.candidates) or 1, 0
     for candidate in discovery.candidates:
         if progress:
@@ -48,6 +53,10 @@ def read_run(
             why = say("no reader knows this format") if candidate.size else say("the file is empty")
             unclaimed.append(Source(candidate.path, "", Status.SKIPPED, why, candidate.size))
             continue
+        taken[reader.name] += 1
+        if taken[reader.name] > MOST_ALIKE and reader.read.__module__.startswith(_LOGS):
+            left[reader.name].append(candidate)
+            continue
         try:
             piece = reader.read(candidate)
         except ImportError as error:  # a library that only this format needs
@@ -56,11 +65,18 @@ def read_run(
             piece = Found(Source(candidate.path, reader.name, Status.FAILED, _failure(error), candidate.size))
         found.append(piece)
         consumed.update(piece.consumed)
+    unclaimed.extend(_beyond(several) for several in left.values())
     unclaimed = [s for s in unclaimed if s.path not in consumed]
     found = [f for f in found if f.source.path not in consumed]
     if aliases:
         found = _renamed(found, aliases)
     return assemble(discovery.root, name or discovery.name, found, (*discovery.skipped, *unclaimed, *refused))
+
+
+def _beyond(several: Sequence[Candidate]) -> Source:
+    """The files of one kind that are not read."""
+    why = say("{n:,} files from here on: of logs of one kind only the first {limit:,} are read", n=len(several), limit=MOST_ALIKE)
+    return Source(several[0].path, "", Status.SKIPPED, why, sum(c.size for c in several))
 
 
 def _several(name: str, runs: Sequence[str]) -> str:

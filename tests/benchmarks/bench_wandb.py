@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from postmortem.sources.logs import wandb
-from postmortem.sources.logs.wandb_records import Framing, records
+from postmortem.sources.logs.stretches import Extent
+from postmortem.sources.logs.wandb_records import BLOCK, Framing, records
 from postmortem.sources.reader import Candidate
 
 _KEYS = ("train/loss", "train/grad_norm", "lr", "_step", "_runtime", "_timestamp")
@@ -68,8 +69,7 @@ def best(run: Callable[[], object], times: int = 3) -> float:
 
 
 def framing(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(len(record) for record in records(file, Framing()))
+    return sum(len(record) for record in records(path, Extent(path.stat().st_size, unit=BLOCK), Framing()))
 
 
 def main(rows: int) -> None:

@@ -221,3 +221,16 @@ def test_pointers_of_git_lfs_are_not_taken_for_the_files(tmp_path: Path) -> None
     found = discover([tmp_path])
     assert [c.path for c in found.candidates] == ["train.log"]
     assert any("git lfs pull" in str(s.detail) for s in found.skipped)
+
+
+def test_of_ever_so_many_logs_the_first_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import postmortem.sources
+
+    monkeypatch.setattr(postmortem.sources, "MOST_ALIKE", 3)
+    for n in range(7):
+        (tmp_path / f"rank{n}.log").write_text("step 1 loss 1\nstep 2 loss 0.5\n")
+    (tmp_path / "metrics.csv").write_text("step,val_loss\n1,2\n2,1\n")
+    run = postmortem.sources.read_run([tmp_path])
+    assert [s.path for s in run.sources if s.reader] == ["metrics.csv", "rank0.log", "rank1.log", "rank2.log"]
+    (rest,) = [s for s in run.sources if not s.reader]
+    assert (rest.path, str(rest.detail).startswith("4 files from here on")) == ("rank3.log", True)

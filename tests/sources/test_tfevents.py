@@ -409,3 +409,21 @@ def test_the_parts_of_a_detectors_loss_are_summed(tmp_path: Path) -> None:
     found = {s.name: s for s in read_bytes(tmp_path, data).series}
     assert found["train/loss"].values.tolist() == [5.0, 7.0]
     assert "val/loss" not in found  # one part alone is no sum
+
+
+def test_of_too_many_points_some_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each curve one in so many, and its last."""
+    monkeypatch.setattr(tfevents, "MOST_POINTS", 300)
+    monkeypatch.setattr(tfevents, "CHUNK", 1 << 12)
+    data = record(b"\x1a\x0dbrain.Event:2") + b"".join(
+        event(i, scalar(b"loss", 1.0 / (i + 1)), *([scalar(b"acc", i / 1000)] if i % 3 == 0 else [])) for i in range(1_000)
+    )
+    (tmp_path / "events.out.tfevents.1").write_bytes(data)
+    found = tfevents.READER.read(Candidate(tmp_path, "events.out.tfevents.1", len(data), data[:4096]))
+    assert found.source.status is Status.PARTIAL
+    assert "one in 8 was read" in str(found.source.detail)
+    for key, last in (("loss", 999), ("acc", 999)):
+        (one,) = [s for s in found.series if s.logged_as == key]
+        assert (one.steps[0], one.steps[-1]) == (0, last)
+        assert 30 < len(one) < 300
+        assert np.all(np.diff(one.steps) > 0)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import Reduction, Status
+from postmortem.sources.logs import long_history, stretches, trainer_state
 from postmortem.sources.logs.trainer_state import READER, claims
 from postmortem.sources.reader import Candidate, Found
 
@@ -109,3 +110,32 @@ def test_a_plan_without_a_number_of_epochs(tmp_path: Path) -> None:
     assert "planned_epochs" not in found.facts
     assert {s.name for s in found.settings} >= {"max_steps", "batch_size"}
     assert not [s for s in found.settings if s.name == "epochs"]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_very_long_history_is_read_by_blocks(indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the outcome of the document."""
+    history = [{"loss": 2.0 / (i + 1), "learning_rate": 1e-4, "epoch": i / 100, "step": i + 1} for i in range(3_000)]
+    history[7]["grad_norm"] = float("nan")
+    state = {"best_metric": None, "global_step": 3_000, "log_history": history, "max_steps": 3_000, "num_train_epochs": 30, "trial_params": None}
+    data = json.dumps(state, indent=indent).encode()
+    (tmp_path / "trainer_state.json").write_bytes(data)
+    candidate = Candidate(tmp_path, "trainer_state.json", len(data), data[:4096])
+    whole = trainer_state.READER.read(candidate)
+    monkeypatch.setattr(trainer_state, "_LARGEST", 1_000)
+    monkeypatch.setattr(long_history, "BLOCK", 5_000)
+    found = trainer_state.READER.read(candidate)
+    assert (found.source, found.settings, dict(found.facts)) == (whole.source, whole.settings, dict(whole.facts))
+    assert [s.name for s in found.series] == [s.name for s in whole.series]
+    for one, other in zip(found.series, whole.series, strict=True):
+        assert np.array_equal(one.steps, other.steps)
+        assert np.array_equal(one.values, other.values, equal_nan=True)
+    monkeypatch.setattr(stretches, "WHOLE", 100_000)
+    monkeypatch.setattr(stretches, "END", 40_000)
+    monkeypatch.setattr(stretches, "STRETCH", 500)
+    part = trainer_state.READER.read(candidate)
+    loss = next(s for s in part.series if s.name == "train/loss")
+    assert "too large" in str(part.source.detail)
+    assert (loss.steps[0], loss.steps[-1]) == (1, 3_000)
+    assert np.allclose(loss.values, 2.0 / loss.steps)
+    assert len(loss) < 3_000

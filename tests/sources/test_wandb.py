@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import EventKind, Series, Status
-from postmortem.sources.logs import wandb_history
+from postmortem.sources.logs import stretches, wandb_history
 from postmortem.sources.logs.wandb import READER
 from postmortem.sources.reader import Candidate, Found
 from tests.sources.wire import framed, item, num, row, sub, varint
@@ -105,18 +105,18 @@ def test_the_step_metric_that_a_trainer_defined_is_the_axis() -> None:
 def test_every_row_is_what_wandb_itself_reads(path: str) -> None:
     pytest.importorskip("wandb")
     internal = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    from postmortem.sources.logs.stretches import Extent
     from postmortem.sources.logs.wandb_records import Framing, records
 
     expected: dict[str, list[float]] = {}
-    with (FIXTURES / path).open("rb") as file:
-        for data in records(file, Framing()):
-            record = internal.Record.FromString(data)
-            for one in record.history.item:
-                value = json.loads(one.value_json)
-                if isinstance(value, str):
-                    value = {"NaN": math.nan, "Infinity": math.inf}.get(value)
-                if isinstance(value, int | float):
-                    expected.setdefault(".".join(one.nested_key) or one.key, []).append(value)
+    for data in records(FIXTURES / path, Extent((FIXTURES / path).stat().st_size), Framing()):
+        record = internal.Record.FromString(data)
+        for one in record.history.item:
+            value = json.loads(one.value_json)
+            if isinstance(value, str):
+                value = {"NaN": math.nan, "Infinity": math.inf}.get(value)
+            if isinstance(value, int | float):
+                expected.setdefault(".".join(one.nested_key) or one.key, []).append(value)
     found = by_key(read(FIXTURES, path))
     assert found
     for key, one in found.items():
@@ -252,6 +252,19 @@ def test_after_damage_it_goes_on_at_the_next_block(tmp_path: Path) -> None:
     assert 1000 < len(steps) < 2000
 
 
+def test_a_very_large_one_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its begin, its end and stretches between; a record that is cut by that is no damage."""
+    for name, value in (("WHOLE", 1 << 20), ("END", 1 << 18), ("STRETCH", 1 << 16), ("BETWEEN", 8)):
+        monkeypatch.setattr(stretches, name, value)
+    found = read_bytes(tmp_path, framed(*(row(i, loss=1.0 / (i + 1), note="x" * (i % 90)) for i in range(20_000))))
+    assert found.source.status is Status.PARTIAL
+    assert "too large" in str(found.source.detail)
+    loss = by_key(found)["loss"]
+    assert (loss.steps[0], loss.steps[-1]) == (0, 19_999)
+    assert np.array_equal(loss.values, 1.0 / (loss.steps + 1))
+    assert 4_000 < len(loss) < 20_000
+
+
 def test_a_header_alone(tmp_path: Path) -> None:
     found = read_bytes(tmp_path, framed())
     assert found.source.status == Status.READ
@@ -276,10 +289,10 @@ def test_any_bytes_are_read_without_an_error(tmp_path: Path, data: bytes) -> Non
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bytes_do_no_harm(tmp_path: Path, path: str, data: st.DataObject) -> None:
     """With checksums that fit, so that the damage reaches the messages."""
+    from postmortem.sources.logs.stretches import Extent
     from postmortem.sources.logs.wandb_records import Framing, records
 
-    with (FIXTURES / path).open("rb") as file:
-        whole = [bytearray(r) for r in records(file, Framing())]
+    whole = [bytearray(r) for r in records(FIXTURES / path, Extent((FIXTURES / path).stat().st_size), Framing())]
     for _ in range(data.draw(st.integers(1, 10))):
         one = whole[data.draw(st.integers(0, len(whole) - 1))]
         one[data.draw(st.integers(0, len(one) - 1))] = data.draw(st.integers(0, 255))

@@ -15,12 +15,14 @@ from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
 from postmortem.sources.logs.csvblocks import cells_of, parse, parse_beside
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
+from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.numbers import MISSING_WORDS, fixed_decimals, instant, number
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "csv"
+A_BYTE, A_COLUMN, A_CELL, A_LOOSE_CELL = 0.025, 6.0, 0.3, 2.5  # what is paid for (see `effort`): bytes, columns of a block, cells by themselves
 MOST_RAGGED = 100_000  # rows of another width, before a file without others is given up
 _BLANK_LINES = re.compile(rb"\n\n+")
 _PRINTED_ROWS, _PRINTED_BYTES = 200, 1 << 16  # that show how finely columns are printed
@@ -61,8 +63,8 @@ def read(candidate: Candidate) -> Found:
     reason = no_log(layout)
     if reason:
         return _none(candidate, reason)
-    rows = Rows(layout)
     met = Reading(Extent(candidate.size))
+    rows = Rows(layout, met.extent.effort)
     try:
         for block in blocks(candidate.file, met):
             rows.take(block)
@@ -113,6 +115,7 @@ class Rows:
     """Takes blocks of rows: plain numbers at once, anything else row by row."""
 
     layout: Layout
+    effort: Effort
     gathering: Gathering = field(default_factory=Gathering)
     keys: tuple[str, ...] = ()
     ragged: int = 0
@@ -134,6 +137,7 @@ class Rows:
             first = block.lstrip(b"\n").partition(b"\n")[0].decode("utf-8", "replace")
             self.keys = tuple(f"column {n + 1}" for n in range(len(first.split(self.layout.delimiter))))
         delimiter = self.layout.delimiter.encode()
+        self.effort.spent += A_BYTE * len(block) + A_COLUMN * len(self.keys)
         if delimiter == b" ":
             self._row_by_row(block.decode("utf-8", "replace"))
             return
@@ -157,6 +161,7 @@ class Rows:
             if cells is None:
                 self._row_by_row(block.decode("utf-8", "replace"))
                 return
+            self.effort.spent += A_CELL * len(cells)
             for n, key in enumerate(self.keys):
                 self._column(key, self.gathering.count, cells[n :: len(self.keys)])
             self.gathering.count += len(cells) // len(self.keys)
@@ -185,6 +190,7 @@ class Rows:
 
     def _row_by_row(self, text: str) -> None:
         rows = [line.split() for line in text.splitlines()] if self.layout.delimiter == " " else _rows(text, self.layout.delimiter)
+        self.effort.spent += A_LOOSE_CELL * sum(map(len, rows))
         width = len(self.keys)
         kept: list[list[str]] = []
         for row in rows:

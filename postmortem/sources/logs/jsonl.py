@@ -23,6 +23,7 @@ from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "json-lines"
+A_BYTE, A_BAD_LINE = 0.025, 5.0  # what is paid for (see `effort`)
 _EXCERPT = 400  # bytes of a cut line that are shown
 _EXTENSIONS = (".jsonl", ".ndjson", ".json", ".txt", ".log", ".jsonlines")
 # Bare words that Python's json writes and JSON does not know. Made text, which counts as a number again.
@@ -59,11 +60,12 @@ def _object(line: bytes) -> dict[str, Any] | None:
 def read(candidate: Candidate) -> Found:
     """Every record's numbers as curves. A line that is no JSON object is left out and counted."""
     met = Reading(Extent(candidate.size))
-    taker = RowTaker()
+    taker = RowTaker(effort=met.extent.effort)
     bad = 0
     cut, one_form, tail = False, True, b""
     try:
         for block in blocks(candidate.file, met):
+            met.extent.effort.spent += A_BYTE * len(block)
             if one_form and _non_finite(block):  # JSON does not know them, and objects with them take longer
                 alike = columns(block)
                 one_form = alike is not None and taker.take_columns(*alike)
@@ -77,6 +79,7 @@ def read(candidate: Candidate) -> Found:
                 taker.take(rows)
                 del rows
             bad += wrong
+            met.extent.effort.spent += A_BAD_LINE * wrong
             tail = block[-_EXCERPT:]
             if taker.gathering.full:
                 break

@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from postmortem.model.run import Floats
 from postmortem.sources.logs.axis import is_clock
+from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.numbers import instant, number, restored, seconds
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
 
 DEEPEST = 4  # levels of nested objects that are flattened
 _SUMMARY = frozenset({"log_history", "train_runtime"})  # keys of records about the whole run
 MOST_SHAPES = 64  # different sets of keys in one block that are taken each by itself
+A_GROUP, A_CELL = 5.0, 2.5  # what is paid for (see `effort`): a key of rows that look alike, a cell by itself
 LONGEST_LIST = 8  # a list of one number (`lr: [0.1]`) is that number; longer ones give their first
 
 
@@ -27,6 +29,7 @@ class RowTaker:
     """Takes rows in blocks; rows with the same keys are taken column by column."""
 
     gathering: Gathering = field(default_factory=Gathering)
+    effort: Effort = field(default_factory=Effort)
     _keys: dict[str, None] = field(default_factory=dict)
     _pending: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)  # numbers of one column's cells, by key
 
@@ -43,6 +46,7 @@ class RowTaker:
             for index, keys in enumerate(shapes):
                 lists[keys].append(index)
             groups = dict(lists)
+        self.effort.spent += A_GROUP * sum(map(len, groups))
         if len(groups) > MOST_SHAPES:
             self._by_key(rows)
         else:
@@ -97,6 +101,7 @@ class RowTaker:
     def _by_key(self, rows: list[dict[str, Any]]) -> None:
         """Rows of which hardly two look alike."""
         cells: defaultdict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
+        self.effort.spent += A_CELL * sum(map(len, rows))
         for index, row in enumerate(rows, self.gathering.count):
             said = _SUMMARY & row.keys()
             for key, cell in row.items():
@@ -127,6 +132,7 @@ class RowTaker:
                 self._keys.setdefault(key)
                 self.gathering.add(key, rows, restored(values))
                 return
+        self.effort.spent += 2 * A_CELL * len(cells)
         for row, cell in zip(rows.tolist(), cells, strict=True):
             self._cell(key, row, cell, 0)
         for name, (at, numbers) in self._pending.items():

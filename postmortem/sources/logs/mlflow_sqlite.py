@@ -29,7 +29,9 @@ from postmortem.sources.reader import Candidate, Found, Reader
 MAX_STORE = 2 << 30  # bytes
 MAX_METRICS = 20_000
 MAX_PARAMS = 5_000
-TIME_LIMIT = 60.0  # seconds
+MOST_ROWS = 2_000_000  # of metrics that are read; of more one in so many
+_LAST_ROWS = 1_000  # that are read in any case
+TIME_LIMIT = 30.0  # seconds
 SHORTEST = 5.0  # seconds that a small store may take
 PACE = 20e6  # bytes per second that a large one must reach
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
@@ -40,6 +42,9 @@ _INFINITE = 1.7976931348623157e308
 _Numbers: TypeAlias = "array[float]"
 _NEWEST_FIRST = """SELECT run_uuid, status, start_time, end_time FROM runs
     WHERE lifecycle_stage IS NOT 'deleted' ORDER BY start_time DESC, run_uuid LIMIT 100000"""
+
+_VALUES = """SELECT "key", value, timestamp, step, is_nan FROM metrics
+    WHERE run_uuid = ? AND (rowid % ? = 0 OR rowid > ?) ORDER BY rowid"""
 
 
 def claims(candidate: Candidate) -> bool:
@@ -122,12 +127,19 @@ def _read(candidate: Candidate, store: sqlite3.Connection, consumed: tuple[str, 
     if not runs:
         return _without(candidate, Status.READ, say("the store holds no runs"))
     chosen = next((r for r in runs[:1000] if store.execute("SELECT 1 FROM metrics WHERE run_uuid = ? LIMIT 1", (r[0],)).fetchone()), runs[0])
-    series, lost = _metrics(candidate, store, chosen[0])
+    count, last = store.execute("SELECT count(*), max(rowid) FROM metrics WHERE run_uuid = ?", (chosen[0],)).fetchone()
+    stride = max(1, -(-count // MOST_ROWS))
+    series, lost = _metrics(candidate, store, chosen[0], stride, last or 0)
     params = store.execute('SELECT "key", value FROM params WHERE run_uuid = ? ORDER BY "key" LIMIT ?', (chosen[0], MAX_PARAMS)).fetchall()
     settings = settings_of(((str(key), scalar(str(value)) if len(str(value)) < 100 else str(value)[:2000]) for key, value in params), candidate.path)
     status, detail = Status.READ, None
     if lost:
         status, detail = Status.PARTIAL, say("{n} values beyond the limits or of a wrong type were left out", n=lost)
+    elif stride > 1:
+        status, detail = (
+            Status.PARTIAL,
+            say("it holds {n:,} values: one in {stride} was read, and the last {last:,}", n=last, stride=stride, last=_LAST_ROWS),
+        )
     elif len(runs) > 1:
         detail = say("the store holds {runs} runs; {newest}, the newest with metrics, is read", runs=len(runs), newest=str(chosen[0])[:64])
     start, end = (value if isinstance(value, int) else None for value in chosen[2:4])
@@ -135,11 +147,11 @@ def _read(candidate: Candidate, store: sqlite3.Connection, consumed: tuple[str, 
     return Found(Source(candidate.path, NAME, status, detail, candidate.size), series, settings=settings, facts=facts, consumed=consumed)
 
 
-def _metrics(candidate: Candidate, store: sqlite3.Connection, run: object) -> tuple[tuple[Series, ...], int]:
+def _metrics(candidate: Candidate, store: sqlite3.Connection, run: object, stride: int, last: int) -> tuple[tuple[Series, ...], int]:
     """One series per metric, in the order in which the values came in."""
     columns: dict[str, tuple[_Numbers, _Numbers, _Numbers]] = defaultdict(lambda: (array("d"), array("d"), array("d")))
     lost = points = 0
-    rows = store.execute('SELECT "key", value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? ORDER BY rowid', (run,))
+    rows = store.execute(_VALUES, (run, stride, last - _LAST_ROWS if stride > 1 else last))
     for key, value, stamp, step, is_nan in rows:
         usable = isinstance(key, str) and isinstance(value, int | float) and isinstance(stamp, int) and isinstance(step, int)
         if not usable or points >= MAX_POINTS or (key not in columns and len(columns) >= MAX_METRICS):

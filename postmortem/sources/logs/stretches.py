@@ -39,6 +39,7 @@ class Extent:
 
     size: int
     effort: Effort = field(default_factory=Effort)
+    unit: int = 4  # bytes: stretches begin at multiples of it, as the characters of UTF-16 and UTF-32 do
     begin: int = 0  # bytes at the begin
     between: int = 0  # stretches
     stretch: int = 0  # bytes of each
@@ -46,10 +47,7 @@ class Extent:
     whole: bool = True  # nothing is left out
 
     def pieces(self, path: Path, most: int) -> Iterator[Piece]:
-        """The bytes that are read, at most `most` at a time. Raises OSError.
-
-        Stretches begin at multiples of 4, as the characters of UTF-16 and UTF-32 do.
-        """
+        """The bytes that are read, at most `most` at a time. Raises OSError."""
         with path.open("rb", buffering=0) as file:
             wanted = min(self.size, WHOLE)
             for data, last in _read(file, END if self.size > WHOLE else MOST_GROWN, most):
@@ -68,17 +66,17 @@ class Extent:
         room = int(left / 2 / self.effort.rate(self.begin))  # bytes
         end = min(max(room, 4 * SHORTEST), END, rest)
         count = BETWEEN if room >= BETWEEN * SHORTEST else FEWEST
-        stretch = min(max(room // count, SHORTEST), STRETCH)
+        stretch = min(max(room // count, SHORTEST), STRETCH) // self.unit * self.unit
         gap = (rest - end - count * stretch) / (count + 1)
         enough = self.effort.spent + left / 2
         for n in range(count if gap > 0 else 0):
             if self.effort.spent > enough:
                 break
-            begin = int(self.begin + gap * (n + 1) + stretch * n) & ~3
+            begin = int(self.begin + gap * (n + 1) + stretch * n) // self.unit * self.unit
             self.between, self.stretch = n + 1, stretch
             for piece in _apart(file, begin, stretch, most):
                 yield Piece(piece.data, piece.apart, last=False)
-        for piece in _apart(file, (self.size - end) & ~3, MOST_GROWN, most):
+        for piece in _apart(file, (self.size - end) // self.unit * self.unit, MOST_GROWN, most):
             self.end = end if piece.last else 0
             yield piece
             if self.effort.spent > 2 * self.effort.most:

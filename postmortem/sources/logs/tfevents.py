@@ -6,9 +6,10 @@ The checksum of each length is verified, because a wrong length loses everything
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Series, Source, Status
 from postmortem.model.sentence import Sentence, say
@@ -28,12 +29,14 @@ CHUNK = 8 << 20  # bytes read at a time
 MAX_RECORD = 16 << 20  # bytes; larger records are pictures, graphs, embeddings
 MAX_HISTOGRAMS = 50_000
 MAX_SETTINGS = 2_000
+MOST_POINTS = 10_000_000  # of one file; of more every second one is kept, then every fourth …
 _SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "eval": "val", "evaluation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 
 Scan = Callable[[bytes], Columns]
+_Points: TypeAlias = tuple[npt.NDArray[Any], ...]  # tags, steps, walls, values, whether from a tensor: (n,) each
 
 
 _VERSION = b"brain.Event:"  # in the first record of every file
@@ -113,7 +116,7 @@ class _EventFile:
 
     path: str
     ids: dict[bytes, int] = field(default_factory=dict)
-    chunks: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    chunks: list[_Points] = field(default_factory=list)
     plugins: dict[int, str] = field(default_factory=dict)
     histograms: list[LoggedHistogram] = field(default_factory=list)
     settings: dict[str, object] = field(default_factory=dict)
@@ -124,6 +127,9 @@ class _EventFile:
     oversized: int = 0
     lost_histograms: int = 0
     stopped: Sentence | None = None
+    held: int = 0  # points
+    stride: int = 1  # of that many points of a tag one was kept
+    seen: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(MAX_TAGS, np.int64))  # points of each tag, once not all are kept
 
     def take(self, data: bytes, columns: Columns) -> None:
         """Add one buffer's rows."""
@@ -148,10 +154,55 @@ class _EventFile:
         over = tags == MAX_TAGS
         self.crowded += int((keep & over).sum())
         keep &= ~over
+        if self.stride > 1:
+            keep[keep] = self._in_turn(tags[keep])
         from_tensor = columns.ends != SIMPLE
         self.chunks.append(
             (tags[keep].astype(np.uint16), columns.steps[keep].astype(np.float64), columns.walls[keep], values[keep], from_tensor[keep])
         )
+        self.held += len(self.chunks[-1][0])
+        if self.held > MOST_POINTS:
+            self._thin()
+
+    def _in_turn(self, tags: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Of each tag's points every `stride`-th, counted over the file, and the last one here: the file may end with it."""
+        order = np.argsort(tags, kind="stable")
+        ranked = tags[order]
+        first = np.flatnonzero(np.diff(ranked, prepend=-1))
+        sizes = np.diff(np.append(first, len(ranked)))
+        place = np.arange(len(ranked)) - np.repeat(first, sizes)
+        turn = (place + self.seen[ranked]) % self.stride == 0
+        turn[first + sizes - 1] = True
+        self.seen[ranked[first]] += sizes
+        out = np.empty(len(tags), dtype=bool)
+        out[order] = turn
+        return out
+
+    def _thin(self) -> None:
+        """Keep every second of each tag's points."""
+        tags, steps, walls, values, tensors = self._columns()
+        kept = self._every_other(tags)
+        self.stride *= 2
+        self.chunks = [(tags[kept], steps[kept], walls[kept], values[kept], tensors[kept])]
+        self.held = len(kept)
+
+    @staticmethod
+    def _every_other(tags: npt.NDArray[np.uint16]) -> npt.NDArray[np.intp]:
+        order = np.argsort(tags, kind="stable")
+        first = np.flatnonzero(np.diff(tags[order].astype(np.int32), prepend=-1))
+        sizes = np.diff(np.append(first, len(order)))
+        place = np.arange(len(order)) - np.repeat(first, sizes)
+        return np.sort(order[(place % 2 == 0) | (place == np.repeat(sizes, sizes) - 1)])
+
+    def _columns(self) -> _Points:
+        """All points so far, column by column; the chunks are used up."""
+        parts = [list(column) for column in zip(*self.chunks, strict=True)]
+        self.chunks = []
+        out = []
+        for part in parts:
+            out.append(np.concatenate(part))
+            part.clear()
+        return tuple(out)
 
     def _id(self, name: bytes) -> int:
         known = self.ids.get(name)
@@ -208,15 +259,15 @@ class _EventFile:
 
     def found(self, candidate: Candidate) -> Found:
         """Everything, with one series per tag."""
+        starts = [float(c[2][0]) for c in self.chunks if len(c[2]) and c[2][0] > 0]
         series = self._series(split_of_folder(candidate.folder))
         empty = not (series or self.histograms or self.settings or self.events)
         notes = self._notes(empty=empty)
         status = Status.READ
-        if self.stopped is not None or self.damaged or self.crowded or self.lost_histograms:
+        if self.stopped is not None or self.damaged or self.crowded or self.lost_histograms or self.stride > 1:
             status = Status.PARTIAL if self.records else Status.FAILED
         detail = notes[0] if notes else None
         source = Source(candidate.path, NAME, status, detail, candidate.size)
-        starts = [float(c[2][0]) for c in self.chunks if len(c[2]) and c[2][0] > 0]
         facts = {"started_at": starts[0]} if starts else {}
         return Found(
             source, tuple(series), tuple(self.histograms), tuple(self.events), settings_of(flatten(self.settings), candidate.path), facts=facts
@@ -229,6 +280,8 @@ class _EventFile:
             notes.append(self.stopped)
         if self.damaged:
             notes.append(say("{n} damaged records were left out", n=self.damaged))
+        if self.stride > 1:
+            notes.append(say("it holds more than {limit:,} points: of each curve one in {n} was read", limit=MOST_POINTS, n=self.stride))
         if self.crowded:
             notes.append(say("values of more than {limit} tags were left out", limit=MAX_TAGS))
         if self.lost_histograms:
@@ -242,20 +295,24 @@ class _EventFile:
     def _series(self, split: str) -> list[Series]:
         if not self.chunks:
             return []
-        tags, steps, walls, values, tensors = (np.concatenate(column) for column in zip(*self.chunks, strict=True))
+        tags, steps, walls, values, tensors = self._columns()
         order = np.argsort(tags, kind="stable")  # 16 bits: a radix sort
-        tags, steps, walls, values, tensors = tags[order], steps[order], walls[order], values[order], tensors[order]
+        tags = tags[order]
+        steps = steps[order]
+        walls = walls[order]
+        values = values[order]
+        tensors = tensors[order]
         tag_names = [name.decode("utf-8", "replace") for name in self.ids]
         bounds = np.flatnonzero(np.diff(tags)) + 1
-        parts: list[tuple[int, str, np.ndarray]] = []
+        parts: list[tuple[int, str, slice | npt.NDArray[np.intp]]] = []
         for a, b in zip([0, *bounds.tolist()], [*bounds.tolist(), len(tags)], strict=True):
             if a == b:
                 continue
-            part = np.arange(a, b)
+            part: slice | npt.NDArray[np.intp] = slice(a, b)
             if self.plugins.get(int(tags[a]), "scalars") != "scalars":  # a picture's or a plot's tensor is no curve
-                part = part[~tensors[a:b]]
-            if len(part):
-                parts.append((int(order[part[0]]), tag_names[int(tags[a])], part))
+                part = np.flatnonzero(~tensors[a:b]) + a
+            if len(found := order[part]):
+                parts.append((int(found[0]), tag_names[int(tags[a])], part))
         parts.sort(key=lambda p: p[0])  # in order of appearance
         names = series_names([key for _, key, _ in parts], split)
         curves = _with_epochs(

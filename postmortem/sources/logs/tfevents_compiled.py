@@ -16,6 +16,7 @@ _BAD = np.int64(-1)  # an offset that says "malformed"
 _LEAST = 5  # bytes that a row takes in the file: a value with a tag of one letter; a session log is one per record
 _SHORT = 4096  # bytes of a record whose length's checksum is remembered
 _SLOTS = 1 << 18  # of the hash table: a power of two, four times the tags
+_MOST_PROBES = 256  # of it for one tag: more are tags made to collide, which count as too many
 
 
 def scan(data: bytes) -> Columns:
@@ -210,7 +211,7 @@ def _tag_id(data, a, b, slots, spans, named):  # type: ignore[no-untyped-def]  #
         code = (code ^ np.uint64(data[i])) * np.uint64(1099511628211)
     code ^= code >> np.uint64(29)
     at = np.int64(code & np.uint64(_SLOTS - 1))
-    while True:
+    for _ in range(_MOST_PROBES):
         known = slots[at]
         if known < 0:
             if named >= MAX_TAGS:
@@ -222,6 +223,7 @@ def _tag_id(data, a, b, slots, spans, named):  # type: ignore[no-untyped-def]  #
         if _same(data, spans[known, 0], spans[known, 1], a, b):
             return np.int64(known)
         at = (at + 1) & (_SLOTS - 1)
+    return np.int64(-1)
 
 
 @numba.njit(cache=True)

@@ -18,13 +18,15 @@ from postmortem.sources.config import flatten, settings_of
 from postmortem.sources.logs import wandb_files
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
 from postmortem.sources.logs.protobuf import BYTES, VARINT, MalformedError, signed, walk
+from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.wandb_history import History, item, timestamp
-from postmortem.sources.logs.wandb_records import MAGIC, Framing, records
+from postmortem.sources.logs.wandb_records import BLOCK, MAGIC, Framing, records
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "wandb"
 
 MAX_CONFIG = 10_000  # entries
+A_RECORD, A_BYTE = 4.0, 0.03  # what is paid for (see `effort`)
 CONSOLE = 1 << 20  # bytes of console output that are kept: the last ones, where a crash is
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
@@ -136,17 +138,18 @@ class _Log:
 
 
 def _read_log(candidate: Candidate) -> Found:
-    log = _Log(candidate.path, History(candidate.path))
-    met = Framing()
-    with candidate.file.open("rb") as file, np.errstate(all="ignore"):
-        for record in records(file, met):
+    met, extent = Framing(), Extent(candidate.size, unit=BLOCK)
+    log = _Log(candidate.path, History(candidate.path, extent.effort))
+    with np.errstate(all="ignore"):
+        for record in records(candidate.file, extent, met):
+            extent.effort.spent += A_RECORD + A_BYTE * len(record)
             try:
                 log.take(record)
             except MalformedError:
                 log.damaged += 1
         series, histograms = log.history.series(), log.history.logged_histograms()
     exited = "exit_code" in log.facts
-    status, detail = _status(log, met, exited=exited, anything=bool(met.records))
+    status, detail = _status(log, met, extent, exited=exited, anything=bool(met.records))
     if not exited:
         log.facts["finished"] = False
     settings = settings_of(flatten(log.config), candidate.path)
@@ -156,11 +159,13 @@ def _read_log(candidate: Candidate) -> Found:
     )  # fmt: skip
 
 
-def _status(log: _Log, met: Framing, *, exited: bool, anything: bool) -> tuple[Status, Sentence | None]:
+def _status(log: _Log, met: Framing, extent: Extent, *, exited: bool, anything: bool) -> tuple[Status, Sentence | None]:
     if not anything:
         if met.damaged or met.cut:
             return Status.FAILED, say("no record could be read")
         return Status.READ, say("the file holds no records: a process that is killed early leaves it so")
+    if part := extent.left_out():
+        return Status.PARTIAL, part
     if met.damaged or log.damaged:
         return Status.PARTIAL, say("{n} damaged records were left out", n=met.damaged + log.damaged)
     if met.cut:

@@ -8,11 +8,14 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from pathlib import Path
+
+from postmortem.sources.logs.stretches import Extent
 
 MAGIC = b":W&B"
 _FILE_HEADER = 7  # bytes: ":W&B", 0xBEE1, version
-_BLOCK = 32_768
+BLOCK = 32_768
+_READ = 32 * BLOCK  # bytes at a time
 _FRAGMENT = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _CRC_OF_TYPE = tuple(zlib.crc32(bytes([kind])) for kind in range(256))
@@ -30,22 +33,27 @@ class Framing:
     cut: bool = False  # the file ends inside a record
 
 
-def records(file: BinaryIO, met: Framing) -> Iterator[bytes]:
-    """The payload of each record. After damage it goes on at the next block, as LevelDB does."""
+def records(path: Path, extent: Extent, met: Framing) -> Iterator[bytes]:
+    """The payload of each record. After damage it goes on at the next block, as LevelDB does. Raises OSError.
+
+    Of a very large file only parts are read, whole blocks each; records that are cut by that are left out.
+    """
     parts: list[bytes] = []
     size = 0
     started = False
-    first = True
-    while block := file.read(_BLOCK):
+    first, lost = True, False  # lost: what a part begins with may belong to a record whose begin was left out
+    for block, apart in _blocks(path, extent):
         at = _FILE_HEADER if first else 0
         first = False
+        if apart:
+            started, lost, parts = False, True, []
         while len(block) - at >= _FRAGMENT.size:
             crc, length, kind = _FRAGMENT.unpack_from(block, at)
             if kind == 0 and length == 0 and crc == 0:  # zero padding, or a file that was reserved and not written
                 break
             at += _FRAGMENT.size
             if length > len(block) - at:
-                if len(block) < _BLOCK:
+                if len(block) < BLOCK:
                     met.cut = True
                 else:
                     met.damaged += 1
@@ -57,6 +65,8 @@ def records(file: BinaryIO, met: Framing) -> Iterator[bytes]:
                 met.damaged += 1
                 started = False
                 break
+            if kind in (_FULL, _FIRST):
+                lost = False
             if kind == _FULL:
                 met.damaged += started
                 started = False
@@ -68,7 +78,7 @@ def records(file: BinaryIO, met: Framing) -> Iterator[bytes]:
                 parts, size, started = [payload], length, True
                 continue
             if not started:
-                met.damaged += 1
+                met.damaged += not lost
                 continue
             size += length
             if size <= MAX_RECORD:
@@ -82,6 +92,12 @@ def records(file: BinaryIO, met: Framing) -> Iterator[bytes]:
                     yield b"".join(parts)
                 parts = []
         else:
-            if at < len(block) < _BLOCK:
+            if at < len(block) < BLOCK:
                 met.cut = True
     met.cut = met.cut or started
+
+
+def _blocks(path: Path, extent: Extent) -> Iterator[tuple[bytes, bool]]:
+    for piece in extent.pieces(path, _READ):
+        for at in range(0, len(piece.data), BLOCK):
+            yield piece.data[at : at + BLOCK], piece.apart and not at
