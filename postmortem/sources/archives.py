@@ -23,7 +23,7 @@ MAX_RATIO = 200  # unpacked to packed, beyond the allowance: a zip bomb
 RATIO_ALLOWANCE = 1 << 30  # bytes; zeros and logs pack well
 MAX_STDIN = 2 << 30  # bytes
 SPARE = 512 << 20  # bytes left free on the disk
-_UNREAD = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "rar"))
+UNREAD = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "rar"))
 _NAMED = 20  # refused members that are named one by one
 _CHUNK = 1 << 20
 
@@ -122,7 +122,7 @@ def _unread(path: Path) -> str:
             head = file.read(8)
     except OSError:
         return ""
-    return next((name for magic, name in _UNREAD if head.startswith(magic)), "")
+    return next((name for magic, name in UNREAD if head.startswith(magic)), "")
 
 
 def _is_checkpoint(names: list[str]) -> bool:

@@ -1,5 +1,9 @@
 """Formats that are known and not read say what they are, in files made to their documented layouts."""
 
+import gzip
+import io
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,8 +27,35 @@ FILES = {
     "zero/latest": ("newest checkpoint: global_step5", Status.READ),
     "megatron/latest_checkpointed_iteration.txt": ("newest checkpoint: 500", Status.READ),
     ".aim": ("Aim", Status.SKIPPED),
+    "logs.zip": ("an archive (zip), which is not opened inside of a run", Status.SKIPPED),
+    "model.mar": ("an archive (zip), which is not opened inside of a run", Status.SKIPPED),
+    "train.log.gz": ("an archive (gzip), which is not opened inside of a run", Status.SKIPPED),
+    "logs.tar": ("an archive (tar), which is not opened inside of a run", Status.SKIPPED),
+    "model.7z": ("an archive (7z), which is not opened: unpack it", Status.SKIPPED),
 }
+
+
+def zipped(*members: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for member in members:
+            archive.writestr(member, b"cos\nsystem\n(S'touch pwned'\ntR.")
+    return out.getvalue()
+
+
+def tarred(member: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(member))
+    return out.getvalue()
+
+
 CONTENT = {
+    "logs.zip": zipped("train.log", "model.pkl"),
+    "model.mar": zipped("MAR-INF/MANIFEST.json", "model.pt"),
+    "train.log.gz": gzip.compress(b"step 1 loss 2\n"),
+    "logs.tar": tarred("train.log"),
+    "model.7z": b"7z\xbc\xaf\x27\x1c" + bytes(40),
     "tf/checkpoint": b'model_checkpoint_path: "ckpt-10"\n',
     "flax/checkpoint_1200": b"\x84\xa4step\xcd\x04\xb0\xa6params\x81" + b"\0" * 50,
     "zero/latest": b"global_step5",

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 from postmortem.model.run import Source, Status
 from postmortem.model.sentence import Sentence, say
+from postmortem.sources.archives import UNREAD
 from postmortem.sources.reader import Candidate, Found, Reader
+from postmortem.sources.tar import BLOCK, is_header
 
 NAME = "foreign"
 
@@ -16,6 +18,8 @@ _SAVED_MODEL = say("part of a TensorFlow SavedModel, an exported model: its vari
 _NEMO = say("a NeMo archive: unpack it (tar -xf) inside of the run to have its configuration and weights read")
 _EXPORTED = "a model exported for inference ({format}): it holds no optimizer; the checkpoints of the training tell more"
 _MSGPACK = say("a MessagePack file, as Flax saves parameters: it is not read; numpy.savez or safetensors would be")
+_TAR_MAGIC = 257  # offset of "ustar"
+_OPENED = ((b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"\x1f\x8b", "gzip"))  # where it is the run itself, by `archives`
 _BY_EXTENSION: Mapping[str, Sentence] = {
     "nemo": _NEMO,
     "onnx": say(_EXPORTED, format="ONNX"),
@@ -69,11 +73,24 @@ def _what(candidate: Candidate) -> Sentence | None:
         return _TENSORFLOW
     if extension in ("index", "meta") and any(_SHARD.search(other) for other in candidate.siblings):
         return _TENSORFLOW
+    if packed := _packed(candidate.head):
+        return _NEMO if extension == "nemo" else packed
     if not dot and _FLAX.match(candidate.head):
         return _MSGPACK
     if candidate.head.startswith(b"GGUF"):
         return _BY_EXTENSION["gguf"]
     return _BY_EXTENSION.get(extension) if dot and stem else None
+
+
+def _packed(head: bytes) -> Sentence | None:
+    """What is said of an archive inside of a run; None where the first bytes are no archive's."""
+    packer = next((name for magic, name in _OPENED if head.startswith(magic)), "")
+    if head[_TAR_MAGIC : _TAR_MAGIC + 5] == b"ustar" and is_header(head[:BLOCK]):
+        packer = "tar"
+    if packer:
+        return say("an archive ({packer}), which is not opened inside of a run: name it as the run itself, or unpack it", packer=packer)
+    packer = next((name for magic, name in UNREAD if head.startswith(magic)), "")
+    return say("an archive ({packer}), which is not opened: unpack it", packer=packer) if packer else None
 
 
 READER = Reader(NAME, claims, read)
