@@ -22,7 +22,7 @@ from postmortem.model.diagnosis import (
 )
 from postmortem.model.evidence import Evidence
 from postmortem.model.exhibits import Exhibits
-from postmortem.model.run import Run
+from postmortem.model.run import Run, Series
 from postmortem.model.sentence import Sentence, Value
 
 MOST_EVENTS = 60
@@ -80,8 +80,7 @@ def _run(run: Run, evidence: Evidence, assumed: Sequence[Sentence], *, redacted:
         model=ModelNote(parameters, trainable, evidence.model.architecture, evidence.model.head, evidence.model.outputs),
         series=tuple(
             SeriesNote(s.name, s.logged_as, s.source, len(s), float(s.steps[0]), float(s.steps[-1]), float(s.values[0]), float(s.values[-1]))
-            for s in run.series[:MOST_SERIES]
-            if len(s)
+            for s in _listed(run.series)
         ),
         checkpoints=tuple(
             CheckpointNote(c.path, c.step, c.epoch, c.format, c.status.value, len(c.tensors), c.size, c.detail, broken.get(c.path))
@@ -91,6 +90,13 @@ def _run(run: Run, evidence: Evidence, assumed: Sequence[Sentence], *, redacted:
         assumed=tuple(assumed),
         redacted=redacted,
     )
+
+
+def _listed(series: Sequence[Series]) -> list[Series]:
+    """The series that are listed, in their order; of too many those that have a name in the vocabulary first."""
+    known = [s for s in series if len(s)]
+    first = sorted(range(len(known)), key=lambda n: known[n].name.startswith("other/"))[:MOST_SERIES]
+    return [known[n] for n in sorted(first)]
 
 
 def _short(value: Value) -> Value:

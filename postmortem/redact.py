@@ -16,18 +16,27 @@ _HEX_KEY = re.compile(r"[0-9a-fA-F]{40}")
 _SECRETS = re.compile(
     r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,200}|gh[pousr]_[A-Za-z0-9]{20,200}|github_pat_[A-Za-z0-9_]{20,200}|glpat-[A-Za-z0-9_\-]{20,200}"
     r"|sk-[A-Za-z0-9_\-]{20,200}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_\-]{30,40}|xox[baprs]-[A-Za-z0-9\-]{10,200}|wandb_v\d_[A-Za-z0-9_]{20,200}"
-    r"|eyJ[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{5,2000})"
+    r"|eyJ[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{5,2000}|npm_[A-Za-z0-9]{30,80}|dckr_pat_[A-Za-z0-9_\-]{20,80}"
+    r"|pypi-[A-Za-z0-9_\-]{40,400}|ya29\.[A-Za-z0-9_\-]{20,400}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}|SG\.[A-Za-z0-9_\-]{16,40}\.[A-Za-z0-9_\-]{30,80}"
+    r"|hooks\.slack\.com/services/[A-Za-z0-9/]{10,200}|discord(?:app)?\.com/api/webhooks/[A-Za-z0-9_/\-]{10,200}|(?:bot)?\d{8,10}:AA[A-Za-z0-9_\-]{30,40})"
 )
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8000}")
 # `WANDB_API_KEY=…`, `"api_key": "…"`, `--password …`. What only ends in "token" must look like one: not `pad_token: <pad>`.
 _SURE = (
     r"api[_\-]?key|(?:access|secret|private)[_\-]?key(?:[_\-]?id)?|secret|password|passwd|passphrase"
-    r"|(?:access|auth|bearer|refresh|session)[_\-]?token|credentials?|signature"
+    r"|(?:access|auth|bearer|refresh|session)[_\-]?token|credentials?|signature|account[_\-]?key|pgpassword|mysql_pwd|sshpass"
 )
 # A value may hold `&` unless it parts the parameters of an address: `X-Amz-Signature=…&b=1`.
 _ASSIGNED = re.compile(
-    rf"(?i)((?<![A-Za-z])(?:{_SURE})[\"']?(?:\s{{0,3}}[=:]\s{{0,3}}[\"']?)|--[a-z_\-]{{0,30}}(?:{_SURE}|token)[= ][\"']?)"
+    rf"(?i)((?<![A-Za-z])(?:{_SURE})\\?[\"']?(?:\s{{0,3}}[=:]\s{{0,3}}\\?[\"']?)|--[a-z_\-]{{0,30}}(?:{_SURE}|token)[= ][\"']?)"
     r"([^\s,;'\"&]{4,400}(?:&[^\s,;'\"&=]{1,100}(?![^\s,;'\"&]|=))?)"
+)
+# The same where the value stands in quotes and has blanks: `password = "correct horse"`.
+_QUOTED = re.compile(rf"(?i)((?<![A-Za-z])(?:{_SURE})\\?[\"']?\s{{0,3}}[=:]\s{{0,3}}([\"']))[^\"'\n]{{4,400}}(?=\2)")
+# What a request carries: `Authorization: Basic …`, cookies, `curl -u user:password`, signatures in addresses.
+_CARRIED = re.compile(
+    r"(?i)((?<![A-Za-z])authorization[\"']?\s{0,3}[=:]\s{0,3}[\"']?basic\s{1,3}|(?<![A-Za-z])cookie[\"']?:\s{0,3}[\"']?"
+    r"|\bcurl\s[^\n]{0,120}?-(?:u|-user)[= ]|[?&](?:sig|sas|key)=)[^\s\"'&,]{8,2000}"
 )
 _TOKEN = re.compile(r"(?i)((?<![A-Za-z])token[\"']?\s{0,3}[=:]\s{0,3}[\"']?)((?=[^\s,;'\"]{0,60}\d)[A-Za-z0-9_\-.+/=]{12,400})")
 _NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -141,6 +150,8 @@ def clean(raw: str, names: Pseudonyms) -> str:
     out = _URL_LOGIN.sub(lambda m: f"{m.group(1)}***@{names.of('host', m.group(2))}", out)
     out = _BEARER.sub(r"\1***", out)
     out = _WANDB.sub(r"\1***", out)
+    out = _CARRIED.sub(r"\1***", out)
+    out = _QUOTED.sub(r"\1***", out)
     out = _ASSIGNED.sub(r"\1***", out)
     out = _TOKEN.sub(lambda m: m.group() if _NUMBER.fullmatch(m.group(2)) else m.group(1) + "***", out)
     if "@" in out:

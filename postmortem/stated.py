@@ -33,7 +33,7 @@ def stated_beside(paths: Sequence[Path]) -> Stated:
         if file.is_file() and not file.is_symlink() and file.stat().st_size <= MOST:
             try:
                 return stated_from(tomllib.loads(file.read_text(encoding="utf-8")))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
                 raise UsageError(f"{NAME} cannot be read: {error}") from error
     return Stated()
 

@@ -189,3 +189,35 @@ def test_pseudonyms_are_stable_and_apart() -> None:
 def test_a_long_hostile_text_takes_no_time() -> None:
     for piece in ("a@", "/home/", "://a:", "token=", "x.y@", "1.1.", "AKIA", "eyJa.", "C:\\Users\\", "a:", "-" * 5 + "BEGIN "):
         clean(piece * 20_000, Pseudonyms())
+
+
+_KEPT = "Zq81kd93jfk20sl"
+CARRIED = {
+    "escaped for JSON": '{\\"api_key\\": \\"%s\\"}', "basic": "Authorization: Basic %s==", "curl": "curl -s -u alice:%s https://x", "blanks": 'password = "one %s two"',
+    "blanks and apostrophes": "'passphrase': 'one %s two'", "storage account": "AccountName=x;AccountKey=%s+/==;", "signed address": "https://x.example/c?sv=2020&sig=%s%%3D",
+    "cookie": "Cookie: session=%s", "a variable before a command": "PGPASSWORD=%s psql", "a parameter": "https://x.example/?api_key=%s&b=1", "header": "x-api-key: %s",
+    "local variable": "    password = '%s'", "a data base": "mongodb+srv://u:%s@h.example/x",
+}  # fmt: skip
+ISSUED = (
+    "npm_" + "a1B2c3D4e5" * 4, "dckr_pat_" + "a1B2c3D4e5" * 3, "pypi-" + "AgEIcHlwaS5vcmc" * 4, "ya29." + "a0AfH6SMB" * 5, "rk_live_" + "a1B2c3D4e5" * 3,
+    "SG." + "a1B2c3D4e5" * 2 + "." + "a1B2c3D4e5" * 4, "https://hooks.slack.com/services/T0000/B0000/" + "a1B2c3D4e5", "https://discord.com/api/webhooks/123/" + "a1B2c3D4e5",
+    "bot123456789:AA" + "a1B2c3D4e5" * 3,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_what_a_request_or_a_command_carries(name: str) -> None:
+    assert _KEPT not in clean(CARRIED[name] % _KEPT, Pseudonyms())
+
+
+@pytest.mark.parametrize("secret", ISSUED)
+def test_keys_that_services_issue(secret: str) -> None:
+    assert "a1B2c3D4e5" not in clean(f"login({secret!r}) failed", Pseudonyms())
+    assert secret not in clean(f"token {secret}", Pseudonyms())
+
+
+@pytest.mark.parametrize(
+    "text", ["basic block: 12345678901", "cookie cutter", "loss?key=1", "key=value", "step 12345678:AA", "signal=11", "curl of 3.1 -u"]
+)
+def test_what_only_looks_like_it(text: str) -> None:
+    assert clean(text, Pseudonyms()) == text

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.hostile.attacks import ATTACKS, hostile_tar, hostile_zip
 from tests.hostile.checkpoints import CHECKPOINTS
 from tests.hostile.harness import RESIDENT, WITHIN, Done, Zygote, good_log, state, zygote
 from tests.hostile.logs import LOGS, SECRETS
 from tests.hostile.places import PLACES, packed, tar
 
-CASES = {**CHECKPOINTS, **LOGS, **PLACES}
+CASES = {**CHECKPOINTS, **LOGS, **PLACES, **ATTACKS}
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -330,7 +331,7 @@ def test_a_run_of_nothing_but_damage_is_said_in_one_sentence(run: Zygote, tmp_pa
     assert done.stderr.count("\n") <= 1
 
 
-@pytest.mark.parametrize("pack", [tar, packed])
+@pytest.mark.parametrize("pack", [tar, packed, hostile_tar, hostile_zip])
 def test_an_archive_of_a_run_that_tries_to_leave_it(pack: object, run: Zygote, honest: dict, tmp_path: Path) -> None:
     good_log(tmp_path / "log")
     log = (tmp_path / "log" / "train.log").read_bytes()

@@ -29,7 +29,8 @@ CHUNK = 8 << 20  # bytes read at a time
 MAX_RECORD = 16 << 20  # bytes; larger records are pictures, graphs, embeddings
 MAX_HISTOGRAMS = 50_000
 MAX_SETTINGS = 2_000
-MOST_POINTS = 10_000_000  # of one file; of more every second one is kept, then every fourth …
+MOST_POINTS = 8_000_000  # of one file; of more every second one is kept, then every fourth …
+LARGE = 256 << 20  # bytes; of a larger file the first chunk tells how many points it holds
 _SPLIT_WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "eval": "val", "evaluation": "val", "dev": "val",
     "test": "test", "testing": "test",
@@ -55,6 +56,8 @@ def read(candidate: Candidate) -> Found:
         with candidate.file.open("rb", buffering=0) as file, np.errstate(all="ignore"):
             for data, columns in _scanned(file, candidate.size, log):
                 log.take(data, columns)
+                if candidate.size > LARGE and not log.expected:
+                    log.expect(candidate.size // max(len(data), 1))
             return log.found(candidate)
     except OSError as error:
         return Found(Source(candidate.path, NAME, Status.FAILED, say("cannot be read: {error}", error=error.strerror or ""), candidate.size))
@@ -128,6 +131,7 @@ class _EventFile:
     lost_histograms: int = 0
     stopped: Sentence | None = None
     held: int = 0  # points
+    expected: int = 0  # points, of a large file
     stride: int = 1  # of that many points of a tag one was kept
     seen: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(MAX_TAGS, np.int64))  # points of each tag, once not all are kept
 
@@ -162,6 +166,12 @@ class _EventFile:
         )
         self.held += len(self.chunks[-1][0])
         if self.held > MOST_POINTS:
+            self._thin()
+
+    def expect(self, chunks: int) -> None:
+        """The file has so many chunks like the first: take no more of it than there is room for."""
+        self.expected = max(1, self.held * chunks)
+        while self.held and self.expected > MOST_POINTS * self.stride:
             self._thin()
 
     def _in_turn(self, tags: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

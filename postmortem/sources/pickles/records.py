@@ -15,7 +15,7 @@ class Limits:
     """Bounds of one pickle. Every one of them is far above what a checkpoint of 100,000 tensors needs."""
 
     size: int = 256 << 20  # bytes of the pickle
-    work: int = 12_000_000  # opcodes, plus items that a symbolic call copies
+    work: int = 7_000_000  # opcodes, plus items that a symbolic call copies
     stack: int = 4_000_000  # values on the stack, marks included
     memo: int = 4_000_000  # entries
     decoded: int = 256 << 20  # bytes that symbolic calls may produce (decoded strings)
