@@ -59,9 +59,12 @@ def words(name: str) -> list[str]:
     return [w for w in _SPLIT.split(plain(name).lower()) if w]
 
 
+_LONGEST_NUMBER = 20  # digits of one that counts as a number
+
+
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key with numbers as numbers: layer 2 before layer 10."""
-    return tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in _DIGITS.split(plain(name)) if p)
+    return tuple((0, int(p), "") if p.isdecimal() and len(p) < _LONGEST_NUMBER else (1, 0, p) for p in _DIGITS.split(plain(name)) if p)
 
 
 def layouts(checkpoint: Checkpoint) -> Mapping[str, Layout]:

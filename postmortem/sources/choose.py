@@ -113,9 +113,13 @@ def _rank(one: Series) -> tuple[object, ...]:
     return (-np.log2(max(points, 1)) // 0.5, not stepped, one.quantum is not None, -points, one.source)
 
 
+MOST_PARTS = 100  # series of one name that are compared with one another: copies, ranks, continuations
+_LONGEST_NUMBER = 20  # digits of one that counts as a number
+
+
 def natural(path: str) -> list[tuple[int, str]]:
     """Sort key: `run-9` before `run-10`."""
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", path)]
+    return [(int(p), "") if p.isdecimal() and len(p) < _LONGEST_NUMBER else (-1, p) for p in re.split(r"(\d+)", path)]
 
 
 def _joined(group: list[Series], notes: list[LeftOut]) -> list[Series]:
@@ -124,8 +128,12 @@ def _joined(group: list[Series], notes: list[LeftOut]) -> list[Series]:
     for one in group:
         by_kind[(one.logged_as, _kind(one.source), one.reduction == Reduction.EPOCH)].append(one)
     out: list[Series] = []
-    for same in by_kind.values():
-        same.sort(key=lambda s: (_start(s), natural(s.source)))
+    for alike in by_kind.values():
+        alike.sort(key=lambda s: (_start(s), natural(s.source)))
+        same = alike if len(alike) <= MOST_PARTS else [alike[0], *alike[1 - MOST_PARTS :]]
+        if len(alike) > MOST_PARTS:
+            why = say("of {n:,} files that hold it the first and the last {most} were put together", n=len(alike), most=MOST_PARTS - 1)
+            notes.extend(_left_out(one, why) for one in alike[1 : 1 - MOST_PARTS])
         parts: list[Series] = []
         for one in same:
             whole = next((other for other in parts if _holds(other, one)), None)

@@ -65,3 +65,13 @@ def test_the_same_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert data["series"][0]["name"] == "val/loss"
     assert data["left_out"][0]["points"] == 4
     assert next(s for s in data["sources"] if s["path"] == "empty.out")["detail"] == "the file is empty"
+
+
+def test_of_ever_so_many_parts_the_first_and_the_last_are_put_together(tmp_path: Path) -> None:
+    """Comparing each with each takes the square of their number."""
+    for n in range(150):
+        (tmp_path / f"log{n}.txt").write_text(f"step {2 * n} loss {1 / (n + 1)}\nstep {2 * n + 1} loss {1 / (n + 1)}\n")
+    run = read_run([tmp_path])
+    (loss,) = [s for s in run.series if s.name == "train/loss"]
+    assert loss.steps.tolist() == [0, 1, *range(102, 300)]
+    assert sum("were put together" in str(one.why) for one in run.left_out) == 50

@@ -86,7 +86,7 @@ def _numbered(listing: Listing) -> list[Variable]:
     families: dict[str, dict[str, TensorRef]] = defaultdict(dict)
     for path, ref in listing.tensors.items():
         owner, _, number = path.rpartition("/vars/")
-        if not path.startswith("optimizer/") and number.isdigit() and len(number) < 10:
+        if not path.startswith("optimizer/") and number.isdecimal() and len(number) < 10:
             families[owner][number] = ref
     out: list[Variable] = []
     written = _written(listing)

@@ -80,7 +80,7 @@ def _loss_scale(listing: Listing, outer: Sequence[tuple[str, TensorRef]]) -> flo
 
 
 def _numbered(listing: Listing, folder: str) -> list[tuple[str, TensorRef]]:
-    found = [(p, r) for p, r in listing.tensors.items() if p.rpartition("/")[0] == folder and p.rpartition("/")[2].isdigit()]
+    found = [(p, r) for p, r in listing.tensors.items() if p.rpartition("/")[0] == folder and p.rpartition("/")[2].isdecimal()]
     return sorted(found, key=lambda item: int(item[0].rpartition("/")[2][:9]))
 
 

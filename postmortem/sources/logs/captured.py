@@ -251,7 +251,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, str):
         if value in _SPECIAL:
             return _SPECIAL[value]
-        return float(value) if value.lstrip("-").isdigit() and len(value) < 20 else None
+        return float(value) if value.removeprefix("-").isdecimal() and len(value) < 20 else None
     return None
 
 
