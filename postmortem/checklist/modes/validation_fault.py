@@ -147,7 +147,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "from-start",
         )
-    if works and gap.evaluations >= 5 and gap.erratic > ERRATIC and gap.gap > WIDE and (level or 0.0) > 0.5:
+    # worse than training ever was, where nobody knows how bad a guess would be
+    high = level > 0.5 if level is not None else train is not None and val.final > train.highest and not followed
+    if works and gap.evaluations >= 5 and gap.erratic > ERRATIC and gap.gap > WIDE and high:
         return Sighting(
             Severity.SERIOUS,
             say("Validation jumps from evaluation to evaluation while training falls smoothly."),
