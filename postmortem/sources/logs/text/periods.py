@@ -18,6 +18,7 @@ from postmortem.sources.logs.text.tokens import LEADING_DATE, MOMENT, MOMENTS, N
 MAX_NUMBERS = 256  # of one period
 _MOMENT = MOMENTS.pattern
 _WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<=[\w.@#])$", re.ASCII)
+_BLANKS = re.compile(r"([ \t]+)")
 _NUMERIC = set("0123456789+-.eE")
 _NAN = re.compile(rb"(?<=,)[-+]?nan(?:\.0|\(ind\))?(?=,)", re.IGNORECASE)
 
@@ -123,18 +124,22 @@ def _flexible(part: str, *, behind_number: bool, before_number: bool) -> bytes:
     words = part.split()
     if not words:
         return rb"[ \t]++" if behind_number and before_number else rb"[ \t]*+"
-    pieces: list[bytes] = [rb"[ \t]++" if part[0] in " \t" else b"" if behind_number else rb"[ \t]*+"]
-    for word in words:
-        for n, piece in enumerate(word.split(MOMENT)):
+    pieces: list[bytes] = [] if behind_number else [rb"[ \t]*+"]
+    body = part.rstrip() if behind_number else part.strip()
+    for chunk in _BLANKS.split(body):
+        if not chunk.strip():
+            pieces.append(rb"[ \t]{2,}+" if chunk == "  " else re.escape(chunk.encode()))  # two say another thing than one, three the same as two
+            continue
+        for n, piece in enumerate(chunk.split(MOMENT)):
             if n:
                 pieces.append(rb"(?:" + _MOMENT + rb")")
             pieces.append(re.escape(piece.encode()))
-        pieces.append(rb"[ \t]++")
-    pieces[-1] = rb"[ \t]*+"
     if before_number and _WORD_END.search(words[-1]):
-        pieces[-1] = rb"[ \t]++"
+        pieces.append(rb"[ \t]++")
     elif before_number and words[-1][-1] in ")]":
-        pieces[-1] = rb"(?:[ \t]++|(?![-+]))"
+        pieces.append(rb"(?:[ \t]++|(?![-+]))")
+    else:
+        pieces.append(rb"[ \t]*+")
     return b"".join(pieces)
 
 

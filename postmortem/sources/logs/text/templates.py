@@ -7,6 +7,7 @@ is none, `1,234` is one number and `1,23` are two. Such runs of digits have to b
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,12 +34,13 @@ class Field:
     run: int
     behind: int  # digits of the run behind it
     width: int
+    whole: bool  # it is all of the run
 
     def of(self, found: Repeated) -> Ints:
         """(repeats,) its values."""
         first = found.first_run + self.run
-        out: Ints = found.window.wholes[first : first + found.starts.size : found.starts.shape[1]] // 10**self.behind % 10**self.width
-        return out
+        runs = found.window.wholes[first : first + found.starts.size : found.starts.shape[1]]
+        return runs if self.whole else runs // 10**self.behind % 10**self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
     lines: list[Line] = []
     widths: list[int] = []
     most: list[int] = []
+    close: list[tuple[int, int]] = []
     constants: list[tuple[int, bytes]] = []
     before = 0  # runs of the lines so far
     for n, (entry, text) in enumerate(zip(entries, examples, strict=True)):
@@ -95,6 +98,11 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
         printed = [_printed(text, span, [(before + i, r) for i, r in enumerate(runs) if owners[i] == k]) for k, span in enumerate(spans)]
         if any(p is None for p in printed):
             return None
+        close.extend(
+            (before + i, start - stop)
+            for i, ((_, stop), (start, _)) in enumerate(pairwise(runs))
+            if dated[i] and dated[i + 1] and (text[stop:start].isspace() or any(a <= stop and start <= b for a, b in moments))
+        )
         narrow = _narrow(text, runs)
         dates = leading_moment(text)
         leading = {m.start() for m in MOMENTS.finditer(text, dates.end() if dates else 0) if _CLOCK.fullmatch(m[0])}
@@ -112,7 +120,7 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
     if not before:
         return None
     unit, ranks = window.skeleton(first, len(entries))
-    return Learnt(Template(unit, ranks, np.array(widths), np.array(most), tuple(constants)), tuple(lines))
+    return Learnt(Template(unit, ranks, np.array(widths), np.array(most), *_columns(close), tuple(constants)), tuple(lines))
 
 
 def alike(entries: Sequence[Entry], lines: Sequence[bytes]) -> bool:
@@ -163,6 +171,11 @@ def _narrow(text: bytes, runs: list[Span]) -> list[bool]:
     return out
 
 
+def _columns(pairs: list[tuple[int, int]]) -> tuple[Ints, Ints]:
+    both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
 def _fields(text: bytes, runs: list[tuple[int, Span]]) -> dict[str, Field] | None:
     """The parts of the moment that a line begins with, each within a run of digits of fixed width; None when some are not."""
     match = leading_moment(text)
@@ -171,11 +184,12 @@ def _fields(text: bytes, runs: list[tuple[int, Span]]) -> dict[str, Field] | Non
     out: dict[str, Field] = {}
     for name, found in match.groupdict().items():
         begin, end = match.span(name)
-        within = next(((n, b) for n, (a, b) in runs if a <= begin and end <= b <= a + MOST_DIGITS), None)
+        within = next(((n, a, b) for n, (a, b) in runs if a <= begin and end <= b <= a + MOST_DIGITS), None)
         if found and within is None:
             return None
         if found and within:
-            out[name] = Field(within[0], within[1] - end, end - begin)
+            run, a, b = within
+            out[name] = Field(run, b - end, end - begin, (a, b) == (begin, end))
     return out
 
 

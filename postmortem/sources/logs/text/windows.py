@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.tokens import without_bars
@@ -49,6 +50,8 @@ class Template:
     ranks: Ints  # (runs,) bytes of the unit before each run of digits
     widths: Ints  # (runs,) of each, 0 where it may have any
     most: Ints  # (runs,) digits that it may have
+    close: Ints  # runs that are one moment with the next one
+    gaps: Ints  # bytes between those two
     constants: tuple[tuple[int, bytes], ...]  # runs that are part of a word, and their digits
 
 
@@ -123,7 +126,11 @@ class Repeated:
         begins = (self.starts[:, runs[0]] - printed.before).tolist()
         ends = (self.stops[:, runs[-1]] + printed.after).tolist()
         text = self.window.text
-        return np.array([float(text[a:b]) for a, b in zip(begins, ends, strict=True)], dtype=np.float64)
+        tokens = [text[a:b] for a, b in zip(begins, ends, strict=True)]
+        try:
+            return np.array(orjson.loads(b"[" + b",".join(tokens) + b"]"), dtype=np.float64)
+        except (orjson.JSONDecodeError, OverflowError):  # `007`, `.5`
+            return np.array([float(token) for token in tokens], dtype=np.float64)
 
 
 class Window:
@@ -140,14 +147,15 @@ class Window:
         self.starts, self.stops = edges[::2], edges[1::2]
         self.widths = self.stops - self.starts
         self._digits = np.concatenate(([0], np.cumsum(self.widths)))  # before each run
-        self._doubled: Ints = np.zeros(0, np.int64)  # blanks behind a blank
+        self._doubled: Ints = np.zeros(0, np.int64)  # blanks that say nothing: behind one before a digit, behind two before anything else
         blank = codes == 32
-        doubled = blank[1:] & blank[:-1]
-        if doubled.any():
-            self._doubled = np.flatnonzero(doubled) + 1
-            keep = ~digit
-            keep[1:] &= ~doubled
-            self._skeleton = codes[keep]
+        spare = np.zeros(len(codes), dtype=bool)
+        np.logical_and(blank[1:], blank[:-1], out=spare[1:])
+        if spare.any():
+            runs = np.flatnonzero(spare[1:] != spare[:-1]) + 1
+            spare[runs[::2][~digit[runs[1::2]]]] = False
+            self._doubled = np.flatnonzero(spare)
+            self._skeleton = codes[~(digit | spare)]
         else:
             self._skeleton = np.frombuffer(text.translate(None, _DIGITS), dtype=np.uint8)
         self._ranks = self._rank(self.starts, self._digits[:-1])
@@ -221,6 +229,11 @@ class Window:
                 self._ranks[runs].reshape(-1, width) == ranks,
                 (self.widths[runs].reshape(-1, width) == template.widths) | free,
             ]
+            if len(template.close):
+                following = self.starts[runs.start + 1 : runs.stop + 1]
+                following = following if len(following) == runs.stop - runs.start else np.append(following, 0)  # the last run is close to none
+                between = (following - self.stops[runs]).reshape(-1, width)[:, template.close]
+                checks.append(between == template.gaps)
             for column, constant in template.constants:
                 starts = self.starts[runs][column::width]
                 checks.extend(self.codes.take(starts + n, mode="clip")[:, None] == digit for n, digit in enumerate(constant))
