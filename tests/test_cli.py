@@ -287,6 +287,8 @@ def test_intents_from_the_run_s_own_file(exp: Path) -> None:
     done = run("analyze", exp)
     assert done.returncode == 2
     assert "postmortem.toml cannot be read" in sentence(done)
+    (exp / "postmortem.toml").write_text("x = " + "[" * 60_000)
+    assert run("analyze", exp).returncode == 2
 
 
 def test_the_rest_of_the_commands_speak_json(exp: Path) -> None:

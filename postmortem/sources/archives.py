@@ -18,7 +18,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.tar import BLOCK, DamagedTarError, is_header, members
 
 MAX_BYTES = 20 << 30  # unpacked, all members together
-MAX_ENTRIES = 200_000
+MAX_ENTRIES = 50_000
 MAX_RATIO = 200  # unpacked to packed, beyond the allowance: a zip bomb
 RATIO_ALLOWANCE = 1 << 30  # bytes; zeros and logs pack well
 MAX_STDIN = 2 << 30  # bytes

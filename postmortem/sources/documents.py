@@ -17,6 +17,8 @@ LARGEST_CONFIG = 4 << 20  # bytes
 DEEPEST = 64  # levels
 MOST_NODES = 200_000
 _LARGEST_TOML = 256 << 10  # bytes
+_LIGHT = 8 << 20  # bytes; a smaller document is not weighed
+MOST_WEIGHT = 256 << 20  # bytes of memory that a document may take as objects
 _LONGEST_INTEGER = 300  # digits
 
 
@@ -37,8 +39,15 @@ def load(path: Path, *, limit: int = LARGEST_CONFIG, kind: str = "") -> Any:
         raw = path.read_bytes()
     except OSError as error:
         raise Unreadable(say("it could not be read: {why}", why=error.strerror or say("an input error"))) from error
+    if len(raw) > _LIGHT and _weight(raw) > MOST_WEIGHT:
+        raise Unreadable(say("it holds too many values to be read as one document"))
     parse: Callable[[bytes], Any] = {"json": json_of, "yaml": yaml_of, "toml": _toml}.get(kind, json_of)
     return parse(raw)
+
+
+def _weight(raw: bytes) -> int:
+    """Bytes of memory that a JSON text takes as objects, about: `[[],[],…` takes twenty times its size."""
+    return 64 * (raw.count(b"[") + raw.count(b"{")) + 32 * raw.count(b",") + 64 * raw.count(b":")
 
 
 def json_of(raw: bytes) -> Any:

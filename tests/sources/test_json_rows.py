@@ -120,3 +120,20 @@ def test_lists_of_one_length_among_which_is_a_loss_are_a_history(tmp_path: Path,
     found = read(tmp_path, "training_history.json", {keys[0]: [3.0, 2.0, 1.0], keys[1]: [0.5, 0.25, 0.125]})
     assert {s.logged_as: s.values.tolist() for s in found.series} == {keys[0]: [3.0, 2.0, 1.0], keys[1]: [0.5, 0.25, 0.125]}
     assert read(tmp_path, "training_history.json", {"speed": [3.0, 2.0], "memory": [1.0, 1.0]}).source.status == Status.SKIPPED
+
+
+def test_a_document_of_too_many_values_is_not_made_into_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from postmortem.sources import documents
+
+    monkeypatch.setattr(documents, "_LIGHT", 1_000)
+    monkeypatch.setattr(documents, "MOST_WEIGHT", 100_000)
+    text = {"honest": json.dumps({"loss": [1 / (n + 1) for n in range(2_000)]}), "hostile": "[" + ",".join("[]" for _ in range(2_000)) + "]"}
+    for name, wanted in (("honest", "None"), ("hostile", "it holds too many values to be read as one document")):
+        path = tmp_path / f"{name}.json"
+        path.write_text(text[name])
+        try:
+            documents.load(path)
+            why = "None"
+        except documents.Unreadable as error:
+            why = str(error.why)
+        assert why == wanted

@@ -21,7 +21,7 @@ from postmortem.sources.names import names_a_loss, series_name
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "json-history"
-_LARGEST = 48 << 20  # bytes; as objects it takes twenty times as much
+_LARGEST = 256 << 20  # bytes
 _LISTS = re.compile(r'\s*\{\s*"[^"]{1,100}"\s*:\s*(?:\{\s*"[^"]{1,100}"\s*:\s*)?\[\s*(?:-?[\d.]|NaN|"-?[\d.])')
 _LOSSES = re.compile(r'"[^"]{0,60}(?i:loss)[^"]{0,40}"\s*:\s*\[\s*(?:-?[\d.]|NaN|"-?[\d.])')
 _RECORDS = re.compile(r'\s*\[\s*\{\s*"')
