@@ -238,6 +238,12 @@ def test_all_outputs_at_once_and_nothing_else(exp: Path) -> None:
     assert again.stdout == (exp.parent / "a.html").read_text()
 
 
+def test_a_report_elsewhere_is_shown_like_one_here(exp: Path) -> None:
+    here, there = (run("analyze", "exp1", *option, cwd=exp.parent).stdout.splitlines() for option in ((), ("-o", "a.html")))
+    assert here[-1] == "Report: postmortem-exp1.html"
+    assert there == [*here[:-1], "Report: a.html"]
+
+
 def test_no_exhibits_is_about_the_json_only(exp: Path) -> None:
     run("analyze", "exp1", "-o", "a.html", cwd=exp.parent)
     done = run("analyze", "exp1", "--json", "-", "-o", "b.html", "--no-exhibits", cwd=exp.parent)

@@ -5,9 +5,10 @@ import re
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.extremes import CAUSES, extreme
 from postmortem.checklist.needs import CHANCE, CONFIG, VALIDATION, WEIGHTS, curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, loss_curve, risen_score, skill, to_chance, validation_level
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
+SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
 
@@ -104,10 +105,18 @@ def below_chance(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the targets are not standardised, and most of the fall may be their mean"), holds=-1.6, fails=0.0)
 def raw_targets(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = loss_curve(e)
+    loss = course(e)
     if e.family != "regression" or e.chance.loss is not None or loss is None or loss.first < 10.0:
         return None
     return Reading(True, say("the first loss is {first:.4g}", first=loss.first))
+
+
+@probe(say("little was gained, and nothing tells how much there was to gain"), holds=-0.6)
+def unknown_ground(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = course(e)
+    if loss is None or e.chance.loss is not None or skill(e, "val") is not None or e.family in NOTHING_EXPECTED:
+        return None
+    return Reading(True, say("the loss fell by {gain:.0%}", gain=loss.relative_gain)) if loss.relative_gain < SMALL_GAIN else None
 
 
 @probe(say("a setting lies where sound runs have none, and nothing shows that it did no harm"), CONFIG, holds=-3.0, fails=0.0)
@@ -150,7 +159,7 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(progressed, bounded, below_chance, raw_targets, extreme_setting, follows, good, finite, ended),
+    probes=(progressed, bounded, below_chance, unknown_ground, raw_targets, extreme_setting, follows, good, finite, ended),
     prior=-0.8,
     causes=tuple((cause, UNSTATED) for cause in CAUSES),
 )

@@ -2,7 +2,7 @@
 
 from postmortem.check import Evidence, Probe, Reading, Sighting, say
 from postmortem.checklist.needs import BASELINE, CHANCE, LEARNING_RATE, curve
-from postmortem.checklist.signs import learned_nothing_at_all, only_validation_differs, rate_decades, same_settings
+from postmortem.checklist.signs import all_identical, learned_nothing_at_all, only_validation_differs, rate_decades, same_settings
 
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
 
@@ -24,8 +24,8 @@ def same_evaluations(*, holds: float, fails: float) -> Probe:
         val = e.curve("val/loss")
         if val is None or val.finite < 3 or (e.schedule is not None and e.schedule.highest == 0):
             return None
-        if not val.constant and learned_nothing_at_all(e):
-            return None  # the statistics of batch normalisation go on without an optimizer
+        if not val.constant and (learned_nothing_at_all(e) or all_identical(e)):
+            return None  # what an evaluation draws, and the statistics of batch normalisation, go on without an optimizer
         return Reading(val.constant, say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct))
 
     return Probe(say("every evaluation gives the same loss to the last digit"), ask, holds, fails, (curve("val/loss", 3),))

@@ -10,7 +10,7 @@ from postmortem.model.run import EventKind
 SURELY, LEVEL = 2.5, 2.0  # standard errors
 COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen
 FEW_PASSES = 4.0  # over the data until the training loss is halved; what is learned by heart, or drawn by lot, takes six and more
-FIRST_STEPS = 0.25  # of an epoch
+FIRST_STEPS = 1.0  # of an epoch: until then no sample was seen before
 BELOW_GUESS = 0.5  # × the accuracy of a guess
 USUAL_RATES = {
     "adam": 1e-3,
@@ -313,70 +313,6 @@ def runaway_smoothness(e: Evidence) -> bool | None:
 def nothing_moved(e: Evidence) -> bool:
     """All parameters are bit-identical from the first checkpoint to the last."""
     return (e.weights.identical_share or 0.0) >= 1.0
-
-
-def inputs_are_zero(e: Evidence) -> bool:
-    """The first layer's weights never got a gradient while its bias did: what went in was all zero."""
-    layers, w, known = e.model.weight_layers, e.weights, standing_still(e)
-    still = frozenset(known or ())
-    if len(layers) < 2 or not e.checkpoints or known is None or (w.identical_share or 0.0) > 0.9:
-        return False
-    first = layers[0]
-    if first not in still and first not in w.gradient_dead_layers:
-        return False
-    table = any(t.role == "embedding" for t in e.checkpoints[0].tensors)
-    drawn = next((t.scale for t in e.checkpoints[0].tensors if t.name == first), None)
-    if table or (drawn is not None and not abs(drawn) < AS_USUAL):
-        return False  # what goes in comes from a table, or the layer itself is all zero or was thrown
-    if w.identical_share is None:  # one checkpoint: only the head learned, and what it learned are the classes' frequencies
-        level = to_chance(e, loss.final) if (loss := course(e)) is not None else None
-        return layers[-1] not in still and level is not None and 0.95 < level < 1.05
-    if len(layers) > 2 and layers[1] in still and layers[1] not in w.gradient_dead_layers:
-        return False  # what comes behind stands still as well: frozen
-    if w.identical_share > 0.5 and still.issuperset(layers) and w.lowest_hidden_bias == 0.0 and not w.zero_weight_share:
-        return any(t.role == "bias" and t.name not in still for t in e.checkpoints[-1].tensors)  # without biases, nothing behind it is active either
-    bias = first.replace("weight", "bias").replace("kernel", "bias")
-    if bias != first and any(t.name == bias for t in e.checkpoints[-1].tensors):
-        return bias not in still
-    return e.model.batch_norm  # a layer without a bias; what batch normalisation gives is never all negative
-
-
-def constant_inputs(e: Evidence) -> bool:
-    """The recorded inputs have no spread at all, or none beside their mean that single precision could hold."""
-    b = e.batches
-    return b is not None and not b.indices and b.mean is not None and b.std is not None and b.std <= 1e-6 * abs(b.mean)
-
-
-def same_batches(e: Evidence) -> bool | None:
-    """Nearly every recorded batch holds samples of the batches before it, within an epoch. None when too few were recorded."""
-    b = e.batches
-    if b is None or b.repeated is None or b.distinct is None or b.fingerprints < FEWEST_PRINTS:
-        return None
-    return b.repeated > 0.95 or (b.repeated > 0.5 and b.distinct <= 0.5 * b.fingerprints)
-
-
-FEWEST_PRINTS = 4  # recorded batches
-
-
-AS_USUAL = 0.7  # decades from the default initialisation
-OUTSIZE = 1.0  # decades between the largest input and the median one; scaled inputs stay below 0.7
-FEATURES = 6  # inputs from which quartiles say something
-APART = 0.9  # decades between the quartiles of the inputs' sizes
-UNSCALED, FLAT = 10.0, 1e-2  # mean or standard deviation of recorded inputs, where about 0 and 1 are expected
-
-
-def unscaled_inputs(e: Evidence) -> bool:
-    """The recorded inputs are far from mean 0 and variance 1, and are no indices."""
-    b = e.batches
-    if b is None or b.indices or b.mean is None or b.std is None:
-        return False
-    return abs(b.mean) > UNSCALED or not FLAT < b.std < UNSCALED
-
-
-def uneven_inputs(e: Evidence) -> bool:
-    """The first layer's gradient shows inputs of which some are many times as large as others."""
-    s = e.weights.input_scales
-    return s is not None and (s.largest >= OUTSIZE or (s.inputs >= FEATURES and s.quartiles >= APART))
 
 
 AGAIN = ("restart", "warm_restart", "cycl", "sgdr", "triangular")

@@ -17,7 +17,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What to write where; all None means the HTML report at its default place."""
+    """What to write where; all None means the HTML report at its default place. With a report on disk the verdict is shown as well."""
 
     html: Path | None
     json: str | None
@@ -62,12 +62,11 @@ def analyze_run(
         write_result(outputs.json, diagnosis.to_json(exhibits=outputs.exhibits))
     if outputs.markdown is not None:
         write_result(outputs.markdown, diagnosis.to_markdown(lang))
-    if outputs.html is not None:
-        write_result(outputs.html, diagnosis.to_html(lang))
-    if not outputs.asked:
-        report = default_report(runs, diagnosis.run.name)
+    report = outputs.html if outputs.asked else default_report(runs, diagnosis.run.name)
+    if report is not None:
         write_result(report, diagnosis.to_html(lang))
-        _show(diagnosis, report, lang)
+        if "-" not in (str(report), outputs.json, outputs.markdown):  # what is piped on stays what was asked for
+            _show(diagnosis, report, lang)
     return 1 if fail_on is not None and _as_severe(diagnosis, Severity(fail_on)) else 0
 
 

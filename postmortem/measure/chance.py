@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from postmortem.measure.words import words_of
@@ -58,6 +59,8 @@ ALIKE = 0.08  # distance of the first accuracy from 1 / C
 KNOWS = 0.68  # accuracy that goes with a cross-entropy of ln 2 over several classes
 RESTS = 0.5  # share of the run that a loss stands still
 AT_REST = 8  # evaluations of an accuracy at rest
+STANDS = 4  # evaluations of an accuracy that is always the same: that of one class
+ONE_CLASS = 1e-3  # range of an accuracy that stands still, however it was printed
 LEANING = 0.05  # relative distance of a loss at rest from ln C: classes of unequal size are guessed a little better than that
 GUESSING = 0.02  # accuracy below which only guessing among very many classes is left
 SETTLED = 0.008  # relative distance of a loss at rest from ln C
@@ -137,6 +140,8 @@ def _classes(
     count = _whole(next((s.value for s in settings if s.name == asked), None))
     if count is not None and count >= 1:
         return max(count, 2), "configuration"
+    if model.outputs is None:  # no checkpoint tells, and the log may hold the printed model
+        model = replace(model, outputs=_whole(next((s.value for s in settings if s.name == "outputs"), None)))
     if model.outputs is not None and model.outputs >= 1:
         told = family in _CLASSIFYING or accuracy is not None
         outputs = max(model.outputs, 2)
@@ -150,11 +155,14 @@ def _classes(
     named = next((classes_named(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
     if named is not None and (family != "" or accuracy is not None):
         return named, "dataset"
+    if loss is not None and accuracy is not None and _one_of_two(accuracy) and _near(loss.final, math.log(2), LEANING):
+        return 2, "first-loss"
     if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "":
         for count in (*range(2, SMALL + 1), *COMMON):
             if _near(loss.first, math.log(count), FIRST_LOSS):
                 return count, "first-loss"
-    if loss is not None and accuracy is not None and loss.plateau_share > RESTS and accuracy.finite >= AT_REST:
+    rests = accuracy is not None and (accuracy.finite >= AT_REST or (accuracy.finite >= STANDS and accuracy.highest - accuracy.lowest < ONE_CLASS))
+    if loss is not None and accuracy is not None and rests and loss.plateau_share > RESTS:
         for count in range(2, SMALL + 1):  # at rest, both say that nothing is known
             if _near(loss.final, math.log(count), LEANING) and abs(accuracy.final - 1 / count) < ALIKE:
                 return count, "first-loss"
@@ -165,6 +173,13 @@ def _classes(
             if _near(loss.last, math.log(count), SETTLED):
                 return count, "first-loss"
     return None, ""
+
+
+def _one_of_two(accuracy: CurveStats) -> bool:
+    """The accuracy is the share of one class, or that of the other one, in each evaluation: two classes, and always the same answer."""
+    if accuracy.finite < STANDS or not accuracy.highest < 1.0:
+        return False
+    return abs(accuracy.highest + accuracy.lowest - 1) < ONE_CLASS and accuracy.highest < 0.5 + ALIKE and accuracy.distinct <= 4
 
 
 def _both_say(loss: CurveStats | None, accuracy: CurveStats) -> int | None:

@@ -70,10 +70,14 @@ def family_of(names: Iterable[str], settings: Sequence[Setting], model: ModelFac
     return _by_target(logged, settings, model)
 
 
+# what only labels have, be they of a picture or of its pixels
+_MERITS = frozenset({"accuracy", "acc", "acc1", "top1", "f1", "auc", "precision", "recall", "iou", "miou", "dice"})
+
+
 def _by_target(logged: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence[Setting], model: ModelFacts) -> tuple[str, Sentence]:
     """Classifier, language model or regression, which a configuration seldom names."""
     classes = next((s for s in settings if s.name == "classes"), None)
-    scored = next((n for n, w in logged if set(w) & {"accuracy", "acc", "acc1", "top1", "f1", "auc", "precision", "recall"}), None)
+    scored = next((n for n, w in logged if set(w) & _MERITS and "loss" not in w), None)
     spoken = next((s for s in settings if s.name == "model" or set(words_of(s.key)) & _TASK_KEYS if _joined(s) & _LANGUAGE), None)
     if spoken is not None and classes is None:
         return "language-model", say("{key} is {value}", key=spoken.key, value=spoken.value)

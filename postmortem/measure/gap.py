@@ -26,7 +26,9 @@ def gap_stats(train: Series, val: Series) -> GapStats | None:
         x, y = axis(train)[keep], train.values[keep]
         if not len(v) or not len(y):
             return None
-        return _stats(at, v, beside(x, y, at), val.quantum or 0.0)
+        beside_them = beside(x, y, at)
+        least = (train.quantum or 0.0) / 2  # what is printed as 0.0000 is no more than half a digit
+        return _stats(at, v, np.where(np.abs(beside_them) < least, least, beside_them), val.quantum or 0.0)
 
 
 def beside(x: Floats, y: Floats, at: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """What was meant: freezing, adapters, a single epoch. Such intents are no faults; the report shows what was assumed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -8,6 +9,9 @@ from postmortem.model.evidence import ModelFacts, WeightSummary
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, say
 
+_OFF = (None, False, 0, "", "none", "no", "false")
+# of a part of the model: `freeze_backbone: true`, `linear_probe`, `train_only: classifier`
+_FREEZES = re.compile(r"freez|frozen|linear[_-]?prob|(?:train|tune)_(?:only|head)|(?:head|classifier|last_layer)_only|feature_extract(?:ing|ion)?$")
 _LORA = ("lora", "adapter", "peft", "qlora", "prefix_tuning", "prompt_tuning")
 
 
@@ -20,18 +24,21 @@ def without_stated(weights: WeightSummary, frozen: Sequence[str]) -> WeightSumma
 
 
 def intents_of(settings: Sequence[Setting], model: ModelFacts, frozen: Sequence[str] = ()) -> Mapping[str, Sentence]:
-    """Intent → where it was read off: `lora`, `stated-frozen`, `one-epoch`."""
+    """Intent → where it was read off: `lora`, `frozen`, `stated-frozen`, `one-epoch`."""
     out: dict[str, Sentence] = {}
     if frozen:
         out["stated-frozen"] = say("frozen = {names} was stated", names=", ".join(frozen))
     if model.adapters:
         out["lora"] = say("the checkpoints hold adapter weights")
     hit = next(
-        (s for s in settings if any(word in s.key.lower().replace("-", "_") for word in _LORA) and s.value not in (None, False, 0, "", "none", "no")),
+        (s for s in settings if any(word in s.key.lower().replace("-", "_") for word in _LORA) and s.value not in _OFF),
         None,
     )
     if hit is not None and "lora" not in out:
         out["lora"] = say("{key} = {value}", key=hit.key, value=hit.value)
+    froze = next((s for s in settings if _FREEZES.search(s.key.lower()) and "unfreez" not in s.key.lower() and s.value not in _OFF), None)
+    if froze is not None:
+        out["frozen"] = say("{key} = {value}", key=froze.key, value=froze.value)
     epochs = next((s for s in settings if s.name == "epochs" and s.value in (1, 1.0)), None)
     if epochs is not None:
         out["one-epoch"] = say("{key} = {value}", key=epochs.key, value=epochs.value)

@@ -450,6 +450,7 @@ class WeightSummary:
     first_median_scale: float | None = None
     scale_drift: float | None = None  # median over layers of scale(last) − scale(first)
     zero_weight_share: float | None = None  # weight layers that are exactly 0 in the last checkpoint
+    zero_rows: tuple[str, float] | None = None  # weight layer of the last checkpoint with the largest share of rows that are exactly 0, and it
     symmetric_share: float | None = None  # weight layers with equal rows or columns, or nearly one number; none that is 0
     lowest_hidden_bias: float | None = None  # median of the most negative hidden bias vector
     running_var_off: float | None = None  # median |ln running_var| over batch-norm layers of the last checkpoint

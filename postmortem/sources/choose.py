@@ -24,7 +24,7 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
     """
     notes = [] if left_out is None else left_out
     by_name: dict[str, list[Series]] = defaultdict(list)
-    for one in _test_as_validation(_rate_of_most_groups(series)):
+    for one in _error_as_loss(_test_as_validation(_rate_of_most_groups(series))):
         by_name[one.name].append(one)
     out: list[Series] = []
     longest = max(map(len, series), default=0)
@@ -46,6 +46,14 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
             used.append(means[0])
         notes.extend(_left_out(one, _worse(one, ranked[0])) for one in ranked if not any(one is u for u in used))
     return tuple(out)
+
+
+def _error_as_loss(series: Sequence[Series]) -> Sequence[Series]:
+    """Where nothing is called a loss, the mean squared error is what was minimised: that of the split `train`, and of `val` beside it."""
+    names = {s.name for s in series}
+    if "train/mse" not in names or not names.isdisjoint({"train/loss", "val/loss"}):
+        return series
+    return [replace(s, name=s.name.replace("/mse", "/loss")) if s.name in ("train/mse", "val/mse") else s for s in series]
 
 
 def _by_key(series: Sequence[Series]) -> list[list[Series]]:

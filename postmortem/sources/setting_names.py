@@ -9,7 +9,7 @@ SETTINGS = (
     "optimizer", "momentum", "beta1", "beta2", "epsilon", "precision",
     "loss_scale", "initialization", "activation", "normalization", "model_width", "model_depth", "model", "dataset", "shuffle", "loss",
     "frozen_parameters", "train_samples",
-    "val_samples", "classes", "vocabulary", "parameters", "trainable_parameters", "seed", "log_every", "gpus",
+    "val_samples", "classes", "vocabulary", "outputs", "parameters", "trainable_parameters", "seed", "log_every", "gpus",
 )  # fmt: skip
 
 

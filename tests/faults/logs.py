@@ -198,7 +198,7 @@ def _wandb(trace: Trace, style: Style, directory: Path) -> None:
     names = {"loss": "train/loss", "train_loss": "train/loss_epoch", "val_loss": "val/loss", "val_acc": "val/accuracy", "train_acc": "train/accuracy"}
     for r in _kept(trace, style):
         run.log({"epoch": r.epoch, **{names.get(k, k): v for k, v in r.values.items()}}, step=r.step)
-    run.finish(exit_code=int(trace.ended != "done"))
+    run.finish(exit_code=int(trace.ended != "done" or trace.plan.has("cut") is not None))
 
 
 def _mlflow(trace: Trace, style: Style, directory: Path) -> None:
@@ -212,7 +212,7 @@ def _mlflow(trace: Trace, style: Style, directory: Path) -> None:
     for r in _kept(trace, style):
         for k, v in r.values.items():
             client.log_metric(run, k, v, int(_clock(r.step) * 1000), r.step)
-    client.set_terminated(run, {"done": "FINISHED", "cut": "RUNNING"}.get(trace.ended, "FAILED"))
+    client.set_terminated(run, "RUNNING" if trace.plan.has("cut") is not None else "FINISHED" if trace.ended == "done" else "FAILED")
 
 
 FILE_WRITERS = {

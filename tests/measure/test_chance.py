@@ -139,3 +139,23 @@ def test_a_first_loss_beside_an_accuracy_that_is_no_guess() -> None:
     known, guessed = (curve_stats(series([first, 0.9], "train/accuracy")) for first in (0.45, 0.07))
     assert chance(NOTHING, (), loss, known, "classifier", train_accuracy=known).classes is None
     assert chance(NOTHING, (), loss, guessed, "classifier", train_accuracy=guessed).classes == 15
+
+
+def test_the_printed_model_stands_in_for_a_checkpoint() -> None:
+    assert chance(NOTHING, [setting("outputs", 5)], None, ACCURACY, "classifier").classes == 5
+    assert chance(ModelFacts(outputs=10), [setting("outputs", 5)], None, ACCURACY, "classifier").classes == 10
+
+
+def test_always_one_class_of_two() -> None:
+    loss = curve_stats(series([1.1, 0.8, 0.72, 0.71, 0.7, 0.695]))
+    either = curve_stats(series([0.5367, 0.4633, 0.5367, 0.5367], "val/accuracy"))
+    assert chance(NOTHING, (), loss, either, "classifier").classes == 2
+    learned = curve_stats(series([0.4633, 0.4633, 0.6, 0.8], "val/accuracy"))
+    assert chance(NOTHING, (), loss, learned, "classifier").classes is None
+
+
+def test_the_training_accuracy_says_it_as_well() -> None:
+    loss, train = curve_stats(series([1.4085, 1.3, 1.1], reduction=Reduction.EPOCH)), curve_stats(series([0.2375, 0.4, 0.5], "train/accuracy"))
+    val = curve_stats(series([0.41, 0.47, 0.57], "val/accuracy"))
+    assert chance(NOTHING, (), loss, val, "classifier").classes is None
+    assert chance(NOTHING, (), loss, val, "classifier", train_accuracy=train).classes == 4

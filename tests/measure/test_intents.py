@@ -27,3 +27,10 @@ def test_adapters_are_read_off_settings_and_tensors() -> None:
     assert "lora" in intents_of([Setting("", "peft.lora_r", 8, "config.json")], ModelFacts())
     assert "lora" in intents_of([], ModelFacts(adapters=True))
     assert "lora" not in intents_of([Setting("", "use_lora", False, "config.json")], ModelFacts())
+
+
+def test_a_frozen_part_is_read_off_settings() -> None:
+    for key, value in (("freeze_backbone", True), ("train_only", "classifier"), ("linear_probe", 1), ("model.frozen_layers", 3)):
+        assert "frozen" in intents_of([Setting("", key, value, "config.json")], ModelFacts()), key
+    for key, value in (("freeze_backbone", False), ("unfreeze_at", 3), ("freeze", "none")):
+        assert "frozen" not in intents_of([Setting("", key, value, "config.json")], ModelFacts()), key

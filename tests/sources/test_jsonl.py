@@ -297,3 +297,10 @@ def test_a_record_that_stops_in_the_middle_is_the_mark_of_a_death(tmp_path: Path
     whole = READER.read(candidate(tmp_path, "whole.jsonl", rows.encode()))
     garbage = READER.read(candidate(tmp_path, "garbage.jsonl", (rows + "done.\n").encode()))
     assert whole.events == garbage.events == ()
+
+
+def test_what_was_printed_before_the_first_record_is_left_out(tmp_path: Path) -> None:
+    rows = "trainable params: 1,832 || all params: 18,354\n" + "".join(json.dumps({"step": s, "loss": 2.0 - s / 10}) + "\n" for s in range(5))
+    one = candidate(tmp_path, "trainer.jsonl", rows.encode())
+    assert claims(one)
+    assert [(s.name, len(s)) for s in READER.read(one).series] == [("train/loss", 5)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postmortem.sources.checkpoints.steps import step_and_epoch
+from postmortem.sources.checkpoints.steps import counted_by_siblings, step_and_epoch
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,20 @@ def test_long_names_take_no_time(text: str) -> None:
     before = time.process_time()
     step_and_epoch("/".join([text * 20_000] * 3))
     assert time.process_time() - before < 5
+
+
+def test_files_that_are_called_alike_are_counted_by_their_number() -> None:
+    paths = [
+        "encoder_100.pt",
+        "encoder_200.pt",
+        "vae.00.ckpt",
+        "vae.05.ckpt",
+        "fold_1.pt",
+        "fold_2.pt",
+        "decoder_7.pt",
+        "run/mlp_010.pt",
+        "run/mlp_020.pt",
+    ]
+    assert counted_by_siblings(paths) == {
+        "encoder_100.pt": 100, "encoder_200.pt": 200, "vae.00.ckpt": 0, "vae.05.ckpt": 5, "run/mlp_010.pt": 10, "run/mlp_020.pt": 20,
+    }  # fmt: skip

@@ -376,3 +376,26 @@ def test_records_written_a_block_at_a_time_beside_a_bar_that_is_not(tmp_path: Pa
         )
     steps = one(read(tmp_path, text), "train/loss").steps
     assert steps.tolist() == pytest.approx(list(range(20, 1801, 20)), rel=0.01)
+
+
+def test_values_that_only_their_split_names(tmp_path: Path) -> None:
+    beside = "".join(f"Epoch: {n:03d}, Loss: {1.1 / n:.4f}, Train: 0.{80 + n}, Val: 0.{50 + n}, Val loss: {1.2 / n:.4f}\n" for n in range(1, 6))
+    found = read(tmp_path, beside)
+    assert {s.name for s in found.series} == {"train/loss", "val/loss", "train/accuracy", "val/accuracy"}
+    assert one(found, "train/accuracy").values.tolist() == [0.81, 0.82, 0.83, 0.84, 0.85]
+    alone = "".join(f" 20%|██        | {n}/5 [00:00<00:00,  8.45it/s, train={1.1 / n:.4f}, val={1.2 / n:.4f}]\n" for n in range(1, 6))
+    assert {s.name for s in read(tmp_path, alone).series} == {"train/loss", "val/loss"}
+    assert not read(tmp_path, "Train: 1000, Val: 200, Test: 200\nstep 1 loss 2.0\nstep 2 loss 1.9\n").series[1:]  # sizes of sets
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "GCN(\n  (lin1): Linear(in_features=64, out_features=32, bias=True)\n  (lin2): Linear(in_features=32, out_features=4, bias=True)\n)\n",
+        "│ dense_1 (Dense)                 │ (None, 4)              │           132 │\n",
+        " dense_1 (Dense)             (None, 4)                 132       \n",
+    ],
+)
+def test_a_printed_model_says_how_many_outputs_it_has(tmp_path: Path, printed: str) -> None:
+    found = read(tmp_path, printed + "epoch 1 loss 1.38 acc 0.26\nepoch 2 loss 1.30 acc 0.4\n")
+    assert [(s.name, s.value) for s in found.settings if s.name == "outputs"] == [("outputs", 4)]

@@ -2,18 +2,9 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.inputs import unscaled_inputs
 from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS, curve
-from postmortem.checklist.signs import (
-    ABSURD_NORM,
-    file_of,
-    first_norm,
-    rate_decades,
-    rate_leapt,
-    starts_absurd,
-    starts_normal,
-    to_chance,
-    unscaled_inputs,
-)
+from postmortem.checklist.signs import ABSURD_NORM, file_of, first_norm, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
 
 SCHEMES = (
     "none",
@@ -37,6 +28,7 @@ GREW = 0.3  # decades
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
 HALF_SATURATED = 0.5  # share of a layer's outputs
 ALL_SILENT = 0.9  # share of a layer's units
+ZERO_ROWS = 0.2  # share of a layer's rows
 DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
 
 
@@ -59,7 +51,9 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the weights are exactly zero"), WEIGHTS, holds=4.0, fails=0.0)
 def zero(e: Evidence, seen: Sighting) -> Reading | None:
-    share = e.weights.zero_weight_share
+    share, (layer, rows) = e.weights.zero_weight_share, e.weights.zero_rows or ("", 0.0)
+    if (share or 0.0) < 0.4 and rows > ZERO_ROWS:
+        return Reading(True, say("{rows:.0%} of the rows of {layer} still are: they started so", rows=rows, layer=layer))
     if share is None or share < 0.4:
         return None
     return Reading(True, say("{share:.0%} of the weight matrices are exactly 0", share=share))

@@ -2,8 +2,8 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.inputs import constant_inputs as are_constant
 from postmortem.checklist.needs import BATCH_STATISTICS
-from postmortem.checklist.signs import constant_inputs as are_constant
 
 MOST = 0.5  # share of the samples of the median batch that hold one value everywhere
 

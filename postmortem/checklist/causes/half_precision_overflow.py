@@ -24,6 +24,9 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the weights are stored in half precision"), WEIGHTS, holds=2.5, fails=-1.0)
 def stored(e: Evidence, seen: Sighting) -> Reading | None:
     kind = e.weights.low_precision
+    setting = e.setting("precision")
+    if kind is None and setting is not None and any(word in str(setting.value).lower() for word in ("fp16", "float16", "amp", "mixed")):
+        return None  # autocast keeps float32 weights
     return Reading(kind == "float16", say("parameters are stored as {dtype}", dtype=kind or "float32"))
 
 

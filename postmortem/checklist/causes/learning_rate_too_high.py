@@ -9,6 +9,7 @@ from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, usual_rate
 from postmortem.checklist.signs import clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, rate_leapt, to_chance, used_rate
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
+USUAL = 0.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
 LOWER = 3.0  # at least this much lower than what was too high
 AGAIN = 4.0  # times lower or higher, when the first rate was not it
@@ -21,7 +22,7 @@ def far_above_usual(e: Evidence, seen: Sighting) -> Reading | None:
     if decades is None or rate is None or rate_leapt(e):
         return None  # a jump is asked about on its own
     detail = say("the rate is {rate:g}, {times:.3g} times the usual {usual:g}", rate=rate, times=10**decades, usual=rate / 10**decades)
-    share = 1.0 if decades > HIGH + 0.5 or decades < HIGH - 0.6 else 0.5
+    share = 0.45 if USUAL < decades < HIGH else 0.5 if HIGH <= decades < HIGH + 0.5 else 1.0  # five to twenty times may be either
     return Reading(decades >= HIGH, detail, share=share)
 
 

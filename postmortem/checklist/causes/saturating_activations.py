@@ -20,10 +20,12 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
     if not name:
         return Reading(False, say("no activation is configured, and saturating ones are seldom the default")) if len(e.settings) >= 4 else None
     setting = e.setting("activation")
+    shallow = "sigmoid" not in name and 0 < len(e.model.weight_layers) < DEEP  # around 0 they pass on what they get
     return Reading(
         "sigmoid" in name or "tanh" in name or "softsign" in name,
-        say("{key} = {value}", key=setting.key if setting else "", value=name),
-        setting.file if setting else "",
+        share=0.4 if shallow else 1.0,
+        detail=say("{key} = {value}", key=setting.key if setting else "", value=name),
+        source=setting.file if setting else "",
     )
 
 

@@ -19,7 +19,7 @@ def shapes_differ(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("PyTorch warns: using a target size that is different to the input size; the loss then broadcasts"))
 
 
-@probe(say("the loss runs away smoothly below zero or while accuracy falls below chance"), curve("train/loss", 3), holds=3.0, fails=-0.7)
+@probe(say("the loss runs away smoothly below zero or while accuracy falls below chance"), curve("train/loss", 3), holds=3.0, fails=-0.3)
 def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
     if loss is None or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
@@ -86,7 +86,7 @@ def low_loss_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "contradiction" and "guessing" in seen.summary.template else None
 
 
-@probe(say("loss and accuracy disagree"), CHANCE, holds=2.0, fails=-0.5)
+@probe(say("loss and accuracy disagree"), CHANCE, holds=2.0, fails=-0.3)
 def disagree(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next((c for c in training_curves(e)), None)
     accuracy = e.curve("val/accuracy") or e.curve("train/accuracy")

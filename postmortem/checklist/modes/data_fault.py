@@ -6,10 +6,11 @@ from postmortem.checklist.causes.duplicate_samples import duplicate_samples
 from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
 from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.inputs import constant_inputs as are_constant
+from postmortem.checklist.inputs import unscaled_inputs
 from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import BATCH_STATISTICS
-from postmortem.checklist.signs import constant_inputs as are_constant
-from postmortem.checklist.signs import file_of, skill, to_chance, unscaled_inputs
+from postmortem.checklist.signs import file_of, skill, to_chance
 
 COPIES = 0.3  # share of the samples of the median batch that equal another one of it
 MOSTLY_COPIES = 0.6

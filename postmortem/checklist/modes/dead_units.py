@@ -5,13 +5,15 @@ from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
+from postmortem.checklist.inputs import inputs_are_zero
 from postmortem.checklist.limits import asked, flatness, is_below, newest, share_is_above, share_is_below, times
 from postmortem.checklist.needs import ACTIVATIONS, OPTIMIZER_STATE, WEIGHTS
-from postmortem.checklist.signs import ALL_ZERO, inputs_are_zero, last_optimizer, loss_curve, loss_is_flat, rate_leapt, weights_are_zero
+from postmortem.checklist.signs import ALL_ZERO, last_optimizer, loss_curve, loss_is_flat, rate_leapt, weights_are_zero
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 THROWN = 0.75  # decades of weight scale at the first checkpoint
 BIAS = -2.0  # median of a hidden layer's biases
+ZERO_ROWS = 0.2  # share of a layer's rows that are exactly 0; none of 740 other trainings with checkpoints had more than 0.05
 SILENT = 0.9  # share of a layer's units that give 0 for every sample of a recorded batch; healthy runs stay below 0.5
 UNITS = Need(
     "a checkpoint",
@@ -46,6 +48,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     if loss is not None and loss.finite < 2:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite))
+    layer, rows = w.zero_rows or ("", 0.0)
+    if loss is not None and not loss_is_flat(e) and rows > ZERO_ROWS:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "{share:.0%} of the rows of {layer} are exactly zero, which no update leaves: these units never had weights.", share=rows, layer=layer
+            ),
+            at,
+            at,
+            ("train/loss",),
+            newest(e),
+            "zero-rows",
+        )
     if loss is not None and not loss_is_flat(e) and not _only_biases_learn(e):
         return Cleared(say("The loss falls: enough units are alive."), (*flatness(e), *_figures(e)))
     silent, share = e.layers.deadest if e.layers is not None else ("", 0.0)
@@ -109,6 +124,9 @@ def _figures(e: Evidence) -> tuple[Clue, ...]:
         is_below(say("the lowest median of a hidden layer's biases"), e.weights.lowest_hidden_bias, BIAS, newest(e)),
         share_is_above(say("the share of weights that never got a gradient"), e.weights.gradient_zero_share, DEAD, newest(e)),
         share_is_above(say("the share of one layer's units that are silent"), share, SILENT, silent),
+        share_is_above(
+            say("the share of one layer's rows that are exactly zero"), e.weights.zero_rows[1] if e.weights.zero_rows else None, ZERO_ROWS, newest(e)
+        ),
     )
 
 
@@ -123,16 +141,22 @@ def _idle(e: Evidence) -> bool:
     return last is not None and last.keeps_state and not last.has_state
 
 
+@probe(say("rows of a weight matrix are exactly zero"), WEIGHTS, holds=1.5)
+def zero_rows(e: Evidence, seen: Sighting) -> Reading | None:
+    layer, share = e.weights.zero_rows or ("", 0.0)
+    return Reading(True, say("{share:.0%} of those of {layer}", share=share, layer=layer)) if share > ZERO_ROWS else None
+
+
 @probe(say("second moments of the weights are exactly zero"), WEIGHTS, holds=1.5, fails=-0.5)
 def zero_moments(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.gradient_zero_share
-    return None if share is None else Reading(share > DEAD, say("{share:.0%} of them", share=share))
+    return None if share is None or seen.facet == "zero-rows" else Reading(share > DEAD, say("{share:.0%} of them", share=share))
 
 
 @probe(say("hidden biases are far below zero"), WEIGHTS, holds=1.5, fails=-0.3)
 def low_biases(e: Evidence, seen: Sighting) -> Reading | None:
     low = e.weights.lowest_hidden_bias
-    return None if low is None else Reading(low < BIAS, say("the lowest layer's median is {low:.3g}", low=low))
+    return None if low is None or seen.facet == "zero-rows" else Reading(low < BIAS, say("the lowest layer's median is {low:.3g}", low=low))
 
 
 @probe(say("recorded activations show silent layers"), ACTIVATIONS, holds=3.0, fails=-2.5)
@@ -149,7 +173,7 @@ CHECK = Check(
     symptom=say("Many units are never active: zero rows, zero gradients."),
     detect=detect,
     needs=(UNITS,),
-    probes=(zero_moments, low_biases, silent_layers),
+    probes=(zero_rows, zero_moments, low_biases, silent_layers),
     prior=0.8,
     causes=((bad_initialization, -0.7), (learning_rate_too_high, -0.7), (preprocessing, -2.0), (too_little_capacity, -2.5)),
     by_hand=(say("Count, for one batch, the units of each layer whose output is 0 for every sample."),),

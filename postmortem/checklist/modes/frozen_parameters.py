@@ -5,13 +5,13 @@ from postmortem.checklist.causes.detached_graph import detached_graph
 from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
+from postmortem.checklist.inputs import inputs_are_zero
 from postmortem.checklist.limits import asked, flatness, is_above, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, STILL_TENSORS
 from postmortem.checklist.signs import (
     ALL_ZERO,
     all_identical,
     course,
-    inputs_are_zero,
     loss_is_flat,
     skill,
     standing_still,
@@ -82,6 +82,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ),
             (asked(say("all tensors should learn"), False, say("adapters are trained"), newest(e)), _still(e, w.identical_share)),
         )
+    if "frozen" in e.intents and not loss_is_flat(e):
+        learns = asked(say("all tensors should learn"), False, e.intents["frozen"], newest(e))
+        return Cleared(say("What stands still is meant to ({why}), and the rest learns.", why=e.intents["frozen"]), (learns, *flatness(e)))
     if weights_are_zero(e):
         zero = share_is_below(say("the share of layers that are exactly zero"), w.zero_weight_share, ALL_ZERO, newest(e))
         return Cleared(say("The weights are exactly zero, and stay so: nothing was frozen."), (zero,))
@@ -148,6 +151,17 @@ def badly(e: Evidence, seen: Sighting) -> Reading | None:
     return None if level is None else Reading(level > 0.25, say("the loss ends at {level:.2f} × chance", level=level))
 
 
+@probe(say("what stands still is as it was drawn: there is nothing in it that was learned before"), STILL_TENSORS, holds=2.0)
+def fresh(e: Evidence, seen: Sighting) -> Reading | None:
+    drawn = [n for n in e.model.weight_layers if n in e.weights.identical and n in e.weights.as_drawn]
+    still = [n for n in e.model.weight_layers if n in e.weights.identical]
+    return (
+        Reading(True, say("{n} of the {all} weight layers that stand still", n=len(drawn), all=len(still)))
+        if drawn and 2 * len(drawn) >= len(still)
+        else None
+    )
+
+
 @probe(say("it is a part of the model, not all of it"), STILL_TENSORS, holds=0.5, fails=-0.2)
 def a_part(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.identical_share
@@ -160,7 +174,7 @@ CHECK = Check(
     symptom=say("Tensors are bit-identical across checkpoints though they should learn."),
     detect=detect,
     needs=(STANDING,),
-    probes=(badly, a_part),
+    probes=(badly, fresh, a_part),
     prior=1.0,
     causes=((requires_grad_off, -0.8), (missing_from_optimizer, -1.2), (detached_graph, -1.2), (update_below_precision, -3.0)),
     by_hand=(say("Print which parameters have requires_grad False, and which have .grad None after a backward()."),),

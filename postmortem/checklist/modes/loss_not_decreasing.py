@@ -26,11 +26,13 @@ from postmortem.checklist.signs import (
     FEW_OF_AN_ATTEMPT,
     NOTHING_EXPECTED,
     RISING,
+    all_identical,
     before_it_grew,
     course,
     excerpt,
     file_of,
     loss_curve,
+    loss_is_flat,
     rate_decades,
     relative_fall,
     risen_score,
@@ -53,6 +55,7 @@ UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
 STEADY = 30  # records over which a fall is a trend, however small
+STEADILY = -0.9  # Kendall's tau
 REWARDS = 50  # records of a reward from which standing still is no accident
 GROWN = 1.2  # times where it began
 FALLING = -0.5  # Kendall's tau
@@ -64,7 +67,11 @@ KNEW = 8  # records among which the best level is no accident
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
-        return _reward(e) or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),))
+        return (
+            _reward(e)
+            or _nothing_moved(e)
+            or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),))
+        )
     loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
@@ -73,7 +80,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     skilled = _skilled(e)
     base = before_it_grew(e, loss)
     grew = loss.final > GROWN * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
-    at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew)
+    at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew) and not _comes_down(loss, level)
     rests = _rests_at_chance(loss)
     short = excerpt(e) and (loss.last_step < LONG_EXCERPT * loss.first_step or loss.finite < FEW_OF_AN_ATTEMPT)
     if short and not loss.constant and not rests and not (at_chance and level is not None and level < 1.1):
@@ -183,6 +190,28 @@ def _reward(e: Evidence) -> Sighting | None:
         e.series["reward"].source,
         "reward",
     )
+
+
+def _nothing_moved(e: Evidence) -> Sighting | None:
+    """Whatever the loss of a family may do: weights that are the same bit by bit in checkpoints of several steps learned nothing."""
+    loss = course(e)
+    if loss is None or e.weights.identical_share is None or not all_identical(e) or not loss_is_flat(e):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("All weights are the same in {n} checkpoints, bit by bit: nothing was learned.", n=len(e.checkpoints)),
+        loss.first_step,
+        loss.first_step,
+        (loss.name,),
+        e.checkpoints[-1].path,
+        "still",
+    )
+
+
+def _comes_down(loss: CurveStats, level: float) -> bool:
+    """It began above the level of guessing, and each record is lower than the one before: slow, and no standstill."""
+    t = loss.trend
+    return level > 1.0 and relative_fall(loss) >= LITTLE and t is not None and t.tau < STEADILY and t.p_value < 0.01
 
 
 def _rests_at_chance(loss: CurveStats) -> bool:

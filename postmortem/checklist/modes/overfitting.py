@@ -29,6 +29,8 @@ NOTHING = 0.95  # times chance, for the best validation loss
 GUESSING = 0.1  # share of the way from guessing to perfect accuracy
 MANY = 20  # evaluations
 METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
+WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
+SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 AFTER = 2  # evaluations after the best one
 
@@ -55,7 +57,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     idle = gap.gap > BY_HEART or _stood_still(gap)
-    wide = (gap.gap > 1.5 and gap.rise > 0.03) or idle
+    wide = (gap.gap > 1.5 and gap.rise > WIDE_RISE) or idle
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     if level is None and lost < LOST and not idle:
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
@@ -122,6 +124,8 @@ def _metric_went_on(e: Evidence, turned: float) -> bool:
         c, then = e.curve(name), e.at(name, turned)
         if c is None or then is None or c.finite < 3 or c.goal != "higher":
             continue
+        if c.best_step <= turned + SOON * (c.last_step - turned):
+            continue  # it got better in one leap, and stood still since
         missing = max(1.0, 100.0 * (c.highest > 1.5)) - then  # what there was to gain
         return missing > 0 and c.final - then > max(GAINED * missing, 2 * c.noise) and c.final >= c.best - c.noise
     return False

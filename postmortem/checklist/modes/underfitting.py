@@ -18,9 +18,10 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, file_of, hidden_width, loss_curve, rate_decades, skill, to_chance, uneven_inputs
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, file_of, hidden_width, loss_curve, rate_decades, skill, to_chance
 from postmortem.model.evidence import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
@@ -32,6 +33,7 @@ NARROW = 8  # hidden units
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 EVALUATED = 5  # evaluations
+SOMETHING_LEFT = 0.15  # times chance
 SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
@@ -56,10 +58,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     idle = _score_at_zero(e)
     if idle is not None:
         return idle
-    if level is None:
+    if level is None or (level > SOMETHING_LEFT and (e.weights.symmetric_share or 0.0) >= SYMMETRIC):
         told = _without_chance(e, loss)
         if told is not None:
             return told
+    if level is None:
         return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
     cut_short = (

@@ -10,15 +10,15 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.limits import asked, is_above, is_below, share_is_above, share_is_below
-from postmortem.checklist.needs import BASELINE, VALIDATION, curve
+from postmortem.checklist.inputs import same_batches
+from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
+from postmortem.checklist.needs import BASELINE, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.signs import (
     FEW_PASSES,
     below_any_guess,
     file_of,
     only_validation_differs,
     passes_to_half,
-    same_batches,
     skill,
     to_chance,
     training_curves,
@@ -37,6 +37,9 @@ BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by hear
 GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
 GUESSING = 0.03  # the same, at the end
 FEWEST = 4  # evaluations
+LAGS = 0.3  # share of their way from 1 that running variances have still to go; other runs end below 0.05
+BEHIND = 0.2  # ln(validation / train) beside that
+NEVER_GOOD = 0.85  # times chance: below, validation had learned something before it rose
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
@@ -119,8 +122,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         works
         and best is not None
         and level is not None
-        and best > 0.75
-        and (level > 1.15 or hardly_moved or guesses)
+        and ((best > NEVER_GOOD and level > 1.15) or (best > 0.75 and (hardly_moved or guesses)))
         and gap.gap > WIDE
         and (train_level or 1.0) < 0.4
     ):
@@ -159,6 +161,21 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "erratic",
         )
+    lag = e.weights.running_var_lag or 0.0
+    if lag > LAGS and gap.gap > BEHIND:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "The running statistics of batch normalisation have still {lag:.0%} of their way to go: validation, at {times:.3g} × training, is of another model.",
+                lag=lag,
+                times=exp(gap.gap),
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            newest(e),
+            "statistics",
+        )
     why = say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=gap.gap, step=gap.best_step)
     return Cleared(why, _figures(e))
 
@@ -180,6 +197,7 @@ def _figures(e: Evidence) -> tuple[Clue, ...]:
         is_above(say("ln(validation / train) at the end"), gap.gap, WIDE, file),
         is_above(say("{name} at the end (× chance)", name="val/loss"), validation_level(e), BAD, file),
         share_is_above(say("the share of evaluations at which it turned beyond its noise"), gap.erratic, ERRATIC, file),
+        share_is_above(say("the way that running statistics have still to go"), e.weights.running_var_lag, LAGS, newest(e)),
     )
 
 
@@ -251,6 +269,12 @@ def jumps(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("it turned, beyond its noise, at {share:.0%} of the evaluations", share=e.gap.erratic))
 
 
+@probe(say("batch normalisation evaluates with statistics that have not arrived"), WEIGHTS, holds=2.0)
+def statistics_behind(e: Evidence, seen: Sighting) -> Reading | None:
+    lag = e.weights.running_var_lag
+    return Reading(True, say("they have {lag:.0%} of their way to go", lag=lag)) if lag is not None and lag > LAGS else None
+
+
 @probe(say("training goes as in the good run, and validation does not"), BASELINE, holds=3.0)
 def only_validation(e: Evidence, seen: Sighting) -> Reading | None:
     b = e.baseline
@@ -265,7 +289,7 @@ CHECK = Check(
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, learned_at_once, from_first, no_turn, good_after_all, jumps, only_validation),
+    probes=(below, learned_at_once, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -2.0),

@@ -9,6 +9,7 @@ from postmortem.checklist.signs import ALL_ZERO, loss_curve, loss_is_flat, weigh
 
 TINY = -2.5  # decades below the default initialisation
 SHRUNKEN = -1.7  # decades below, for weights that shrank: what the loss fell by meanwhile was the penalty on their size
+COPIES = 0.5  # share of the weight matrices
 SHRANK = -1.0  # decades between the first and the last checkpoint
 
 
@@ -35,6 +36,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "shrank",
         )
+    if scale < 2 * TINY and (w.symmetric_share or 0.0) >= COPIES and not (drift is not None and drift < SHRANK):
+        copies = share_is_below(
+            say("the share of weight matrices whose rows or columns are copies of each other"), w.symmetric_share, COPIES, newest(e)
+        )
+        return Cleared(say("All their elements are nearly one number: they spread little because they were drawn so, and never shrank."), (copies,))
     if scale < 2 * TINY:
         return Sighting(
             Severity.FATAL, say("The weights are 10^{scale:.1f} of their usual size.", scale=scale), at, e.first_step, ("train/loss",), "", "tiny"

@@ -17,7 +17,7 @@ from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.checkpoints.fragments import PART_OF_PARENT, whole_folder
 from postmortem.sources.checkpoints.model_parallel import rank_of, stated_ranks, whole_model
 from postmortem.sources.checkpoints.shares import is_share, whole_optimizer, whole_tensors
-from postmortem.sources.checkpoints.steps import step_and_epoch
+from postmortem.sources.checkpoints.steps import counted_by_siblings, step_and_epoch
 
 # One of several files with the weights: a shard, a rank, a pipeline stage.
 _PIECE = re.compile(r"(?:^|[-_])(?:mp_rank|tp_rank|pp_rank|zero_pp_rank|rank|layer|shard|part)[-_]?\d+|(?<!\d)\d{1,18}[-_]of[-_]\d+")
@@ -53,8 +53,18 @@ def join(fragments: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
         by_folder[folder].append(_Piece(one, folder, name.lower(), _has_weights(one, name.lower()), number))
     _move_up(by_folder)
     joined = [c for folder, pieces in by_folder.items() for c in _in_folder(folder, pieces)]
-    joined = [_flagged(c) for c in _without_backward_guesses(joined)]
+    joined = [_flagged(c) for c in _without_backward_guesses(_numbered(joined))]
     return tuple(sorted(joined, key=_order))
+
+
+def _numbered(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+    """States of one model whose names tell no more than a number get it as their epoch; whether it is a step the log says later."""
+    silent: dict[object, list[str]] = defaultdict(list)
+    for one in checkpoints:
+        if one.step is None and one.epoch is None and one.tensors:
+            silent[frozenset((t.name, t.shape) for t in one.tensors)].append(one.path)
+    counted = {path: n for paths in silent.values() for path, n in counted_by_siblings(paths).items()}
+    return [replace(c, epoch=counted[c.path]) if c.path in counted else c for c in checkpoints]
 
 
 def _move_up(by_folder: dict[str, list[_Piece]]) -> None:

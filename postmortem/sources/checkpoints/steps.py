@@ -1,6 +1,7 @@
 """The step and the epoch that a checkpoint's file or directory name states."""
 
 import re
+from collections.abc import Sequence
 
 _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 _NUMBER = r"(\d{1,12})([km]?)(?![a-z0-9])"
@@ -26,6 +27,13 @@ _NUMBERED = 100  # a directory called `3` is more often a rank or a trial than a
 _SAVED = frozenset({
     "", "model", "weights", "checkpoint", "ckpt", "chkpt", "cp", "net", "state", "snapshot", "save", "saved", "epoch", "generator", "discriminator",
     "policy", "optimizer", "optim", "last", "best", "params", "network", "snap",
+})  # fmt: skip
+
+# Words beside a number that count something else than training.
+_OTHERWISE = frozenset({
+    "block", "class", "client", "cv", "depth", "device", "dim", "ensemble", "exp", "experiment", "expert", "fold", "gpu", "head", "k",
+    "kfold", "layer", "level", "member", "n", "node", "part", "rank", "res", "run", "scale", "seed", "shard", "size", "split", "stage",
+    "task", "trial", "version", "width", "worker",
 })  # fmt: skip
 
 
@@ -83,6 +91,20 @@ def _guessed(name: str, *, folder: bool) -> tuple[float | None, float | None]:
     if folder and value < _NUMBERED and not any(c.isalpha() for c in name):
         return None, None
     return (float(value), None) if value > (_NUMBERED if folder else _FROM_EPOCH_TO_STEP) else (None, float(value))
+
+
+def counted_by_siblings(paths: Sequence[str]) -> dict[str, float]:
+    """Numbers of files that are called alike but for one number (`encoder_100.pt`, `encoder_200.pt`), by path: they count training, unless
+    the word beside them says that they count something else (`fold_1.pt`)."""
+    alike: dict[tuple[str, str], dict[str, float]] = {}
+    for path in paths:
+        folder, _, name = path.lower()[-1000:].rpartition("/")
+        name = _without_scores(_ENDINGS.sub("", name))
+        numbers = list(_BARE.finditer(name))
+        stem = _BARE.sub("#", name)
+        if len(numbers) == 1 and _OTHERWISE.isdisjoint(re.split(r"[\W_\d]+", stem)):
+            alike.setdefault((folder, stem), {})[path] = float(numbers[0][1] or numbers[0][2])
+    return {path: n for group in alike.values() if len(set(group.values())) == len(group) > 1 for path, n in group.items()}
 
 
 def _without_scores(name: str) -> str:

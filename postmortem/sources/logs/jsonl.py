@@ -25,6 +25,8 @@ from postmortem.sources.reader import Candidate, Found, Reader
 NAME = "json-lines"
 A_BYTE, A_BAD_LINE = 0.025, 5.0  # what is paid for (see `effort`)
 _EXCERPT = 400  # bytes of a cut line that are shown
+_OWN = (".jsonl", ".ndjson", ".jsonlines")
+_BEFORE = 20  # lines
 _EXTENSIONS = (".jsonl", ".ndjson", ".json", ".txt", ".log", ".jsonlines")
 # Bare words that Python's json writes and JSON does not know. Made text, which counts as a number again.
 _BARE = re.compile(rb"([:\[,]\s*)(-?(?:NaN|Infinity))\b(?=\s*[,}\]])")
@@ -38,6 +40,8 @@ def claims(candidate: Candidate) -> bool:
     if candidate.size > len(candidate.head):
         lines = lines[:-1] or lines
     lines = [line for line in lines if line]
+    if candidate.name.lower().endswith(_OWN):  # what was printed before the first record went into the same file
+        lines = lines[next((n for n, line in enumerate(lines[:_BEFORE]) if line.startswith("{")), 0) :]
     if not lines or not lines[0].startswith("{"):
         return False
     if len(lines) == 1 and not candidate.name.lower().endswith((".jsonl", ".ndjson", ".jsonlines", ".log.json", "log.txt")):

@@ -114,6 +114,7 @@ _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
+_ENDS = re.compile(r"\s*(?:[,;|\])]|$)")
 _MEAN = re.compile(r"^ ?\(\)")
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
@@ -165,6 +166,7 @@ class _Reading:
         self.line_split = ""
         self.piece_split = ""
         self.pending: list[tuple[int, str, str, bool, bool]] = []  # index, key, split, marked, percent
+        self.bare: list[tuple[int, str, bool]] = []  # index, split, percent: values that only their split names
         self.totals: dict[int, int] = {}
         self.brackets = False
         self.samples = False
@@ -297,6 +299,10 @@ class _Reading:
         if role is None and not _PER.search(key) and len(key.split()) <= 5:
             counter = _COUNTER_KEY.search(key)
             role = role_of(counter[1]) if counter else None
+        if role is None and marked and not bracketed and split_in(key) and len(words(key)) == 1 and _ENDS.match(trail):  # "Train: 0.82, Val: 0.51"
+            self.bare.append((index, key, percent))
+            self.last = ("value", index)
+            return
         if role is None and split_in(key) and all(split_in(w) for w in words(key)):  # "Test: [ 48/48]", "Train: 12 [ 100/1251]"
             self._govern(key)
             following = re.match(r"^\s?\[", trail)
@@ -379,13 +385,24 @@ class _Reading:
                 named.append((Slot(self._average(index, name), name, used, total, rated, self._mean(index)), True))
             elif marked or (not style and _LOOSE.match(key)):
                 named.append((Slot(index, name, used), False))
+        named += [(slot, True) for slot in self._only_split(any(slot.name.endswith("/loss") for slot, _ in named))]
         self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping
         return self._beside_both_losses(
             tuple(
-                slot if not known or best[slot.name][1] == slot.index else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
+                slot
+                if not known or best.get(slot.name, (0, slot.index))[1] == slot.index
+                else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
                 for slot, known in named
             )
         )
+
+    def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
+        """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""
+        counted = bool({"epoch", "step", "batch", "lead"} & self.slots.keys())
+        if not counted or (not beside_a_loss and len(self.bare) < 2):
+            return []
+        quantity = "accuracy" if beside_a_loss else "loss"
+        return [Slot(index, f"{split_in(key)}/{quantity}", key, percent=percent) for index, key, percent in self.bare]
 
     def _beside_both_losses(self, values: tuple[Slot, ...]) -> tuple[Slot, ...]:
         """`train_loss 0.5 val_loss 0.6 acc 0.8`: the accuracy is the validation set's, where nothing else on the line claims it."""

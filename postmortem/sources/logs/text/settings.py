@@ -56,6 +56,11 @@ _HINTS = (
     "arg", "options", "settings", "cfg", "opt",
 )  # fmt: skip
 _TYPED = re.compile(r"dict\(type=['\"](\w{1,60})['\"]\)?$")  # of OpenMMLab's configurations: `optimizer = dict(type='SGD', lr=0.1)`
+# How many outputs a printed model has: the last layer of `print(model)` in PyTorch, of `model.summary()` in Keras.
+_LAYER_OUT = re.compile(
+    r"^\s*\(\w{1,80}\): (?:\w*Linear\(.{0,80}?out_features=|Linear\(\d{1,9} ?, ?)(?P<n>\d{1,9})|"
+    r"^[│┃|]?\s*\w{1,80} \(Dense\)\s.{0,40}\(None(?:, (?:\d{1,9}|None)){0,3}, (?P<n2>\d{1,9})\)"
+)
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
@@ -74,6 +79,8 @@ def wanted(text: str) -> Wanted:
     """Whether lines of this kind are worth asking `Settings.line`. Asked once for each shape."""
     head = text[:400]
     low = text[:2000].lower()
+    if ("linear(" in low or "(dense)" in low) and _LAYER_OUT.match(head):
+        return Wanted.ALWAYS
     if any(w in low for w in _HINTS) and (
         _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG]) or any(p.search(head) for _, p in _COUNTS)
     ):
@@ -93,6 +100,10 @@ class Settings:
     def line(self, text: str) -> None:
         """Take in one line that `wanted` named."""
         if len(self.found) >= MAX_SETTINGS:
+            return
+        layer = _LAYER_OUT.match(text[:400])
+        if layer:
+            self.found["outputs"] = Setting("outputs", "outputs", int(layer["n"] or layer["n2"]), self.file)
             return
         known = len(self.found)
         for name, pattern in _COUNTS:
