@@ -116,7 +116,10 @@ def unknown_ground(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or e.chance.loss is not None or skill(e, "val") is not None or e.family in NOTHING_EXPECTED:
         return None
-    return Reading(True, say("the loss fell by {gain:.0%}", gain=loss.relative_gain)) if loss.relative_gain < SMALL_GAIN else None
+    progress = progressed.ask(e, seen)
+    if loss.relative_gain >= SMALL_GAIN or progress is None or not progress.holds:  # where none is seen, that says it already
+        return None
+    return Reading(True, say("the loss fell by {gain:.0%}", gain=loss.relative_gain))
 
 
 @probe(say("a setting lies where sound runs have none, and nothing shows that it did no harm"), CONFIG, holds=-3.0, fails=0.0)
