@@ -4,10 +4,13 @@ import re
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.extremes import CAUSES, extreme
-from postmortem.checklist.needs import CHANCE, CONFIG, VALIDATION, WEIGHTS, curve
+from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
+FAR_BEHIND = -0.2  # ln(validation / train)
+POINTS = 0.15  # of accuracy
+FEW = 6  # records
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
@@ -122,6 +125,24 @@ def unknown_ground(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the loss fell by {gain:.0%}", gain=loss.relative_gain))
 
 
+@probe(say("training lies far behind validation, and no dropout is configured that would explain it"), VALIDATION, holds=-0.8)
+def behind(e: Evidence, seen: Sighting) -> Reading | None:
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    if e.gap is None or train is None or val is None or not train.finite or not val.finite or e.number("dropout"):
+        return None
+    whole = 100.0 if val.highest > 1.5 else 1.0
+    apart = (val.final - train.final) / whole
+    if e.gap.gap > FAR_BEHIND or apart < POINTS:
+        return None
+    return Reading(True, say("its accuracy ends {apart:.0%} below, ln(validation / train) at {gap:.2f}", apart=apart, gap=e.gap.gap))
+
+
+@probe(say("there are few records"), LOSS, holds=-0.6)
+def few(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = course(e)
+    return Reading(True, say("{n} records", n=loss.finite)) if loss is not None and loss.finite < FEW else None
+
+
 @probe(say("a setting lies where sound runs have none, and nothing shows that it did no harm"), CONFIG, holds=-3.0, fails=0.0)
 def extreme_setting(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
@@ -162,7 +183,7 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(progressed, bounded, below_chance, unknown_ground, raw_targets, extreme_setting, follows, good, finite, ended),
+    probes=(progressed, bounded, below_chance, unknown_ground, behind, few, raw_targets, extreme_setting, follows, good, finite, ended),
     prior=-0.8,
     causes=tuple((cause, UNSTATED) for cause in CAUSES),
 )
