@@ -8,7 +8,10 @@ def inputs_are_zero(e: Evidence) -> bool:
     """The first layer's weights never got a gradient while its bias did: what went in was all zero."""
     layers, w, known = e.model.weight_layers, e.weights, standing_still(e)
     still = frozenset(known or ())
-    if len(layers) < 2 or not e.checkpoints or known is None or (w.identical_share or 0.0) > 0.9:
+    if len(layers) < 2 or not e.checkpoints or known is None:
+        return False
+    learned = any(t.role == "bias" and t.name not in still for t in e.checkpoints[-1].tensors)
+    if (w.identical_share or 0.0) > 0.9 and not learned:
         return False
     first = layers[0]
     if first not in still and first not in w.gradient_dead_layers:
@@ -23,7 +26,7 @@ def inputs_are_zero(e: Evidence) -> bool:
     if len(layers) > 2 and layers[1] in still and layers[1] not in w.gradient_dead_layers:
         return False  # what comes behind stands still as well: frozen
     if w.identical_share > 0.5 and still.issuperset(layers) and w.lowest_hidden_bias == 0.0 and not w.zero_weight_share:
-        return any(t.role == "bias" and t.name not in still for t in e.checkpoints[-1].tensors)  # without biases, nothing behind it is active either
+        return learned  # without biases, nothing behind it is active either
     bias = first.replace("weight", "bias").replace("kernel", "bias")
     if bias != first and any(t.name == bias for t in e.checkpoints[-1].tensors):
         return bias not in still

@@ -39,6 +39,7 @@ GUESSING = 0.03  # the same, at the end
 FEWEST = 4  # evaluations
 LAGS = 0.3  # share of their way from 1 that running variances have still to go; other runs end below 0.05
 BEHIND = 0.2  # ln(validation / train) beside that
+LEARNED = 0.4  # share of the way from guessing to perfect accuracy, at its best
 NEVER_GOOD = 0.85  # times chance: below, validation had learned something before it rose
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
@@ -117,12 +118,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ),
             (is_above(say("{name} at the end (× chance)", name="train/loss"), train_level, NOTHING_LEFT, file_of(e, "train/loss")), *_figures(e)),
         )
+    passes = passes_to_half(e)
+    slowly = reached is not None and reached > LEARNED and (passes is None or passes > FEW_PASSES)  # it learned, and was then learned by heart
     hardly_moved = gap.rise < 0.15 and gap.evaluations >= 4  # what overfits gets worse than it was
     if (
         works
         and best is not None
         and level is not None
-        and ((best > NEVER_GOOD and level > 1.15) or (best > 0.75 and (hardly_moved or guesses)))
+        and ((best > NEVER_GOOD and level > 1.15 and not slowly) or (best > 0.75 and (hardly_moved or guesses)))
         and gap.gap > WIDE
         and (train_level or 1.0) < 0.4
     ):
