@@ -54,7 +54,7 @@ def test_json_of_a_log_needs_only_numpy(tmp_path: Path) -> None:
 def test_html_of_a_log_draws_without_pyplot(tmp_path: Path) -> None:
     seen = modules(tmp_path, "analyze", LOG, "-o", tmp_path / "a.html")
     assert {"matplotlib.figure", "jinja2"} <= seen
-    assert not seen & {"torch", "matplotlib.pyplot", "scipy.stats", "numba", "h5py", "rich", "pandas"}
+    assert not seen & {"torch", "matplotlib.pyplot", "scipy.stats", "numba", "h5py", "pandas"}
 
 
 def test_markdown_draws_nothing(tmp_path: Path) -> None:

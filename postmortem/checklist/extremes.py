@@ -2,7 +2,7 @@
 
 import math
 
-from postmortem.check import Evidence, Reading, Sighting
+from postmortem.check import Evidence, Probe, Reading, Sighting
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, slow
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight, tiny
 from postmortem.checklist.causes.decayed_too_early import configured_decay, decayed_too_early
@@ -39,11 +39,14 @@ def _low_for_what_it_is(e: Evidence) -> bool:
     return not pretrained(e) or decades is None or decades - math.log10(FINE_TUNING) <= LOW
 
 
+def _meant(asked: Probe, e: Evidence) -> bool:
+    """So low a rate was no hindrance, or is that of fine-tuning; so narrow a layer is what an autoencoder is for."""
+    if asked is narrow:
+        return e.family == "autoencoder"
+    return asked is far_below_usual and (_got_far(e) or not _low_for_what_it_is(e))
+
+
 def extreme(e: Evidence, seen: Sighting) -> Reading | None:
     """The first such setting; None when there is none."""
-    readings = (
-        p.ask(e, seen)
-        for p in ASKED
-        if not (p is far_below_usual and (_got_far(e) or not _low_for_what_it_is(e))) and all(need.met(e) for need in p.needs)
-    )
+    readings = (p.ask(e, seen) for p in ASKED if not _meant(p, e) and all(need.met(e) for need in p.needs))
     return next((r for r in readings if r is not None and r.holds and r.share == 1.0), None)

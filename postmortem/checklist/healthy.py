@@ -10,7 +10,7 @@ from postmortem.model.evidence import CurveStats
 
 FAR_BEHIND = -0.2  # ln(validation / train)
 POINTS = 0.15  # of accuracy
-FEW = 6  # records
+FEWEST, FEW = 3, 6  # records
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
@@ -114,13 +114,18 @@ def raw_targets(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the first loss is {first:.4g}", first=loss.first))
 
 
+def _both_look_well(e: Evidence, seen: Sighting) -> bool:
+    """Progress was seen and validation follows it: what a model shows as well that learns too little."""
+    progress, together = progressed.ask(e, seen), follows.ask(e, seen)
+    return progress is not None and progress.holds and together is not None and together.holds
+
+
 @probe(say("little was gained, and nothing tells how much there was to gain"), holds=-0.6)
 def unknown_ground(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or e.chance.loss is not None or skill(e, "val") is not None or e.family in NOTHING_EXPECTED:
         return None
-    progress = progressed.ask(e, seen)
-    if loss.relative_gain >= SMALL_GAIN or progress is None or not progress.holds:  # where none is seen, that says it already
+    if loss.relative_gain >= SMALL_GAIN or not _both_look_well(e, seen):
         return None
     return Reading(True, say("the loss fell by {gain:.0%}", gain=loss.relative_gain))
 
@@ -140,7 +145,9 @@ def behind(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("there are few records"), LOSS, holds=-0.6)
 def few(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
-    return Reading(True, say("{n} records", n=loss.finite)) if loss is not None and loss.finite < FEW else None
+    if loss is None or not FEWEST <= loss.finite < FEW or not _both_look_well(e, seen):
+        return None
+    return Reading(True, say("{n} records", n=loss.finite))
 
 
 @probe(say("a setting lies where sound runs have none, and nothing shows that it did no harm"), CONFIG, holds=-3.0, fails=0.0)

@@ -60,7 +60,7 @@ def summarise(
         scale_drift=_median(moved) if first is not last else None,
         zero_weight_share=_share([t.zero == t.count for t in _weights(last, layers)]),
         zero_rows=max(((t.name, t.dead_rows) for t in _weights(last, layers) if t.dead_rows is not None), key=lambda row: row[1], default=None),
-        symmetric_share=_share([t.name in alike or _one_number(t) for t in _weights(last, layers)]),
+        symmetric_share=_share([t.name in alike or _one_number(t) for t in _weights(last, layers) if len(t.shape) > 1 and min(t.shape[:2]) > 1]),
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,
         running_var_lag=_running_lag(finite[0], finite[-1]) if len(finite) > 1 else None,

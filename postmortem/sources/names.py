@@ -94,7 +94,8 @@ _QUANTITY_PHRASES: dict[str, str] = {
 _SPLIT_WORDS: dict[str, str] = {
     **dict.fromkeys(("train", "training", "tr", "trn", "trl"), "train"),
     **dict.fromkeys(
-        ("val", "valid", "validation", "validate", "validating", "eval", "evaluation", "evaluate", "dev", "tel", "holdout", "heldout", "vl"), "val"
+        ("val", "valid", "validation", "validate", "validating", "eval", "evaluation", "evaluate", "dev", "tel", "holdout", "heldout", "vl", "va"),
+        "val",
     ),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
@@ -105,7 +106,7 @@ _GLUED = re.compile(r"(train|training|valid|validation|val|eval|test|dev)(loss|a
 _NOISE = _listed(
     "epoch step steps avg mean average ave batch running moving smoothed smooth current cur curr global log logs logged losses scalar "
     "scalars metric metrics on main overall final net output model history the raw iter iteration interval stats perf performance system timing "
-    "results result summary reduced ema sum per set rollout charts inner info"
+    "results result summary reduced ema sum per set rollout charts inner info fit minibatch"
 )
 # Words that make of a quantity another one: extremes, spreads, parts of a sum, masks.
 _OTHER = _listed("best min max std var variance median stderr count num vs diff delta ratio target prev previous last lowest highest")
@@ -346,6 +347,11 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
         said, rest = _split_and_rest(parts)
         if name.startswith("other/") and "loss" in rest and _PARTS.isdisjoint(parts) and _OTHER.isdisjoint(parts) and "scale" not in parts:
             lonely.setdefault(said or split or "train", []).append(key)
+    if not any(name.endswith("/loss") for name in names.values()):  # `epoch,train,val`: what a table of nothing but splits holds
+        alone = {key: words(key)[0] for key in keys if len(words(key)) == 1 and key not in (aliases or ())}
+        bare = {key: _SPLIT_WORDS[word] for key, word in alone.items() if word in _SPLIT_WORDS}
+        bare.update({key: "train" for key, word in alone.items() if word == "fit" and set(bare.values()) == {"val"}})
+        names.update({key: f"{where}/loss" for key, where in bare.items()} if len(set(bare.values())) == len(bare) > 1 else {})
     known = Counter(names.values())
     for where, group in lonely.items():
         if len(group) == 1 and not known[f"{where}/loss"]:

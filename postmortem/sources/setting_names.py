@@ -168,6 +168,7 @@ _SPELLINGS: dict[str, str] = {
     "classes": (
         "classes num_classes n_classes num_labels nb_classes nclass num_class n_class n_labels number_of_classes nclasses nc class_num n_way"
     ),
+    "outputs": "outputs n_outputs num_outputs",
     "vocabulary": ("vocabulary vocab_size padded_vocab_size n_vocab vocab ntoken ntokens n_tokens_vocab vocabulary_size"),
     "parameters": (
         "parameters n_parameters num_parameters n_params num_params total_params params parameter_count model_parameters num_total_params "

@@ -151,3 +151,16 @@ def test_time_beside_data_time_is_that_of_a_step() -> None:
     assert series_names(["loss", "time"])["time"] == "other/time"
     assert series_names(["train/time", "val/data_time"])["train/time"] == "other/train/time"
     assert series_names(["step_time", "time", "data_time"])["time"] == "other/time"
+
+
+def test_a_table_of_nothing_but_splits_holds_losses() -> None:
+    assert series_names(["epoch", "train", "val"]) == {"epoch": "epoch", "train": "train/loss", "val": "val/loss"}
+    found = series_names(["fit", "holdout", "holdout_acc"])
+    assert (found["fit"], found["holdout"], found["holdout_acc"]) == ("train/loss", "val/loss", "val/accuracy")
+    assert series_names(["loss", "train", "val"])["train"] == "other/train"  # what is a loss has a name
+    assert series_names(["val"]) == {"val": "other/val"}
+
+
+def test_an_objective_is_a_loss() -> None:
+    assert series_name("fit/objective") == "train/loss"
+    assert series_name("holdout/objective") == "val/loss"

@@ -385,6 +385,8 @@ def test_values_that_only_their_split_names(tmp_path: Path) -> None:
     assert one(found, "train/accuracy").values.tolist() == [0.81, 0.82, 0.83, 0.84, 0.85]
     alone = "".join(f" 20%|██        | {n}/5 [00:00<00:00,  8.45it/s, train={1.1 / n:.4f}, val={1.2 / n:.4f}]\n" for n in range(1, 6))
     assert {s.name for s in read(tmp_path, alone).series} == {"train/loss", "val/loss"}
+    short = "".join(f"Ep {n} | tr {1.1 / n:.4f} | va {1.2 / n:.4f} | acc 0.4{n}\n" for n in range(1, 6))
+    assert {s.name for s in read(tmp_path, short).series} == {"train/loss", "val/loss", "val/accuracy"}
     assert not read(tmp_path, "Train: 1000, Val: 200, Test: 200\nstep 1 loss 2.0\nstep 2 loss 1.9\n").series[1:]  # sizes of sets
 
 

@@ -55,6 +55,7 @@ UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
 STEADY = 30  # records over which a fall is a trend, however small
+FEWER, SURE = 20, 3.0  # records of a reward that ends so many sigmas below its start
 STEADILY = -0.9  # Kendall's tau
 REWARDS = 50  # records of a reward from which standing still is no accident
 GROWN = 1.2  # times where it began
@@ -172,7 +173,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 def _reward(e: Evidence) -> Sighting | None:
     """A reward that ends no more than one sigma of its own scatter above its start: what is learned there, the policy does not show."""
     reward = e.curve("reward")
-    if e.family != "reinforcement" or reward is None or reward.finite < REWARDS or excerpt(e) or e.outcome in ("crashed", "cancelled"):
+    if e.family != "reinforcement" or reward is None or excerpt(e) or e.outcome in ("crashed", "cancelled"):
+        return None
+    fell = reward.final < reward.start - SURE * reward.noise
+    if reward.finite < (FEWER if fell else REWARDS):
         return None
     if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)):
         return None

@@ -29,6 +29,8 @@ NOTHING = 0.95  # times chance, for the best validation loss
 GUESSING = 0.1  # share of the way from guessing to perfect accuracy
 MANY = 20  # evaluations
 METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
+PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
+FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
 WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
@@ -57,7 +59,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     idle = gap.gap > BY_HEART or _stood_still(gap)
-    wide = (gap.gap > 1.5 and gap.rise > WIDE_RISE) or idle
+    wide = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT) or idle
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     if level is None and lost < LOST and not idle:
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))

@@ -114,7 +114,7 @@ _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
-_ENDS = re.compile(r"\s*(?:[,;|\])]|$)")
+_ENDS = re.compile(r"\s*(?:[,;|\])]|$)|\s+(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|best)\b", re.IGNORECASE)
 _MEAN = re.compile(r"^ ?\(\)")
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
@@ -299,7 +299,7 @@ class _Reading:
         if role is None and not _PER.search(key) and len(key.split()) <= 5:
             counter = _COUNTER_KEY.search(key)
             role = role_of(counter[1]) if counter else None
-        if role is None and marked and not bracketed and split_in(key) and len(words(key)) == 1 and _ENDS.match(trail):  # "Train: 0.82, Val: 0.51"
+        if role is None and not bracketed and split_in(key) and len(words(key)) == 1 and _ENDS.match(trail):  # "Train: 0.82, Val: 0.51"
             self.bare.append((index, key, percent))
             self.last = ("value", index)
             return

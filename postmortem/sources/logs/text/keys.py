@@ -32,7 +32,8 @@ _ROLES: dict[str, Role] = {
     **dict.fromkeys(("rank", "local rank", "gpu", "worker", "device", "cuda", "local rank id", "global rank", "process"), Role.RANK),
 }  # fmt: skip
 _SPLITS: dict[str, str] = {
-    "train": "train", "training": "train", "trn": "train", "val": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
+    "train": "train", "training": "train", "trn": "train", "tr": "train", "va": "val", "vl": "val",
+    "val": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
     "eval": "val", "dev": "val", "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 _WORD = re.compile(r"[A-Za-z]+")
