@@ -47,6 +47,17 @@ def to_chance(e: Evidence, loss: float | None) -> float | None:
     return loss / e.chance.loss
 
 
+def to_attainable(e: Evidence, loss: float | None) -> float | None:
+    """`to_chance` where labels are smoothed: 0 is the entropy of the smoothed labels, below which no training loss comes, 1 is guessing."""
+    share, classes, chance = e.number("label_smoothing"), e.chance.classes, e.chance.loss
+    if loss is None or not share or not 0 < share < 1 or not classes or classes < 2 or not chance:
+        return to_chance(e, loss)
+    wrong = share / classes
+    right = 1 - share + wrong
+    floor = -right * math.log(right) - (classes - 1) * wrong * math.log(wrong)
+    return (loss - floor) / (chance - floor) if chance > floor else None
+
+
 def above_chance(e: Evidence, accuracy: float | None) -> float | None:
     """(accuracy − 1/C) / (1 − 1/C): 0 is guessing, 1 perfect, below 0 worse than guessing."""
     base = e.chance.accuracy

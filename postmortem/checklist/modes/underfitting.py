@@ -21,7 +21,7 @@ from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, file_of, hidden_width, loss_curve, rate_decades, skill, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, file_of, hidden_width, loss_curve, rate_decades, skill, to_attainable, to_chance
 from postmortem.model.evidence import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
@@ -54,7 +54,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
-    level = to_chance(e, loss.final)
+    level = to_attainable(e, loss.final)
     idle = _score_at_zero(e)
     if idle is not None:
         return idle
