@@ -210,6 +210,11 @@ def test_a_model_that_stays_far_above_its_task_is_widened_more_and_gets_a_second
     assert changed(1.8, hidden_size=2, num_layers=1) == {"model_width": 96, "model_depth": 2}
 
 
+def test_no_change_to_what_is_there_already() -> None:
+    fixes = saturating_activations.fixes(evidence(settings=stated(activation="relu")), seen(3.0))
+    assert [to(fix) for fix in fixes] == [{"normalization": "layernorm"}]
+
+
 def test_many_saturating_layers_become_fewer_ones_that_do_not_saturate() -> None:
     assert to(first(saturating_activations, evidence(settings=stated(activation="sigmoid", num_layers=6)))) == {"activation": "relu"}
     deep = evidence(settings=stated(activation="sigmoid", num_layers=14))

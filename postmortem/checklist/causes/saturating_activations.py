@@ -29,12 +29,16 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+def _passes_on(name: str) -> bool:
+    return any(word in name for word in ("relu", "elu", "silu", "swish", "mish"))
+
+
 @probe(say("a non-saturating activation is configured"), CONFIG, holds=-4.0, fails=0.0)
 def relu(e: Evidence, seen: Sighting) -> Reading | None:
     name = _activation(e)
     if not name:
         return None
-    return Reading(any(word in name for word in ("relu", "elu", "silu", "swish", "mish")), say("the activation is {value}", value=name))
+    return Reading(_passes_on(name), say("the activation is {value}", value=name))
 
 
 @probe(say("the weights have the usual size, so the decay over depth comes from the activations"), WEIGHTS, holds=1.2, fails=-2.0)
@@ -65,6 +69,15 @@ def at_limits(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    normalised = remedies.fix(
+        e,
+        say("Add normalisation and residual connections between the layers"),
+        say("They give the gradient a path that no activation shrinks."),
+        (remedies.change(e, "normalization", "layernorm"),),
+        {"pytorch": "x = x + self.block(self.norm(x))"},
+    )
+    if _passes_on(_activation(e)):
+        return (normalised,)
     depth = e.number("model_depth")
     changes: tuple[Change, ...] = (remedies.change(e, "activation", "relu"),)
     title = say("Use an activation of the ReLU family")
@@ -83,13 +96,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
                 "keras": "Dense(units, activation='relu', kernel_initializer='he_normal')",
             },
         ),
-        remedies.fix(
-            e,
-            say("Add normalisation and residual connections between the layers"),
-            say("They give the gradient a path that no activation shrinks."),
-            (remedies.change(e, "normalization", "layernorm"),),
-            {"pytorch": "x = x + self.block(self.norm(x))"},
-        ),
+        normalised,
     )
 
 
