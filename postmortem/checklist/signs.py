@@ -162,6 +162,12 @@ def passes_to_half(e: Evidence) -> float | None:
     return e.epoch_at(e.gap.halved_step) if e.gap is not None else None
 
 
+def learned_at_once(e: Evidence) -> float | None:
+    """`passes_to_half`, where they are so few that nothing was learned by heart; None otherwise."""
+    passes = passes_to_half(e)
+    return passes if passes is not None and passes <= FEW_PASSES else None
+
+
 def below_any_guess(e: Evidence) -> bool | None:
     """Validation is right less often than guessing would be, however many the classes: the first training loss, that of a model that
     knows nothing, is ln C or more. None where that first loss or the accuracy was not logged, and where it came after an epoch."""

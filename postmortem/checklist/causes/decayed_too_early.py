@@ -21,14 +21,9 @@ def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     configured, saved = e.number("learning_rate"), e.schedule.peak
     if e.schedule.source == "optimizer" and e.schedule.constant:  # what checkpoints hold is the rate of their moment
-        used_up = configured is not None and 0 < saved < GONE * configured
-        return (
-            Reading(
-                True, say("the optimizer was saved with {saved:.3g}, and {configured:.3g} is configured", saved=saved, configured=configured or 0.0)
-            )
-            if used_up
-            else None
-        )
+        if configured is None or not 0 < saved < GONE * configured:
+            return None
+        return Reading(True, say("the optimizer was saved with {saved:.3g}, and {configured:.3g} is configured", saved=saved, configured=configured))
     return Reading(
         (e.schedule.low_share > 0.4 or e.schedule.zero_share > 0.4) and e.schedule.highest > 0 and not nothing_moved(e),
         say("for {share:.0%} of the records", share=e.schedule.low_share),

@@ -4,14 +4,13 @@ from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.inputs import same_batches as are_the_same
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import passes_to_half, to_chance, training_curves
+from postmortem.checklist.signs import FEW_PASSES, passes_to_half, to_chance, training_curves
 
 NOTHING = 0.02  # times chance
 AHEAD = 0.5  # ln(validation / train) at the first evaluation, where the training loss is the mean of the first epoch
 FEWEST = 20  # records
 WITHIN = 3.0  # records in an epoch: of whole epochs, or of whole data sets in one batch, any curve is smooth
 SMOOTH, NOISY = 0.03, 0.4  # share of records at which the curve turns
-AT_ONCE = 4.0  # passes
 EARLY = 0.2  # share of the run
 
 
@@ -23,7 +22,7 @@ def zero_early(e: Evidence, seen: Sighting) -> Reading | None:
     early = e.at(loss.name, loss.first_step + EARLY * (loss.last_step - loss.first_step))
     level, final = to_chance(e, early), to_chance(e, loss.final)
     passes = passes_to_half(e)
-    if level is None or final is None or (passes is not None and passes > AT_ONCE):
+    if level is None or final is None or (passes is not None and passes > FEW_PASSES):
         return None  # what is seen again and again within an epoch is known after one or two
     return Reading(
         level < NOTHING and final < NOTHING, say("after {share:.0%} of the run train loss is {level:.2g} × chance", share=EARLY, level=level)

@@ -3,7 +3,8 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import FEW_PASSES, below_any_guess, only_validation_differs, passes_to_half, skill, to_chance, validation_level
+from postmortem.checklist.signs import below_any_guess, only_validation_differs, skill, to_chance, validation_level
+from postmortem.checklist.signs import learned_at_once as few_passes
 
 HARDLY = 0.88  # times chance, for the best validation loss
 STILL = 0.03  # range of an accuracy that never moves: the share of one class
@@ -33,9 +34,9 @@ def worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     holds=2.4,
 )
 def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
-    passes, val = passes_to_half(e), e.curve("val/loss")
+    passes, val = few_passes(e), e.curve("val/loss")
     best = to_chance(e, val.best) if val is not None else None
-    if seen.facet or passes is None or best is None or passes > FEW_PASSES:  # a validation at fault is known by its facet already
+    if seen.facet or passes is None or best is None:  # a validation at fault is known by its facet already
         return None
     told = say("training loss was halved in {passes:.2g} passes; validation was never below {best:.2f} × chance", passes=passes, best=best)
     return Reading(True, told) if best > HARDLY else None

@@ -4,7 +4,8 @@ from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.probes import USUAL, nothing_learned_at_all
-from postmortem.checklist.signs import FEW_PASSES, course, hidden_width, passes_to_half, rate_decades, same_settings, skill, starts_normal, to_chance
+from postmortem.checklist.signs import course, hidden_width, rate_decades, same_settings, skill, starts_normal, to_chance
+from postmortem.checklist.signs import learned_at_once as few_passes
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
 RELATED, UNRELATED = 4.0, 2.0  # standard errors of guessing by which recorded labels can be predicted from their inputs
@@ -60,10 +61,8 @@ def memorises(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the training labels were learned within a few passes, as only labels are that belong to their inputs"), VALIDATION, holds=-2.0, fails=0.0)
 def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
-    passes = passes_to_half(e)
-    if passes is None or passes > FEW_PASSES:
-        return None
-    return Reading(True, say("training loss was halved in {passes:.2g} passes over the data", passes=passes))
+    passes = few_passes(e)
+    return None if passes is None else Reading(True, say("training loss was halved in {passes:.2g} passes over the data", passes=passes))
 
 
 @probe(say("the weights moved a long way all the same"), TWO_CHECKPOINTS, holds=0.9, fails=-1.0)

@@ -14,16 +14,15 @@ from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import BASELINE, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.signs import (
-    FEW_PASSES,
     below_any_guess,
     file_of,
     only_validation_differs,
-    passes_to_half,
     skill,
     to_chance,
     training_curves,
     validation_level,
 )
+from postmortem.checklist.signs import learned_at_once as few_passes
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
@@ -118,8 +117,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ),
             (is_above(say("{name} at the end (× chance)", name="train/loss"), train_level, NOTHING_LEFT, file_of(e, "train/loss")), *_figures(e)),
         )
-    passes = passes_to_half(e)
-    slowly = reached is not None and reached > LEARNED and (passes is None or passes > FEW_PASSES)  # it learned, and was then learned by heart
+    slowly = reached is not None and reached > LEARNED and few_passes(e) is None  # it learned, and was then learned by heart
     hardly_moved = gap.rise < 0.15 and gap.evaluations >= 4  # what overfits gets worse than it was
     if (
         works
@@ -230,9 +228,9 @@ def below(e: Evidence, seen: Sighting) -> Reading | None:
     fails=0.0,
 )
 def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
-    passes, val = passes_to_half(e), e.curve("val/loss")
+    passes, val = few_passes(e), e.curve("val/loss")
     best = to_chance(e, val.best) if val is not None else None
-    if passes is None or best is None or best < NOTHING_HELD or passes > FEW_PASSES:
+    if passes is None or best is None or best < NOTHING_HELD:
         return None
     return Reading(
         True, say("training loss was halved in {passes:.2g} passes; validation was never below {best:.2f} × chance", passes=passes, best=best)
