@@ -22,7 +22,7 @@ from postmortem.model.diagnosis import (
 )
 from postmortem.model.evidence import Evidence
 from postmortem.model.exhibits import Exhibits
-from postmortem.model.run import Run, Series
+from postmortem.model.run import Run, Series, Source
 from postmortem.model.sentence import Sentence, Value
 
 MOST_EVENTS = 60
@@ -30,6 +30,7 @@ MOST_SETTINGS = 200
 MOST_TEXT = 300  # characters of a setting's value
 MOST_SERIES = 200
 MOST_SOURCES = 500
+MOST_NAMES = 50  # that one checkpoint names and nothing should
 
 
 def document(
@@ -74,7 +75,7 @@ def _run(run: Run, evidence: Evidence, assumed: Sequence[Sentence], *, redacted:
         axis=run.axis,
         steps=Steps(evidence.last_step, run.planned_steps),
         attempts=tuple(AttemptNote(a.first_step, a.last_step, a.seam) for a in run.attempts),
-        sources=tuple(SourceNote(s.path, s.reader, s.status.value, s.detail, s.size, s.refused) for s in run.sources[:MOST_SOURCES]),
+        sources=tuple(SourceNote(s.path, s.reader, s.status.value, s.detail, s.size, s.refused) for s in _shown(run.sources)),
         hyperparameters=MappingProxyType(named),
         settings=tuple(SettingNote(s.name, s.key, _short(s.value), s.file) for s in run.settings[:MOST_SETTINGS]),
         model=ModelNote(parameters, trainable, evidence.model.architecture, evidence.model.head, evidence.model.outputs),
@@ -83,13 +84,21 @@ def _run(run: Run, evidence: Evidence, assumed: Sequence[Sentence], *, redacted:
             for s in _listed(run.series)
         ),
         checkpoints=tuple(
-            CheckpointNote(c.path, c.step, c.epoch, c.format, c.status.value, len(c.tensors), c.size, c.detail, broken.get(c.path))
+            CheckpointNote(
+                c.path, c.step, c.epoch, c.format, c.status.value, len(c.tensors), c.size, c.detail, broken.get(c.path), c.refused[:MOST_NAMES]
+            )  # fmt: skip
             for c in run.checkpoints
         ),
         events=tuple(EventNote(e.kind.value, e.text, e.source, e.line, e.step) for e in run.events[:MOST_EVENTS]),
         assumed=tuple(assumed),
         redacted=redacted,
     )
+
+
+def _shown(sources: Sequence[Source]) -> list[Source]:
+    """The sources that are listed, in their order; of too many those first in which something was refused."""
+    first = sorted(range(len(sources)), key=lambda n: not sources[n].refused)[:MOST_SOURCES]
+    return [sources[n] for n in sorted(first)]
 
 
 def _listed(series: Sequence[Series]) -> list[Series]:

@@ -14,7 +14,8 @@ from postmortem.model.diagnosis import Diagnosis, FindingStatus, Severity
 from postmortem.model.run import EventKind, LogEvent, Run, Setting
 from postmortem.model.sentence import Value
 from postmortem.render.language import speaking
-from postmortem.render.words import speak
+from postmortem.render.story import more_refused, refused
+from postmortem.render.words import one_line, speak, t
 
 _NODE = frozenset({"host", "hostname", "node", "nodename", "nodelist", "slurm_nodelist", "slurmd_nodename", "node_name", "master_addr"})
 _USER = frozenset({"user", "username", "user_name", "mlflow.user", "slurm_job_user"})
@@ -71,8 +72,14 @@ def _row(task: Task, run: Run | None, diagnosis: Diagnosis, seconds: float) -> R
         curve=curve,
         curve_name=name,
         summary=speak(verdict.summary)[:400],
+        refused=_refused(diagnosis),
         seconds=round(seconds, 3),
     )
+
+
+def _refused(diagnosis: Diagnosis) -> str:
+    told = [one_line(s.path if s.detail is None else f"{s.path}{t(': ')}{speak(s.detail)}", 200) for s in refused(diagnosis)]
+    return "; ".join([*told, *filter(None, [more_refused(diagnosis)])])
 
 
 def pseudonym(options: Options, kind: str, name: str) -> str:

@@ -14,7 +14,7 @@ from postmortem.render.words import one_line
 COLUMNS = (
     "name", "status", "reason", "mode", "cause", "severity", "confidence", "cause_confidence", "onset", "axis", "steps", "steps_after_onset",
     "hours_after_onset", "gpu_hours_after_onset", "outcome", "family", "framework", "exception", "frame", "layer", "node", "user", "image", "week",
-    "report", "seconds", "summary",
+    "report", "seconds", "summary", "refused",
 )  # fmt: skip
 SETTINGS = 30  # columns for hyper-parameters, those that most runs have
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "|", "%")
@@ -26,7 +26,7 @@ def write_outputs(directory: Path, rows: Sequence[Row], *, only_failed: bool, no
     from postmortem.render.batch_summary import render_summary
 
     batch = summarize(rows, notes)
-    shown = [row for row in rows if not (only_failed and row.good)]
+    shown = [row for row in rows if not (only_failed and row.good and not row.refused)]
     with replacing(directory / "runs.csv") as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=True)
         _table(text, shown)

@@ -64,7 +64,8 @@ def run_jobs(jobs: Sequence[str], asked: Asked) -> int:
         done = run_batch(jobs, plan, lists=asked.lists, stream=sys.stderr)
     for remark in done.remarks:
         sys.stderr.write(f"postmortem: {plain(remark)}\n")
-    _say(done.batch.runs, done.reused, asked.output, lang, as_json=asked.as_json)
+    hostile = sum(bool(row.refused) for row in done.rows)
+    _say(done.batch.runs, done.reused, hostile, asked.output, lang, as_json=asked.as_json)
     return 1 if asked.fail_on is not None and any(as_severe(row, Severity(asked.fail_on)) for row in done.rows) else 0
 
 
@@ -78,11 +79,11 @@ def _check(stated: object) -> None:
         stated_from(stated)
 
 
-def _say(runs: int, reused: int, output: Path, lang: str, *, as_json: bool) -> None:
+def _say(runs: int, reused: int, hostile: int, output: Path, lang: str, *, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps({"runs": runs, "reused": reused, "output": os.fspath(output)}))  # noqa: T201
+        print(json.dumps({"runs": runs, "reused": reused, "refused": hostile, "output": os.fspath(output)}))  # noqa: T201
         return
     from postmortem.render.language import speaking
     from postmortem.render.words import t
@@ -91,4 +92,6 @@ def _say(runs: int, reused: int, output: Path, lang: str, *, as_json: bool) -> N
     print(plain(text.split("\n\n")[0].lstrip("# ").replace("\\", "")))  # noqa: T201
     print(plain(text.split("\n\n")[1].replace("\\", "")))  # noqa: T201
     with speaking(lang):
+        if hostile:
+            print(plain(t("Runs with hostile content, which was refused: {n}", n=hostile)))  # noqa: T201
         print(plain(t("Index: {file}", file=str(output / "index.html"))))  # noqa: T201

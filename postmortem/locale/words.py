@@ -47,7 +47,7 @@ CAUSES = (
     "decayed-too-early", "schedule-restarted", "optimizer-state-lost", "data-order-restarted", "batchnorm-eval-mismatch",
     "train-validation-shift", "leakage", "broken-evaluation", "loss-scale-collapse", "representation-collapse", "out-of-memory",
     "collective-failure", "python-error", "device-assert", "killed", "preempted", "time-limit", "stopped-by-user", "disk-full",
-    "data-loader-died", "hardware-fault", "truncated-write", "shard-missing", "data-starvation", "hang", "slow-node",
+    "data-loader-died", "hardware-fault", "truncated-write", "shard-missing", "hostile-content", "data-starvation", "hang", "slow-node",
     "out-of-range-labels", "non-finite-inputs", "constant-inputs", "duplicate-samples",
 )  # fmt: skip
 COMPARED = ("step", "epoch", "token", "hour", "tokens", "time")

@@ -53,6 +53,7 @@ class Row:
     curve: str = ""  # see `postmortem.batch.curves`
     curve_name: str = ""
     summary: str = ""
+    refused: str = ""  # the files of which something was refused, and what; "" when nothing was
     report: str = ""  # file below the output directory, "" when none was written
     report_bytes: int = 0
     seconds: float = 0.0  # of analysis

@@ -206,6 +206,7 @@ class CheckpointNote:
     size: int
     detail: Sentence | None
     non_finite: int | None  # tensors with NaN/Inf, None when not measured
+    refused: tuple[str, ...] = ()  # what a pickle in it names and no checkpoint needs, such as "posix.system"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def _page(batch: Batch, rows: Sequence[Row], group_of: Mapping[str, str]) -> str
             script=Markup(script),  # noqa: S704 - our own asset
             headline=speak(batch_words.headline(batch)),
             tally=batch_words.tally(batch),
+            refused=batch_words.refusals(rows),
             modes=[(title, n, n / batch.runs, n / highest) for _, title, n in batch.modes],
             causes=batch.causes[:CAUSES],
             more_causes=max(0, len(batch.causes) - CAUSES),

@@ -22,6 +22,10 @@ def render_summary(batch: Batch, rows: Mapping[str, Row], lang: str = "en") -> s
 def _parts(batch: Batch, rows: Mapping[str, Row]) -> Iterable[str]:
     yield f"## {escape(speak(words.headline(batch)))}"
     yield escape(speak(words.tally(batch)))
+    hostile = words.refusals(rows.values())
+    if hostile:
+        listed = [f"- {code(name)}: {escape(what)}" if name else f"- {escape(what)}" for name, what in hostile]
+        yield "\n".join((f"**{t('Refused: hostile content.')}**", "", *listed))
     groups = [g for g in batch.groups if g.mode not in tuple(RowStatus)]
     if groups:
         lines = [f"| {t('Runs')} | {t('Failed the same way')} | {t('Spent after the onset')} | {t('For example')} |", "| ---: | --- | --- | --- |"]

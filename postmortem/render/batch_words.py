@@ -1,5 +1,7 @@
 """What is said of many runs: counts, costs and contrasts in words, the same in the index and in the summary."""
 
+from collections.abc import Iterable
+
 from postmortem.model.batch import Batch, Contrast, Group, Row, RowStatus
 from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import hours, number, step
@@ -107,3 +109,13 @@ def test_words() -> Sentence:
 def layers_words(group: Group) -> str:
     """The layers that the verdicts name first."""
     return ", ".join(t("{layer} ({n})", layer=layer, n=n) for layer, n in group.layers)
+
+
+REFUSED = 8  # runs that are named
+
+
+def refusals(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """Runs that hold hostile content and what of it was refused; of too many runs the first, and how many more there are."""
+    told = sorted((row.name, row.refused) for row in rows if row.refused)
+    more = [("", t("and {n} more", n=len(told) - REFUSED))] if len(told) > REFUSED else []
+    return told[:REFUSED] + more

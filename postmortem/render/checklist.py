@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from postmortem.model.diagnosis import Change, Diagnosis, Finding, FindingStatus, Standing
+from postmortem.model.diagnosis import Change, Diagnosis, Finding, FindingStatus, Severity, Standing
 from postmortem.model.sentence import Sentence, say
 from postmortem.render.figures import plain
 from postmortem.render.words import name_words, speak, t
@@ -35,10 +35,19 @@ def _order(diagnosis: Diagnosis, finding: Finding) -> tuple[bool, bool, bool, in
     )
 
 
+def of_refusals(finding: Finding) -> bool:
+    """Whether a finding says nothing but that content was refused."""
+    return finding.severity is Severity.MINOR and bool(finding.causes) and finding.causes[0].cause == "hostile-content"
+
+
 def others(diagnosis: Diagnosis) -> list[Finding]:
-    """What was found beside the verdict, the worst first."""
+    """What was found beside the verdict, the worst first. What was refused stands above them, file by file."""
     last = max(0, len(diagnosis.run.attempts) - 1)
-    present = [f for f in diagnosis.findings if f.status is FindingStatus.PRESENT and not (f.mode == diagnosis.verdict.mode and f.attempt == last)]
+    present = [
+        f
+        for f in diagnosis.findings
+        if f.status is FindingStatus.PRESENT and not (f.mode == diagnosis.verdict.mode and f.attempt == last) and not of_refusals(f)
+    ]
     return sorted(present, key=lambda f: _order(diagnosis, f))
 
 

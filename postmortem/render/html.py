@@ -32,6 +32,7 @@ def _page(diagnosis: Diagnosis) -> str:
         badge_icon={"healthy": "absent", "inconclusive": "not-measured"}.get(verdict.mode, "present"),
         facts=story.facts(diagnosis),
         refused=story.refused(diagnosis),
+        more_refused=story.more_refused(diagnosis),
         rivals=story.rivals_words(diagnosis),
         cause_label=story.cause_label(verdict),
         deciding=story.deciding(verdict),

@@ -81,6 +81,8 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     refused = story.refused(diagnosis)
     if refused:
         words = [f"- {code(s.path)}" + (f": {say_inline(s.detail)}" if s.detail is not None else "") for s in refused]
+        if more := story.more_refused(diagnosis):
+            words.append(f"- {escape(more)}")
         yield "\n".join((f"**{t('Refused: hostile content.')}**", "", *words))
     yield _facts(diagnosis)
     if v.decided_by:

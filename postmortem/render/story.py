@@ -278,5 +278,11 @@ def shows_layers(diagnosis: Diagnosis) -> bool:
 
 
 def refused(diagnosis: Diagnosis) -> tuple[SourceNote, ...]:
-    """The first files in which hostile content was refused. It is no failure mode of a training run, and stands beside the verdict."""
+    """The first files in which hostile content was refused. It is a finding that says nothing of the training, and stands beside the verdict."""
     return tuple(s for s in diagnosis.run.sources if s.refused)[:MOST_REFUSED]
+
+
+def more_refused(diagnosis: Diagnosis) -> str:
+    """How many further files hold hostile content, in words; "" when all are named."""
+    more = sum(s.refused for s in diagnosis.run.sources) - MOST_REFUSED
+    return t("and in {n} more files, listed under “What was read”", n=more) if more > 0 else ""

@@ -30,6 +30,8 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     for s in story.refused(diagnosis):
         detail = "" if s.detail is None else t(": ") + _flat(s.detail)
         parts.append(Text(f"{t('Refused: hostile content.')} {one_line(s.path, 120)}{detail}", style="red"))
+    if more := story.more_refused(diagnosis):
+        parts.append(Text(more, style="red"))
     parts.append(_facts(diagnosis))
     if v.decided_by:
         parts += [_label(t("What decides it")), _clues(story.deciding(v)[:CLUES])]

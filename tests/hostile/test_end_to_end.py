@@ -235,6 +235,11 @@ def test_a_hostile_run(name: str, run: Zygote, honest: dict, tmp_path: Path) -> 
         assert any(s["refused"] for s in sources)
         assert html.index("Refused: hostile content.") < html.index('id="checklist"'), "it stands beside the verdict"
         assert "**Refused: hostile content.**" in markdown
+        found = next(f for f in document["findings"] if f["mode"] == "corrupt-checkpoint")
+        assert found["status"] == "present"
+        told = next(c for c in found["causes"] if c["cause"] == "hostile-content")
+        assert told["standing"] in ("confirmed", "likely", "possible")
+        assert any(wanted in json.dumps(told, ensure_ascii=False) for wanted in case.names)
     assert sum(c["tensors"] for c in document["run"]["checkpoints"]) >= case.tensors
     harmless(html, markdown)
 

@@ -64,10 +64,19 @@ def patterns() -> Iterator[tuple[str, "re.Pattern[str] | re.Pattern[bytes]"]]:
             ):
                 first = node.args[0]
                 if isinstance(first, ast.Constant) and isinstance(first.value, str | bytes):
-                    pattern = re.compile(first.value)
+                    pattern = re.compile(first.value, flags(node))
                     if pattern not in seen:
                         seen.add(pattern)
                         yield f"{short}:{node.lineno}", pattern
+
+
+def flags(call: ast.Call) -> int:
+    """The flags with which a function of `re` is called, such as `re.IGNORECASE | re.VERBOSE`: without them the same text is another pattern."""
+    given = [k.value for k in call.keywords if k.arg == "flags"]
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    at = {"sub": 4, "subn": 4, "split": 3}.get(name, 1 if name == "compile" else 2)
+    given += call.args[at : at + 1]
+    return sum({getattr(re, n.attr) for one in given for n in ast.walk(one) if isinstance(n, ast.Attribute) and hasattr(re, n.attr)})
 
 
 PATTERNS = list(patterns())
@@ -140,3 +149,14 @@ def test_a_quadratic_pattern_would_be_seen() -> None:
     bad = re.compile(r"a+$")
     once, four = cost(bad, "a" * 1500 + "!"), cost(bad, "a" * 6000 + "!")
     assert four > 9 * once
+
+
+def test_flags_are_part_of_a_pattern() -> None:
+    def of(text: str) -> int:
+        call = ast.parse(text).body[0].value  # type: ignore[attr-defined]
+        return flags(call)
+
+    assert of("re.compile('a', re.I | re.VERBOSE)") == re.IGNORECASE | re.VERBOSE
+    assert of("re.sub('a', '', text, flags=re.M)") == re.MULTILINE
+    assert of("re.search('a', text, re.DOTALL)") == re.DOTALL
+    assert of("re.search('a', text)") == 0
