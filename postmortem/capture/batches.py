@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 IGNORED = -100  # the label that losses leave out
 HASHED = 256  # samples of a batch that are hashed
 HASHED_BYTES = 1 << 23
-REMEMBERED = 200_000  # hashes kept per split
+REMEMBERED = 1 << 16  # hashes kept of an epoch, and of training at all
 MOST_CLASSES = 1000  # of a label histogram that is written down
 INPUT_KEYS = ("pixel_values", "input_values", "input_features", "inputs", "input", "image", "images", "x", "input_ids", "data")
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
+
+Hashes = npt.NDArray[np.uint64]
+NONE: Hashes = np.empty(0, np.uint64)
 
 
 def parts(batch: Any) -> tuple[Any, Any]:
@@ -160,34 +164,46 @@ def constant_share(rows: np.ndarray[Any, Any] | None) -> float | None:
 
 @dataclass(slots=True)
 class Seen:
-    """Which samples were met: in this epoch, in the batch before, and in each split."""
+    """Which samples were met: in this epoch, in the batch before, and in training at all. Eight bytes for each that is remembered."""
 
     epoch: float | None = None
-    within: set[bytes] = field(default_factory=set)
-    before: tuple[int, frozenset[bytes]] = (-2, frozenset())
-    splits: dict[str, set[bytes]] = field(default_factory=dict)
+    before: tuple[int, Hashes] = (-2, NONE)
+    _within: Hashes = field(default_factory=lambda: NONE)
+    _trained: Hashes = field(default_factory=lambda: NONE)
 
     def duplicates(self, hashes: list[bytes], step: int, epoch: float | None) -> float | None:
         """Share of samples that were met before in this epoch. Where no epoch is told: in the batch right before; None when that was not recorded."""
-        now = frozenset(hashes)
+        now = _distinct(hashes)
         inside = len(hashes) - len(now)
         if epoch is not None:
             if epoch != self.epoch:
-                self.epoch, self.within = epoch, set()
-            share = (inside + sum(h in self.within for h in now)) / len(hashes)
-            if len(self.within) < REMEMBERED:
-                self.within |= now
+                self.epoch, self._within = epoch, NONE
+            share = float(inside + np.isin(now, self._within).sum()) / len(hashes)
+            self._within = _remembered(self._within, now)
             return share
         earlier, met = self.before
         self.before = (step, now)
         if earlier != step - 1:
             return inside / len(hashes) if inside else None
-        return (inside + sum(h in met for h in now)) / len(hashes)
+        return float(inside + np.isin(now, met).sum()) / len(hashes)
 
     def overlap(self, split: str, hashes: list[bytes]) -> float | None:
         """Share of a validation batch's samples that are among the recorded training samples; None for training itself."""
-        known = self.splits.setdefault("train" if split == "train" else "val", set())
-        if len(known) < REMEMBERED:
-            known.update(hashes)
-        trained = self.splits.get("train")
-        return None if split == "train" or not trained else sum(h in trained for h in hashes) / len(hashes)
+        now = _numbers(hashes)
+        if split == "train":
+            self._trained = _remembered(self._trained, now)
+            return None
+        return float(np.isin(now, self._trained).mean()) if len(self._trained) else None
+
+
+def _numbers(hashes: list[bytes]) -> Hashes:
+    return np.frombuffer(b"".join(hashes), np.uint64)
+
+
+def _distinct(hashes: list[bytes]) -> Hashes:
+    return np.unique(_numbers(hashes))
+
+
+def _remembered(known: Hashes, more: Hashes) -> Hashes:
+    """Both, sorted; what is known alone where that is enough."""
+    return np.union1d(known, more) if len(known) < REMEMBERED else known

@@ -18,6 +18,7 @@ SIZES = (128, 256, 512)  # samples at which it is asked; none are kept beyond th
 FEATURES = 128  # that a sample is reduced to
 DRAWN = 2048  # elements of a sample that the reduction looks at
 NEIGHBOURS = 5
+ROWS = 64  # samples that are multiplied out at once, to keep memory small
 RIDGES = (0.03, 1.0)  # of the mean eigenvalue
 UNEVEN = 0.6  # share of one class
 PER_CLASS = 8  # samples per class below which nothing can be said
@@ -34,7 +35,7 @@ class Relation:
     _known: set[bytes] = field(default_factory=set)  # hashes of the samples that are kept: one that comes again would predict itself
     _count: int = 0
     _asked: int = 0  # of SIZES
-    _mix: Floats | None = None
+    _mix: npt.NDArray[np.float32] | None = None  # (elements drawn of a sample, FEATURES)
 
     def add(self, rows: npt.NDArray[Any], hashes: list[bytes], labels: Any, *, indices: bool) -> bool:
         """Keep those of a batch's samples, (n, d), that are new, with one label each. True when there are enough to ask `figures` (again)."""
@@ -79,12 +80,13 @@ class Relation:
             counts = np.zeros((len(rows), FEATURES))
             np.add.at(counts, (np.arange(len(rows))[:, None], slots.astype(np.intp)), 1.0)
             return np.log1p(counts)
-        drawn = rows[:, :: max(1, rows.shape[1] // DRAWN)][:, :DRAWN].astype(np.float64)
-        if drawn.shape[1] <= FEATURES:
-            return drawn
-        if self._mix is None or len(self._mix) != drawn.shape[1]:
-            self._mix = np.random.default_rng(0).choice([-1.0, 1.0], (drawn.shape[1], FEATURES)) / math.sqrt(drawn.shape[1])
-        return drawn @ self._mix
+        drawn = rows[:, :: max(1, rows.shape[1] // DRAWN)][:, :DRAWN]
+        width = drawn.shape[1]
+        if width <= FEATURES:
+            return drawn.astype(np.float64)
+        if self._mix is None or len(self._mix) != width:
+            self._mix = (np.random.default_rng(0).choice([-1.0, 1.0], (width, FEATURES)) / math.sqrt(width)).astype(np.float32)
+        return np.concatenate([drawn[at : at + ROWS].astype(np.float32) @ self._mix for at in range(0, len(drawn), ROWS)], dtype=np.float64)
 
 
 def relation(x: Floats, y: npt.NDArray[Any]) -> tuple[float, float] | None:
@@ -104,8 +106,7 @@ def relation(x: Floats, y: npt.NDArray[Any]) -> tuple[float, float] | None:
         if len(classes) < 2 or n < PER_CLASS * len(classes):
             return None
         target = np.eye(len(classes))[which] - np.bincount(which)[None] / n
-    gram = x @ x.T
-    guesses = [_ridge(gram, target, r) for r in RIDGES] + [_neighbours(gram, target)]
+    guesses = [_ridge(x, target, r) for r in RIDGES] + [_neighbours(x, target)]
     if numbers:
         total = float((target**2).sum())
         gain = max(1.0 - float(((g - target) ** 2).sum()) / total for g in guesses)
@@ -118,19 +119,20 @@ def relation(x: Floats, y: npt.NDArray[Any]) -> tuple[float, float] | None:
     return (right - base) / (1.0 - base), (right - base) / math.sqrt(base * (1.0 - base) / n)
 
 
-def _ridge(gram: Floats, target: Floats, ridge: float) -> Floats:
-    """Each sample predicted by a ridge regression on all others: y − (y − Hy) / (1 − h), H the hat matrix."""
-    n = len(gram)
-    hat = gram @ np.linalg.inv(gram + ridge * np.trace(gram) / n * np.eye(n))
-    rest: Floats = (target - hat @ target) / (1.0 - np.diag(hat))[:, None]
+def _ridge(x: Floats, target: Floats, ridge: float) -> Floats:
+    """Each sample predicted by a ridge regression on all others: y − (y − Hy) / (1 − h), H = x (xᵀx + λ)⁻¹ xᵀ the hat matrix, h its diagonal."""
+    across = x.T @ x
+    solved = x @ np.linalg.inv(across + ridge * np.trace(across) / len(x) * np.eye(len(across)))
+    rest: Floats = (target - solved @ (x.T @ target)) / (1.0 - (solved * x).sum(1))[:, None]
     return target - rest
 
 
-def _neighbours(gram: Floats, target: Floats) -> Floats:
+def _neighbours(x: Floats, target: Floats) -> Floats:
     """The mean of each sample's nearest others."""
-    own = np.diag(gram)
-    apart = own[:, None] + own[None] - 2.0 * gram
-    np.fill_diagonal(apart, np.inf)
-    nearest = np.argpartition(apart, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
-    mean: Floats = target[nearest].mean(1)
-    return mean
+    own = (x * x).sum(1)
+    out = np.empty_like(target)
+    for at in range(0, len(x), ROWS):
+        apart = own[at : at + ROWS, None] + own[None] - 2.0 * (x[at : at + ROWS] @ x.T)
+        apart[np.arange(len(apart)), np.arange(at, at + len(apart))] = np.inf
+        out[at : at + ROWS] = target[np.argpartition(apart, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]].mean(1)
+    return out
