@@ -21,7 +21,8 @@ Every object has `k`, its kind:
 - `data`: `s`, `split`, `v` {name: number} of one batch, `labels` {class: count}. Among the numbers `fingerprint`, one for the batch's samples
   in whatever order, and, three times in a training, `label_relation` with its `_z` and `_samples` (see `relation.py`).
 - `layers`: `s`, `what` (gradients, weights, updates, activations), `names`, `v` {statistic: list with null where it does not apply}, and `h`:
-  per name [keys, counts], a histogram of all elements by the top 10 bits of float32 (sign, exponent, one bit of mantissa).
+  per name [keys, counts], a histogram of all elements by the top 10 bits of float32 (sign, exponent, one bit of mantissa). `scale`, where it is
+  there: the loss was multiplied by it, the elements that the histogram counted are so many times the gradient's; `v` is the gradient's own.
 - `event`: `kind` (exception, interrupted), `text`, `type`, `message`, `s`, `frame`, `batch` (statistics of the last batch).
 - `end`: `status` (finished, failed), `s`.
 """

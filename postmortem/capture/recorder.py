@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Self
 
 from postmortem.capture import batches, surroundings
 from postmortem.capture.relation import Relation
+from postmortem.capture.samples import together
 from postmortem.capture.watching import Watch, describe
 from postmortem.capture.writing import FORMAT, RecordFile
 
@@ -31,15 +32,31 @@ def _quiet(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Conc
 
     @functools.wraps(method)
     def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.failed or self._pid != os.getpid():
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self.failed = True
-            warnings.warn(f"postmortem records no more: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+        if not self.failed:
+            _tried(self, method, *args, **kwargs)
 
     return guarded
+
+
+def _last_words(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Concatenate[Recorder, P], None]":
+    """The same for how it ended, which is written even when recording failed before: a device that died may have been why."""
+
+    @functools.wraps(method)
+    def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        _tried(self, method, *args, **kwargs)
+
+    return guarded
+
+
+def _tried(self: "Recorder", method: "Callable[Concatenate[Recorder, P], None]", *args: P.args, **kwargs: P.kwargs) -> None:
+    if self._pid != os.getpid():
+        return
+    try:
+        method(self, *args, **kwargs)
+    except Exception as error:
+        if not self.failed:
+            self.failed = True
+            warnings.warn(f"postmortem records no more: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
 
 
 class Recorder:
@@ -217,11 +234,8 @@ class Recorder:
             return
         waiting, self._waiting = self._waiting, []
         far = [(n, k, v) for n, (_, _, _, values) in enumerate(waiting) for k, v in values.items() if hasattr(v, "detach")]
-        if far:
-            import torch
-
-            for (n, key, _), number in zip(far, torch.stack([v.float() for _, _, v in far]).tolist(), strict=True):
-                waiting[n][3][key] = number
+        for (n, key, _), number in zip(far, _fetched([v for _, _, v in far]), strict=True):
+            waiting[n][3][key] = number
         keys = dict.fromkeys(k for *_, values in waiting for k in values)
         record: dict[str, Any] = {"k": "steps", "s": [w[0] for w in waiting], "t": [w[1] for w in waiting]}
         if any(w[2] is not None for w in waiting):
@@ -245,7 +259,7 @@ class Recorder:
             self.exception(error)
         self.close("finished" if error is None else "failed")
 
-    @_quiet
+    @_last_words
     def exception(self, error: BaseException) -> None:
         """Record an exception: its traceback, where it came from, and the last batch's statistics."""
         self._flush()
@@ -276,7 +290,7 @@ class Recorder:
             self._file.close()
         self.failed = True
 
-    @_quiet
+    @_last_words
     def _end(self, status: str) -> None:
         self._flush()
         self._write({"k": "end", "status": status, "s": self._at - 1, "time": time.time()})
@@ -311,6 +325,16 @@ class Recorder:
         return tracker(self)
 
 
+def _fetched(tensors: list[Any]) -> list[float | None]:
+    """Numbers of an accelerator, in one transfer; None for each where it does not answer: an assertion or a lost device ends everything there."""
+    if not tensors:
+        return []
+    try:
+        return list(together([v.float() for v in tensors]).tolist())
+    except Exception:  # the training meets it too, and is who raises it
+        return [None] * len(tensors)
+
+
 def _far(value: Any) -> bool:
     """A number that lies on an accelerator."""
     device = getattr(value, "device", None)
@@ -318,11 +342,13 @@ def _far(value: Any) -> bool:
 
 
 def _unread(value: Any) -> Any:
-    """A number, or a tensor that stays where it is until many are fetched."""
-    if hasattr(value, "detach"):
-        value = value.detach()
-        return value.mean() if value.dim() and _far(value) else value if _far(value) else float(value.float().mean())
-    return _number(value)
+    """A number, or a tensor of one that stays where it is until many are fetched: a copy, for the next step may write over the original."""
+    if not hasattr(value, "detach"):
+        return _number(value)
+    value = value.detach()
+    if not _far(value):
+        return float(value.float().mean())
+    return value.float().mean() if value.dim() else value.clone()
 
 
 def _number(value: Any) -> float | None:

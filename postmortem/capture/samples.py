@@ -1,6 +1,7 @@
 """Figures of many tensors at once: on an accelerator nothing is fetched tensor by tensor, everything crosses to the host in one piece."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ FOLD = 22  # bits of float32 that a histogram leaves out: sign, exponent and one
 KEYS = 1 << (32 - FOLD)
 FINITE = 0xFF << 1  # of magnitudes; keys from here on are Inf and NaN
 PIECE = 4096  # elements that are counted at once: their copies stay in the cache
+FAR_PIECE = 1 << 18  # the least that an accelerator counts at once: each call takes some microseconds …
+FAR_SHARE = 128  # … and of many elements so small a share, for their copies take memory, 4 bytes an element and 8 of half precision
+FAR_PACK = 1 << 17  # elements of several small tensors together: 20 bytes each
 
 Array = npt.NDArray[np.float32]
 Histogram = tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]
@@ -46,74 +50,159 @@ def local(tensor: Any) -> Any:
     return tensor.coalesce().values() if tensor.is_sparse else tensor
 
 
-def figures(tensors: Sequence[Any], counted: frozenset[int] = frozenset()) -> Figures:
-    """Figures of floating tensors of one device; a histogram of those at the places `counted`."""
+def together(tensors: Sequence[Any]) -> Any:
+    """Tensors of one shape stacked on the first accelerator among their devices, that one transfer brings them to the host."""
     import torch
+
+    where = _where(tensors)
+    return torch.stack([t.to(where, non_blocking=True) for t in tensors])
+
+
+def _where(tensors: Sequence[Any]) -> Any:
+    return next((t.device for t in tensors if t.device.type != "cpu"), tensors[0].device)
+
+
+def figures(tensors: Sequence[Any], counted: frozenset[int] = frozenset()) -> Figures:
+    """Figures of floating tensors; a histogram of those at the places `counted`. Two transfers, however many tensors there are."""
 
     here = [local(t) for t in tensors]
     if not here:
         return Figures(np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0), (), ())
-    zero = torch.zeros((), device=here[0].device)
-    norms = [torch.linalg.vector_norm(t, dtype=torch.float32) if t.numel() else zero for t in here]
-    highs = [torch.linalg.vector_norm(t, float("inf"), dtype=torch.float32) if t.numel() else zero for t in here]
-    full = [torch.count_nonzero(t).to(torch.float32) for t in here]  # exact to 2²⁴, and to 2⁻²⁴ of the share beyond
-    packed = torch.stack([torch.stack(norms), torch.stack(highs), torch.stack(full)]).cpu().numpy()
+    filled = [_filled(t) for t in here]
+    packed = together([*norms(here), *norms(here, math.inf), *filled]).cpu().numpy().reshape(3, -1)
     sizes = tuple(t.numel() for t in here)
     return Figures(packed[0], packed[1], np.array(sizes) - packed[2].astype(np.float64), sizes, histograms(here, counted))
 
 
-def histograms(tensors: Sequence[Any], counted: frozenset[int]) -> tuple[Histogram, ...]:
-    """Occupied keys and their counts, of every element. A key is the top ten bits of float32; NaN and Inf are left out."""
+def norm(tensor: Any, order: float = 2.0, axes: Sequence[int] | None = None) -> Any:
+    """A norm over some axes (all of them), as float32, where the tensor is; no copy of it is made."""
     import torch
 
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return torch.linalg.vector_norm(tensor, order, axes, dtype=wide).to(torch.float32)
+
+
+def norms(tensors: Sequence[Any], order: float = 2.0) -> list[Any]:
+    """The norm of each tensor, 0 of an empty one. On an accelerator in few calls where it has one for many tensors."""
+    import torch
+
+    full = [t for t in tensors if t.numel()]
+    if len(full) > 1 and full[0].device.type == "cuda" and len({(t.device, t.dtype) for t in full}) == 1 and full[0].dtype != torch.float64:
+        try:
+            found = iter(torch._foreach_norm(full, order, dtype=torch.float32))  # noqa: SLF001  # what `clip_grad_norm_` calls
+        except TypeError:  # torch before 2.4 knows no dtype
+            found = iter([norm(t, order) for t in full])
+    else:
+        found = iter([norm(t, order) for t in full])
+    return [next(found) if t.numel() else torch.zeros((), device=t.device) for t in tensors]
+
+
+def _filled(tensor: Any) -> Any:
+    """How many elements are not 0, as float32: exact to 2²⁴, and to 2⁻²⁴ of the share beyond. On an accelerator without a mask of them all."""
+    import torch
+
+    if tensor.device.type == "cpu" or not tensor.numel():
+        return torch.count_nonzero(tensor).to(torch.float32)
+    return norm(tensor, 0)
+
+
+def histograms(tensors: Sequence[Any], counted: frozenset[int]) -> tuple[Histogram, ...]:
+    """Occupied keys and their counts, of every element. A key is the top ten bits of float32; NaN and Inf are left out."""
     chosen = [n for n in range(len(tensors)) if n in counted and tensors[n].numel()]
     nothing = (np.empty(0, np.uint16), np.empty(0, np.uint32))
     out: list[Histogram] = [nothing] * len(tensors)
-    if chosen and tensors[0].device.type != "cpu":
-        stacked = torch.stack([far_counts(tensors[n]) for n in chosen]).cpu().numpy()
-        for n, row in zip(chosen, stacked, strict=True):
-            out[n] = occupied(row)
-    else:
-        for n in chosen:
-            out[n] = occupied(near_counts(tensors[n]))
+    far = [n for n in chosen if tensors[n].device.type != "cpu"]
+    for device in dict.fromkeys(tensors[n].device for n in far):
+        here = [n for n in far if tensors[n].device == device]
+        for n, one in zip(here, occupied(far_counts([tensors[n] for n in here]).cpu().numpy()), strict=True):
+            out[n] = one
+    for n in chosen:
+        if tensors[n].device.type == "cpu":
+            (out[n],) = occupied(near_counts(tensors[n])[None])
     return tuple(out)
+
+
+def flat(tensor: Any) -> Any:
+    """All elements, (n,), in the order in which they lie in memory: a transposed tensor is not copied for it."""
+    if tensor.is_contiguous():
+        return tensor.reshape(-1)
+    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True)).reshape(-1)
 
 
 def near_counts(tensor: Any) -> npt.NDArray[np.int64]:
     """(KEYS,) how many elements have each key, counted on the host."""
     import torch
 
-    flat, total = tensor.reshape(-1), np.zeros(KEYS, np.int64)
-    for at in range(0, len(flat), PIECE):
-        piece = flat[at : at + PIECE].to(torch.float32).numpy()
+    elements, total = flat(tensor), np.zeros(KEYS, np.int64)
+    for at in range(0, len(elements), PIECE):
+        piece = elements[at : at + PIECE].to(torch.float32).numpy()
         total += np.bincount(np.ascontiguousarray(piece).view(np.uint32) >> FOLD, minlength=KEYS)
     return total
 
 
-def far_counts(tensor: Any) -> Any:
-    """The same, counted where the tensor is, without waiting for it: a tensor of (KEYS,) int32."""
+def far_counts(tensors: Sequence[Any]) -> Any:
+    """(n, KEYS) int32: the same of tensors of one accelerator, counted there without waiting for it."""
     import torch
 
-    bits = tensor.reshape(-1).to(torch.float32).view(torch.int32)
-    keys = (bits >> FOLD).bitwise_and_(KEYS - 1).to(torch.int64)
-    one = torch.ones((), dtype=torch.int32, device=tensor.device)
-    return torch.zeros(KEYS, dtype=torch.int32, device=tensor.device).scatter_add_(0, keys, one.expand(len(keys)))
+    device = tensors[0].device
+    total = torch.zeros(len(tensors), KEYS, dtype=torch.int32, device=device)
+    each, quick = total.unbind(), device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
+    one = torch.ones((), dtype=torch.int32, device=device)
+    for rows, elements in _portions(tensors):
+        keys = (elements.view(torch.int32) >> FOLD).bitwise_and_(KEYS - 1)
+        if isinstance(rows, int):
+            if quick:
+                each[rows].add_(torch.histc(keys, KEYS, 0, KEYS))
+            else:
+                each[rows].scatter_add_(0, keys.to(torch.int64), one.expand(len(keys)))
+        else:
+            told = torch.tensor([[r * KEYS for r, _ in rows], [n for _, n in rows]]).to(device, non_blocking=True)
+            keys += torch.repeat_interleave(told[0], told[1], output_size=len(keys))
+            total.view(-1).scatter_add_(0, keys.to(torch.int64), one.expand(len(keys)))
+    return total
 
 
-def occupied(counts: npt.NDArray[np.integer[Any]]) -> Histogram:
-    """Keys of finite values that occur, and how often."""
-    keys = np.flatnonzero(counts)
-    keys = keys[(keys & (KEYS // 2 - 1)) < FINITE]
-    return keys.astype(np.uint16), counts[keys].astype(np.uint32)
+def _portions(tensors: Sequence[Any]) -> Iterator[tuple[int | list[tuple[int, int]], Any]]:
+    """The tensors' elements as float32, some at a time: those of one tensor, by its place, or of several small ones, with how many of each."""
+    import torch
+
+    small: list[tuple[int, Any]] = []
+    piece = max(FAR_PIECE, sum(t.numel() for t in tensors) // FAR_SHARE)
+    for row, tensor in enumerate(tensors):
+        elements = flat(tensor)
+        if len(elements) > FAR_PACK:
+            for part in elements.split(piece):
+                yield row, part.to(torch.float32)
+            continue
+        if sum(len(e) for _, e in small) + len(elements) > FAR_PACK:
+            yield [(r, len(e)) for r, e in small], torch.cat([e.to(torch.float32) for _, e in small])
+            small = []
+        small.append((row, elements))
+    if small:
+        yield [(r, len(e)) for r, e in small], torch.cat([e.to(torch.float32) for _, e in small])
+
+
+def occupied(counts: npt.NDArray[np.integer[Any]]) -> list[Histogram]:
+    """Of each row, (n, KEYS), the keys of finite values that occur, and how often."""
+    rows, keys = np.nonzero(counts)
+    finite = (keys & (KEYS // 2 - 1)) < FINITE
+    rows, keys = rows[finite], keys[finite]
+    found, ends = counts[rows, keys].astype(np.uint32), np.searchsorted(rows, np.arange(1, len(counts)))
+    return list(zip(np.split(keys.astype(np.uint16), ends), np.split(found, ends), strict=True))
 
 
 def drawn(tensors: Sequence[Any]) -> tuple[Array, ...]:
     """Some elements of each tensor, evenly spaced, always the same ones, as float32 on the host; in one transfer."""
     import torch
 
+    if not tensors:
+        return ()
     some = []
     for tensor in tensors:
-        flat = local(tensor).reshape(-1)
-        wanted = min(DRAWN, max(FEWEST, flat.numel() // SHARE))
-        some.append(flat[:: max(1, flat.numel() // wanted)][:wanted].to(torch.float32))
-    return tuple(np.split(torch.cat(some).cpu().numpy(), np.cumsum([len(s) for s in some])[:-1])) if some else ()
+        elements = flat(local(tensor))
+        wanted = min(DRAWN, max(FEWEST, len(elements) // SHARE), len(elements))
+        apart = elements.stride(0) * max(1, len(elements) // max(1, wanted))
+        some.append(elements.as_strided((wanted,), (apart,)).to(torch.float32))
+    where = _where(some)
+    taken = torch.cat([s.to(where, non_blocking=True) for s in some]).cpu().numpy()
+    return tuple(np.split(taken, np.cumsum([len(s) for s in some])[:-1]))

@@ -4,18 +4,21 @@ Module hooks are set before a sampled step and taken off after it, so that other
 """
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from postmortem.capture.samples import Array, Figures, drawn, figures, local
+from postmortem.capture.samples import Array, Figures, drawn, figures, local, norm, together
 
 MOST_PARAMETERS = 512  # of which figures are taken, spread evenly over the model
 MOST_HISTOGRAMS = 64
 MOST_MODULES = 64
 LIMITS = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0), "Hardsigmoid": (0.0, 1.0), "Hardtanh": (-1.0, 1.0)}
 NEAR_LIMIT = 0.01  # of the range: saturated
+SHOWN = 1 << 16  # elements of an output that saturation is told of
 RECTIFIED = ("ReLU", "ReLU6", "Threshold")
 WEIGHTED = ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d")
 
@@ -55,13 +58,62 @@ def describe(model: Any, optimizers: Sequence[Any]) -> dict[str, Any]:
 
 def dead_share(output: Any) -> Any:
     """Share of units that are exactly 0 for every sample and position. Units are axis 1 of images, else the last axis."""
-    axis = 1 if output.dim() > 3 else -1
-    flat = output.detach().movedim(axis, 0).reshape(output.shape[axis], -1)
-    return (flat == 0).all(1).float().mean()
+    import torch
+
+    axis = 1 if output.dim() > 3 else output.dim() - 1
+    output = output.detach()
+    others = [n for n in range(output.dim()) if n != axis]
+    high = norm(output, math.inf, others) if output.device.type != "cpu" else torch.maximum(output.amax(others), output.amin(others).neg_())
+    return 1.0 - torch.count_nonzero(high) / len(high)
 
 
-def _layers(what: str, names: Sequence[str], found: Figures) -> dict[str, Any]:
-    return {"what": what, "names": names, "v": found.statistics(), "h": found.histograms}
+def saturated_share(output: Any, low: float, high: float) -> Any:
+    """Share of outputs near either limit, of so many samples as have SHOWN elements together."""
+    margin = NEAR_LIMIT * (high - low)
+    some = output[: max(1, SHOWN * len(output) // output.numel())] if output.dim() > 1 else output
+    return ((some < low + margin) | (some > high - margin)).float().mean()
+
+
+def _layers(what: str, names: Sequence[str], found: Figures, scale: float = 1.0) -> dict[str, Any]:
+    """A record; `scale` is that of a loss which was multiplied, and is taken out of the statistics. Histograms are told it."""
+    told = found.statistics()
+    if scale == 1.0:
+        return {"what": what, "names": names, "v": told, "h": found.histograms}
+    told |= {k: [v / scale for v in told[k]] for k in ("rms", "max")}
+    return {"what": what, "names": names, "v": told, "h": found.histograms, "scale": scale}
+
+
+def _highest(rates: Sequence[Any]) -> Any:
+    """The highest learning rate; a tensor, not waited for, where one of them lies on an accelerator."""
+    if any(hasattr(r, "device") and r.device.type != "cpu" for r in rates):
+        import torch
+
+        return together([torch.as_tensor(r, dtype=torch.float32) for r in rates]).max()
+    return max(map(float, rates), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What one optimizer was about to update."""
+
+    names: list[str]
+    tensors: list[Any]
+    weights: tuple[Array, ...]  # a sample of each, see `drawn`
+    held: list[float]  # 1 for a parameter that an optimizer holds
+    missing: list[tuple[str, int]]  # parameters without a gradient, and their place among the trainable ones, from 1
+    norm: float | None  # of all gradients
+
+
+def unobservable() -> bool:
+    """A CUDA graph is being captured or code compiled: what a hook does now would become part of it, and no hook is called when it runs."""
+    import torch
+
+    return torch.compiler.is_compiling() or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())  # type: ignore[no-untyped-call]
+
+
+def compiled(model: Any) -> bool:
+    """The model or a part of it is compiled, and would be compiled again for a hook."""
+    return any(hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None for m in model.modules())
 
 
 class Watch:
@@ -70,16 +122,15 @@ class Watch:
     def __init__(self, model: Any, optimizers: Sequence[Any], sampled: Callable[[], bool]) -> None:
         self.model = model
         self.sampled = sampled
-        self.learning_rate: float | None = None
+        self.learning_rate: Any = None  # a tensor, where the optimizer keeps it on an accelerator
         self._optimizers = optimizers
         self._modules: list[Any] = []
         self._activations: dict[tuple[str, str], Any] = {}
-        self._before: tuple[list[str], list[Any], tuple[Array, ...]] | None = None
+        self._looked: dict[int, _Before] = {}  # of the sampled step under way, by optimizer
         self._layers: list[dict[str, Any]] = []
-        self._norm: float | None = None
-        self._missing: list[tuple[str, int]] = []  # parameters without a gradient, and their place among the trainable ones, from 1
-        self._held: list[float] = []
         self._stepped = 0  # times that an optimizer stepped since the last sampled step
+        self._replayed = False  # steps happen that no hook sees
+        self._blind = False  # looking failed once
         self._hooks: list[Any] = []
         for optimizer in optimizers:
             if hasattr(optimizer, "register_step_pre_hook"):
@@ -88,50 +139,72 @@ class Watch:
 
     # --- the optimizer ----------------------------------------------------------------------------------------------
 
-    def _before_update(self, *_: Any) -> None:
-        rates = [g["lr"] for o in self._optimizers for g in o.param_groups if g["params"] and "lr" in g]
-        self.learning_rate = max(map(float, rates), default=None)
-        if not self.sampled() or self._before is not None:
+    def _before_update(self, optimizer: Any, *_: Any) -> None:
+        if unobservable():
+            self._replayed = True
             return
-        trainable = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad and p.is_floating_point()]
-        named = [(n, p) for n, p in trainable if p.grad is not None]
-        self._missing = [(n, at) for at, (n, p) in enumerate(trainable, 1) if p.grad is None][:MOST_PARAMETERS]
+        rates = [g["lr"] for o in self._optimizers for g in o.param_groups if g["params"] and "lr" in g]
+        self.learning_rate = _highest(rates)
+        if self._blind or id(optimizer) in self._looked or not self.sampled():
+            return
+        try:
+            self._look_at(optimizer)
+        except Exception as error:
+            self._blind = True
+            warnings.warn(f"postmortem looks at no more layers: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+
+    def _look_at(self, optimizer: Any) -> None:
+        """Gradients and weights of what this optimizer updates; with the first of them, of what none does."""
+        held = {id(p) for o in self._optimizers for g in o.param_groups for p in g["params"]}
+        own = {id(p) for g in optimizer.param_groups for p in g["params"]}
+        trainable = [
+            (at, n, p)
+            for at, (n, p) in enumerate(((n, p) for n, p in self.model.named_parameters() if p.requires_grad and p.is_floating_point()), 1)
+            if id(p) in own or (id(p) not in held and not self._looked)
+        ]
+        named = [(n, p) for _, n, p in trainable if p.grad is not None]
+        missing = [(n, at) for at, n, p in trainable if p.grad is None][:MOST_PARAMETERS]
         some = spread(named, MOST_PARAMETERS)
         names, tensors = [n for n, _ in some], [p for _, p in some]
         shown = frozenset(spread(range(len(names)), MOST_HISTOGRAMS))
         gradients = figures([p.grad for p in tensors], shown)
-        held = {id(p) for o in self._optimizers for g in o.param_groups for p in g["params"]}
-        got = [float(n) for n, p in zip(gradients.norm, tensors, strict=True) if id(p) in held]
-        self._norm = math.sqrt(math.fsum(n * n for n in got)) if len(some) == len(named) and got else None
-        self._before = (names, tensors, drawn(tensors))
-        self._layers = [_layers("gradients", names, gradients), _layers("weights", names, figures(tensors, shown))]
-        self._layers[0]["v"]["axes"] = [float(p.dim()) for p in tensors]
-        self._held = [1.0 if id(p) in held else 0.0 for p in tensors]
+        scale = 1.0
+        if getattr(optimizer, "grad_scale", None) is not None:  # a fused optimizer under a GradScaler: it divides as it updates
+            scale = float(optimizer.grad_scale)
+            if float(getattr(optimizer, "found_inf", 0.0)):
+                return  # and leaves out an update whose gradients overflowed
+        got = [float(n) / scale for n, p in zip(gradients.norm, tensors, strict=True) if id(p) in held]
+        whole = len(some) == len(named) and bool(got) and not any(hasattr(p, "to_local") for p in tensors)
+        norm = math.sqrt(math.fsum(n * n for n in got)) if whole else None
+        self._looked[id(optimizer)] = _Before(names, tensors, drawn(tensors), [float(id(p) in held) for p in tensors], missing, norm)
+        self._layers += [_layers("gradients", names, gradients, scale), _layers("weights", names, figures(tensors, shown))]
+        self._layers[-2]["v"]["axes"] = [float(p.dim()) for p in tensors]
 
     def _after_update(self, *_: Any) -> None:
         self._stepped += 1
-        if self._before is None:
-            return
-        names, tensors, weights = self._before
-        self._before = None
-        old = [float(np.linalg.norm(a.astype(np.float64))) for a in weights]
-        moved = [float(np.linalg.norm(b.astype(np.float64) - a)) for a, b in zip(weights, drawn(tensors), strict=True)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = (np.array(moved) / np.array(old)).tolist()
-        self._layers.append({"what": "updates", "names": names, "v": {"ratio": ratios, "held": self._held}})
-        if self._missing:
-            names, places = map(list, zip(*self._missing, strict=True))
-            self._layers.append({"what": "gradients", "names": names, "v": {"missing": places}})
+
+    def _updates(self) -> None:
+        """How far the weights moved in the sampled step, now that every optimizer has stepped."""
+        for before in self._looked.values():
+            old = [float(np.linalg.norm(a.astype(np.float64))) for a in before.weights]
+            moved = [float(np.linalg.norm(b.astype(np.float64) - a)) for a, b in zip(before.weights, drawn(before.tensors), strict=True)]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratios = (np.array(moved) / np.array(old)).tolist()
+            self._layers.append({"what": "updates", "names": before.names, "v": {"ratio": ratios, "held": before.held}})
+            if before.missing:
+                names, places = map(list, zip(*before.missing, strict=True))
+                self._layers.append({"what": "gradients", "names": names, "v": {"missing": places}})
 
     def norm(self) -> float | None:
-        """The norm of all gradients as the optimizer got them, of the sampled step under way; None when not all were looked at."""
-        return self._norm
+        """The norm of all gradients as the optimizers got them, of the sampled step under way; None when not all were looked at."""
+        norms = [before.norm for before in self._looked.values()]
+        return None if not norms or None in norms else math.sqrt(math.fsum(n * n for n in norms if n is not None))
 
     # --- activations ------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
         """Set the hooks of a sampled step. A compiled model would be compiled again for them: it is left alone."""
-        if self._modules or hasattr(self.model, "_orig_mod"):
+        if self._modules or compiled(self.model):
             return
         leaves = [(n, m) for n, m in self.model.named_modules() if n and not any(True for _ in m.children())]
         for name, module in spread(leaves, MOST_MODULES):
@@ -140,20 +213,18 @@ class Watch:
     def _hook(self, name: str) -> Callable[[Any, Any, Any], None]:
         def seen(module: Any, inputs: Any, output: Any) -> None:
             try:
+                if unobservable():
+                    return
                 if not module.training or not hasattr(output, "is_floating_point") or not output.is_floating_point() or not output.numel():
                     return
-                import torch
-
                 kind = type(module).__name__
                 out = local(output)
                 found = self._activations
-                found[name, "rms"] = torch.linalg.vector_norm(out, dtype=torch.float32) / out.numel() ** 0.5
+                found[name, "rms"] = norm(out) / out.numel() ** 0.5
                 if kind in RECTIFIED and out.dim() > 1:
                     found[name, "dead_share"] = dead_share(out)
                 elif kind in LIMITS:
-                    low, high = LIMITS[kind]
-                    margin = NEAR_LIMIT * (high - low)
-                    found[name, "saturated_share"] = ((out < low + margin) | (out > high - margin)).float().mean()
+                    found[name, "saturated_share"] = saturated_share(out, *LIMITS[kind])
                 elif kind in WEIGHTED and inputs and hasattr(inputs[0], "dim") and inputs[0].dim() > 1 and inputs[0].shape[0] > 1:
                     found[name, "silent_inputs"] = dead_share(local(inputs[0]))
             except Exception:  # noqa: S110  # a look at an activation never stops a training
@@ -166,14 +237,13 @@ class Watch:
         for handle in self._modules:
             handle.remove()
         self._modules = []
-        out, self._layers, self._norm = self._layers, [], None
-        if self._hooks:
+        self._updates()
+        out, self._layers, self._looked = self._layers, [], {}
+        if self._hooks and not self._replayed:
             out.append({"what": "updates", "names": ["optimizer"], "v": {"steps": [float(self._stepped)]}})
             self._stepped = 0
         if self._activations:
-            import torch
-
-            values = torch.stack([v.float() for v in self._activations.values()]).tolist()
+            values = together([v.float() for v in self._activations.values()]).tolist()
             by_name: dict[str, dict[str, float]] = {}
             for (name, statistic), value in zip(self._activations, values, strict=True):
                 by_name.setdefault(name, {})[statistic] = value

@@ -93,7 +93,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_histograms_hold_every_finite_value() -> None:
     values = np.array([0.0, -0.0, 1.0, 1.6, -3.0, 1e-40, 3e38, math.inf, math.nan], np.float32)
-    keys, counts = occupied(near_counts(torch.from_numpy(values)))
+    ((keys, counts),) = occupied(near_counts(torch.from_numpy(values))[None])
     assert sum(counts) == 7
     from postmortem.sources.logs.captured import _histogram
 
@@ -124,9 +124,10 @@ def test_counting_on_an_accelerator_gives_what_counting_on_the_host_gives(dtype:
     torch.manual_seed(0)
     tensor = torch.cat([torch.randn(20_000) * 10.0 ** torch.randint(-6, 4, (20_000,)), torch.tensor([math.nan, math.inf, -math.inf, 0.0])])
     tensor = tensor.to(dtype).reshape(4, -1).T
-    near, far = near_counts(tensor), far_counts(tensor)
-    assert near.tolist() == far.tolist()
-    assert near.sum() == tensor.numel()
+    tensors = [tensor, tensor[:2], torch.zeros((), dtype=dtype), torch.randn(600_000).to(dtype), tensor[1]]
+    for one, far in zip(tensors, far_counts(tensors), strict=True):
+        assert near_counts(one).tolist() == far.tolist()
+        assert far.sum() == one.numel()
 
 
 def test_an_exception_is_recorded_with_the_last_batch(tmp_path: Path) -> None:

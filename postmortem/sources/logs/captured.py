@@ -127,7 +127,9 @@ class _Capture:
 
     def _layers(self, record: Mapping[str, Any]) -> None:
         step, what, names, values, drawn = (record.get(k) for k in ("s", "what", "names", "v", "h"))
-        at = _number(step)
+        at, scale = _number(step), _number(record.get("scale")) or 1.0
+        if not 0 < scale < math.inf:
+            return
         if at is None or what not in LAYERS or not isinstance(names, list) or not isinstance(values, dict):
             return
         for statistic, column in values.items():
@@ -139,7 +141,7 @@ class _Capture:
         for name, pair in zip(names, drawn if isinstance(drawn, list) else [], strict=False):
             found = _histogram(pair)
             if found is not None and len(self.histograms) < MOST_HISTOGRAMS:
-                self.histograms.append(LoggedHistogram(f"{what}/{str(name)[:LONGEST_NAME]}", self.path, at, *found))
+                self.histograms.append(LoggedHistogram(f"{what}/{str(name)[:LONGEST_NAME]}", self.path, at, found[0] / scale, found[1]))
 
     # --- words ------------------------------------------------------------------------------------------------------
 

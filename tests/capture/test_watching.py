@@ -1,0 +1,163 @@
+"""What is looked at on a model and its optimizers: nothing that goes wrong there stops a training, several optimizers are one step."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import postmortem
+from postmortem.capture.samples import drawn, figures, flat, near_counts
+from postmortem.capture.watching import dead_share, saturated_share
+from postmortem.sources import read_run
+
+
+def curves(folder: Path) -> dict[str, dict[float, float]]:
+    return {s.name: dict(zip(s.steps.tolist(), s.values.tolist(), strict=True)) for s in read_run([folder]).series}
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 5))
+
+
+def train(folder: Path, model: nn.Module, steps: int = 40, dtype: torch.dtype = torch.float32, every: int = 10) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    torch.manual_seed(1)
+    truth = torch.randn(20, 5)
+    with postmortem.Recorder(folder, every=every) as recorder:
+        recorder.watch(model, optimizer)
+        for _ in range(steps):
+            x = torch.randn(32, 20)
+            y = (x @ truth).argmax(1)
+            recorder.batch(x.to(dtype), y)
+            loss = nn.functional.cross_entropy(model(x.to(dtype)), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            recorder.step(loss)
+
+
+def test_double_precision(tmp_path: Path) -> None:
+    train(tmp_path / "single", network())
+    train(tmp_path / "double", network().double(), dtype=torch.float64)
+    single, double = curves(tmp_path / "single"), curves(tmp_path / "double")
+    assert set(double) == set(single)
+    for name in ("gradients/0.weight/rms", "weights/2.weight/max", "activations/1/rms", "activations/3/saturated_share"):
+        assert double[name][0.0] == pytest.approx(single[name][0.0], rel=1e-3, abs=1e-6), name
+
+
+def test_a_look_that_fails_stops_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("postmortem.capture.watching.figures", fails)
+    with pytest.warns(RuntimeWarning, match="looks at no more layers"):
+        train(tmp_path, network())
+    told = curves(tmp_path)
+    assert len(told["train/loss"]) == 40
+    assert not [name for name in told if name.startswith("gradients/")]
+
+
+def test_two_optimizers_of_one_model_are_one_step(tmp_path: Path) -> None:
+    """As in adversarial trainings: each steps by itself, and the gradients of each are taken when it does."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"g": nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2)), "d": nn.Linear(2, 1)})
+    first, second = (torch.optim.SGD(model[k].parameters(), lr=0.1) for k in ("d", "g"))
+    expected: dict[str, float] = {}
+    with postmortem.Recorder(tmp_path, every=10) as recorder:
+        recorder.watch(model, first, second)
+        for step in range(30):
+            noise, real = torch.randn(32, 4), torch.randn(32, 2) + 3.0
+            first.zero_grad()
+            (nn.functional.softplus(-model["d"](real)) + nn.functional.softplus(model["d"](model["g"](noise).detach()))).mean().backward()
+            if not step:
+                expected["gradients/d.weight/rms"] = float(model["d"].weight.grad.square().mean().sqrt())
+            first.step()
+            second.zero_grad()
+            loss = nn.functional.softplus(-model["d"](model["g"](noise))).mean()
+            loss.backward()
+            if not step:
+                expected["gradients/g.0.weight/rms"] = float(model["g"][0].weight.grad.square().mean().sqrt())
+            second.step()
+            recorder.step(loss)
+    told = curves(tmp_path)
+    for name, value in expected.items():
+        assert told[name][0.0] == pytest.approx(value, rel=1e-5), name
+    for name in ("d.weight", "g.0.weight"):
+        assert all(v > 0 for v in told[f"updates/{name}/ratio"].values())
+        assert f"gradients/{name}/missing" not in told
+    found = postmortem.analyze(tmp_path, with_exhibits=False)
+    assert "frozen-parameters" not in {f.mode for f in found.findings if f.status == "present"}
+
+
+def test_a_scaled_loss_is_taken_out(tmp_path: Path) -> None:
+    """A fused optimizer is handed the scale and divides by it as it updates; one whose gradients overflowed leaves the update out."""
+    recorded = {}
+    for scale in (1.0, 3.0 * 2**10):
+        model = network()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        x, y = torch.randn(32, 20, generator=torch.Generator().manual_seed(3)), torch.arange(32) % 5
+        with postmortem.Recorder(tmp_path / str(scale), every=1) as recorder:
+            recorder.watch(model, optimizer)
+            for times in (1.0, math.inf):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                scaler.scale(loss * times).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                recorder.step(loss)
+        run = read_run([tmp_path / str(scale)])
+        recorded[scale] = curves(tmp_path / str(scale)), next(h for h in run.histograms if h.name == "gradients/0.weight")
+    (plain, counted), (scaled, counted_scaled) = recorded.values()
+    assert scaled["gradients/0.weight/rms"] == pytest.approx(plain["gradients/0.weight/rms"])
+    assert scaled["grad_norm"] == pytest.approx(plain["grad_norm"])
+    assert list(scaled["gradients/0.weight/rms"]) == [0.0]
+    assert counted_scaled.edges[-1] == pytest.approx(counted.edges[-1], rel=0.5)  # a bin's width
+    assert counted_scaled.counts.sum() == counted.counts.sum()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # the compiler looks at it
+@pytest.mark.parametrize("how", ["wrapped", "in place", "a part"])
+def test_a_compiled_model_is_compiled_once(tmp_path: Path, how: str) -> None:
+    torch._dynamo.reset()
+    model: nn.Module = network()
+    if how == "wrapped":
+        model = torch.compile(model, backend="eager")
+    elif how == "in place":
+        model.compile(backend="eager")
+    else:
+        model = nn.Sequential(*model[:2], torch.compile(model[2:], backend="eager"))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        train(tmp_path, model)
+    assert any(name.startswith("gradients/") for name in curves(tmp_path))
+
+
+def test_a_transposed_tensor_is_not_copied() -> None:
+    for tensor in (torch.randn(7, 5).T, torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.randn(3), torch.tensor(2.0)):
+        assert flat(tensor).data_ptr() == tensor.data_ptr()
+        assert sorted(flat(tensor).tolist()) == sorted(tensor.reshape(-1).tolist())
+        assert near_counts(tensor).sum() == tensor.numel()
+    assert flat(torch.randn(3, 1).expand(3, 4)).shape == (12,)
+    assert drawn([]) == ()
+    column = torch.arange(300_000.0).view(-1, 3)[:, 1]  # neither whole nor next to each other
+    for tensor in (column, column.view(-1, 1000), column[:5], torch.arange(24.0).view(4, 6).T, torch.tensor(3.0), torch.empty(0)):
+        (some,) = drawn([tensor])
+        assert len(some) == min(tensor.numel(), max(32, tensor.numel() // 512))
+        assert set(some.tolist()) <= set(tensor.reshape(-1).tolist())
+        assert len(set(some.tolist())) == len(some)
+    assert figures([]).sizes == ()
+
+
+def test_silent_units_and_saturation() -> None:
+    x = torch.zeros(4, 6, 5)
+    x[1, 2, 3] = -1.0
+    x[3, 5, 0] = math.nan
+    assert float(dead_share(x)) == pytest.approx(3 / 5)
+    image = torch.zeros(2, 3, 4, 4)
+    image[1, 1, 0, 0] = 1e-30
+    assert float(dead_share(image)) == pytest.approx(2 / 3)
+    wide = torch.rand(64, 4096)
+    assert float(saturated_share(wide, 0.0, 1.0)) == pytest.approx(0.02, abs=0.003)
