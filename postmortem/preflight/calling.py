@@ -1,10 +1,11 @@
 """How a model is called and its loss computed, for the shapes that batches, models and criteria come in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from postmortem.errors import UsageError
 
+NEAR = 64  # operations before a loss, among which those are looked for that it was made of
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
 
@@ -64,7 +65,7 @@ def predictions(outputs: Any) -> Any:
 
 
 def loss_of(outputs: Any, batch: Any, criterion: Any) -> Any:
-    """The scalar to minimise. Several losses of a criterion are summed, unless one of them is called loss or total."""
+    """The scalar to minimise. Several losses, a mapping or a sequence, are summed, unless one is called loss or total or was made of the others."""
     _, labels = inputs_and_labels(batch)
     if criterion is not None:
         tensor = outputs if not isinstance(outputs, Mapping) and not hasattr(outputs, "logits") else predictions(outputs)
@@ -85,8 +86,24 @@ def _scalar(value: Any) -> Any:
             found = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
             if isinstance(found, torch.Tensor):
                 return found.mean()
-    scalars = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    found = [v for v in scalars if isinstance(v, torch.Tensor) and v.numel() == 1]
-    if not found:
+    given = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    scalars = [v.reshape(()) for v in given if isinstance(v, torch.Tensor) and v.numel() == 1]
+    if not scalars:
         raise UsageError("there is no loss: give a criterion, or a model that returns its loss")
-    return torch.stack([v.reshape(()) for v in found]).sum() if isinstance(value, Mapping) else found[0].reshape(())
+    live = [v for v in scalars if v.requires_grad] or scalars  # the others are shown beside them
+    total = next((v for v in live if _made_of(v, live)), None)
+    return torch.stack(live).sum() if total is None else total
+
+
+def _made_of(total: Any, losses: Sequence[Any]) -> bool:
+    """Whether a loss was computed from all the others: it is their sum already, with whatever weights."""
+    wanted = {id(v.grad_fn) for v in losses if v is not total}
+    met: set[int] = set()
+    ahead = [total.grad_fn]
+    while ahead and len(met) < NEAR:
+        node = ahead.pop(0)
+        if node is None or id(node) in met:
+            continue
+        met.add(id(node))
+        ahead += [n for n, _ in node.next_functions]
+    return wanted <= met

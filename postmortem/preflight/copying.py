@@ -4,21 +4,38 @@ import copy
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from postmortem.errors import UsageError
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks")
 
 
-def private_copy(model: Any, criterion: Any, optimizer: Any) -> tuple[Any, Any, Any]:
-    """Model, criterion and optimizer copied together, so that the copied optimizer holds the copied parameters.
+def private_copy(model: Any, criterion: Any, optimizer: Any, where: Any) -> tuple[Any, Any, Any]:
+    """Model, criterion and optimizer copied together onto a device, so that the copied optimizer holds the copied parameters.
 
     What cannot be copied is kept as it is or left out: hooks are shared, tensors of an earlier graph are detached, and a
-    criterion that is a plain function stays the same function.
+    criterion that is a plain function stays the same function. Raises `UsageError` where the device has no room for a copy.
     """
     import torch
 
+    try:
+        return _copied(model, criterion, optimizer, where)
+    except torch.cuda.OutOfMemoryError as error:
+        raise UsageError(f'there is no room on {where} for the copy that the check runs on; give device="cpu", or check before training') from error
+
+
+def _copied(model: Any, criterion: Any, optimizer: Any, where: Any) -> tuple[Any, Any, Any]:
+    import torch
+
     memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        if type(parameter) is torch.nn.Parameter and parameter.device.type != where.type:  # not by way of a second copy where it is
+            memo[id(parameter)] = torch.nn.Parameter(parameter.detach().to(where, copy=True), requires_grad=parameter.requires_grad)
+            for value in () if optimizer is None else optimizer.state.get(parameter, {}).values():
+                if isinstance(value, torch.Tensor) and value.dim():
+                    memo[id(value)] = value.detach().to(where, copy=True)
     for module in model.modules():
         for name in _HOOKS:
             for hook in (getattr(module, name, None) or {}).values():
@@ -32,6 +49,9 @@ def private_copy(model: Any, criterion: Any, optimizer: Any) -> tuple[Any, Any, 
         if trainer is not None:  # Lightning's trainer is not copied with its module
             memo[id(trainer)] = None
     copied: tuple[Any, Any, Any] = copy.deepcopy((model, criterion if isinstance(criterion, torch.nn.Module) else None, optimizer), memo)
+    copied[0].to(where)
+    if copied[1] is not None:
+        copied[1].to(where)
     return copied[0], copied[1] if copied[1] is not None else criterion, copied[2]
 
 
@@ -54,7 +74,8 @@ def random_states_kept(loader: Any) -> Iterator[None]:
         if numpy is not None and legacy is not None:
             numpy.random.set_state(legacy)
         if devices is not None:
-            torch.cuda.set_rng_state_all(devices)
+            with suppress(RuntimeError):  # of a device that an assertion ended; what it ended with is what is told
+                torch.cuda.set_rng_state_all(devices)
         for key, generator in generators.items():
             generator.set_state(drawn[key])
 

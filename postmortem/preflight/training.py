@@ -61,7 +61,8 @@ def diagnose_training(
     model : a `torch.nn.Module`. With `criterion` None it returns its loss (transformers), or has a `training_step` (Lightning).
     train_loader : gives batches: tuples whose last element are the labels, mappings, or inputs alone. Only the first is taken; an iterator
         loses it.
-    criterion : called with outputs and labels (or the batch, when it has no labels); returns a scalar, or several losses as a mapping.
+    criterion : called with outputs and labels (or the batch, when it has no labels); returns a scalar, or several losses as a
+        mapping or a sequence: they are summed, unless one is the sum of the others.
     device : where to run; None takes the model's.
     optimizer : the training's own. It is copied too; None tries with AdamW and says nothing of optimizers.
     autocast : a dtype for mixed precision.
@@ -107,12 +108,9 @@ def _try(model: Any, batch: Any, criterion: Any, device: Any, optimizer: Any, *,
     """Copy, measure the batch, run the trial. (trial, facts, copied model, its optimizer, whether that is the caller's)."""
     import torch
 
-    tried, judged, held = private_copy(model, criterion, optimizer)
-    first = next(tried.parameters(), None)
+    first = next(model.parameters(), None)
     where = torch.device(device) if device is not None else first.device if first is not None else torch.device("cpu")
-    tried.to(where)
-    if isinstance(judged, torch.nn.Module):
-        judged.to(where)
+    tried, judged, held = private_copy(model, criterion, optimizer, where)
     own = held is not None
     trainable = [p for p in tried.parameters() if p.requires_grad]
     rate, raised = None, None

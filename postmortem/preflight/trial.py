@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from postmortem.capture.samples import norm
 from postmortem.model.run import TensorRef
 
 HERE = Path(__file__).parent
@@ -111,7 +112,7 @@ def hooks(model: Any, seen: Seen) -> list[Any]:
             if not seen.first_bad and not bool(torch.isfinite(out).all()):
                 seen.first_bad, seen.first_bad_kind = name, kind
                 seen.between = not all(bool(torch.isfinite(t).all()) for t in given)
-            seen.sizes.append((name, float(torch.linalg.vector_norm(out, dtype=torch.float32)) / math.sqrt(out.numel())))
+            seen.sizes.append((name, float(norm(out)) / math.sqrt(out.numel())))
             if kind in RECTIFIED:
                 share = _silent(out)
                 if share is not None:
@@ -127,8 +128,24 @@ def hooks(model: Any, seen: Seen) -> list[Any]:
 
         return look
 
+    import torch
+
     leaves = [(n, m) for n, m in model.named_modules() if not any(True for _ in m.children())]
-    return [module.register_forward_hook(hook(name)) for name, module in leaves]
+    tables = [(n, m) for n, m in leaves if isinstance(m, torch.nn.Embedding | torch.nn.EmbeddingBag)]
+    return [module.register_forward_hook(hook(name)) for name, module in leaves] + [m.register_forward_pre_hook(_within(n)) for n, m in tables]
+
+
+def _within(name: str) -> Any:
+    """Raises on an index that the table has no row for: an accelerator would not raise, but be lost to the whole process."""
+
+    def look(module: Any, inputs: Any) -> None:
+        rows, ids = module.num_embeddings, inputs[0] if inputs else None
+        if ids is not None and ids.numel():
+            low, high = int(ids.min()), int(ids.max())
+            if low < 0 or high >= rows:
+                raise IndexError(f"index {low if low < 0 else high} is out of range of {name}, which has {rows} rows")
+
+    return look
 
 
 def _silent(tensor: Any) -> float | None:
@@ -159,7 +176,7 @@ def gradients_of(model: Any, ran: set[str] | None, scale: float = 1.0) -> list[G
             continue
         bad = int((~torch.isfinite(grad)).sum())
         size = math.sqrt(grad.numel())
-        weight = float(torch.linalg.vector_norm(parameter.detach(), dtype=torch.float32)) / math.sqrt(parameter.numel())
+        weight = float(norm(parameter.detach())) / math.sqrt(parameter.numel())
         out.append(
             Gradient(name, missing=False, used=used, rms=float(grad.double().norm()) / size, high=float(grad.abs().max()), mean=float(grad.mean()),
                      std=float(grad.std(correction=0)), non_finite=bad, weight_rms=weight, matrix=parameter.dim() > 1)

@@ -165,6 +165,36 @@ def test_several_losses_are_summed() -> None:
     assert diagnosis.verdict.mode == "healthy"
 
 
+class Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.size = Net(), nn.Linear(20, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.net(x), self.size(x)
+
+
+@pytest.mark.parametrize("returned", ["tuple", "list", "mapping", "total first", "total last", "told beside"])
+def test_every_one_of_several_losses_is_learned(returned: str) -> None:
+    t = healthy()
+
+    def losses(outputs: tuple[torch.Tensor, torch.Tensor], labels: tuple[torch.Tensor, torch.Tensor]) -> object:
+        kind, size = nn.functional.cross_entropy(outputs[0], labels[0]), nn.functional.mse_loss(outputs[1], labels[1])
+        total = kind + 0.5 * size
+        return {
+            "tuple": (kind, size),
+            "list": [kind, size],
+            "mapping": {"kind": kind, "size": size},
+            "total first": (total, kind, size),
+            "total last": {"kind": kind, "size": size, "objective": total},
+            "told beside": (total, kind.detach(), size.detach(), {"lr": 0.1}),
+        }[returned]
+
+    labels = (t.y, t.x[:, :1])
+    diagnosis = postmortem.diagnose_training(Heads(), [(t.x, labels)], losses, show=False, steps=30)
+    assert not [f.mode for f in diagnosis.findings if f.status == "present"]
+
+
 def test_a_regression_and_no_optimizer() -> None:
     t = healthy()
     model = nn.Sequential(nn.Linear(20, 64), nn.Tanh(), nn.Linear(64, 1))

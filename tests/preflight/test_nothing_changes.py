@@ -29,7 +29,7 @@ class Training(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         self.kept = self.drop(torch.relu(self.frozen(self.norm(self.first(x)))))
-        noise = torch.from_numpy(np.random.randn(*self.kept.shape)).float() * 1e-3 * random.random()  # noqa: NPY002  # what many training scripts draw from
+        noise = torch.from_numpy(np.random.randn(*self.kept.shape)).to(x.device, torch.float32) * 1e-3 * random.random()  # noqa: NPY002  # what many training scripts draw from
         return self.last(self.kept + noise)
 
 
@@ -63,6 +63,7 @@ def everything(model: Training, optimizer: torch.optim.Optimizer, generator: tor
             list(vars(optimizer)),
         ),
         "torch": bits(torch.get_rng_state()[None])[4],
+        "cuda": [bits(state[None])[4] for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
         "numpy": [x.tolist() if isinstance(x, np.ndarray) else x for x in np.random.get_state()],  # noqa: NPY002  # what many training scripts draw from
         "python": random.getstate(),
         "loader": generator.get_state().tolist(),
@@ -71,24 +72,28 @@ def everything(model: Training, optimizer: torch.optim.Optimizer, generator: tor
     }
 
 
+ON_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.mark.parametrize(("device", "where"), [("cpu", None), pytest.param("cuda", None, marks=ON_CUDA), pytest.param("cuda", "cpu", marks=ON_CUDA)])
 @pytest.mark.parametrize("with_optimizer", [True, False])
 @pytest.mark.parametrize("fails", [False, True])
-def test_every_bit_is_as_before(with_optimizer: bool, fails: bool) -> None:
+def test_every_bit_is_as_before(with_optimizer: bool, fails: bool, device: str, where: str | None) -> None:
     torch.manual_seed(0)
-    model = Training()
+    model = Training().to(device)
     model.frozen.eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
     x, y = torch.randn(32, 12), torch.randint(0, 4, (32,))
     for _ in range(3):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
+        nn.functional.cross_entropy(model(x.to(device)), y.to(device)).backward()
         optimizer.step()
     generator = torch.Generator().manual_seed(5)
     wide = torch.randn(32, 13) if fails else x
     loader = DataLoader(TensorDataset(wide, y), batch_size=8, shuffle=True, generator=generator)
     before = copy.deepcopy(everything(model, optimizer, generator, (x, y)))
-    diagnosis = postmortem.diagnose_training(model, loader, nn.CrossEntropyLoss(), None, optimizer if with_optimizer else None, steps=12, show=False)
+    diagnosis = postmortem.diagnose_training(model, loader, nn.CrossEntropyLoss(), where, optimizer if with_optimizer else None, steps=12, show=False)
     after = everything(model, optimizer, generator, (x, y))
     assert diagnosis.verdict.mode == ("crash" if fails else diagnosis.verdict.mode)
     for name in before:
