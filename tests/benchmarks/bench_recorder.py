@@ -1,18 +1,34 @@
-"""What the recorder costs: a small GPT on the CPU (or a GPU with `--device cuda`).
+"""What the recorder costs a training: a small GPT on the CPU, one of 124 million parameters, or either on a GPU.
 
-Run `python tests/benchmarks/bench_recorder.py`. Three copies of one training take each step right after one another, in random order: without a
-recorder, with one that does not look at the step, and with one that does. What a step costs more is the difference of neighbours, so that
-the load of the machine, its clock and its caches are the same for both; of a step in a hundred is looked at. Processor time on the CPU, clock time
-on a GPU. The interval is a bootstrap over the rounds. Memory is counted by Python's tracer, which sees numpy's arrays as well.
+Run `python tests/benchmarks/bench_recorder.py [--preset small|100mib|124m] [--device cuda] [--no-time] [--no-memory]`.
+
+Time. Three copies of one training take each step right after one another, in random order: without a recorder, with one that does not look at
+the step, and with one that does. What a step costs more is the difference of neighbours, so that the load of the machine, its clock and its
+caches are the same for both; of a step in a hundred is looked at. Processor time on the CPU, clock time on a GPU. The interval is a bootstrap
+over the rounds. A GPU that is waited for after every step hides what waiting costs; therefore whole stretches of a hundred steps, one of them
+looked at, are also taken with and without a recorder, alternately, and waited for only at their ends.
+
+Memory. Each training runs in processes of its own, with a recorder and without, looked at in its first steps as at the default interval. The
+peak resident memory of the process and the peak that torch allocated on the GPU are compared, and what Python's tracer saw, which counts
+numpy's arrays as well.
 """
 
 import argparse
 import copy
+import json
+import os
 import random
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +40,23 @@ from postmortem.capture.recorder import EVERY
 NEVER = 1_000_000_000  # steps between two that are looked at
 DRAWS = 2000  # of the bootstrap
 TRIMMED = 0.25  # share of the rounds left out at each end: another process had the core
+PRESETS: dict[str, dict[str, int]] = {
+    "small": {"width": 128, "depth": 4, "heads": 4, "vocabulary": 512, "context": 64, "batch": 8},
+    "100mib": {"width": 512, "depth": 8, "heads": 8, "vocabulary": 1024, "context": 64, "batch": 2},
+    "124m": {"width": 768, "depth": 12, "heads": 12, "vocabulary": 50304, "context": 1024, "batch": 8},
+}
+REPEATS = 5  # pairs of processes whose memory is compared
+ALONE = 20  # steps of such a process
 
 
 class GPT(nn.Module):
-    def __init__(self, width: int, depth: int, vocabulary: int, context: int) -> None:
+    def __init__(self, *, width: int, depth: int, heads: int, vocabulary: int, context: int) -> None:
         super().__init__()
         self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
-        self.head = nn.Linear(width, vocabulary)
+        self.head = nn.Linear(width, vocabulary, bias=False)
+        self.head.weight = self.tokens.weight
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(context))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -40,17 +64,23 @@ class GPT(nn.Module):
         return self.head(self.blocks(x, mask=self.mask, is_causal=True))
 
 
-def training(model: nn.Module, batches: list[torch.Tensor], recorder: postmortem.Recorder | None) -> Callable[[int], None]:
-    """One step of a training, as a function of its number."""
+Step = Callable[[int], None]
+
+
+def training(model: nn.Module, batches: list[torch.Tensor], recorder: postmortem.Recorder | None) -> Step:
+    """One step of a training, as a function of its number; bfloat16 where that is fast."""
+    device = batches[0].device
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     if recorder is not None:
         recorder.watch(model, optimizer)
 
     def step(number: int) -> None:
         ids = batches[number % len(batches)]
+        inputs, labels = ids[:, :-1], ids[:, 1:]
         if recorder is not None:
-            recorder.batch(ids[:, :-1], ids[:, 1:])
-        loss = nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+            recorder.batch(inputs, labels)
+        with torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext():
+            loss = nn.functional.cross_entropy(model(inputs).flatten(0, 1), labels.flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -67,64 +97,146 @@ def trimmed(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return ordered[..., cut : values.shape[axis] - cut].mean(axis)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=400)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--depth", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
+def made(given: argparse.Namespace) -> tuple[GPT, list[torch.Tensor]]:
+    """The model and its batches, always the same ones."""
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    model = GPT(given.width, given.depth, 512, 64).to(given.device)
-    batches = [torch.randint(0, 512, (given.batch, 65), device=given.device) for _ in range(8)]
+    shape = dict(PRESETS[given.preset])
+    batch = shape.pop("batch")
+    model = GPT(**shape).to(given.device)
+    return model, [torch.randint(0, shape["vocabulary"], (batch, shape["context"] + 1), device=given.device) for _ in range(8)]
+
+
+def clock(device: str) -> float:
+    """Seconds, when everything asked of the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def step_time(given: argparse.Namespace) -> None:
+    """Steps side by side."""
+    model, batches = made(given)
     seldom, always = (postmortem.Recorder(tempfile.mkdtemp(), every=every) for every in (NEVER, 1))
     kinds = [training(copy.deepcopy(model), batches, recorder) for recorder in (None, seldom, always)]
-
-    def clock() -> float:
-        if given.device == "cuda":
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
-
     rounds, order, rng = [], [0, 1, 2], random.Random(0)
     for number in range(given.rounds + 10):
         rng.shuffle(order)
         took = [0.0] * 3
         for kind in order:
-            start = clock()
+            start = clock(given.device)
             kinds[kind](number)
-            took[kind] = clock() - start
+            took[kind] = clock(given.device) - start
         if number >= 10 and not seldom.sampled(number):  # the first steps of a run are looked at more often
             rounds.append(took)
     table = np.array(rounds)  # (rounds, 3) seconds
     differences = np.stack([table[:, 1] - table[:, 0], table[:, 2] - table[:, 0]])
-    usual = trimmed(table[:, 0])
     chosen = np.random.default_rng(0).integers(0, len(table), (DRAWS, len(table)))
     plain, looked = trimmed(differences[0][chosen]), trimmed(differences[1][chosen])
     overhead = ((EVERY - 1) * plain + looked) / EVERY / trimmed(table[:, 0][chosen])
     low, middle, high = np.percentile(100 * overhead, [2.5, 50, 97.5])
-    parameters = sum(p.numel() for p in model.parameters())
-    print(f"{parameters:,} parameters, {given.device}, {given.threads} thread(s), {len(table)} rounds, every {EVERY} steps")
-    print(f"a step {1e3 * usual:.2f} ms; not looked at {1e3 * np.median(plain):+.3f} ms, looked at {1e3 * np.median(looked):+.3f} ms")
-    print(f"overhead at the default interval {middle:.2f} % of step time (95 % interval {low:.2f} to {high:.2f} %)")
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    print(f"memory beside the training: {100 * memory(kinds) / weights:.2f} % of the model's {weights / 2**20:.1f} MiB")
-    print(f"a looked-at step takes {always.path.stat().st_size / 2**10 / (given.rounds + 10):.1f} KiB of the file")
+    print(f"time: {len(table)} rounds, {given.threads} thread(s), every {EVERY} steps")
+    print(
+        f"  a step {1e3 * trimmed(table[:, 0]):.2f} ms; not looked at {1e3 * np.median(plain):+.3f} ms, looked at {1e3 * np.median(looked):+.3f} ms"
+    )
+    print(f"  overhead at the default interval {middle:.2f} % of step time (95 % interval {low:.2f} to {high:.2f} %)")
+    print(f"  a looked-at step takes {always.path.stat().st_size / 2**10 / (given.rounds + 10):.1f} KiB of the file")
 
 
-def memory(kinds: list[Callable[[int], None]]) -> float:
-    """Bytes at the peak of a step that is looked at, less those of a step without a recorder: Python's and numpy's."""
-    peaks = []
-    for kind in (kinds[0], kinds[2]):
-        kind(0)
+def stretch_time(given: argparse.Namespace) -> None:
+    """Stretches of EVERY steps, waited for at their ends alone."""
+    model, batches = made(given)
+    recorder = postmortem.Recorder(tempfile.mkdtemp())
+    kinds = [training(copy.deepcopy(model), batches, recorder), training(model, batches, None)]
+    took: list[list[float]] = [[], []]
+    for stretch in range(given.stretches + 1):
+        for kind in (0, 1) if stretch % 2 else (1, 0):
+            start = clock(given.device)
+            for number in range(EVERY):
+                kinds[kind](number)
+            took[kind].append(clock(given.device) - start)
+    ratios = sorted(100 * (on / off - 1) for on, off in list(zip(*took, strict=True))[1:])  # the first of a run is looked at more often
+    print(f"  {given.stretches} stretches of {EVERY} steps, waited for at their ends: {1e3 * statistics.median(took[1][1:]) / EVERY:.2f} ms a step, "
+          f"with the recorder {statistics.median(ratios):+.2f} % (from {ratios[0]:+.2f} to {ratios[-1]:+.2f} %)")  # fmt: skip
+
+
+@contextmanager
+def traced(*, on: bool) -> Iterator[None]:
+    if on:
         tracemalloc.start()
-        kind(1)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    return float(peaks[1] - peaks[0])
+    yield
+
+
+def alone(given: argparse.Namespace) -> None:
+    """A training by itself; prints what it took at its peak, in bytes, as JSON."""
+    model, batches = made(given)
+    recorder = postmortem.Recorder(tempfile.mkdtemp()) if given.alone == "on" else None
+    step = training(model, batches, recorder)
+    step(0)
+    with traced(on=given.traced):
+        for number in range(1, ALONE):
+            step(number)
+    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peaks: dict[str, float] = {"resident": float(told["VmHWM"].split()[0]) * 1024}  # `getrusage` would count what the parent had before `exec`
+    if given.traced:
+        peaks["traced"] = tracemalloc.get_traced_memory()[1]
+    if given.device == "cuda":
+        peaks["device"] = torch.cuda.max_memory_allocated()
+    print(json.dumps(peaks))
+
+
+def memory(given: argparse.Namespace, weights: int) -> None:
+    """With and without, in processes of their own."""
+    # Freed memory goes back to the system at once, as the peak would else be the allocator's choice.
+    returning = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    same = ["--preset", given.preset, "--device", given.device, "--threads", str(given.threads)]
+
+    def peaks(alone: str, *more: str) -> dict[str, Any]:
+        done = subprocess.run([sys.executable, __file__, *same, "--alone", alone, *more], check=True, capture_output=True, text=True, env=returning)
+        return json.loads(done.stdout)
+
+    with ThreadPoolExecutor(given.at_once) as pool:
+        off, on = ([pool.submit(peaks, kind) for _ in range(REPEATS)] for kind in ("off", "on"))
+        tracing = [pool.submit(peaks, kind, "--traced") for kind in ("off", "on")]
+        pairs = [(a.result(), b.result()) for a, b in zip(off, on, strict=True)]
+        extra = tracing[1].result()["traced"] - tracing[0].result()["traced"]
+    print(f"memory: {ALONE} steps, {REPEATS} pairs of processes, as a share of the weights' {weights / 2**20:.1f} MiB")
+    shown = {"resident": "resident memory of the process", "device": "allocated on the GPU"}
+    for key in pairs[0][0]:
+        more = sorted(on[key] - off[key] for off, on in pairs)
+        print(f"  {shown[key]} {pairs[0][0][key] / 2**20:.1f} MiB at its peak, with the recorder {more[REPEATS // 2] / 2**20:+.2f} MiB "
+              f"(from {more[0] / 2**20:+.2f} to {more[-1] / 2**20:+.2f}): {100 * more[REPEATS // 2] / weights:+.2f} %")  # fmt: skip
+    print(f"  of Python and numpy {extra / 2**20:+.2f} MiB: {100 * extra / weights:+.2f} %")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--preset", default="small", choices=PRESETS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stretches", type=int, default=12, help="pairs of stretches on a GPU")
+    parser.add_argument("--at-once", type=int, default=1, help="processes whose memory is measured at once")
+    parser.add_argument("--no-time", action="store_true")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--alone", choices=("on", "off"), help=argparse.SUPPRESS)
+    parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.alone:
+        alone(given)
+        return
+    model, _ = made(given)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    where = torch.cuda.get_device_name() if given.device == "cuda" else given.device
+    print(f"{given.preset}: {sum(p.numel() for p in model.parameters()):,} parameters, {where}, torch {torch.__version__}", flush=True)
+    del model
+    if not given.no_time:
+        step_time(given)
+        if given.device == "cuda":
+            stretch_time(given)
+    if not given.no_memory:
+        memory(given, weights)
 
 
 if __name__ == "__main__":
