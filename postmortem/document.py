@@ -86,7 +86,7 @@ def _run(run: Run, evidence: Evidence, assumed: Sequence[Sentence], *, redacted:
         checkpoints=tuple(
             CheckpointNote(
                 c.path, c.step, c.epoch, c.format, c.status.value, len(c.tensors), c.size, c.detail, broken.get(c.path), c.refused[:MOST_NAMES]
-            )  # fmt: skip
+            )
             for c in run.checkpoints
         ),
         events=tuple(EventNote(e.kind.value, e.text, e.source, e.line, e.step) for e in run.events[:MOST_EVENTS]),

@@ -27,7 +27,7 @@ from postmortem.model.run import Run, Status
 from postmortem.redact import redact as redacted_run
 from postmortem.sources import read_run
 from postmortem.sources.archives import opened
-from postmortem.stated import laid_over, stated_beside
+from postmortem.stated import laid_over, listed, stated_beside
 from postmortem.verdict import judge
 
 Progress = Callable[[str, float], None]
@@ -64,13 +64,14 @@ def analyze(
             raise UsageError(f"there is no {path}")
     with ExitStack() as stack:
         places = [stack.enter_context(opened(path, sys.stdin.buffer if str(path) == "-" else None)) for path in given]
-        beside = stated_beside([p.directory for p in places])
+        beside, own = stated_beside([p.directory for p in places])
         stated = laid_over(stated, beside) if stated else beside
         name = places[0].name if len(places) == 1 else ""
         refused = [source for place in places for source in place.skipped]
         run = read_run(
             [p.directory for p in places], name=name, aliases=stated.aliases, progress=_part(progress, 0.0, 0.5), refused=refused, one=True
         )
+        run = listed(run, own)
         if seen is not None:
             seen(run)
         if baseline is None:

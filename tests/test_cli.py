@@ -289,12 +289,22 @@ def test_intents_from_the_run_s_own_file(exp: Path) -> None:
     flags = json.loads(run("analyze", exp, "--json", "-", "--family", "regression").stdout)
     assert flags["run"]["family"] == "regression"
     assert flags["run"]["series"][0]["name"] == "val/loss"  # a flag does not undo the rest of the file
-    (exp / "postmortem.toml").write_text("family = [")
-    done = run("analyze", exp)
+    assert [(s["reader"], s["status"]) for s in data["run"]["sources"] if s["path"] == "postmortem.toml"] == [("stated", "read")]
+
+
+@pytest.mark.parametrize(
+    "text", ["family = [", "x = " + "[" * 60_000, 'family = "cat"', "ignore = 3", 'ignore = ["nothing"]', "x = 1" + "0" * 5000, "\xff"]
+)
+def test_a_malformed_file_of_intents_stops_nobody_but_its_author(exp: Path, tmp_path: Path, text: str) -> None:
+    (exp / "postmortem.toml").write_bytes(text.encode("latin-1"))
+    done = run("analyze", exp, "--json", "-", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "postmortem.toml: it was not used: " in sentence(done)
+    own = [s for s in json.loads(done.stdout)["run"]["sources"] if s["path"] == "postmortem.toml"]
+    assert [(s["reader"], s["status"]) for s in own] == [("stated", "failed")]
+    (exp / "postmortem.toml").rename(tmp_path / "postmortem.toml")
+    done = run("analyze", exp, cwd=tmp_path)  # one's own, in the working directory
     assert done.returncode == 2
-    assert "postmortem.toml cannot be read" in sentence(done)
-    (exp / "postmortem.toml").write_text("x = " + "[" * 60_000)
-    assert run("analyze", exp).returncode == 2
 
 
 def test_the_rest_of_the_commands_speak_json(exp: Path) -> None:

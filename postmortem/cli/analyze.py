@@ -44,7 +44,9 @@ def analyze_run(
 ) -> int:
     """Analyse, write, and return the exit status."""
     from postmortem.cli.lang import asked_language
+    from postmortem.cli.text import plain
     from postmortem.pipeline import analyze
+    from postmortem.stated import READER
 
     lang = asked_language(outputs.lang)
 
@@ -58,6 +60,9 @@ def analyze_run(
             progress=progress,
             baseline=list(baseline) or None,
         )
+    for source in diagnosis.run.sources:
+        if source.reader == READER and source.detail is not None:
+            sys.stderr.write(f"postmortem: {plain(f'{source.path}: {source.detail}')}\n")
     if outputs.json is not None:
         write_result(outputs.json, diagnosis.to_json(exhibits=outputs.exhibits))
     if outputs.markdown is not None:

@@ -27,7 +27,7 @@ _PARTS = (
     frozenset({"k_proj", "key", "k", "up_proj"}),
     frozenset({"v_proj", "value", "v", "down_proj"}),
 )
-_LAYER = re.compile(r"^([a-z_]+?)_l(\d+)(_reverse)?$")
+_LAYER = re.compile(r"^([a-z_]+?)_l(\d{1,9})(_reverse)?$")
 _FIRST, _EARLY, _MIDDLE, _LATE, _LAST = range(5)
 _RESIDUAL = ("downsample", "shortcut", "skip", "residual", "identity")
 

@@ -74,10 +74,11 @@ def layouts(checkpoint: Checkpoint) -> Mapping[str, Layout]:
     for ref in checkpoint.tensors:
         module, leaf = _owner(ref.name)
         siblings.setdefault(module, {})[leaf] = ref
+    with_matrix = {module for module, family in siblings.items() if any(len(ref.shape) >= 2 for ref in family.values())}
     out: dict[str, Layout] = {}
     for ref in checkpoint.tensors:
         module, leaf = _owner(ref.name)
-        role = _role(ref, leaf, siblings[module])
+        role = _role(ref, leaf, siblings[module], beside_matrix=module in with_matrix)
         out[ref.name] = _layout(ref, role, leaf, siblings[module], keras=keras)
     return out
 
@@ -92,7 +93,7 @@ def _owner(name: str) -> tuple[str, str]:
     return module, leaf.lower()
 
 
-def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str:
+def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef], *, beside_matrix: bool) -> str:
     name = plain(ref.name).lower()
     rank = sum(1 for size in ref.shape if size != 1) if len(ref.shape) > 2 else len(ref.shape)
     if leaf in _MEAN:
@@ -104,7 +105,7 @@ def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str:
     if "lora_" in name or ".adapter" in name:
         return Role.ADAPTER
     if leaf.isdigit():
-        return _numbered(ref, leaf, family)
+        return _numbered(ref, leaf, len(family), beside_matrix=beside_matrix)
     module = next((w for w in reversed(words(ref.name)[:-1]) if not w.isdigit()), "")
     if len(ref.shape) >= 2 and rank >= 1:
         if leaf in ("weight", "embeddings", "embedding", "kernel") and len(ref.shape) == 2 and (is_embedding(module) or leaf.startswith("embedding")):
@@ -130,17 +131,16 @@ def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str:
     return Role.OTHER
 
 
-def _numbered(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> str:
-    """Keras 3 files name variables by number only: what they are follows from the number and shapes of their siblings."""
-    matrices = [f for f in family.values() if len(f.shape) >= 2]
+def _numbered(ref: TensorRef, leaf: str, count: int, *, beside_matrix: bool) -> str:
+    """Keras 3 files name variables by number only: what they are follows from the number and shapes of their `count` siblings."""
     if "embedding" in plain(ref.name).lower() and len(ref.shape) == 2:
         return Role.EMBEDDING
     if len(ref.shape) >= 2:
-        return Role.BIAS if leaf == "2" and len(family) == 3 and ref.shape[0] <= 2 else Role.WEIGHT  # GRU: two bias vectors
-    if matrices:
+        return Role.BIAS if leaf == "2" and count == 3 and ref.shape[0] <= 2 else Role.WEIGHT  # GRU: two bias vectors
+    if beside_matrix:
         return Role.BIAS
-    order = (Role.NORM_GAIN, Role.NORM_BIAS, Role.RUNNING_MEAN, Role.RUNNING_VAR)
-    return order[int(leaf)] if len(ref.shape) == 1 and len(family) in (2, 4) and int(leaf) < len(order) else Role.OTHER
+    order = {"0": Role.NORM_GAIN, "1": Role.NORM_BIAS, "2": Role.RUNNING_MEAN, "3": Role.RUNNING_VAR}
+    return order.get(leaf, Role.OTHER) if len(ref.shape) == 1 and count in (2, 4) else Role.OTHER
 
 
 def is_embedding(word: str) -> bool:

@@ -9,6 +9,7 @@ from postmortem.errors import UsageError
 from postmortem.model.run import Run, Series, Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.assemble import assemble
+from postmortem.sources.checkpoints.crowds import bounded
 from postmortem.sources.discover import discover, several_runs
 from postmortem.sources.reader import Candidate, Found
 from postmortem.sources.registry import readers
@@ -58,7 +59,7 @@ def read_run(
             left[reader.name].append(candidate)
             continue
         try:
-            piece = reader.read(candidate)
+            piece = bounded(reader.read(candidate))
         except ImportError as error:  # a library that only this format needs
             piece = Found(Source(candidate.path, reader.name, Status.SKIPPED, _missing(error), candidate.size))
         except Exception as error:  # a reader must not raise; when it does, the rest of the run is still read

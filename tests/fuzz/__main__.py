@@ -48,7 +48,7 @@ def main() -> None:
 
     corpus = asked.corpus or Path(tempfile.mkdtemp(prefix=f"fuzz-{asked.name}-"))
     corpus.mkdir(parents=True, exist_ok=True)
-    options = [f"-max_total_time={asked.seconds}", "-timeout=10", "-rss_limit_mb=1500", "-max_len=16384", "-print_final_stats=1", "-verbosity=1"]
+    options = [f"-max_total_time={asked.seconds}", "-timeout=10", "-rss_limit_mb=1500", "-max_len=20480", "-print_final_stats=1", "-verbosity=1"]
     atheris.Setup([sys.argv[0], *options, str(corpus), str(SEEDS / asked.name)], one)
     atheris.Fuzz()
 

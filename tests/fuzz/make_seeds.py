@@ -6,12 +6,14 @@ python -m tests.fuzz.make_seeds
 import io
 import json
 import pickle
+import sqlite3
 import struct
 import tempfile
 import warnings
 from collections import OrderedDict
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 import torch.distributed.checkpoint as dcp
@@ -29,6 +31,43 @@ def distributed() -> dict[str, bytes]:
         warnings.simplefilter("ignore")
         dcp.save({"w": torch.ones(2, 2), "step": 3}, checkpoint_id=folder, no_dist=True)
         return {"torch": CUT.join(Path(folder, name).read_bytes() for name in (".metadata", "__0_0.distcp"))}
+
+
+def keras() -> dict[str, bytes]:
+    """Weights as Keras 3 and as its predecessor name them, and what points elsewhere; in the newest and in the oldest layout of HDF5."""
+    out = {}
+    for version in ("latest", "earliest"):
+        file = io.BytesIO()
+        with h5py.File(file, "w", libver=version) as store:
+            store["layers/dense/vars/0"] = np.ones((2, 3), "f4")
+            store["layers/dense/vars/1"] = np.ones(3, ">f2")
+            store.create_dataset("layers/dense_1/vars/0", data=np.ones((4, 4), "f8"), chunks=(2, 2), compression="gzip")
+            store["optimizer/vars/0"] = np.int64(3)
+            store["layers/link"] = h5py.SoftLink("/layers/dense")
+            store["layers/far"] = h5py.ExternalLink("other.h5", "/x")
+            store.attrs["layer_names"] = [b"dense"]
+            store.attrs["model_config"] = '{"class_name": "Sequential", "config": {"layers": []}}'
+        out[version] = file.getvalue()
+    return out
+
+
+def store() -> dict[str, bytes]:
+    """An MLflow store of small pages, by itself, with a write-ahead log and with a journal that names a further file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mlflow.db")
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.executescript(
+            "PRAGMA page_size = 512;"
+            + logs.SCHEMA
+            + "INSERT INTO runs VALUES ('r', 'FINISHED', 1, 2, 'active'); INSERT INTO params VALUES ('lr', '0.1', 'r');"
+        )
+        connection.executemany("INSERT INTO metrics VALUES ('loss', ?, ?, 'r', ?, 0)", [(1 / (i + 1), 1000 * i, i) for i in range(12)])
+        plain = path.read_bytes()
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("INSERT INTO metrics VALUES ('loss', 0.01, 99, 'r', 99, 0)")
+        logged = CUT.join((path.read_bytes(), path.with_name("mlflow.db-wal").read_bytes()))
+        connection.close()
+    return {"plain": plain, "wal": logged, "journal": CUT.join((plain, b"", plain[:512] + b"/tmp/x" + bytes(16) + bytes.fromhex("d9d505f920a163d7")))}
 
 
 def seeds() -> dict[str, dict[str, bytes]]:
@@ -73,6 +112,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
             "numbers": b"".join(b'{"step": %d, "loss": %.3f, "acc": NaN}\n' % (i, 1 / (i + 1)) for i in range(4)),
             "tight": b'{"a":1,"b":-2e-3}\n{"a":2,"b":Infinity}\n',
         },
+        "hdf5": keras(), "sqlite": store(),
         "dcp": {"whole": CUT.join((b"\x80\x02" + checkpoints.PAYLOADS["os.system"][0] + b".", checkpoints.saved(checkpoints.with_tensor(b"N"), checkpoints.STORAGE))), **distributed()},
         "shards": {
             "two": CUT.join([checkpoints.saved(checkpoints.with_tensor(b"N"), checkpoints.STORAGE)] * 2),

@@ -1,12 +1,16 @@
 """What is fuzzed: each target hands bytes to a reader and holds it to its promises. Returns whether the parser got somewhere."""
 
+import contextlib
+import json
 import os
+import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 Check = Callable[[bytes], bool]
 
@@ -85,7 +89,6 @@ def _json(data: bytes) -> bool:
 
 def _jsonblocks(data: bytes) -> bool:
     """What is read by column is what every line says by itself."""
-    import json
     import math
 
     from postmortem.sources.logs.jsonblocks import columns
@@ -120,7 +123,7 @@ def _several(data: bytes, names: Sequence[str], cut: bytes) -> bool:
         assert "Error" not in str(source.detail), source.detail
     for checkpoint in run.checkpoints:
         assert sum(0 if t.inline is not None else t.nbytes for t in checkpoint.tensors if not t.pieces) <= 100 * sizes + 1
-    return bool(run.checkpoints)
+    return bool(run.checkpoints or run.series)
 
 
 CUT = b"\0--cut--\0"
@@ -136,6 +139,46 @@ def _shards(data: bytes) -> bool:
     return _several(data, deepspeed, CUT) | _several(
         data, ("iter_0000001/mp_rank_00/model_optim_rng.pt", "iter_0000001/mp_rank_01/model_optim_rng.pt"), CUT
     )
+
+
+def _survives(job: Callable[[], object]) -> bool:
+    """Whether a job ends in a process of its own within 0.3 s. The HDF5 library does not always: it crashes, and walks in circles."""
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, 0.3)
+        with contextlib.suppress(Exception):
+            job()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _hdf5(data: bytes) -> bool:
+    """The reader with what its child process does done in this one, so that its code is instrumented. Files on which the library dies end there."""
+    import h5py
+
+    from postmortem.sources.checkpoints import hdf5, hdf5_child
+
+    def ask(jobs: Sequence[hdf5.Job]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        for job in jobs:
+            blob = bytearray()
+            asked = {"path": job.path, "start": job.start, "size": job.size, "packed": job.packed}
+            if not _survives(lambda asked=asked: hdf5_child._list(h5py, asked, bytearray())):  # type: ignore[misc]
+                return
+            try:
+                answer = hdf5_child._list(h5py, asked, blob)
+            except Exception as error:  # as the child does
+                answer, blob = {"error": f"{type(error).__name__}: {error}"[:300]}, bytearray()
+            yield json.loads(json.dumps(answer)), bytes(blob)
+
+    hdf5._ask = ask
+    hdf5._cache.clear()
+    return _read(data, "model.weights.h5", f"{_SAVED}.keras_h5")
+
+
+def _sqlite(data: bytes) -> bool:
+    """A store with its journals beside it."""
+    return _several(data, ("mlflow.db", "mlflow.db-wal", "mlflow.db-journal"), CUT)
 
 
 def _redact(data: bytes) -> bool:
@@ -198,6 +241,8 @@ TARGETS: dict[str, Target] = {
     "csv": _reader("metrics.csv", f"{_LOGS}.csv", f"{_LOGS}.csvblocks", f"{_LOGS}.csvwriters", f"{_LOGS}.numbers"),
     "json": Target((f"{_LOGS}.jsonl", f"{_LOGS}.json_rows", f"{_LOGS}.jsonrows", "postmortem.sources.documents"), _json),
     "jsonblocks": Target((f"{_LOGS}.jsonblocks", f"{_LOGS}.numbers"), _jsonblocks),
+    "hdf5": Target((f"{_SAVED}.hdf5", f"{_SAVED}.hdf5_child", f"{_SAVED}.keras_h5", f"{_SAVED}.keras_names", f"{_SAVED}.keras_optimizer"), _hdf5),
+    "sqlite": Target((f"{_LOGS}.mlflow_sqlite", f"{_LOGS}.mlflow_files"), _sqlite),
     "dcp": Target((_SAVED, "postmortem.sources.pickles"), _dcp),
     "shards": Target((_SAVED, "postmortem.sources.pickles"), _shards),
     "config": Target(("postmortem.sources.config", "postmortem.sources.documents"), _config),

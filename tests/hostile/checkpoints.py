@@ -5,15 +5,17 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
 
 from tests.hostile.cases import Cases
-from tests.hostile.pickled import PAYLOADS, STORAGE, Calls, saved, tensor, with_tensor
+from tests.hostile.pickled import PAYLOADS, STORAGE, Calls, saved, short, tensor, with_tensor
 
 CHECKPOINTS = Cases()
 case = CHECKPOINTS.case
@@ -193,6 +195,37 @@ def _twice(run):
     )
 
 
+# Numbers that Python's `int` refuses or that are no decimal digits, where names of tensors have a number.
+_DIGITS = ("\u00b2", "\u0663", "\u2460", "9" * 5000, "0" * 5000, "1e999", "-1", "\U0001d7d8")
+_NUMBERED = (
+    "a.{}", "weight_ih_l{}", "layers.{}.weight", "blocks.{}", "lstm.bias_hh_l{}_reverse", "{}.weight", "layer{}/kernel:{}",
+    "encoder.layer.{}.attention.self.query.weight", "dense_{}/vars/{}",
+)  # fmt: skip
+
+
+@case("safetensors: names with odd numbers", "metrics.jsonl", tensors=2 * len(_DIGITS))
+def _odd_numbers(run):
+    names = [form.replace("{}", digits) for form in _NUMBERED for digits in _DIGITS]
+    for step in (1, 2):
+        header = {name: entry(8 * i, 8 * i + 8, (2,)) for i, name in enumerate(names)}
+        for stem in (f"step_{step}", f"checkpoint-{'9' * (200 + step)}"):
+            run.joinpath(f"{stem}.safetensors").write_bytes(safetensors(header, struct.pack("<f", step) * (2 * len(names))))
+    rows = [{"step": n, **{name[:300]: n for name in names}} for n in range(20)]
+    run.joinpath("metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+
+
+@case("safetensors: 60,000 numbered tensors", "only the first", tensors=20_000)
+def _crowd(run):
+    header = {f"parts.{i}": entry(8 * i, 8 * i + 8, (2,)) for i in range(60_000)}
+    run.joinpath("crowd.safetensors").write_bytes(safetensors(header, struct.pack("<f", 1.5) * 120_000))
+
+
+@case("torch: 60,000 numbered tensors", "only the first", tensors=20_000)
+def _crowd_of_torch(run):
+    names = b"".join(short(b"parts.%d" % n) + tensor(count=4, shape=(2,), strides=(1,)) for n in range(60_000))
+    run.joinpath("crowd.pt").write_bytes(saved(b"\x80\x02}(" + names + b"u.", STORAGE))
+
+
 @case("safetensors: 10^6 tensors")
 def _million(run):
     text = "{" + ",".join(f'"t{i}":{{"dtype":"F32","shape":[1],"data_offsets":[{4 * i},{4 * i + 4}]}}' for i in range(1_000_000)) + "}"
@@ -301,3 +334,9 @@ def _legacy(run):
         magic + b"\x80\x02" + PAYLOADS["os.system"][0] + b".\x80\x02](X\x01\x00\x00\x000e." + struct.pack("<q", 1 << 60)
     )
     run.joinpath("tar.pt").write_bytes(b"sys_info" + bytes(92) + b"0000644\0" + bytes(400) + zlib.compress(bytes(1000)))
+
+
+@case("hdf5: the library walks in circles", "gave up on it", damaged=True)
+def _circles(run):
+    """Found by `python -m tests.fuzz hdf5`: opening it never ends."""
+    shutil.copy(Path(__file__).with_name("data") / "circles.h5", run / "model.weights.h5")

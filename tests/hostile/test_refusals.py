@@ -95,7 +95,11 @@ def test_a_planted_file_does_not_hide_that_the_newest_checkpoint_is_cut(run: Pat
     (run / "zz.pt").write_bytes(EVIL)
     beside = postmortem.analyze(run, with_exhibits=False)
     for diagnosis in (alone, beside):
-        assert (diagnosis.verdict.mode, diagnosis.verdict.cause, diagnosis.verdict.severity) == ("corrupt-checkpoint", "truncated-write", Severity.FATAL)
+        assert (diagnosis.verdict.mode, diagnosis.verdict.cause, diagnosis.verdict.severity) == (
+            "corrupt-checkpoint",
+            "truncated-write",
+            Severity.FATAL,
+        )
     assert "posix.system" in str(next(c for c in finding(beside).causes if c.cause == "hostile-content").clues[0].detail)
 
 

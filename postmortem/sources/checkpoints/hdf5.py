@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ _SECONDS = 120  # for one child with all its files
 _LARGEST_ANSWER = 256 << 20  # bytes of JSON
 _LARGEST_BLOB = 512 << 20
 _MOST_CRASHES = 8  # children started again for the files behind one on which the library crashed
+_PATIENCE = 12.0  # seconds after which none is started again: two files on which it walked in circles
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def listings(jobs: Sequence[Job], file: Mapping[str, str]) -> dict[Job, Listing]
     """List files. `file` maps a job's path to the run-relative path that references carry. Never raises about a file."""
     out: dict[Job, Listing] = {}
     rest = list(jobs)
+    ends = time.monotonic() + _PATIENCE
     for _ in range(_MOST_CRASHES):
         answers = list(_ask(rest))
         for job, (answer, blob) in zip(rest, answers, strict=False):
@@ -78,6 +81,8 @@ def listings(jobs: Sequence[Job], file: Mapping[str, str]) -> dict[Job, Listing]
             return out
         out[rest[0]] = Listing(problem=say("the HDF5 library gave up on it: it crashed, or took too long or too much memory"), failed=True)
         rest = rest[1:]
+        if time.monotonic() > ends:
+            break
     out.update(dict.fromkeys(rest, Listing(problem=say("it was not opened: the HDF5 library crashed on other files of this directory"), failed=True)))
     return out
 
@@ -153,6 +158,8 @@ def _listing(answer: dict[str, Any], blob: bytes, job: Job, file: str) -> Listin
     problem: Sentence | None = None
     if answer.get("cut"):
         problem = say("the file is cut: {missing:,} bytes are missing, and with them {n} tensors", missing=int(answer["cut"]), n=large + len(notes))
+    elif not answer["listed"]:
+        problem = say("it holds more objects than can be listed in good time: {n:,} data sets were", n=len(answer["datasets"]))
     elif notes:
         problem = say("{n} objects in it are damaged, the first: {why}", n=len(notes), why=notes[0])
     elif large:

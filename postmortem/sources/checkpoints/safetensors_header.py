@@ -20,7 +20,6 @@ from postmortem.sources.checkpoints.placing import in_order
 
 LARGEST_HEADER = 100_000_000  # bytes, the format's own limit
 MOST_TENSORS = 250_000  # entries of a header that is looked into, at about 10 µs each
-MOST_KEPT = 100_000  # tensors of one file: what is kept is measured, at about 0.1 ms each
 _MOST_DIMENSIONS = 64
 # Name in the file → numpy's (or torch's) name, bits per element.
 DTYPES: Mapping[str, tuple[str, int]] = MappingProxyType({
@@ -139,9 +138,6 @@ def _place(header: Header, entries: dict[str, Any], data: int, available: int, p
         else:
             header.unmeasured += 1
     header.tensors.sort(key=lambda ref: ref.name)
-    if len(header.tensors) > MOST_KEPT:
-        header.problems.append(say("it holds {n:,} tensors: only the first {limit:,} by name were taken", n=len(header.tensors), limit=MOST_KEPT))
-        del header.tensors[MOST_KEPT:]
     if cut:
         header.truncated = True
         missing = furthest - available
