@@ -188,8 +188,7 @@ class Watch:
         for before in self._looked.values():
             old = [float(np.linalg.norm(a.astype(np.float64))) for a in before.weights]
             moved = [float(np.linalg.norm(b.astype(np.float64) - a)) for a, b in zip(before.weights, drawn(before.tensors), strict=True)]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratios = (np.array(moved) / np.array(old)).tolist()
+            ratios = [by / size if size else 0.0 if by == 0 else math.inf for by, size in zip(moved, old, strict=True)]  # biases begin at 0
             self._layers.append({"what": "updates", "names": before.names, "v": {"ratio": ratios, "held": before.held}})
             if before.missing:
                 names, places = map(list, zip(*before.missing, strict=True))

@@ -92,6 +92,28 @@ def test_two_optimizers_of_one_model_are_one_step(tmp_path: Path) -> None:
     assert "frozen-parameters" not in {f.mode for f in found.findings if f.status == "present"}
 
 
+def test_biases_that_begin_at_zero_and_stay_there_do_not_move(tmp_path: Path) -> None:
+    """As those of most transformers: an optimizer of another model's parameters moves nothing, no part of it."""
+    model = network()
+    for layer in (model[0], model[2], model[4]):
+        nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.AdamW(network().parameters(), lr=3e-3)
+    with postmortem.Recorder(tmp_path, every=10) as recorder:
+        recorder.watch(model, optimizer)
+        for _ in range(60):
+            x = torch.randn(32, 20)
+            loss = nn.functional.cross_entropy(model(x), x[:, :5].argmax(1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            recorder.step(loss)
+    assert set(curves(tmp_path)["updates/0.bias/ratio"].values()) == {0.0}
+    verdict = postmortem.analyze(tmp_path, with_exhibits=False).verdict
+    assert (verdict.mode, verdict.cause) == ("loss-not-decreasing", "missing-from-optimizer"), verdict.summary
+    train(tmp_path / "moves", model)
+    assert curves(tmp_path / "moves")["updates/0.bias/ratio"][0.0] == math.inf
+
+
 def test_a_scaled_loss_is_taken_out(tmp_path: Path) -> None:
     """A fused optimizer is handed the scale and divides by it as it updates; one whose gradients overflowed leaves the update out."""
     recorded = {}
