@@ -34,7 +34,6 @@ UNREACHED = {
     "frozen_parameters.SHRUNK": "a frozen part of a model whose other weights shrank a hundredfold",
     "overfitting.SOON": "a metric that got better in one leap between a fiftieth and a fifth of the run after validation loss had turned",
     "growth.SAME_SIZE": "weights that were thrown before the first checkpoint, at a usual rate, and changed size a little since",
-    "growth.STRUCK": "one record between a thousand and a hundred thousand times its level",
     "growth.BEGAN": "a first loss between 2 and 200 times chance with thrown weights",
 }
 

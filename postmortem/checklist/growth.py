@@ -33,7 +33,8 @@ KICKED = 20.0  # × both ends of the loss
 EXTREME = 1.3  # decades above the usual rate
 ABOVE_ANYTHING = 1e3
 UNSETTLED = 0.25  # times chance
-STRUCK = 1e4  # × the level before and after
+STRUCK = 1e3  # × the level before
+LEFT_BELOW = 100.0  # × the level after
 BRIEF = 2  # records
 LEARNED = 0.5  # of its start
 THROWN = 0.65  # decades of weight scale above the default initialisation; healthy runs end below 0.6
@@ -47,13 +48,12 @@ def schedule_did_it(e: Evidence, loss: CurveStats) -> bool:
 
 
 def hit_once(e: Evidence, loss: CurveStats) -> Spike | None:
-    """A run that had learned, at an ordinary rate, was struck by one step and never came back; what came after did not grow."""
+    """A run that had learned, at no extraordinary rate, was struck by one step and never came back; what came after did not grow."""
     worst = max(loss.spikes, key=lambda s: s.value, default=None)
-    if worst is None or worst.width > BRIEF or not worst.ratio > STRUCK or not 0 < loss.final < worst.value / STRUCK:
+    if worst is None or worst.width > BRIEF or not worst.ratio > STRUCK or not 0 < loss.final < worst.value / LEFT_BELOW:
         return None
     learned = 0 < worst.level < LEARNED * loss.start
-    usual = (decades := rate_decades(e)) is not None and decades < 0.5
-    return worst if learned and usual else None
+    return worst if learned and (rate_decades(e) or 0.0) < 0.5 else None
 
 
 def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:

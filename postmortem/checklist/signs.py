@@ -11,7 +11,12 @@ SURELY, LEVEL = 2.5, 2.0  # standard errors
 COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen
 FEW_PASSES = 4.0  # over the data until the training loss is halved; what is learned by heart, or drawn by lot, takes six and more
 FIRST_STEPS = 1.0  # of an epoch: until then no sample was seen before
+NEAR_GUESSING, FAR_BELOW = 0.05, 0.6  # × ln C
 BELOW_GUESS = 0.5  # × the accuracy of a guess
+EVEN = 10  # records from which an even fall is no accident
+STILL_TO_COME = 0.7  # share of the drop
+NOT_FAR = 0.2  # of the starting loss
+STEADILY = 0.9  # Kendall's tau
 USUAL_RATES = {
     "adam": 1e-3,
     "sgd": 0.05,
@@ -33,6 +38,20 @@ def course(e: Evidence) -> CurveStats | None:
     """The training loss as epoch means, when there are enough of them to show a course; else as logged."""
     means = e.curve("train/loss.epoch")
     return means if means is not None and means.finite >= 3 else loss_curve(e) or means
+
+
+def never_bends(e: Evidence, loss: CurveStats) -> bool:
+    """From the start of training to its end the loss falls from record to record, and by its fit it had gone only a small part of its way:
+    a loss near its floor slows down before."""
+    fit, trend = loss.asymptote, loss.trend
+    if fit is None or trend is None or loss.finite < EVEN or excerpt(e) or e.outcome in ("crashed", "cancelled", "running"):
+        return False
+    return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY
+
+
+def creeps(e: Evidence, loss: CurveStats) -> bool:
+    """What never bends and has not come far: a fifth of where it began, at most."""
+    return relative_fall(loss) < NOT_FAR and never_bends(e, loss)
 
 
 def training_curves(e: Evidence) -> tuple[CurveStats, ...]:
@@ -177,6 +196,16 @@ def below_any_guess(e: Evidence) -> bool | None:
     if loss.first_step > FIRST_STEPS * (e.steps_per_epoch or 0.0) or e.family not in ("", "classifier"):
         return None
     return right.final < BELOW_GUESS * math.exp(-loss.first)
+
+
+def flat_at_guessing(e: Evidence) -> float | None:
+    """Validation loss ÷ chance, where each evaluation lies at it while training went far below: a model that has learned and is given
+    inputs of another kind is sure of what is wrong, and above chance; at chance it gets no signal. None elsewhere."""
+    val, train = e.curve("val/loss"), course(e)
+    low, high, at_end = (to_chance(e, v) for v in (val.lowest if val else None, val.highest if val else None, train.final if train else None))
+    if val is None or low is None or high is None or at_end is None or val.finite < 3:
+        return None
+    return (low + high) / 2 if low > 1 - NEAR_GUESSING and high < 1 + NEAR_GUESSING and at_end < FAR_BELOW else None
 
 
 def training_samples(e: Evidence) -> float | None:

@@ -11,7 +11,7 @@ EVENTS = (
     "data-loader", "hardware", "hang", "non-finite-guard", "overflow", "loss-scale-floor", "warning", "resumed", "checkpoint-saved", "cut", "started",
 )  # fmt: skip
 MEASURED = (
-    "head", "configuration", "dataset", "first-loss", "target-variance",  # where a chance level comes from
+    "head", "configuration", "dataset", "first-loss", "target-variance", "explained-variance",  # where a chance level comes from
     "logged", "optimizer", "configured", "adam", "adam-window", "rmsprop", "adagrad", "adafactor", "momentum",  # … and other
     "saved-grad", "captured", "checkpoints",  # figures
     "fast", "slow", "never",  # how a spike recovers

@@ -54,6 +54,7 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     level = chance(
         model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, train_accuracy=curves.get("train/accuracy"),
         framework=run.framework, parts=_parts(by_name),
+        scored=[(by_name.get(f"{split}/loss"), by_name.get(f"{split}/r2")) for split in ("val", "train")],
     )  # fmt: skip
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")
     gap = gap_stats(train_series, val_series) if train_series is not None and val_series is not None else None

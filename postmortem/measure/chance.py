@@ -1,15 +1,15 @@
 """What a model that knows nothing would score, and how that is known."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from postmortem.measure.words import words_of
 from postmortem.model.evidence import Chance, CurveStats, ModelFacts
-from postmortem.model.run import Reduction, Setting
+from postmortem.model.run import Reduction, Series, Setting
 
-Basis = Literal["head", "configuration", "dataset", "first-loss", "target-variance", ""]
+Basis = Literal["head", "configuration", "dataset", "first-loss", "target-variance", "explained-variance", ""]
 
 UNKNOWN = Chance(loss=None, accuracy=None, classes=None, basis="")
 FIRST_LOSS = 0.01  # relative distance at which a first loss is ln C
@@ -63,6 +63,7 @@ STANDS = 4  # evaluations of an accuracy that is always the same: that of one cl
 ONE_CLASS = 1e-3  # range of an accuracy that stands still, however it was printed
 LEANING = 0.05  # relative distance of a loss at rest from ln C: classes of unequal size are guessed a little better than that
 GUESSING = 0.02  # accuracy below which only guessing among very many classes is left
+SAME = 0.03  # relative distance of loss / (1 − R²) of one evaluation from that of another
 SETTLED = 0.008  # relative distance of a loss at rest from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
 MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
@@ -85,17 +86,22 @@ def chance(
     train_accuracy: CurveStats | None = None,
     framework: str = "",
     parts: int = 0,
+    scored: Iterable[tuple[Series | None, Series | None]] = (),
 ) -> Chance:
     """Chance level of the loss (ln C, nats) and the accuracy (1 / C); every field None where it cannot be told.
 
     C comes from the configuration, the head's outputs, a named data set or a first loss that is ln C, in this order; `basis`
     says which. fairseq reports losses in bits: there it is log2 C. A regression's level is known only when the configuration
-    says that targets were standardised (their variance, 1, for a squared error). `parts` is the number of losses that are logged
+    says that targets were standardised (their variance, 1, for a squared error), or by `scored`: pairs of a loss and the R² of the same
+    split. `parts` is the number of losses that are logged
     beside the loss: a sum of several that does not begin near ln C has no level that could be known. `train_accuracy` says whether
     the model was guessing when the first loss was logged.
     """
     loss_words = _loss_words(settings)
     if family == "regression":
+        variance = next((v for loss, r2 in scored if (v := _variance(loss, r2)) is not None), None)
+        if variance is not None:
+            return Chance(loss=variance, accuracy=None, classes=None, basis="explained-variance")
         return _regression(settings, loss_words, train_loss)
     if family not in (*_CLASSIFYING, ""):
         return UNKNOWN
@@ -214,6 +220,19 @@ def _regression(settings: Sequence[Setting], loss_words: frozenset[str], loss: C
         # an untrained network answers about 0, so its first squared error is the mean square of the target: 1 when standardised
         return Chance(loss=1.0, accuracy=None, classes=None, basis="first-loss")
     return Chance(loss=1.0 if standard and squared else None, accuracy=None, classes=None, basis="target-variance" if standard and squared else "")
+
+
+def _variance(loss: Series | None, r2: Series | None) -> float | None:
+    """Loss of the best constant answer: R² = 1 − loss / variance for a squared error, so loss / (1 − R²) is the same in each evaluation.
+    None where it is not (another loss), and below two evaluations."""
+    if loss is None or r2 is None:
+        return None
+    at: dict[float, float] = dict(zip(loss.steps.tolist(), loss.values.tolist(), strict=True))
+    shares = ((at.get(step), 1.0 - share) for step, share in zip(r2.steps.tolist(), r2.values.tolist(), strict=True))
+    found: list[float] = sorted(value / left for value, left in shares if value is not None and math.isfinite(value) and left > SAME)
+    if len(found) < 2 or not found[0] > 0 or found[-1] > (1 + SAME) * found[0]:
+        return None
+    return found[len(found) // 2]
 
 
 def _near(value: float, target: float, share: float) -> bool:

@@ -105,7 +105,7 @@ def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quan
         highest=highest,
         highest_step=float(x[at_high]),
         zero_share=float(np.mean(y == 0)) if zero_is_zero else 0.0,
-        low_share=float(np.mean(low)) if source == "logged" else _share_of_steps(x, low_from),
+        low_share=float(np.mean(low)) if source == "logged" else _share_of_steps(x, y, low_from, LOW * peak),
         low_from_step=float(x[low_from]) if low_from < len(y) else None,
         warmup_steps=float(x[warm_index] - x[0]),
         constant=float(np.ptp(y)) <= least,
@@ -117,10 +117,18 @@ def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quan
     )
 
 
-def _share_of_steps(x: Floats, since: int) -> float:
-    """Share of the span of `x` that lies behind index `since`: checkpoints are few and may lie far apart."""
+def _share_of_steps(x: Floats, y: Floats, since: int, low: float) -> float:
+    """Share of the span of `x` that lies behind where `y` fell to `low`, which it has from index `since` on: checkpoints are few and may
+    lie far apart, and in between a rate that goes on falling is taken to fall evenly in its logarithm. One that is low in the last checkpoint
+    alone may have come down at the very end, as a cosine does."""
     span = float(x[-1] - x[0])
-    return float(x[-1] - x[since]) / span if since < len(x) and span > 0 else float(since == 0)
+    if since >= len(x) or span <= 0:
+        return float(since == 0)
+    fell_at = float(x[since])
+    if 0 < since < len(x) - 1 and y[since] > 0:
+        left = math.log(low / y[since]) / math.log(y[since - 1] / y[since])
+        fell_at -= left * float(x[since] - x[since - 1])
+    return (float(x[-1]) - fell_at) / span
 
 
 def _peak(y: Floats) -> float:

@@ -218,7 +218,7 @@ class Chance:
     loss: float | None  # ln C; the variance of the target for a squared error; None when it cannot be told
     accuracy: float | None  # 1 / C
     classes: int | None
-    basis: Literal["head", "configuration", "dataset", "first-loss", "target-variance", ""]
+    basis: Literal["head", "configuration", "dataset", "first-loss", "target-variance", "explained-variance", ""]
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,16 @@ def test_regression_only_when_targets_are_standardised() -> None:
     assert chance(ModelFacts(outputs=1), [told[0], setting("loss", "l1")], None, None, "regression").loss is None
 
 
+def test_explained_variance_tells_the_level_of_a_squared_error() -> None:
+    mse, r2 = series([400.0, 150.0, 90.0], "val/loss"), series([-3.0, -0.5, 0.1], "val/r2")
+    found = chance(ModelFacts(outputs=1), (), None, None, "regression", scored=[(None, None), (mse, r2)])
+    assert (found.loss, found.basis) == (pytest.approx(100.0), "explained-variance")
+    absolute = series([20.0, 12.2, 9.5], "val/loss")  # of another loss R² says nothing
+    assert chance(ModelFacts(outputs=1), (), None, None, "regression", scored=[(absolute, r2)]).loss is None
+    perfect = series([1.0, 1.0, 1.0], "val/r2")
+    assert chance(ModelFacts(outputs=1), (), None, None, "regression", scored=[(mse, perfect)]).loss is None
+
+
 @pytest.mark.parametrize("family", ["gan", "reinforcement", "preference", "autoencoder", "diffusion", "contrastive", "detection"])
 def test_no_chance_level_elsewhere(family: str) -> None:
     assert chance(ModelFacts(outputs=10), [setting("classes", 10)], None, None, family).loss is None

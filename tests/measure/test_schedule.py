@@ -153,7 +153,17 @@ def test_saved_rates_begin_with_the_configured_one() -> None:
     found = schedule_stats(None, [setting("learning_rate", 9e-4)], saved)
     assert found is not None
     assert (found.source, found.peak) == ("optimizer", 9e-4)
-    assert found.low_share == pytest.approx((660 - 260) / 660)  # by steps, not by checkpoints
+    passed = 260 - 130 * np.log(9e-6 / 1e-6) / np.log(3.6e-5 / 1e-6)
+    assert found.low_share == pytest.approx((660 - passed) / 660)  # by steps, not by checkpoints
     alone = schedule_stats(None, [setting("learning_rate", 1e-9)], saved)  # lower than what was used: something else
     assert alone is not None
     assert alone.peak == 3.6e-5
+
+
+def test_the_rate_between_two_saved_ones_falls_evenly_in_its_logarithm() -> None:
+    found = schedule_stats(None, (), [(0.0, 1.0), (100.0, 1e-4), (200.0, 1e-8)])
+    assert found is not None
+    assert found.low_share == pytest.approx(0.75)  # 1 % of the peak is passed half-way to the first of them
+    dropped = schedule_stats(None, (), [(0.0, 1.0), (100.0, 0.0), (200.0, 0.0)])
+    assert dropped is not None
+    assert dropped.low_share == pytest.approx(0.5)

@@ -2,7 +2,8 @@
 
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import VALIDATION, WEIGHTS
+from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS
+from postmortem.checklist.signs import flat_at_guessing
 
 LAGS = 0.3  # share of the way from the initial value; a usual momentum has arrived after 50 steps
 SLOW = 0.02  # torch momentum below which running statistics lag behind
@@ -23,6 +24,12 @@ def slow(e: Evidence, seen: Sighting) -> Reading | None:
     value = float(hit.value)
     lagging = value > 0.995 if e.framework == "keras" else value < SLOW
     return Reading(lagging, say("{key} = {value:g}", key=hit.key, value=value), hit.file)
+
+
+@probe(say("in evaluation the model gives the same answer to everything"), CHANCE, VALIDATION, holds=1.2)
+def no_signal(e: Evidence, seen: Sighting) -> Reading | None:
+    level = flat_at_guessing(e)
+    return None if level is None else Reading(True, say("each evaluation lies at {level:.2f} × chance, and training is far below", level=level))
 
 
 @probe(say("the running variances are still near their initial value"), WEIGHTS, holds=1.5, fails=-1.0)
@@ -73,7 +80,7 @@ batchnorm_eval_mismatch = Cause(
     mechanism=say(
         "In evaluation it uses running statistics. With a momentum that is too slow, tiny batches, or frozen statistics these are not those that training sees."
     ),
-    probes=(has_batch_norm, slow, running_behind, worse_from_start),
+    probes=(has_batch_norm, slow, no_signal, running_behind, worse_from_start),
     fixes=fixes,
     by_hand=(say("Evaluate once in train mode: if the loss is good then, the running statistics are the fault."),),
 )

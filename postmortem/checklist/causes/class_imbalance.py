@@ -2,8 +2,8 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import skill
+from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, VALIDATION, curve
+from postmortem.checklist.signs import flat_at_guessing, skill
 
 UNEVEN = 0.6  # share of the largest class
 
@@ -25,6 +25,16 @@ def from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
         say(
             "ln(validation / train) starts at {first:.2f}; validation rose by {rise:.2f} (ln) since its best", first=e.gap.first_gap, rise=e.gap.rise
         ),
+    )
+
+
+@probe(say("validation is as bad as guessing, and no worse"), CHANCE, VALIDATION, holds=-1.5)
+def even_guess(e: Evidence, seen: Sighting) -> Reading | None:
+    level = flat_at_guessing(e)
+    return (
+        None
+        if level is None
+        else Reading(True, say("each evaluation lies at {level:.2f} × chance: a model sure of one class would be worse", level=level))
     )
 
 
@@ -52,7 +62,7 @@ class_imbalance = Cause(
     mechanism=say(
         "A model that always answers the frequent class scores well on a training set that consists of it, and fails where the classes are balanced."
     ),
-    probes=(stuck, from_the_start, few, histogram),
+    probes=(stuck, from_the_start, even_guess, few, histogram),
     fixes=remedies.only(
         say("Weight the classes, or sample them evenly; compare the label histograms of both splits"),
         say("Training does well and validation stays near one class's share."),

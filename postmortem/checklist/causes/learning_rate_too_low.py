@@ -4,17 +4,18 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
 from postmortem.checklist.rates import fitting_rate
-from postmortem.checklist.signs import course, file_of, rate_decades, used_rate
+from postmortem.checklist.signs import course, creeps, file_of, rate_decades, used_rate
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
+LOWISH = -0.8  # decades: between the two the rate says nothing
 HIGHER = 3.0  # at least this much higher than what was too low
-CREPT = 0.05  # relative change of the weights over the whole run; healthy runs lie above 0.16
+CREPT, MOVED = 0.05, 0.16  # relative change of the weights between checkpoints; healthy runs lie above the second
 
 
 @probe(say("the learning rate is far below what this optimizer usually takes"), LEARNING_RATE, holds=3.0, fails=-2.5)
 def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
     decades, rate = rate_decades(e), used_rate(e)
-    if decades is None or rate is None:
+    if decades is None or rate is None or LOW < decades < LOWISH:
         return None
     return Reading(
         decades <= LOW, say("the rate is {rate:g}, {share:.2g} of the usual {usual:g}", rate=rate, share=10**decades, usual=rate / 10**decades)
@@ -24,11 +25,12 @@ def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("all layers crept, evenly"), TWO_CHECKPOINTS, holds=1.0, fails=-1.5)
 def crept(e: Evidence, seen: Sighting) -> Reading | None:
     change = e.weights.change_median
-    if change is None or e.weights.identical_share is None:
+    if change is None or e.weights.identical_share is None or CREPT <= change < MOVED:
         return None
     moved = e.weights.identical_share < 0.5
     return Reading(
-        change < CREPT and moved, say("weights changed by {change:.2g} over the whole run; healthy runs change by 0.16 or more", change=change)
+        change < CREPT and moved,
+        say("weights changed by {change:.2g} between the first and the last checkpoint; healthy runs change by 0.16 or more", change=change),
     )
 
 
@@ -37,6 +39,8 @@ def steady(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or loss.trend is None:
         return None
+    if creeps(e, loss):
+        return Reading(True, say("it falls evenly to the end, and hardly slows down"), file_of(e, loss.name), share=2.0)
     return Reading(loss.trend.tau < -0.5, say("Kendall's tau of the loss over time is {tau:.2f}", tau=loss.trend.tau), file_of(e, loss.name))
 
 

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import clip_norm, learned_nothing_at_all, rate_decades, skill, to_chance
+from postmortem.checklist.signs import clip_norm, course, learned_nothing_at_all, rate_decades, skill, to_chance
 
 CLUSTERED = 0.3  # 0 is a fair draw of the classes, 1 a batch of one class; shuffled data stays within 0.05
 SWING, WILD = 0.2, 1.25  # noise and peak, times chance
@@ -12,6 +12,11 @@ WORSE = 1.2  # times chance: a batch of classes that the model has just unlearne
 WARM = 0.15  # share of the run: later, no batch is new to it
 MOVED = 0.1  # relative change of the weights
 ORDINARY = 1.0  # decades from the usual rate
+AVERAGED = ("epoch", "window", "running")
+FEW = 3  # epochs
+BELOW, ABOVE = 0.5, 1.5  # × the accuracy of a guess
+FEW_SAMPLES = 16  # of a batch, whose mean may be low by luck
+UNLEARNED, HARDLY = 0.4, 0.1  # times chance; × the course
 APART = 0.03  # times chance
 
 
@@ -78,6 +83,39 @@ def taken_back(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("they changed by {change:.2g} relative to their size", change=change))
 
 
+@probe(say("training, counted as it goes, is right less often than guessing, and validation more often"), CHANCE, curve("val/accuracy"), holds=2.5)
+def forgets(e: Evidence, seen: Sighting) -> Reading | None:
+    train, val, guess = e.series.get("train/accuracy"), e.curve("val/accuracy"), e.chance.accuracy
+    if train is None or val is None or guess is None or len(train) < FEW or val.highest > 1.0:
+        return None
+    lowest, step = min((float(v), float(s)) for v, s in zip(train.values[1:], train.steps[1:], strict=True))
+    return Reading(
+        lowest < BELOW * guess and val.highest > ABOVE * guess,
+        say(
+            "at step {step:g} it is {lowest:.1%}, guessing {guess:.1%}, and validation at its best {best:.1%}",
+            step=step,
+            lowest=lowest,
+            guess=guess,
+            best=val.highest,
+        ),
+        train.source,
+    )
+
+
+@probe(say("single late batches are hardly wrong at all, while most are"), CHANCE, curve("train/loss", 16), holds=1.8)
+def batches_of_a_kind(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, mean = e.curve("train/loss"), course(e)
+    level = to_chance(e, mean.final) if mean else None
+    if loss is None or mean is None or level is None or loss.reduction in AVERAGED or (e.number("batch_size") or FEW_SAMPLES) < FEW_SAMPLES:
+        return None
+    values = e.series["train/loss"].values
+    lowest = float(min(values[-len(values) // 3 :]))
+    return Reading(
+        level > UNLEARNED and 0 <= lowest < HARDLY * mean.final,
+        say("one has a loss of {lowest:.3g}, the course is at {final:.3g}", lowest=lowest, final=mean.final),
+    )
+
+
 @probe(say("shuffling is switched off"), holds=3.0, fails=-1.0)
 def switched_off(e: Evidence, seen: Sighting) -> Reading | None:
     setting = e.setting("shuffle")
@@ -117,7 +155,7 @@ unshuffled_data = Cause(
     mechanism=say(
         "Batches of one class (or one source) after another: the model learns to answer the current class and forgets the others, once per epoch."
     ),
-    probes=(repeats, batches_worse_than_guessing, above_validation, taken_back, switched_off, clustered),
+    probes=(repeats, batches_worse_than_guessing, above_validation, taken_back, forgets, batches_of_a_kind, switched_off, clustered),
     fixes=fixes,
     by_hand=(say("Print the label histogram of ten consecutive batches."),),
 )

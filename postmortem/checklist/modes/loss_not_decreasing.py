@@ -33,6 +33,7 @@ from postmortem.checklist.signs import (
     file_of,
     loss_curve,
     loss_is_flat,
+    never_bends,
     rate_decades,
     relative_fall,
     risen_score,
@@ -114,7 +115,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
         return Cleared(why, _figures(e, loss))
     trend = loss.trend
-    crept = _rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT
+    crept = _rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT or (never_bends(e, loss) and not _fine_tuned(e))
     if (
         not crept
         and not at_chance
@@ -157,6 +158,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         if stuck and level is not None
         else say("Validation has not moved since its first evaluation: {final:.4g} at the end.", final=val.final)
         if stuck and (val := e.curve("val/loss")) is not None
+        else say("The loss fell by {gained:.0%} in {n} records, evenly: it never slowed down, as it does near a floor.", gained=gained, n=loss.points)
+        if never_bends(e, loss) and gained >= 0.01
         else say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
     )
     return Sighting(

@@ -21,7 +21,20 @@ from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, file_of, hidden_width, loss_curve, rate_decades, skill, to_attainable, to_chance
+from postmortem.checklist.signs import (
+    NOTHING_EXPECTED,
+    course,
+    creeps,
+    file_of,
+    hidden_width,
+    loss_curve,
+    never_bends,
+    rate_decades,
+    relative_fall,
+    skill,
+    to_attainable,
+    to_chance,
+)
 from postmortem.model.evidence import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
@@ -97,7 +110,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(why, (ahead, _level(e, loss, level, limit)))
     if level < limit:
         return Cleared(say("The loss ends at {level:.2f} × chance.", level=level), (_level(e, loss, level, limit),))
-    if level > WORSE and loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first):
+    came_down = loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first)
+    if level > WORSE and (came_down or never_bends(e, loss)):
         return Sighting(
             Severity.SERIOUS,
             say("The loss fell from {start:.4g} and still ends at {level:.2f} × chance.", start=loss.start, level=level),
@@ -152,6 +166,9 @@ def _without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     elif uneven_inputs(e):
         facet = "inputs"
         summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
+    elif creeps(e, loss):
+        facet = "even"
+        summary = say("The loss fell by {fall:.0%}, evenly: it never slowed down, as it does once something is learned.", fall=relative_fall(loss))
     else:
         return None
     return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, shown, e.series[shown[0]].source, facet)
