@@ -40,7 +40,7 @@ def as_run(trial: Trial, figures: dict[str, float], settings: dict[str, Any], op
     """`figures` are of the batch, by their names without "data/". The optimizer is shown only where it is the caller's own."""
     steps = [float(n) for n in range(len(trial.losses))]
     curves = [series("train/loss", steps, trial.losses)] if trial.losses else []
-    norms = [g.rms**2 * _count(model, g.name) for g in trial.gradients if not g.missing]
+    norms = [g.rms**2 * g.size for g in trial.gradients if not g.missing]
     if norms:
         curves.append(series("grad_norm", [0.0], [float(np.sqrt(sum(norms)))]))
     if own_optimizer and trial.learning_rate is not None and trial.steps:
@@ -67,10 +67,6 @@ def as_run(trial: Trial, figures: dict[str, float], settings: dict[str, Any], op
         framework="pytorch",
         outcome="crashed" if trial.error is not None else "unknown",
     )
-
-
-def _count(model: Any, name: str) -> int:
-    return next((p.numel() for n, p in model.named_parameters() if n == name), 0)
 
 
 def _settings(settings: dict[str, Any]) -> tuple[Setting, ...]:

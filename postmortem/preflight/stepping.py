@@ -6,7 +6,7 @@ from typing import Any
 
 from postmortem.errors import UsageError
 from postmortem.preflight.calling import forward, inputs_and_labels, loss_of, predictions
-from postmortem.preflight.trial import FIXED_SCALE, SECONDS, Seen, Trial, caught, clock, gradients_of, hooks, references
+from postmortem.preflight.trial import FIXED_SCALE, SECONDS, Seen, Trial, caught, clock, drawn_of, gradients_of, hooks, moved, references
 
 IGNORED = -100
 ELEMENTWISE = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
@@ -156,5 +156,8 @@ def _train(trial: Trial, model: Any, batch: Any, criterion: Any, optimizer: Any,
             for parameter in model.parameters():
                 if parameter.grad is not None:
                     parameter.grad.div_(scale)
+        before = None if step else drawn_of(model)
         optimizer.step()
+        if before is not None:
+            trial.updates = moved(model, before)
         trial.steps = step + 1

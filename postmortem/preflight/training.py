@@ -21,6 +21,7 @@ from postmortem.preflight.as_run import as_run
 from postmortem.preflight.calling import inputs_and_labels, on_device
 from postmortem.preflight.copying import private_copy, random_states_kept
 from postmortem.preflight.live_checks import Facts, live_checks
+from postmortem.preflight.overview import overview
 from postmortem.preflight.stepping import run as run_trial
 from postmortem.preflight.trial import Trial, bytes_of, gradients_of, usual_rates
 from postmortem.redact import redact
@@ -66,7 +67,7 @@ def diagnose_training(
     device : where to run; None takes the model's.
     optimizer : the training's own. It is copied too; None tries with AdamW and says nothing of optimizers.
     autocast : a dtype for mixed precision.
-    show : print the verdict.
+    show : print the verdict, and under it what was looked at.
     Raises `UsageError` when the loader is empty or nothing gives a loss. What the model itself raises is a finding.
     """
     import torch
@@ -79,7 +80,7 @@ def diagnose_training(
                 facts = replace(facts, rescued=_rescue(model, batch, criterion, device, steps=steps, autocast=autocast))
         settings = _settings(criterion, facts, optimizer, autocast)
         run = as_run(trial, facts.figures, settings, held, tried, own_optimizer=own)
-        diagnosis = _judged(run, facts, _notes(model, facts, own))
+        diagnosis = _judged(run, facts, overview(model, facts, batch, own_optimizer=own))
     if show:
         _print(diagnosis)
     return diagnosis
@@ -91,7 +92,7 @@ def check_gradients(model: Any, *, show: bool = True) -> Diagnosis:
     named = list(model.named_parameters())
     facts = Facts(trial, {}, None, None, sum(not p.requires_grad for _, p in named), len(named), None, 0, token_inputs=True)
     run = as_run(trial, {}, {}, None, model, own_optimizer=False)
-    diagnosis = _judged(run, facts, _notes(model, facts, own=False))
+    diagnosis = _judged(run, facts, overview(model, facts, None, own_optimizer=False))
     if show:
         _print(diagnosis)
     return diagnosis
@@ -248,67 +249,12 @@ def _with_gradients(evidence: Evidence, facts: Facts) -> Evidence:
     return replace(evidence, weights=replace(evidence.weights, gradient_depth_ratio=ratio, gradient_source="saved-grad"))
 
 
-def _notes(model: Any, facts: Facts, own: bool) -> list[Sentence]:  # noqa: FBT001
-    """What was looked at, and what one batch cannot tell."""
-    trial, total = facts.trial, sum(p.numel() for p in model.parameters())
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    notes = [say("The model has {total:,} parameters, {trainable:,} of them trainable.", total=total, trainable=trainable)]
-    for name, child in list(model.named_children())[:20]:
-        count, free = sum(p.numel() for p in child.parameters()), sum(p.numel() for p in child.parameters() if p.requires_grad)
-        if count:
-            notes.append(
-                say("{name} ({kind}): {count:,} parameters, {free:,} trainable.", name=name, kind=type(child).__name__, count=count, free=free)
-            )
-    if trial.output_range is not None:
-        notes.append(
-            say(
-                "The outputs have the shape {shape} and lie between {low:.4g} and {high:.4g}.",
-                shape=str(trial.outputs),
-                low=trial.output_range[0],
-                high=trial.output_range[1],
-            )
-        )
-    if trial.losses and facts.chance:
-        notes.append(
-            say(
-                "The first loss is {loss:.4g}; guessing among {c} classes gives {chance:.4g}.",
-                loss=trial.losses[0],
-                c=facts.classes,
-                chance=facts.chance,
-            )
-        )
-    if trial.gradients:
-        graded = [g for g in trial.gradients if not g.missing]
-        notes.append(
-            say(
-                "{n} of {of} trainable parameter tensors have a gradient, with RMS from {low:.2g} to {high:.2g}.",
-                n=len(graded),
-                of=len(trial.gradients),
-                low=min((g.rms for g in graded), default=0.0),
-                high=max((g.rms for g in graded), default=0.0),
-            )
-        )
-    if len(trial.losses) > 1:
-        notes.append(
-            say(
-                "{n} steps with {what} on this one batch took the loss from {first:.4g} to {last:.4g}.",
-                n=trial.steps,
-                what="the training's own optimizer" if own else "AdamW",
-                first=trial.losses[0],
-                last=trial.losses[-1],
-            )
-        )
-    if trial.raised_from is not None:
-        notes.append(
-            say("A warm-up had left the learning rate at {low:.3g}; the trial used {rate:.3g}.", low=trial.raised_from, rate=trial.learning_rate)
-        )
-    notes.append(say("One batch cannot tell shuffled or wrong labels, overfitting, leakage, a bad schedule or an instability that comes later."))
-    return notes
-
-
 def _print(diagnosis: Diagnosis) -> None:
     from rich.console import Console
 
     from postmortem.render.terminal import render_terminal
 
-    render_terminal(diagnosis, Console(file=sys.stdout))
+    console = Console(file=sys.stdout)
+    render_terminal(diagnosis, console)
+    for sentence in diagnosis.run.assumed:
+        console.print(f"• {sentence}", markup=False, highlight=False)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from postmortem.capture.samples import norm
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.capture.samples import drawn, norm
 from postmortem.model.run import TensorRef
 
 HERE = Path(__file__).parent
@@ -28,7 +31,9 @@ class Gradient:
     name: str
     missing: bool
     used: bool  # its module ran in the forward pass
+    size: int = 0  # elements
     rms: float = 0.0
+    low: float = 0.0
     high: float = 0.0
     mean: float = 0.0
     std: float = 0.0
@@ -67,6 +72,7 @@ class Trial:
     error: BaseException | None = None
     error_text: str = ""
     learning_rate: float | None = None
+    updates: dict[str, float] = field(default_factory=dict)  # of the first step, by parameter: how far it moved over its size
     raised_from: float | None = None  # the learning rate that a warm-up had left
     steps: int = 0
 
@@ -178,10 +184,28 @@ def gradients_of(model: Any, ran: set[str] | None, scale: float = 1.0) -> list[G
         size = math.sqrt(grad.numel())
         weight = float(norm(parameter.detach())) / math.sqrt(parameter.numel())
         out.append(
-            Gradient(name, missing=False, used=used, rms=float(grad.double().norm()) / size, high=float(grad.abs().max()), mean=float(grad.mean()),
-                     std=float(grad.std(correction=0)), non_finite=bad, weight_rms=weight, matrix=parameter.dim() > 1)
+            Gradient(name, missing=False, used=used, size=grad.numel(), rms=float(grad.double().norm()) / size, low=float(grad.min()),
+                     high=float(grad.max()), mean=float(grad.mean()), std=float(grad.std(correction=0)), non_finite=bad, weight_rms=weight,
+                     matrix=parameter.dim() > 1)
         )  # fmt: skip
     return out
+
+
+def moved(model: Any, before: dict[str, npt.NDArray[np.float32]]) -> dict[str, float]:
+    """How far each parameter's drawn elements are from those of before, over the size of those; parameters of size 0 are left out."""
+    out = {}
+    for name, now in drawn_of(model).items():
+        was = before[name].astype(np.float64)
+        size = float(np.linalg.norm(was))
+        if size > 0:
+            out[name] = float(np.linalg.norm(now - was)) / size
+    return out
+
+
+def drawn_of(model: Any) -> dict[str, npt.NDArray[np.float32]]:
+    """Some elements of each trainable parameter, always the same ones."""
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point() and p.numel()]
+    return dict(zip((n for n, _ in named), drawn([p for _, p in named]), strict=True))
 
 
 def usual_rates(optimizer: Any) -> tuple[float | None, float | None]:

@@ -246,6 +246,33 @@ def test_it_is_a_document_like_any_other(capsys: pytest.CaptureFixture[str], tmp
     assert load(diagnosis.to_json()).to_html() == html
 
 
+def test_what_was_looked_at_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each number against what torch says of the same batch."""
+    t = healthy()
+    t.model.last.bias.requires_grad = False
+    t.optimizer = torch.optim.SGD([p for p in t.model.parameters() if p.requires_grad], lr=0.5)
+    diagnosis = postmortem.diagnose_training(t.model, [(t.x, t.y)], t.criterion, "cpu", t.optimizer)
+    told = " ".join(capsys.readouterr().out.replace("•", "").split())
+    assert all(" ".join(str(s).split()) in told for s in diagnosis.run.assumed)
+    counts = torch.bincount(t.y)
+    t.criterion(t.model(t.x), t.y).backward()
+    grad, weight = t.model.first.weight.grad, t.model.first.weight.detach()
+    moved = {n: float(0.5 * p.grad.norm() / p.detach().norm()) for n, p in t.model.named_parameters() if p.requires_grad}
+    for sentence in (
+        "The model has 1,669 parameters, 1,664 of them trainable.",
+        "Frozen parameter tensors (1): last.bias.",
+        f"The inputs have the shape (64, 20) and are float32: from {float(t.x.min()):.4g} to {float(t.x.max()):.4g}, mean {float(t.x.mean()):.4g},",
+        f"The labels have the shape (64,) and are int64; class × number: {int(counts.argmax())} × {int(counts.max())},",
+        f"first.weight: gradient of norm {float(grad.norm()):.2g}, from {float(grad.min()):.2g} to {float(grad.max()):.2g},",
+        "The outputs have the shape (64, 5)",
+    ):
+        assert sentence in told, sentence
+    ratio = next(s.values for s in diagnosis.run.assumed if "first update" in str(s))
+    assert ratio["n"] == 3
+    assert ratio["high"] == pytest.approx(max(moved.values()), rel=0.3)  # of some elements of each tensor
+    assert weight.norm() > 0
+
+
 def test_gradients_of_the_last_backward() -> None:
     t = healthy()
     t.criterion(t.model(t.x), t.y).backward()
