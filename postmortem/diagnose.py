@@ -219,5 +219,5 @@ def next_time(evidence: Evidence, checklist: Sequence[Check], findings: Sequence
                         want(need, cause.id, p.holds if check.id in present else 0.01)
     ranked = sorted(wanted.values(), key=lambda w: -w[2])
     return tuple(
-        NextTime(need.log, need.how, tuple(ids), need.code.get(evidence.framework) or need.code.get("", "")) for need, ids, _ in ranked[:MOST_TO_LOG]
+        NextTime(need.log, need.how, tuple(ids), need.code.get(evidence.framework, need.code.get("", ""))) for need, ids, _ in ranked[:MOST_TO_LOG]
     )

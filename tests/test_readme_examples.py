@@ -72,7 +72,7 @@ def lightning() -> dict[str, Any]:
 def keras() -> dict[str, Any]:
     import keras
 
-    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(3)])
+    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(3, name="out")], name="net")
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     x, y = data()
     return {"model": model, "x": np.asarray(x), "y": np.asarray(y)}
@@ -83,7 +83,15 @@ EXPECTED = {
     "plain": {"train/loss", "lr", "data/train_mean", "gradients/weight/rms", "updates/weight/ratio"},
     "transformers": {"train/loss", "lr", "grad_norm", "data/train_mean", "gradients/classifier.weight/rms"},
     "lightning": {"train/loss", "lr", "grad_norm", "data/train_mean", "gradients/layer.weight/rms", "activations/layer/rms"},
-    "keras": {"train/loss", "train/loss.epoch", "train/accuracy", "lr", "data/train_mean"},
+    "keras": {
+        "train/loss",
+        "train/loss.epoch",
+        "train/accuracy",
+        "lr",
+        "data/train_mean",
+        "weights/net/out/kernel/rms",
+        "updates/net/out/bias/ratio",
+    },
 }
 
 

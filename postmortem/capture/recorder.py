@@ -228,6 +228,17 @@ class Recorder:
         if kept and not self._quiet_rank:
             self._write({"k": "steps", "s": [at], "t": [time.time()], "e": [self._epoch], "v": kept})
 
+    @_quiet
+    def layers(self, *records: Mapping[str, Any]) -> None:
+        """Records of the step under way about layers, as the file has them; for frameworks that `watch` cannot see into."""
+        for one in () if self._quiet_rank else records:
+            self._write({"k": "layers", "s": self._at, **one})
+
+    @_quiet
+    def carefully(self, look: Callable[[], None]) -> None:
+        """Call that, as everything here is called: what goes wrong ends the recording, not the training."""
+        look()
+
     def _flush(self) -> None:
         """Fetch what waits, all far numbers in one transfer, and write one record."""
         if not self._waiting:

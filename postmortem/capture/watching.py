@@ -74,13 +74,20 @@ def saturated_share(output: Any, low: float, high: float) -> Any:
     return ((some < low + margin) | (some > high - margin)).float().mean()
 
 
-def _layers(what: str, names: Sequence[str], found: Figures, scale: float = 1.0) -> dict[str, Any]:
+def described(what: str, names: Sequence[str], found: Figures, scale: float = 1.0) -> dict[str, Any]:
     """A record; `scale` is that of a loss which was multiplied, and is taken out of the statistics. Histograms are told it."""
     told = found.statistics()
     if scale == 1.0:
         return {"what": what, "names": names, "v": told, "h": found.histograms}
     told |= {k: [v / scale for v in told[k]] for k in ("rms", "max")}
     return {"what": what, "names": names, "v": told, "h": found.histograms, "scale": scale}
+
+
+def ratios(before: Sequence[Array], after: Sequence[Array]) -> list[float]:
+    """How far each tensor's drawn elements moved, over their size before; infinite for a bias that began at 0 and moved."""
+    old = [float(np.linalg.norm(a.astype(np.float64))) for a in before]
+    moved = [float(np.linalg.norm(b.astype(np.float64) - a)) for a, b in zip(before, after, strict=True)]
+    return [by / size if size else 0.0 if by == 0 else math.inf for by, size in zip(moved, old, strict=True)]
 
 
 def _highest(rates: Sequence[Any]) -> Any:
@@ -177,7 +184,7 @@ class Watch:
         whole = len(some) == len(named) and bool(got) and not any(hasattr(p, "to_local") for p in tensors)
         norm = math.sqrt(math.fsum(n * n for n in got)) if whole else None
         self._looked[id(optimizer)] = _Before(names, tensors, drawn(tensors), [float(id(p) in held) for p in tensors], missing, norm)
-        self._layers += [_layers("gradients", names, gradients, scale), _layers("weights", names, figures(tensors, shown))]
+        self._layers += [described("gradients", names, gradients, scale), described("weights", names, figures(tensors, shown))]
         self._layers[-2]["v"]["axes"] = [float(p.dim()) for p in tensors]
 
     def _after_update(self, *_: Any) -> None:
@@ -186,10 +193,8 @@ class Watch:
     def _updates(self) -> None:
         """How far the weights moved in the sampled step, now that every optimizer has stepped."""
         for before in self._looked.values():
-            old = [float(np.linalg.norm(a.astype(np.float64))) for a in before.weights]
-            moved = [float(np.linalg.norm(b.astype(np.float64) - a)) for a, b in zip(before.weights, drawn(before.tensors), strict=True)]
-            ratios = [by / size if size else 0.0 if by == 0 else math.inf for by, size in zip(moved, old, strict=True)]  # biases begin at 0
-            self._layers.append({"what": "updates", "names": before.names, "v": {"ratio": ratios, "held": before.held}})
+            moved = ratios(before.weights, drawn(before.tensors))
+            self._layers.append({"what": "updates", "names": before.names, "v": {"ratio": moved, "held": before.held}})
             if before.missing:
                 names, places = map(list, zip(*before.missing, strict=True))
                 self._layers.append({"what": "gradients", "names": names, "v": {"missing": places}})

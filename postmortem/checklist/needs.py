@@ -11,14 +11,18 @@ BATCH = "recorder.batch(x, y)"
 _RECORDER = 'postmortem.Recorder("runs/exp1")'
 
 
-def recorded(line: str) -> Mapping[str, str]:
-    """The line that has the recorder log something: `line` in a loop of one's own, a callback under a framework that runs the loop."""
+def recorded(line: str, keras: str | None = None) -> Mapping[str, str]:
+    """The line that has the recorder log something: `line` in a loop of one's own, a callback under a framework that runs the loop. `keras` in
+    place of its callback, which sees neither batches nor activations."""
     callbacks = {
         "transformers": f"trainer = Trainer(..., callbacks=[{_RECORDER}.for_transformers()])",
         "lightning": f"trainer = Trainer(..., callbacks=[{_RECORDER}.for_lightning()])",
-        "keras": f"model.fit(..., callbacks=[{_RECORDER}.for_keras()])",
+        "keras": f"model.fit(..., callbacks=[{_RECORDER}.for_keras()])" if keras is None else keras,
     }
     return {**callbacks, "": f"{line}  # once before: recorder = {_RECORDER}"}
+
+
+_KERAS_BATCH = f"recorder.batch(x, y)  # before model.fit; recorder = {_RECORDER}"
 
 
 @cache
@@ -100,7 +104,7 @@ BATCH_STATISTICS = Need(
     "input statistics",
     say("log once per split: mean, standard deviation, minimum, maximum and NaN count of the inputs, and the label histogram"),
     lambda e: e.batches is not None,
-    recorded(BATCH),
+    recorded(BATCH, keras=_KERAS_BATCH),
 )
 LAYER_STATISTICS = Need(
     "layer statistics",
@@ -112,7 +116,7 @@ ACTIVATIONS = Need(
     "activation statistics",
     say("record the share of silent and of saturated units of each layer every hundred steps"),
     lambda e: e.layers is not None and bool(e.layers.dead or e.layers.saturated),
-    recorded(WATCH),
+    recorded(WATCH, keras=""),
 )
 STEP_ZERO = Need(
     "the loss of step 0",
@@ -124,6 +128,6 @@ FIRST_BAD_BATCH = Need(
     "the first non-finite batch",
     say("stop at the first non-finite loss and print the batch's index and its inputs' minimum and maximum"),
     lambda e: e.batches is not None,  # the recorder looks at the batch of the first non-finite loss
-    recorded(BATCH),
+    recorded(BATCH, keras=_KERAS_BATCH),
 )
 BASELINE = Need("a good run", say("name a run of the same training that worked, with --baseline"), lambda e: e.baseline is not None, given=True)
