@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from postmortem.model.run import Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.tar import BLOCK, DamagedTarError, is_header, members
+from postmortem.sources.zip_start import shortened
 
 MAX_BYTES = 20 << 30  # unpacked, all members together
 MAX_ENTRIES = 50_000
@@ -106,7 +107,7 @@ def _kind(path: Path) -> str:
                 file.seek(0)
                 return "tar.gz" if is_header(_reader(gzip.GzipFile(fileobj=file))(BLOCK)) else "gz"
         if head.startswith(b"PK"):
-            with zipfile.ZipFile(path) as archive:
+            with path.open("rb") as file, zipfile.ZipFile(shortened(file, MAX_ENTRIES + 1)) as archive:
                 return "" if _is_checkpoint(archive.namelist()) else "zip"
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, ValueError, RuntimeError):
         return ""
@@ -134,7 +135,8 @@ def _is_checkpoint(names: list[str]) -> bool:
     if {"data", "policy.pth"} <= set(names):  # stable-baselines3
         return True
     prefix = names[0].partition("/")[0]
-    return {f"{prefix}/data.pkl", f"{prefix}/version"} <= set(names)
+    known = set(names)
+    return f"{prefix}/data.pkl" in known and (f"{prefix}/version" in known or len(names) > MAX_ENTRIES)  # "version" stands behind the tensors
 
 
 def _unpack_tar(path: Path, unpacking: _Unpacking) -> None:
@@ -195,7 +197,7 @@ def _counted(read: Callable[[int], bytes], unpacking: _Unpacking) -> Callable[[i
 
 
 def _unpack_zip(path: Path, unpacking: _Unpacking) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file, zipfile.ZipFile(shortened(file, MAX_ENTRIES + 1)) as archive:
         end = 0
         for info in sorted(archive.infolist(), key=lambda i: i.header_offset):
             _count(unpacking)

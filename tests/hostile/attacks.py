@@ -359,3 +359,21 @@ def hostile_zip(path, log):
         with zipfile.ZipFile(inner, "w") as nested:
             nested.writestr("../escaped.log", log)
         archive.writestr("run/nested.zip", inner.getvalue())
+
+
+def crowded_zip(log):
+    """A log, and a directory that lists a million further members at the place of one."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("run/train.log", log)
+        archive.writestr("run/0000000.log", log)
+    data = out.getvalue()
+    end = data.rfind(b"PK\5\6")
+    size, start = struct.unpack_from("<II", data, end + 12)
+    directory = data[start : start + size]
+    one = directory[directory.rfind(b"PK\1\2") :]
+    crowd = b"".join(one.replace(b"0000000", b"%07d" % n) for n in range(1, 1_000_001))
+    body = data[: start + size] + crowd
+    count, length, at = 1_000_002, size + len(crowd), len(body)
+    zip64 = struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, length, start) + struct.pack("<IIQI", 0x07064B50, 0, at, 1)
+    return body + zip64 + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.attacks import ATTACKS, hostile_tar, hostile_zip
+from tests.hostile.attacks import ATTACKS, crowded_zip, hostile_tar, hostile_zip
 from tests.hostile.checkpoints import CHECKPOINTS
 from tests.hostile.harness import RESIDENT, WITHIN, Done, Zygote, good_log, state, zygote
 from tests.hostile.logs import LOGS, SECRETS
@@ -350,6 +350,19 @@ def test_an_archive_of_a_run_that_tries_to_leave_it(pack: object, run: Zygote, h
     assert not Path("/tmp/postmortem-escaped.log").exists()
     assert not (tmp_path / "escaped.log").exists()
     harmless(html, markdown)
+
+
+def test_an_archive_whose_directory_lists_a_million_members(run: Zygote, honest: dict, tmp_path: Path) -> None:
+    good_log(tmp_path / "log")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    data = crowded_zip((tmp_path / "log" / "train.log").read_bytes())
+    (folder / "run.zip").write_bytes(data)
+    done, document, _, _ = analysed(run, tmp_path, "run/run.zip")
+    assert done.seconds < WITHIN
+    assert done.peak < RESIDENT // 2
+    assert document["verdict"]["mode"] == honest["verdict"]["mode"]
+    assert any(s["refused"] for s in document["run"]["sources"])
 
 
 CANARIES = {

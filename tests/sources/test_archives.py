@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from postmortem.model.run import Status
 from postmortem.sources import archives
 from postmortem.sources.archives import is_archive, opened
+from postmortem.sources.zip_start import shortened
 
 
 def tar(path: Path, *entries: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz", form: int = tarfile.PAX_FORMAT) -> Path:
@@ -242,3 +243,36 @@ def test_any_damage_is_survived(tmp_path_factory: pytest.TempPathFactory, kind: 
     path.write_bytes(data)
     with opened(path) as run:
         assert run.directory.exists()
+
+
+def test_the_beginning_of_a_directory(tmp_path: Path) -> None:
+    """zipfile sees the first members, and what they hold; whole directories and files that are no zip are left alone."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = b"PK\x05\x06 no end"
+        for n in range(2_000):
+            archive.writestr(f"n/{n:05}{'x' * (n % 50)}.log", f"step {n} loss 1.0")
+    with path.open("rb") as file:
+        assert shortened(file, 2_000) is file
+        with zipfile.ZipFile(shortened(file, 777)) as archive:
+            assert len(archive.namelist()) == 777
+            assert archive.read(archive.namelist()[-1]) == b"step 776 loss 1.0"
+            assert archive.testzip() is None
+    (tmp_path / "none").write_bytes(b"PK" * 500)
+    with (tmp_path / "none").open("rb") as file:
+        assert shortened(file, 1) is file
+
+
+def test_a_directory_of_many_members_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("run/train.log", "step 1 loss 1.0\n")
+        for n in range(1_000):
+            archive.writestr(f"run/{n}.txt", "")
+    monkeypatch.setattr(archives, "MAX_ENTRIES", 10)
+    seen = []
+    monkeypatch.setattr(zipfile.ZipInfo, "_decodeExtra", lambda *_: seen.append(1))
+    with opened(path) as run:
+        assert (run.directory / "train.log").exists()
+        assert "only the first 10 members" in str(run.skipped[-1].detail)
+    assert len(seen) == 2 * 11

@@ -8,7 +8,7 @@ Format: PKWARE APPNOTE 6.3, sections 4.3.7 (local header), 4.3.9 (data descripto
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -77,34 +77,36 @@ class Window:
 
 def read_directory(window: Window) -> Directory | None:
     """The central directory, None when there is none (a truncated file: see `scan`)."""
+    for count, length, start in _ends(window):
+        if length <= _LARGEST_DIRECTORY and count <= _MOST_MEMBERS:
+            data = window.read(length, start)
+            if len(data) == length:
+                return _central(data, count, window.size)
+    return None
+
+
+def extent(window: Window) -> tuple[int, int, int] | None:
+    """Entries, bytes and offset of the central directory as the file's end states them; None when there is none."""
+    return next(_ends(window), None)
+
+
+def _ends(window: Window) -> Iterator[tuple[int, int, int]]:
+    """(entries, bytes, offset) of each end of a directory that fits the file, the last one first."""
     tail_at = max(0, window.size - (_END.size + 65535))
     tail = window.read(window.size - tail_at, tail_at)
     at = tail.rfind(b"PK\x05\x06")
     while at >= 0:
         if len(tail) - at >= _END.size:
-            found = _from_end(window, tail, at, tail_at)
-            if found is not None:
-                return found
+            _, _, _, _, count, length, start, comment = _END.unpack_from(tail, at)
+            end = tail_at + at
+            locator = window.read(_LOCATOR_64.size, end - _LOCATOR_64.size) if end >= _LOCATOR_64.size else b""
+            if len(locator) == _LOCATOR_64.size and _LOCATOR_64.unpack(locator)[0] == _LOCATOR_MAGIC:
+                record = window.read(_END_64.size, _LOCATOR_64.unpack(locator)[2])
+                if len(record) == _END_64.size and _END_64.unpack(record)[0] == _END_64_MAGIC:
+                    count, length, start = _END_64.unpack(record)[7:10]
+            if at + _END.size + comment <= len(tail) and start + length <= end and count * _CENTRAL.size <= length:
+                yield count, length, start
         at = tail.rfind(b"PK\x05\x06", 0, at)
-    return None
-
-
-def _from_end(window: Window, tail: bytes, at: int, tail_at: int) -> Directory | None:
-    _, _, _, _, count, length, start, comment = _END.unpack_from(tail, at)
-    if at + _END.size + comment > len(tail):
-        return None
-    end = tail_at + at
-    locator = window.read(_LOCATOR_64.size, end - _LOCATOR_64.size) if end >= _LOCATOR_64.size else b""
-    if len(locator) == _LOCATOR_64.size and _LOCATOR_64.unpack(locator)[0] == _LOCATOR_MAGIC:
-        record = window.read(_END_64.size, _LOCATOR_64.unpack(locator)[2])
-        if len(record) == _END_64.size and _END_64.unpack(record)[0] == _END_64_MAGIC:
-            count, length, start = _END_64.unpack(record)[7:10]
-    if start + length > end or length > _LARGEST_DIRECTORY or count > _MOST_MEMBERS or count * _CENTRAL.size > length:
-        return None
-    data = window.read(length, start)
-    if len(data) < length:
-        return None
-    return _central(data, count, window.size)
 
 
 def _central(data: bytes, count: int, size: int) -> Directory:
