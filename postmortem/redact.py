@@ -4,6 +4,7 @@ Names are replaced by pseudonyms that are stable within a run (`user-1`, `host-1
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -11,6 +12,7 @@ from types import MappingProxyType
 
 from postmortem.model.run import Checkpoint, LogEvent, Run, Setting, Source
 from postmortem.model.sentence import Sentence, Value
+from postmortem.model.text import seen
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{40}")
 _SECRETS = re.compile(
@@ -18,25 +20,46 @@ _SECRETS = re.compile(
     r"|sk-[A-Za-z0-9_\-]{20,200}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[A-Za-z0-9_\-]{30,40}|xox[baprs]-[A-Za-z0-9\-]{10,200}|wandb_v\d_[A-Za-z0-9_]{20,200}"
     r"|eyJ[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{10,2000}\.[A-Za-z0-9_\-]{5,2000}|npm_[A-Za-z0-9]{30,80}|dckr_pat_[A-Za-z0-9_\-]{20,80}"
     r"|pypi-[A-Za-z0-9_\-]{40,400}|ya29\.[A-Za-z0-9_\-]{20,400}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}|SG\.[A-Za-z0-9_\-]{16,40}\.[A-Za-z0-9_\-]{30,80}"
+    r"|hvs\.[A-Za-z0-9_\-]{20,200}|nvapi-[A-Za-z0-9_\-]{20,200}|dop_v1_[a-f0-9]{40,80}|AGE-SECRET-KEY-1[A-Z0-9]{40,70}|glsa_[A-Za-z0-9_]{20,80}"
     r"|hooks\.slack\.com/services/[A-Za-z0-9/]{10,200}|discord(?:app)?\.com/api/webhooks/[A-Za-z0-9_/\-]{10,200}|(?:bot)?\d{8,10}:AA[A-Za-z0-9_\-]{30,40})"
 )
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8000}")
+# Also one that is encrypted, PGP's, or cut off; and a line of one whose head stands elsewhere.
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,16000}(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+)
+_LINE_OF_KEY = re.compile(r"^(?=[^a-z\n]{0,63}[a-z])(?=[^A-Z\n]{0,63}[A-Z])[A-Za-z0-9+/]{64}$", re.MULTILINE)
 # `WANDB_API_KEY=…`, `"api_key": "…"`, `--password …`. What only ends in "token" must look like one: not `pad_token: <pad>`.
 _SURE = (
-    r"api[_\-]?key|(?:access|secret|private)[_\-]?key(?:[_\-]?id)?|secret|password|passwd|passphrase"
-    r"|(?:access|auth|bearer|refresh|session)[_\-]?token|credentials?|signature|account[_\-]?key|pgpassword|mysql_pwd|sshpass"
+    r"api[_\-]?key|(?:access|secret|private|encryption|ssh|signing|license|client)[_\-]?key(?:[_\-]?(?:id|data))?|secret|password|passwd|passphrase"
+    r"|(?:client|app|consumer)[_\-]?secret|(?:db|mysql|postgres|pg|smtp|mail|redis|ftp|ssh|root|admin|user|login)[_\-]?pass|redis(?:cli)?_auth"
+    r"|(?:access|auth|bearer|refresh|session)[_\-]?token|credentials?|signature|(?:account|shared[_\-]?access)[_\-]?key|pgpassword|mysql_pwd|sshpass"
+    r"|pwd(?=\\{0,4}[\"']?\s{0,8}[=:]\s{0,8}\\{0,4}[\"']?[^/~\s$.])"  # not the working directory
 )
-# A value may hold `&` unless it parts the parameters of an address: `X-Amz-Signature=…&b=1`.
+_IS = r"\\{0,4}[\"']?\s{0,8}(?::=|[=:]>?)\s{0,8}(?:[|>][+-]?\s{0,2}\n\s{0,16})?\\{0,4}[\"']?"  # what stands between a key and its value
+# A value may hold `&` unless it parts the parameters of an address, and a comma unless another key follows: `X-Amz-Signature=…&b=1`.
 _ASSIGNED = re.compile(
-    rf"(?i)((?<![A-Za-z])(?:{_SURE})\\?[\"']?(?:\s{{0,3}}[=:]\s{{0,3}}\\?[\"']?)|--[a-z_\-]{{0,30}}(?:{_SURE}|token)[= ][\"']?)"
-    r"([^\s,;'\"&]{4,400}(?:&[^\s,;'\"&=]{1,100}(?![^\s,;'\"&]|=))?)"
+    rf"(?i)((?<![A-Za-z])(?:{_SURE}){_IS}|--[a-z_\-]{{0,30}}(?:{_SURE}|token)[= ][\"']?)"
+    r"([^\s,;'\"&]{4,400}(?:&[^\s,;'\"&=]{1,100}(?![^\s,;'\"&]|=))?|[^\s,;'\"&]{1,400},[^\s,;'\"&=:]{1,100}(?![^\s,;'\"&]|[=:]))"
 )
 # The same where the value stands in quotes and has blanks: `password = "correct horse"`.
-_QUOTED = re.compile(rf"(?i)((?<![A-Za-z])(?:{_SURE})\\?[\"']?\s{{0,3}}[=:]\s{{0,3}}([\"']))[^\"'\n]{{4,400}}(?=\2)")
-# What a request carries: `Authorization: Basic …`, cookies, `curl -u user:password`, signatures in addresses.
+_QUOTED = re.compile(rf"(?i)((?<![A-Za-z])(?:{_SURE})\\?[\"']?\s{{0,8}}(?::=|[=:]>?)\s{{0,8}}([\"']))(?:(?!\2)[^\\\n]|\\[^\n]){{4,400}}(?=\2)")
+# In running text and in `.netrc`: `with password X`, `login bob password X`.
+_SAID = re.compile(
+    r"(?i)((?<![A-Za-z])(?:password|passwd|passphrase)\s{1,4}(?:is\s{1,4})?[\"']?)(?=[^\s\"']{0,60}\d)(?=[^\s\"']{0,60}[a-z])[^\s\"',;]{6,200}"
+)
+_NETRC = re.compile(r"(\blogin\s{1,4}\S{1,100}\s{1,16}password\s{1,4})\S{1,200}")
+# What a request or a command carries: `Authorization: Basic …`, cookies, `curl -u user:password`, `mysql -p…`, signatures in addresses.
 _CARRIED = re.compile(
-    r"(?i)((?<![A-Za-z])authorization[\"']?\s{0,3}[=:]\s{0,3}[\"']?basic\s{1,3}|(?<![A-Za-z])cookie[\"']?:\s{0,3}[\"']?"
-    r"|\bcurl\s[^\n]{0,120}?-(?:u|-user)[= ]|[?&](?:sig|sas|key)=)[^\s\"'&,]{8,2000}"
+    r"(?i)((?<![A-Za-z])authorization\\{0,4}[\"']?\s{0,3}[=:]\s{0,3}\\{0,4}[\"']?(?:basic|token|apikey|negotiate|ntlm)\s{1,3}"
+    r"|(?<![A-Za-z])cookie[\"']?:\s{0,3}[\"']?"
+    r"|\bcurl\s[^\n]{0,120}?-(?:u|-user|b|-cookie)[= ]?[\"']?|\b(?:mysql|mariadb)[a-z\-]{0,12}\s(?:[^\n]{0,160}?\s)?-p[\"']?"
+    r"|\bsshpass\s{1,3}-p\s{0,3}[\"']?|\bdocker\s{1,3}login\s[^\n]{0,160}?-p\s{1,3}[\"']?|\s-pass(?:in|out)?\s{1,3}pass:"
+    r"|(?<![A-Za-z_])auth\s{0,3}=\s{0,3}\(\s{0,3}[\"'][^\"'\n]{1,100}[\"'],\s{0,3}[\"']|HTTP(?:Basic|Digest)Auth\(\s{0,3}[\"'][^\"'\n]{1,100}[\"'],\s{0,3}[\"']"
+    r"|\blogin\([\"']|webhook\.office\.com/|[?&](?:sig|sas|key)=)[^\s\"'&,]{4,2000}"
+)
+_CARRIED_WHOLE = re.compile(
+    r"(?i)((?<![A-Za-z])authorization\\{0,4}[\"']?\s{0,3}[=:]\s{0,3}\\{0,4}[\"']?digest\s{1,3})[^\n]{4,2000}"
+    r"|((?<![A-Za-z])cookies?[\"']?\s{0,3}[=:]\s{0,3})\{[^}\n]{1,2000}\}"
 )
 _TOKEN = re.compile(r"(?i)((?<![A-Za-z])token[\"']?\s{0,3}[=:]\s{0,3}[\"']?)((?=[^\s,;'\"]{0,60}\d)[A-Za-z0-9_\-.+/=]{12,400})")
 _NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -70,8 +93,9 @@ _USER_KEYS = frozenset({"user", "username", "email", "mlflow.user", "mail_user"}
 _EVENT_FILE_HOST = re.compile(r"(events\.out\.tfevents\.\d{6,14}\.)([^/\s'\",:)]{1,100}?)(?=(?:\.\d{1,12}){0,3}(?:\.v2)?(?:[/\s'\",:)]|$))")
 # Words of a key whose value is a secret, whole: `tokenizer` and `max_tokens` are none.
 _KEY_WORDS = re.compile(r"[._\- /]+|(?<=[a-z0-9])(?=[A-Z])")
-_SECRET_WORDS = frozenset({"password", "passwd", "passphrase", "apikey", "credential", "credentials"})
-_KINDS_OF_KEY = frozenset({"api", "access", "secret", "private"})
+_SECRET_WORDS = frozenset({"password", "passwd", "passphrase", "apikey", "credential", "credentials", "authorization", "cookie", "cookies"})
+_KINDS_OF_KEY = frozenset({"api", "access", "secret", "private", "encryption", "ssh", "signing", "license", "client", "account"})
+_KINDS_OF_PASS = frozenset({"db", "mysql", "postgres", "pg", "smtp", "mail", "redis", "ftp", "ssh", "root", "admin", "user", "login"})
 _KINDS_OF_TOKEN = frozenset({"access", "auth", "api", "bearer", "refresh", "session", "hf", "hub", "wandb", "github", "gitlab", "slack"})
 # Names that are too common to be looked for in running text.
 _COMMON = frozenset({
@@ -124,14 +148,17 @@ def _redacted(run: Run, names: Pseudonyms) -> Run:
         return clean(raw, names)
 
     def setting(one: Setting) -> Setting:
-        return replace(one, value=_value(one.key, one.value, names), file=text(one.file))
+        return replace(one, key=text(one.key), value=_value(one.key, one.value, names), file=text(one.file))
 
     return replace(
         run,
         name=text(run.name),
         sources=tuple(_source(s, text) for s in run.sources),
-        series=tuple(replace(s, source=text(s.source)) for s in run.series),
-        left_out=tuple(replace(s, source=text(s.source), why=_sentence(s.why, text) or s.why) for s in run.left_out),
+        series=tuple(replace(s, name=text(s.name), logged_as=text(s.logged_as), source=text(s.source)) for s in run.series),
+        left_out=tuple(
+            replace(s, name=text(s.name), logged_as=text(s.logged_as), source=text(s.source), why=_sentence(s.why, text) or s.why)
+            for s in run.left_out
+        ),
         histograms=tuple(replace(h, source=text(h.source)) for h in run.histograms),
         events=tuple(_event(e, text) for e in run.events),
         settings=tuple(setting(s) for s in run.settings),
@@ -141,16 +168,37 @@ def _redacted(run: Run, names: Pseudonyms) -> Run:
 
 
 def clean(raw: str, names: Pseudonyms) -> str:
-    """One text without secrets and names."""
+    """One text without secrets and names. What stands within a word and is not seen hides none: it goes where something is replaced."""
     if not raw:
         return raw
+    if not raw.isascii() or "\x1b" in raw:
+        plain = bare(raw)
+        if plain != raw:
+            out = _clean(plain, names)
+            return raw if out == plain else out
+    return _clean(raw, names)
+
+
+def bare(text: str) -> str:
+    """Without colours, marks of zero width and soft hyphens, and with wide letters and signs as plain ones (Unicode's NFKC)."""
+    return unicodedata.normalize("NFKC", seen(text))
+
+
+def _clean(raw: str, names: Pseudonyms) -> str:
     out = _SECRETS.sub("***", raw)
     if "-----BEGIN" in out:
         out = _PRIVATE_KEY.sub("***", out)
+    if len(out) >= 64:
+        out = _LINE_OF_KEY.sub("***", out)
     out = _URL_LOGIN.sub(lambda m: f"{m.group(1)}***@{names.of('host', m.group(2))}", out)
     out = _BEARER.sub(r"\1***", out)
     out = _WANDB.sub(r"\1***", out)
+    out = _CARRIED_WHOLE.sub(lambda m: (m.group(1) or m.group(2)) + "***", out)
     out = _CARRIED.sub(r"\1***", out)
+    if "login" in out:
+        out = _NETRC.sub(r"\1***", out)
+    if "pass" in out or "PASS" in out or "Pass" in out:
+        out = _SAID.sub(r"\1***", out)
     out = _QUOTED.sub(r"\1***", out)
     out = _ASSIGNED.sub(r"\1***", out)
     out = _TOKEN.sub(lambda m: m.group() if _NUMBER.fullmatch(m.group(2)) else m.group(1) + "***", out)
@@ -187,12 +235,16 @@ def _value(key: str, value: Value, names: Pseudonyms) -> Value:
 
 def _is_secret(key: str, value: Value) -> bool:
     """Whether a setting's value is a secret, by its key: `wandb.api_key`, `hub_token`; not `pad_token`, `token_dim`, `num_tokens`."""
-    words = [w.lower() for w in _KEY_WORDS.split(key) if w]
+    words = [w.lower() for w in _KEY_WORDS.split(key if key.isascii() else bare(key)) if w]
     if not words:
         return False
     if not _SECRET_WORDS.isdisjoint(words) or words[-1] == "secret":
         return True
     if any(b == "key" and a in _KINDS_OF_KEY for a, b in pairwise(words)):
+        return True
+    if words[-1] == "pass" and len(words) > 1 and words[-2] in _KINDS_OF_PASS:
+        return True
+    if words[-1] == "pwd" and isinstance(value, str) and not value.startswith(("/", "~", ".", "$")):
         return True
     if words[-1] == "key" and isinstance(value, str) and _HEX_KEY.fullmatch(value):
         return True

@@ -13,6 +13,7 @@ from typing import Any
 
 from postmortem.model.run import Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.model.text import seen
 from postmortem.sources.documents import LARGEST_CONFIG, Unreadable, load, scalar
 from postmortem.sources.logs.blocks import head_text
 from postmortem.sources.reader import Candidate, Found, Reader
@@ -148,7 +149,7 @@ def _value(node: Any) -> Value:
         return node if abs(node) < 1 << 63 else float(node) if node.bit_length() < 1000 else math.copysign(math.inf, node)
     if isinstance(node, float):
         return node
-    return "".join(c if c.isprintable() else " " for c in str(node)[:LONGEST_TEXT])
+    return "".join(c if c.isprintable() else " " for c in seen(str(node)[:LONGEST_TEXT]))
 
 
 def _unwrapped(document: Any) -> Any:

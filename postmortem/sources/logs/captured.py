@@ -16,6 +16,7 @@ import orjson
 
 from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Reduction, Series, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.model.text import seen
 from postmortem.sources.config import flatten, settings_of
 from postmortem.sources.logs.blocks import Reading, blocks
 from postmortem.sources.logs.crash import Watch, Where
@@ -258,7 +259,7 @@ def _number(value: object) -> float | None:
 
 
 def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)[-2000:]
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in seen(text))[-2000:]
 
 
 def _around(classes: Floats, counts: Floats) -> tuple[Floats, Floats]:
