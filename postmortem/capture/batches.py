@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from postmortem.capture.samples import FAR_PIECE, flat
+
 IGNORED = -100  # the label that losses leave out
 HASHED = 256  # samples of a batch that are hashed
 HASHED_BYTES = 1 << 23
 REMEMBERED = 1 << 16  # hashes kept of an epoch, and of training at all
+PIECE = 1 << 16  # elements of the inputs that are measured at once
 MOST_CLASSES = 1000  # of a label histogram that is written down
 INPUT_KEYS = ("pixel_values", "input_values", "input_features", "inputs", "input", "image", "images", "x", "input_ids", "data")
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
+Moments = tuple[float, float, float, float, float]  # of a piece's finite elements: number, mean, sum of squares about it, lowest, highest
 Hashes = npt.NDArray[np.uint64]
 NONE: Hashes = np.empty(0, np.uint64)
 
@@ -67,38 +71,62 @@ def on_host(value: Any) -> np.ndarray[Any, Any]:
 
 
 def input_figures(inputs: Any) -> dict[str, float]:
-    """mean, std, min, max over the finite elements of the inputs, the number of others, and whether each sample is constant.
+    """mean, std, min, max over the finite elements of the inputs, NaN where there are none, and the number of others.
 
-    A torch tensor is measured where it is; only the figures cross over.
+    A tensor on an accelerator is measured where it is; only the figures cross over. Memory is that of a few pieces, however large the inputs are.
     """
     array = next(arrays(inputs), None)
     if array is None:
         return {}
-    if hasattr(array, "detach") and hasattr(array, "isfinite"):
-        import torch
-
-        x = array.detach()
-        if not x.numel():
-            return {}
-        x = x.abs() if x.is_complex() else x
-        ok = torch.isfinite(x)
-        x = torch.where(ok, x, torch.zeros((), dtype=x.dtype, device=x.device)).to(torch.float64 if x.device.type == "cpu" else torch.float32)
-        kept = ok.sum()
-        mean = x.sum() / kept
-        spread = torch.where(ok, (x - mean) ** 2, 0.0).sum() / kept
-        high = torch.where(ok, x, -torch.inf).max()
-        low = torch.where(ok, x, torch.inf).min()
-        lost = (x.numel() - kept).to(x.dtype)
-        values = torch.stack([mean, spread.sqrt(), low, high, lost]).tolist()
+    if hasattr(array, "detach") and array.device.type != "cpu":
+        count, moments = array.numel(), _far_moments(array.detach())
     else:
         host = on_host(array)
-        if not host.size or host.dtype.kind not in "fiubc":
-            return {}
-        wide = np.abs(host) if host.dtype.kind == "c" else host.astype(np.float64)
+        count, moments = host.size, _near_moments(host) if host.dtype.kind in "fiubc" else []
+    if not moments:
+        return {}
+    kept, means, squares, lows, highs = np.array(moments, np.float64).T
+    full = kept > 0
+    if not full.any():
+        values = [math.nan] * 4
+    else:
+        mean = float((kept[full] * means[full]).sum() / kept.sum())
+        spread = float((squares[full] + kept[full] * (means[full] - mean) ** 2).sum() / kept.sum())
+        values = [mean, math.sqrt(spread), float(lows[full].min()), float(highs[full].max())]
+    return dict(zip(("mean", "std", "min", "max", "non_finite"), (*values, count - float(kept.sum())), strict=True))
+
+
+def _near_moments(host: np.ndarray[Any, Any]) -> list[Moments]:
+    elements, out = host.ravel(order="K"), []
+    for at in range(0, len(elements), PIECE):
+        piece = elements[at : at + PIECE]
+        wide = np.abs(piece) if piece.dtype.kind == "c" else piece.astype(np.float64)
         fine = wide[np.isfinite(wide)]
-        lost = wide.size - fine.size
-        values = [fine.mean(), fine.std(), fine.min(), fine.max(), lost] if fine.size else [np.nan] * 4 + [lost]
-    return dict(zip(("mean", "std", "min", "max", "non_finite"), map(float, values), strict=True))
+        if fine.size:
+            mean = fine.mean()
+            out.append((float(fine.size), float(mean), float(((fine - mean) ** 2).sum()), float(fine.min()), float(fine.max())))
+        else:
+            out.append((0.0, math.nan, 0.0, math.nan, math.nan))
+    return out
+
+
+def _far_moments(tensor: Any) -> list[Moments]:
+    """The same, in one transfer."""
+    import torch
+
+    told = []
+    for piece in flat(tensor).split(FAR_PIECE) if tensor.numel() else ():
+        wide = (piece.abs() if piece.is_complex() else piece).to(torch.float32)
+        ok = torch.isfinite(wide)
+        kept = ok.sum().to(torch.float32)
+        mean = torch.where(ok, wide, 0.0).sum() / kept
+        apart = torch.where(ok, wide - mean, 0.0)
+        told += [kept, mean, apart.sum(), apart.square_().sum(), torch.where(ok, wide, torch.inf).min(), torch.where(ok, wide, -torch.inf).max()]
+    out: list[Moments] = []
+    for n, mean, left, squares, low, high in torch.stack(told).view(-1, 6).tolist() if told else ():
+        off = left / n if n else math.nan  # float32 rounded the mean
+        out.append((n, mean + off, squares - off * left if n else 0.0, low, high))
+    return out
 
 
 def label_figures(labels: Any, classes: int | None) -> tuple[dict[str, float], dict[int, int]]:

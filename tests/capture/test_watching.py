@@ -1,13 +1,16 @@
 """What is looked at on a model and its optimizers: nothing that goes wrong there stops a training, several optimizers are one step."""
 
 import math
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import postmortem
+from postmortem.capture.batches import _far_moments, input_figures
 from postmortem.capture.samples import drawn, figures, flat, near_counts
 from postmortem.capture.watching import dead_share, saturated_share
 from postmortem.sources import read_run
@@ -183,3 +186,51 @@ def test_silent_units_and_saturation() -> None:
     assert float(dead_share(image)) == pytest.approx(2 / 3)
     wide = torch.rand(64, 4096)
     assert float(saturated_share(wide, 0.0, 1.0)) == pytest.approx(0.02, abs=0.003)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "float64", "int64", "uint8", "complex64", "transposed", "large", "nothing finite", "empty"])
+def test_figures_of_inputs_are_those_of_all_elements(kind: str) -> None:
+    """On the host, piece by piece, and as they are taken on an accelerator, against numpy at once."""
+    torch.manual_seed(0)
+    x = torch.randn(300, 1000) * 5 + 100
+    x[3, 4], x[7, 8] = math.nan, math.inf
+    match kind:
+        case "int64" | "uint8":
+            x = torch.randint(0, 200, (300, 1000), dtype=getattr(torch, kind))
+        case "bfloat16" | "float64" | "complex64":
+            x = x.to(getattr(torch, kind))
+        case "transposed":
+            x = x.T
+        case "large":
+            x = x * 1e6 + 1e12
+        case "nothing finite":
+            x = torch.full((10,), math.nan)
+        case "empty":
+            x = x[:0]
+    wide = (x.abs() if x.is_complex() else x.double()).numpy()
+    fine = wide[np.isfinite(wide)].astype(np.float64)
+    for found in (input_figures(x), input_figures([x]), _as_far(x)):
+        if kind == "empty":
+            assert found == {}
+        elif not fine.size:
+            assert math.isnan(found["mean"])
+            assert found["non_finite"] == 10.0
+        else:
+            wanted = {"mean": fine.mean(), "std": fine.std(), "min": fine.min(), "max": fine.max(), "non_finite": wide.size - fine.size}
+            assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def _as_far(x: torch.Tensor) -> dict[str, float]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("postmortem.capture.batches._near_moments", lambda host: _far_moments(x))
+        return input_figures(x)
+
+
+def test_measuring_large_inputs_takes_little_memory() -> None:
+    x = np.ones((64, 1 << 17), np.float32)  # 32 MiB, as whole data sets that are handed over once
+    tracemalloc.start()
+    try:
+        assert input_figures(x)["mean"] == 1.0
+        assert tracemalloc.get_traced_memory()[1] < 0.1 * x.nbytes
+    finally:
+        tracemalloc.stop()
