@@ -396,7 +396,7 @@ def test_what_cannot_be_listed_in_good_time_is_listed_in_part(tmp_path: Path, mo
         for n in range(3_000):
             file[f"layers/dense_{n}/vars/0"] = np.ones((2, 3), "f4")
     child = tmp_path / "child.py"
-    child.write_text(hdf5._CHILD.read_text(encoding="utf-8").replace("ENOUGH = 4.0", "ENOUGH = 0.2"), encoding="utf-8")
+    child.write_text(hdf5._CHILD.read_text(encoding="utf-8").replace("ENOUGH = 3.0", "ENOUGH = 0.2"), encoding="utf-8")
     monkeypatch.setattr(hdf5, "_CHILD", child)
     got = found(path)
     assert got.source.status is Status.PARTIAL

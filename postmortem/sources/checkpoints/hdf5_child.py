@@ -21,7 +21,7 @@ from typing import Any
 
 SECONDS = 7.0  # of processor time for one file, on which the library may walk in circles
 LATEST = 60  # seconds of the clock for one file
-ENOUGH = 4.0  # seconds of processor time after which no further object is listed
+ENOUGH = 3.0  # seconds of processor time after which no further object is listed
 MEMORY = 4 << 30  # bytes of address space; the libraries alone map more than one
 OUTPUT = 1 << 30  # bytes
 MOST_OBJECTS = 200_000
