@@ -1,7 +1,17 @@
 """The ways in which a run is seen to run away: each looks at one thing and says what it saw, or None."""
 
 from postmortem.check import Evidence, Severity, Sighting, say
-from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.rewards import left_the_reference
+from postmortem.checklist.signs import (
+    NOTHING_EXPECTED,
+    before_it_grew,
+    never_bends,
+    rate_decades,
+    rate_leapt,
+    starts_absurd,
+    starts_normal,
+    to_chance,
+)
 from postmortem.model.evidence import CurveStats, Spike
 
 GREW = 2.0  # times the start
@@ -199,6 +209,8 @@ def _started_thrown(e: Evidence, loss: CurveStats) -> Sighting | None:
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
     if loss.final >= 0 or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
+    if loss.floor < 0 and not never_bends(e, loss):
+        return None  # a similarity that is subtracted: it has a lower end, and comes to it ever more slowly
     entropy = e.family in ("classifier", "language-model") and loss.final < BELOW_ZERO  # no probability is above 1
     if not entropy and abs(loss.final) < (3 if e.family else NO_END) * max(abs(loss.start), 1e-9 if e.family else 1.0):
         return None  # a density may have a negative log-likelihood below zero: it settles there
@@ -292,4 +304,4 @@ def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
     )
 
 
-LOOKS = (_absurd, _before_nan, _rises, _started_thrown, _ran_away, _negative, _norm_grew, _weights_grew, _thrown_by_the_rate)
+LOOKS = (_absurd, _before_nan, _rises, _started_thrown, _ran_away, _negative, left_the_reference, _norm_grew, _weights_grew, _thrown_by_the_rate)

@@ -1,10 +1,11 @@
 """What several checks read off the evidence in the same way. Ratios and comparisons, no thresholds that decide."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 from postmortem.check import Evidence
-from postmortem.model.evidence import CurveStats, OptimizerFacts
+from postmortem.model.evidence import CurveStats, OptimizerFacts, TensorStats
 from postmortem.model.run import EventKind
 
 SURELY, LEVEL = 2.5, 2.0  # standard errors
@@ -24,6 +25,7 @@ USUAL_RATES = {
     "adagrad": 1e-2,
     "lion": 1e-4,
 }  # what a fresh small model is trained with; the unit of `rate_decades`
+BEYOND_ANY = 30.0  # × the highest of them; Adadelta and what finds its own rate are given 1.0, twenty times
 NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
 
 
@@ -151,9 +153,13 @@ LEAP = 20.0  # ratio of neighbouring learning rates
 
 
 def rate_decades(e: Evidence) -> float | None:
-    """log10(learning rate / usual) for the optimizer: 0 is usual, +2 a hundred times more. None when either is unknown."""
+    """log10(learning rate / usual) for the optimizer: 0 is usual, +2 a hundred times more. None when either is unknown; of an optimizer
+    that is not known at least this much, for a rate that is far beyond what any of them takes."""
     rate, name = used_rate(e), optimizer_name(e)
     usual = USUAL_RATES.get(name)
+    highest = max(USUAL_RATES.values())
+    if not name and rate is not None and rate > highest * BEYOND_ANY:
+        usual = highest
     if rate is None or rate <= 0 or usual is None:
         return None
     momentum = e.number("momentum")
@@ -217,17 +223,27 @@ def training_samples(e: Evidence) -> float | None:
 
 
 def hidden_width(e: Evidence) -> float | None:
-    """Units of the narrowest hidden layer: as configured, else by the shapes of the last checkpoint."""
+    """Units of the narrowest hidden layer: as configured, else by the shapes of the last checkpoint. What no later layer reads is a head
+    of its own and none of them: a critic's one value beside an actor's actions."""
     configured = e.number("model_width")
     if configured is not None:
         return configured
+    layers = [t for t in (e.checkpoints[-1].tensors if e.checkpoints else ()) if t.role == "weight" and t.fan_in and len(t.shape) >= 2]
+    head = [t for t in layers if t.name == e.model.head]
     found = []
-    for t in e.checkpoints[-1].tensors if e.checkpoints else ():
-        if t.role == "weight" and t.fan_in and t.name != e.model.head and len(t.shape) >= 2:
-            recurrent = "_hh" in t.name or "recurrent" in t.name  # its rows are gates; what it takes in is as wide as the layer
-            gates = not recurrent and e.model.recurrent and "_ih" in t.name
-            found += [] if gates else [t.fan_in if recurrent else t.count / t.fan_in]
+    for n, t in enumerate(layers):
+        recurrent = "_hh" in t.name or "recurrent" in t.name  # its rows are gates; what it takes in is as wide as the layer
+        gates = not recurrent and e.model.recurrent and "_ih" in t.name
+        if t.name != e.model.head and not gates and (recurrent or _read_by_one(t, layers[n + 1 :] + head)):
+            found.append((t.fan_in or 0.0) if recurrent else t.count / (t.fan_in or 1))
     return min(found, default=None)
+
+
+def _read_by_one(layer: TensorStats, others: Sequence[TensorStats]) -> bool:
+    """Whether one of the layers takes in as many values as this one puts out, or all places of as many channels."""
+    units = layer.count // (layer.fan_in or 1)
+    channels = len(layer.shape) > 2 and units > 1
+    return any(t.fan_in == units or (channels and (t.fan_in or 0) % units == 0) for t in others)
 
 
 ABSURD_NORM = 300.0  # of a gradient before any clipping; healthy runs start at 0.1 to 30
@@ -382,13 +398,18 @@ def without_gradient(e: Evidence) -> frozenset[str]:
     return zero | frozenset(e.weights.decayed)
 
 
+SCATTER = 3.0  # sigmas of a reward's own scatter
 LITTLE_FALL = 0.1  # share of the start: a loss that fell less is flat
 AT_CHANCE = (0.9, 1.2)  # times chance, where a model is that knows nothing
 ALL_ZERO = 0.4  # share of the weight layers that hold nothing but zeros: the model was born dead
 
 
 def relative_fall(c: CurveStats) -> float:
-    """(start − final) / |start|; negative when it rose, 0 when it started at 0."""
+    """(start − final) / |start|; negative when it rose, 0 when it started at 0. Of a loss that cannot fall below −1 the share of the way
+    there, from its first record on, for its floor is soon reached."""
+    if c.floor < 0:
+        began = max(c.start, c.first)
+        return (began - c.final) / (began - c.floor) if began > c.floor else 0.0
     return (c.start - c.final) / abs(c.start) if c.start else 0.0
 
 
@@ -409,14 +430,29 @@ def risen_score(e: Evidence) -> CurveStats | None:
     return None
 
 
+_OUTPUTS = frozenset({"output", "outputs", "embedding", "embeddings", "feature", "features", "representation", "representations", "z"})
+
+
+def output_spread(e: Evidence) -> CurveStats | None:
+    """The logged standard deviation of what a self-supervised model puts out for different inputs: 1/√d for d normalised outputs that
+    point everywhere, 0 where all are one."""
+    for name, c in e.curves.items():
+        words = frozenset(name.lower().replace("/", "_").replace("-", "_").replace(".", "_").split("_"))
+        if "std" in words and words & _OUTPUTS and c.zeros != c.finite and c.finite >= EVEN:
+            return c
+    return None
+
+
 def weights_are_zero(e: Evidence) -> bool:
     """Whole layers are exactly zero: nothing can die, fade or shrink there."""
     return (e.weights.zero_weight_share or 0.0) > ALL_ZERO
 
 
 def loss_is_flat(e: Evidence) -> bool:
-    """The training loss is about where it began, or about where a model that knows nothing is."""
-    c = loss_curve(e)
+    """The training loss is about where it began, or about where a model that knows nothing is. Without a loss: the reward never rose."""
+    c, reward = loss_curve(e), e.curve("reward")
+    if c is None and reward is not None:
+        return reward.final - reward.start < max(SCATTER * reward.noise, LITTLE_FALL * abs(reward.start))
     if c is None or c.finite < 2:
         return False
     level = to_chance(e, c.final)

@@ -57,7 +57,8 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
         scored=[(by_name.get(f"{split}/loss"), by_name.get(f"{split}/r2")) for split in ("val", "train")],
     )  # fmt: skip
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")
-    gap = gap_stats(train_series, val_series) if train_series is not None and val_series is not None else None
+    floor = curves["train/loss"].floor if "train/loss" in curves else 0.0
+    gap = gap_stats(train_series, val_series, floor) if train_series is not None and val_series is not None else None
     rates = [
         (c.step, max(c.optimizer.learning_rates))
         for c in checkpoints
@@ -91,6 +92,9 @@ def _assumed(evidence: Evidence, why: Sentence) -> tuple[Sentence, ...]:
         out.append(say("Family: {family}, as stated.", family=evidence.family))
     elif evidence.family:
         out.append(say("Family: {family}, because {why}.", family=evidence.family, why=why))
+    if evidence.gap is not None and (train := evidence.curve("train/loss")) is not None and train.floor < 0:
+        out.append(say("The loss goes below 0 and never below −1, as one does from which an overlap (Dice) or a cosine similarity is subtracted: "
+                       "validation and training are compared by their distances from −1."))  # fmt: skip
     if evidence.chance.loss is not None:
         out.append(say("A model that knows nothing would have a loss of {loss:.4g} ({classes} classes, from the {basis}).", loss=evidence.chance.loss,
                        classes=evidence.chance.classes, basis=evidence.chance.basis))  # fmt: skip

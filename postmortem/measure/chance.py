@@ -112,9 +112,10 @@ def chance(
         return UNKNOWN
     entropy = math.log(classes)
     loss: float | None = entropy
+    other = bool(loss_words & _NOT_ENTROPY) or (train_loss is not None and train_loss.floor < 0)  # no cross-entropy comes to rest below 0
     if loss_words & _BINARY:
         loss = math.log(2)
-    elif loss_words & _NOT_ENTROPY or framework == "marian":  # marian prints a sum over the words of a sentence
+    elif other or framework == "marian":  # marian prints a sum over the words of a sentence
         loss = None
     elif framework == "fairseq" and not (train_loss is not None and _near(train_loss.first, entropy, NEAR)):
         loss = math.log2(classes)  # in bits, but for what only looks like fairseq's log

@@ -17,6 +17,7 @@ from postmortem.measure.gradients import Remembered, gradients, window
 from postmortem.measure.initial import nearest
 from postmortem.measure.optimizers import names_of, optimizer_facts
 from postmortem.measure.ordering import forward_order, model_facts
+from postmortem.measure.parts import joined
 from postmortem.measure.prior import bias_prior
 from postmortem.measure.reading import BLOCK, TensorFiles
 from postmortem.measure.rows import RowFacts
@@ -57,7 +58,7 @@ BUFFERS = 64 << 20  # bytes of buffers at most, however many checkpoints are rea
 
 def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tuple[CheckpointStats, ...], WeightSummary, ModelFacts]:
     """Measure every checkpoint that has tensors or an optimizer, in the run's order. `progress` gets a tensor's name and the share done."""
-    saved = [c for c in run.checkpoints if c.tensors or c.optimizer is not None]
+    saved = joined([c for c in run.checkpoints if c.tensors or c.optimizer is not None])
     if not saved:
         return (), WeightSummary(checkpoints=0), ModelFacts()
     total = sum(r.nbytes for c in saved for r in _tensors(c))

@@ -17,13 +17,16 @@ SMOOTHED_FROM = 30  # evaluations from which the best is that of the running med
 ROBUST_FROM = 5  # evaluations from which the end is the median of the last two
 
 
-def gap_stats(train: Series, val: Series) -> GapStats | None:
-    """The gap of two losses; None when either has no finite value, or no training value lies beside an evaluation."""
+def gap_stats(train: Series, val: Series, floor: float = 0.0) -> GapStats | None:
+    """The gap of two losses; None when either has no finite value, or no training value lies beside an evaluation.
+
+    floor : what neither can fall below; ratios are taken of the distances from it.
+    """
     with np.errstate(all="ignore"):
         keep = np.isfinite(val.values)
-        at, v = axis(val)[keep], val.values[keep]
+        at, v = axis(val)[keep], val.values[keep] - floor
         keep = np.isfinite(train.values)
-        x, y = axis(train)[keep], train.values[keep]
+        x, y = axis(train)[keep], train.values[keep] - floor
         if not len(v) or not len(y):
             return None
         beside_them = beside(x, y, at)

@@ -154,12 +154,19 @@ class CurveStats:
         """All finite values are the same (and there are at least two)."""
         return self.distinct == 1 and self.finite > 1
 
+    @property
+    def floor(self) -> float:
+        """What a loss cannot fall below: −1 for one that ends below 0 and never went below −1, as where a Dice coefficient or a cosine
+        similarity is subtracted; else 0."""
+        return -1.0 if self.final < 0.0 and self.lowest >= -1.001 else 0.0  # rounding of a single-precision cosine
+
 
 @dataclass(frozen=True, slots=True)
 class GapStats:
     """Validation loss against training loss at the same steps (training values averaged between evaluations).
 
-    gap = ln(validation / train); nan where one of them is not positive (then only `difference` speaks).
+    gap = ln(validation / train); nan where one of them is not positive (then only `difference` speaks). Where the training loss has a
+    floor of −1 (see `CurveStats.floor`), ratios and shares are those of the distances from it.
     """
 
     evaluations: int

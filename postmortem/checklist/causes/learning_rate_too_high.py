@@ -6,6 +6,7 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, usual_rate
+from postmortem.checklist.rewards import REPLACED, divergence
 from postmortem.checklist.signs import clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, rate_leapt, to_chance, used_rate
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
@@ -93,6 +94,17 @@ def died(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("a single update replaced the policy"), holds=2.5, fails=-1.0)
+def policy_replaced(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet == "reference":
+        return Reading(True, seen.summary, share=0.6)
+    moved = divergence(e) if seen.facet == "reward" else None
+    if moved is None:
+        return None
+    kl, nats = moved
+    return Reading(nats > REPLACED, say("{name}: {nats:.3g} nats", name=kl.name, nats=nats), file_of(e, kl.name))
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     rate, usual = learning_rate(e), usual_rate(e)
     if e.schedule is not None and rate_leapt(e):
@@ -130,7 +142,7 @@ learning_rate_too_high = Cause(
         "Each step overshoots the valley it should descend into. Beyond a limit set by the curvature, every step makes the loss larger; with Adam one such "
         "phase throws the weights so far that no gradient brings them back, and the loss stays at what guessing gives."
     ),
-    probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, swings, died),
+    probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, swings, died, policy_replaced),
     fixes=fixes,
     by_hand=(
         say("Train 100 steps with a tenth of the learning rate and compare the first 100 losses."),

@@ -43,13 +43,32 @@ def not_held(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(bool(names), say("{n} tensors, among them {name}", n=len(names), name=names[0] if names else say("none")))
 
 
+@probe(say("of the networks that are trained in turn, one stands still as a whole"), STILL_TENSORS, holds=1.6)
+def one_of_several(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.family != "gan" or not e.checkpoints:
+        return None
+    networks: dict[str, list[bool]] = {}
+    for t in e.checkpoints[-1].tensors:
+        if t.role != "buffer" and not t.role.startswith("running"):
+            networks.setdefault(t.name.partition(".")[0], []).append(t.name in e.weights.identical)
+    still = next((n for n, same in networks.items() if all(same)), None)
+    return Reading(True, say("nothing of {name} changed", name=still)) if still is not None and len(networks) > 1 else None
+
+
 missing_from_optimizer = Cause(
     id="missing-from-optimizer",
     title=say("The optimizer does not hold the parameters that should learn"),
     mechanism=say(
         "The optimizer was built before the model was rebuilt, moved or extended, or from a part of it: gradients arrive, and step() changes other tensors or none."
     ),
-    probes=(absent_from_groups, stale_instance, not_held, same_evaluations(holds=1.7, fails=-1.0), nothing_learned_at_all(holds=1.4, fails=0.0)),
+    probes=(
+        absent_from_groups,
+        stale_instance,
+        not_held,
+        one_of_several,
+        same_evaluations(holds=1.7, fails=-1.0),
+        nothing_learned_at_all(holds=1.4, fails=0.0),
+    ),
     fixes=remedies.only(
         say("Build the optimizer from the final model's parameters, after every change to the model"),
         say("What the optimizer holds is not what the checkpoints hold."),

@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.signs import output_spread
 
 
 @probe(say("rows of the weight matrices became copies of each other"), WEIGHTS, holds=1.5, fails=-1.0)
@@ -11,12 +12,22 @@ def copies(e: Evidence, seen: Sighting) -> Reading | None:
     return None if share is None else Reading(share > 0.5, say("in {share:.0%} of the matrices", share=share))
 
 
+@probe(say("the outputs of different inputs became the same"), holds=4.5)
+def one_point(e: Evidence, seen: Sighting) -> Reading | None:
+    spread = output_spread(e)
+    if spread is None or seen.facet != "outputs":
+        return None
+    return Reading(True, say("{name} fell from {first:.3g} to {final:.3g}", name=spread.name, first=spread.first, final=spread.final))
+
+
 representation_collapse = Cause(
     id="representation-collapse",
     title=say("The representation collapsed to a point"),
     mechanism=say(
         "A loss that is smallest when everything is the same (a contrastive loss without negatives, a GAN that lost) pulls all outputs together."
     ),
-    probes=(copies,),
-    fixes=remedies.only(say("Add what keeps outputs apart: negatives, a variance term, a stop-gradient"), say("The weights lost their rank.")),
+    probes=(copies, one_point),
+    fixes=remedies.only(
+        say("Add what keeps outputs apart: negatives, a variance term, a stop-gradient"), say("All inputs give nearly the same output.")
+    ),
 )

@@ -5,7 +5,7 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
-from postmortem.checklist.signs import course, rate_decades
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, rate_decades
 
 SHORT = 3  # epochs
 LEFT = 0.02  # share of the drop that may be left
@@ -18,7 +18,7 @@ STEPS = 600  # optimizer steps that a small model needs for a small task
 @probe(say("the loss was still falling when training ended"), holds=1.6, fails=-2.0)
 def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
-    if loss is None or loss.finite < 2:
+    if loss is None or loss.finite < 2 or e.family in NOTHING_EXPECTED:
         return None
     if loss.asymptote is not None:
         return Reading(
@@ -35,7 +35,7 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("there were very few epochs"), holds=1.8, fails=-1.2)
 def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
     epochs = e.last_epoch or e.number("epochs")
-    return None if epochs is None else Reading(epochs <= SHORT, say("{n:.2g} epochs", n=epochs))
+    return None if epochs is None or e.family in NOTHING_EXPECTED else Reading(epochs <= SHORT, say("{n:.2g} epochs", n=epochs))
 
 
 @probe(say("the learning rate is usual"), LEARNING_RATE, holds=0.4, fails=-2.0)

@@ -4,6 +4,7 @@ from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.probes import USUAL, nothing_learned_at_all
+from postmortem.checklist.rewards import preferred
 from postmortem.checklist.signs import course, hidden_width, rate_decades, same_settings, skill, starts_normal, to_chance
 from postmortem.checklist.signs import learned_at_once as few_passes
 
@@ -16,6 +17,7 @@ DEAD_BIAS = -2.0  # median of a layer's biases
 SANE = 1.5  # times chance, for the first record
 NEAR = 0.05  # of the chance level
 CREPT = 0.04  # relative change of the weights below which hardly a step was made
+APART = 3.0  # × the margin between the rewards
 EVEN = 0.02  # change of the first layer / of the last
 USUAL_SCALE = 0.5  # decades from the usual initialisation
 BELOW_CHANCE = 0.97  # times chance: what a loss that only lost its first excess does not reach
@@ -128,6 +130,23 @@ def good_run_learns(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the policy left its reference, and prefers neither of the two answers"), holds=3.7)
+def prefers_neither(e: Evidence, seen: Sighting) -> Reading | None:
+    chosen, rejected, margins = (preferred(e, what) for what in ("chosen", "rejected", "margins"))
+    if seen.facet != "coin" or chosen is None or rejected is None or margins is None:
+        return None
+    moved = min(abs(chosen.final), abs(rejected.final))
+    return Reading(
+        moved > APART * abs(margins.final),
+        say(
+            "rewards end at {chosen:.3g} and {rejected:.3g}, their margin at {margin:.3g}",
+            chosen=chosen.final,
+            rejected=rejected.final,
+            margin=margins.final,
+        ),
+    )
+
+
 wrong_labels = Cause(
     id="wrong-labels",
     title=say("The labels do not belong to the inputs"),
@@ -143,6 +162,7 @@ wrong_labels = Cause(
         unrelated,
         signal_missing,
         good_run_learns,
+        prefers_neither,
         nothing_learned_at_all(holds=-2.0, fails=0.3),
     ),
     fixes=remedies.only(

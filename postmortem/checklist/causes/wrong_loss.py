@@ -2,13 +2,17 @@
 
 from math import exp, log
 
-from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CHANCE, curve
-from postmortem.checklist.signs import runaway_smoothness, skill, to_chance, training_curves, warned
+from postmortem.checklist.rewards import REPLACED, divergence, fell, grew_sure
+from postmortem.checklist.signs import all_identical, course, runaway_smoothness, skill, to_chance, training_curves, warned
 
 STANDS = 2.0  # times chance
 UNSURE = 1.06  # × the loss of an equally accurate model that knows how sure it may be
+MOVED = 0.1  # relative change of the weights
+AT_ONE = 0.03  # distance of a loss from 1
+RECORDS = 8
 SOFTMAX_RANGE = 1.05  # nats above ln C that a cross-entropy over probabilities can reach
 
 
@@ -24,6 +28,8 @@ def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
     if loss is None or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
+    if loss.floor < 0 and seen.facet != "negative":
+        return None  # what comes to rest above −1 is a similarity that is subtracted
     if loss.final < 0 and (e.family or seen.facet == "negative"):
         proof = seen.facet == "negative" and e.family in ("classifier", "language-model", "regression")
         detail = say("it falls to {final:.3g}, and a likelihood or a squared error cannot be negative", final=loss.final)
@@ -121,6 +127,71 @@ def tiny_norm(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(level is not None and abs(level - 1) < 2e-3 and norm.start < 0.05, say("the gradient norm starts at {norm:.2g}", norm=norm.start))
 
 
+@probe(say("by small steps the policy grew sure of what earns less: it is led the wrong way"), holds=4.0)
+def led_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
+    reward, entropy, moved = e.curve("reward"), grew_sure(e), divergence(e)
+    if seen.facet != "reward" or reward is None or entropy is None or not fell(reward) or (moved is not None and moved[1] > REPLACED):
+        return None
+    return Reading(
+        True,
+        say(
+            "the reward fell from {start:.3g} to {final:.3g} while entropy fell from {first:.3g} to {last:.3g}",
+            start=reward.start,
+            final=reward.final,
+            first=entropy.first,
+            last=entropy.final,
+        ),
+    )
+
+
+@probe(say("the policy learns, and what it is compared with learns along"), holds=6.0)
+def with_itself(e: Evidence, seen: Sighting) -> Reading | None:
+    norm = e.curve("grad_norm")
+    learns = (e.weights.change_median or 0.0) > 0 or (norm is not None and norm.final > 0)
+    return Reading(True, seen.summary) if seen.facet == "itself" and learns and not all_identical(e) else None
+
+
+@probe(say("the loss of a denoiser stays at 1, the variance of the noise: what it is asked for has nothing to do with what was added"), holds=4.0)
+def noise_unrelated(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = course(e)
+    if e.family != "diffusion" or loss is None or (e.weights.change_median or 0.0) < MOVED or loss.finite < RECORDS:
+        return None
+    at_one = max(abs(loss.start - 1.0), abs(loss.final - 1.0)) < AT_ONE
+    return Reading(at_one, say("it went from {start:.3g} to {final:.3g} while the weights moved", start=loss.start, final=loss.final))
+
+
+def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    if seen.facet == "itself":
+        return (
+            remedies.fix(
+                e,
+                say("Compare the policy with a frozen copy of where it started"),
+                say("The reference moves with the policy: they are one and the same module, or share their weights."),
+                snippets={"pytorch": "reference = copy.deepcopy(policy).eval().requires_grad_(False)  # before the first step"},
+            ),
+        )
+    if seen.facet == "reward":
+        return (
+            remedies.fix(
+                e,
+                say("Turn the sign of the policy's loss: it is minimised, so it is −advantage × log-probability (of the ratio in PPO)"),
+                say("The policy became sure of what earns less."),
+            ),
+        )
+    return _expected(e, seen)
+
+
+_expected = remedies.only(
+    say("Give the loss what it expects: raw logits for cross-entropy, equal shapes for a squared error, a minus sign for a likelihood"),
+    say("The loss that was logged contradicts the accuracy, or cannot have this value for this task."),
+    {
+        "pytorch": "# logits, no softmax: nn.CrossEntropyLoss applies log_softmax itself\nloss = F.cross_entropy(model(x), y)\n# regression: equal shapes\n"
+        "loss = F.mse_loss(model(x).squeeze(-1), y)",
+        "keras": "model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # when the last layer has no softmax",
+    },
+    resets=("loss",),
+)
+
 wrong_loss = Cause(
     id="wrong-loss",
     title=say("The loss function does not fit the output or the target"),
@@ -128,17 +199,20 @@ wrong_loss = Cause(
         "A softmax before a loss that applies its own, a missing minus sign, a mean over shapes that broadcast: the number goes down (or cannot), and what it "
         "measures is not the task."
     ),
-    probes=(shapes_differ, runs_the_wrong_way, smooth, softmax_twice, clipped, low_loss_guessing, disagree, tiny_norm),
-    fixes=remedies.only(
-        say("Give the loss what it expects: raw logits for cross-entropy, equal shapes for a squared error, a minus sign for a likelihood"),
-        say("The loss that was logged contradicts the accuracy, or cannot have this value for this task."),
-        {
-            "pytorch": "# logits, no softmax: nn.CrossEntropyLoss applies log_softmax itself\nloss = F.cross_entropy(model(x), y)\n# regression: equal shapes\n"
-            "loss = F.mse_loss(model(x).squeeze(-1), y)",
-            "keras": "model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # when the last layer has no softmax",
-        },
-        resets=("loss",),
+    probes=(
+        shapes_differ,
+        runs_the_wrong_way,
+        smooth,
+        softmax_twice,
+        clipped,
+        low_loss_guessing,
+        disagree,
+        tiny_norm,
+        led_the_wrong_way,
+        with_itself,
+        noise_unrelated,
     ),
+    fixes=fixes,
     by_hand=(
         say("Compute the loss by hand for a batch of two and compare."),
         say("Print the shapes and ranges of output and target that go into the loss."),

@@ -74,7 +74,7 @@ def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
 @probe(say("the growth is large"), LOSS, holds=1.5, fails=-0.5)
 def large(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or not loss.finite or seen.facet in ("negative", "weights"):  # there it is not the loss that grew
+    if loss is None or not loss.finite or seen.facet in ("negative", "weights", "reference"):  # there it is not the loss that grew
         return None
     level = to_chance(e, max(loss.final, loss.highest if loss.non_finite else loss.final))
     if level is not None:

@@ -22,17 +22,16 @@ from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
+from postmortem.checklist.rewards import fell, flat_reward, nothing_moved, policy_is_reference, prefers_nothing
 from postmortem.checklist.signs import (
     FEW_OF_AN_ATTEMPT,
     NOTHING_EXPECTED,
     RISING,
-    all_identical,
     before_it_grew,
     course,
     excerpt,
     file_of,
     loss_curve,
-    loss_is_flat,
     never_bends,
     rate_decades,
     relative_fall,
@@ -56,9 +55,7 @@ UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
 STEADY = 30  # records over which a fall is a trend, however small
-FEWER, SURE = 20, 3.0  # records of a reward that ends so many sigmas below its start
 STEADILY = -0.9  # Kendall's tau
-REWARDS = 50  # records of a reward from which standing still is no accident
 GROWN = 1.2  # times where it began
 FALLING = -0.5  # Kendall's tau
 LEARNED = 0.3  # share of the way from guessing to perfect accuracy
@@ -70,8 +67,10 @@ KNEW = 8  # records among which the best level is no accident
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
         return (
-            _reward(e)
-            or _nothing_moved(e)
+            nothing_moved(e)
+            or flat_reward(e)
+            or policy_is_reference(e)
+            or prefers_nothing(e)
             or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),))
         )
     loss = course(e)
@@ -81,7 +80,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     level, first = to_chance(e, loss.final), to_chance(e, loss.start)
     skilled = _skilled(e)
     base = before_it_grew(e, loss)
-    grew = loss.final > GROWN * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)
+    grew = (loss.final > GROWN * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)) and loss.floor == 0
     at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew) and not _comes_down(loss, level)
     rests = _rests_at_chance(loss)
     short = excerpt(e) and (loss.last_step < LONG_EXCERPT * loss.first_step or loss.finite < FEW_OF_AN_ATTEMPT)
@@ -170,48 +169,6 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         (loss.name,),
         e.series[loss.name].source,
         "thrown" if thrown is not None else "",
-    )
-
-
-def _reward(e: Evidence) -> Sighting | None:
-    """A reward that ends no more than one sigma of its own scatter above its start: what is learned there, the policy does not show."""
-    reward = e.curve("reward")
-    if e.family != "reinforcement" or reward is None or excerpt(e) or e.outcome in ("crashed", "cancelled"):
-        return None
-    fell = reward.final < reward.start - SURE * reward.noise
-    if reward.finite < (FEWER if fell else REWARDS):
-        return None
-    if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)):
-        return None
-    return Sighting(
-        Severity.SERIOUS,
-        say(
-            "The reward went from {start:.4g} to {final:.4g} in {n} records: it did not rise.",
-            start=reward.start,
-            final=reward.final,
-            n=reward.points,
-        ),
-        reward.first_step,
-        None,
-        ("reward",),
-        e.series["reward"].source,
-        "reward",
-    )
-
-
-def _nothing_moved(e: Evidence) -> Sighting | None:
-    """Whatever the loss of a family may do: weights that are the same bit by bit in checkpoints of several steps learned nothing."""
-    loss = course(e)
-    if loss is None or e.weights.identical_share is None or not all_identical(e) or not loss_is_flat(e):
-        return None
-    return Sighting(
-        Severity.SERIOUS,
-        say("All weights are the same in {n} checkpoints, bit by bit: nothing was learned.", n=len(e.checkpoints)),
-        loss.first_step,
-        loss.first_step,
-        (loss.name,),
-        e.checkpoints[-1].path,
-        "still",
     )
 
 
@@ -357,6 +314,10 @@ def never_rose(e: Evidence, seen: Sighting) -> Reading | None:
     reward = e.curve("reward")
     if reward is None or seen.facet != "reward":
         return None
+    if fell(reward):
+        return Reading(
+            True, say("it ends at {final:.4g}, below its start by more than its scatter of {noise:.3g}", final=reward.final, noise=reward.noise)
+        )
     rise = reward.best - reward.start
     return Reading(
         rise <= 2 * max(reward.noise, LITTLE * abs(reward.start)),

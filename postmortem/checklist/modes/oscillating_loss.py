@@ -6,11 +6,13 @@ from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.limits import asked, family_expected_to_learn, is_above
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, file_of, rate_decades, skill, starts_normal, to_chance
+from postmortem.checklist.signs import NOTHING_EXPECTED, file_of, rate_decades, relative_fall, skill, starts_normal, to_chance
 
 STRONG = 0.4  # autocorrelation at the period
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
 ORDERED = 0.5  # of the way from batches that are a fair draw of the classes to batches of one class
+COMES_DOWN, SURELY = -0.5, 0.01  # Kendall's tau of the epoch means, and its p
+FELL = 0.1  # share of their start
 UNBOUNDED = frozenset({"regression", "autoencoder"})  # squared errors of one batch of n scatter by sqrt(2/n) of their mean, guessing or not
 
 
@@ -25,7 +27,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     wide = o.amplitude > WIDE * scale
     level = to_chance(e, loss.final)
     good = max((s for s in (skill(e, "val"), skill(e, "train")) if s is not None), default=None)
-    bad = (level is None or level > 0.5) and (good is None or good < 0.75)
+    bad = (level is None or level > 0.5) and (good is None or good < 0.75) and not (level is None and _means_come_down(e))
     periodic = o.period is not None and o.strength > STRONG
     above = (
         e.family not in UNBOUNDED
@@ -60,6 +62,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         else say("The loss of single batches swings by {amplitude:.3g}, above and below what guessing gives.", amplitude=o.amplitude)
     )
     return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source)
+
+
+def _means_come_down(e: Evidence) -> bool:
+    """Over whole epochs, in which what single batches differ by is averaged, the loss falls steadily: drawn noise levels of a denoiser, or
+    batches of unlike difficulty."""
+    means = e.curve("train/loss.epoch")
+    falls = means is not None and means.trend is not None and means.trend.tau < COMES_DOWN and means.trend.p_value < SURELY
+    return falls and means is not None and relative_fall(means) > FELL
 
 
 @probe(say("the swing has the length of an epoch"), curve("train/loss", 16), holds=1.5, fails=-0.4)

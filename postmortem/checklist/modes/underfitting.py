@@ -166,6 +166,9 @@ def _without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     elif uneven_inputs(e):
         facet = "inputs"
         summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
+    elif loss.floor < 0 and loss.final - loss.floor > HIGH and e.gap is not None and e.gap.gap < TOGETHER and _explained(e):
+        facet = "floor"
+        summary = say("The loss, which can come down to {floor:g}, ends at {final:.4g}, on training data too.", floor=loss.floor, final=loss.final)
     elif creeps(e, loss):
         facet = "even"
         summary = say("The loss fell by {fall:.0%}, evenly: it never slowed down, as it does once something is learned.", fall=relative_fall(loss))

@@ -162,6 +162,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "erratic",
         )
+    passes = few_passes(e)
+    apart = train is not None and train.floor < 0 and val.lowest > train.highest and WIDE < gap.gap < BY_HEART
+    if works and apart and train is not None and passes is not None and gap.evaluations >= FEWEST:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Validation was never better than {best:.4g}: training, learned within {passes:.2g} passes, was at {highest:.4g} at its worst.",
+                best=val.lowest,
+                passes=passes,
+                highest=train.highest,
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "never-as-good",
+        )
     lag = e.weights.running_var_lag or 0.0
     if lag > LAGS and gap.gap > BEHIND:
         return Sighting(
@@ -230,6 +247,8 @@ def below(e: Evidence, seen: Sighting) -> Reading | None:
 def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
     passes, val = few_passes(e), e.curve("val/loss")
     best = to_chance(e, val.best) if val is not None else None
+    if passes is not None and seen.facet == "never-as-good":
+        return Reading(True, say("training loss was halved in {passes:.2g} passes", passes=passes))
     if passes is None or best is None or best < NOTHING_HELD:
         return None
     return Reading(
@@ -249,7 +268,7 @@ def from_first(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("it did not turn after a good start, as overfitting does"), VALIDATION, holds=0.6, fails=-1.0)
 def no_turn(e: Evidence, seen: Sighting) -> Reading | None:
     val = e.curve("val/loss")
-    if e.gap is None or val is None or seen.facet in ("erratic", "baseline"):
+    if e.gap is None or val is None or seen.facet in ("erratic", "baseline", "never-as-good"):
         return None
     never_good = (to_chance(e, val.best) or 0.0) > 0.75
     return Reading(e.gap.rise < 0.15 or never_good, say("it rose by {rise:.2f} (ln) since its best", rise=e.gap.rise))

@@ -1,21 +1,37 @@
 """Norm or rank of the weights collapses."""
 
-from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.representation_collapse import representation_collapse
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.limits import is_below, newest, share_is_below, times
 from postmortem.checklist.needs import TWO_CHECKPOINTS, WEIGHTS
-from postmortem.checklist.signs import ALL_ZERO, loss_curve, loss_is_flat, weights_are_zero
+from postmortem.checklist.signs import ALL_ZERO, file_of, loss_curve, loss_is_flat, output_spread, weights_are_zero
 
 TINY = -2.5  # decades below the default initialisation
 SHRUNKEN = -1.7  # decades below, for weights that shrank: what the loss fell by meanwhile was the penalty on their size
 COPIES = 0.5  # share of the weight matrices
 SHRANK = -1.0  # decades between the first and the last checkpoint
+ONE_POINT = 0.15  # of the first spread of the outputs; healthy runs keep it, 1/√d, to 1 %
+
+
+SIZE = Need(WEIGHTS.log, WEIGHTS.how, lambda e: WEIGHTS.met(e) or output_spread(e) is not None)
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     w, loss = e.weights, loss_curve(e)
     scale, drift = w.median_scale, w.scale_drift
+    spread = output_spread(e)
+    if spread is not None and spread.final < ONE_POINT * spread.first and not (drift is not None and drift < SHRANK):
+        return Sighting(
+            Severity.FATAL,
+            say(
+                "The outputs for different inputs became one: their standard deviation ({name}) fell from {first:.3g} to {final:.3g}.",
+                name=e.series[spread.name].logged_as,
+                first=spread.first,
+                final=spread.final,
+            ),
+            spread.first_step, spread.first_step, (spread.name, "train/loss"), file_of(e, spread.name), "outputs",
+        )  # fmt: skip
     if scale is None:
         return Unknown(say("Not measured: this needs finite weights."))
     if weights_are_zero(e) and not (drift is not None and drift < 0):
@@ -57,13 +73,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 @probe(say("they shrank while training went on"), TWO_CHECKPOINTS, holds=1.5, fails=-1.5)
 def shrank(e: Evidence, seen: Sighting) -> Reading | None:
     drift = e.weights.scale_drift
-    return None if drift is None else Reading(drift < SHRANK, say("by {decades:.1f} decades", decades=-drift))
+    return None if drift is None or seen.facet == "outputs" else Reading(drift < SHRANK, say("by {decades:.1f} decades", decades=-drift))
 
 
 @probe(say("strong decay is configured"), WEIGHTS, holds=1.0, fails=-0.3)
 def decay(e: Evidence, seen: Sighting) -> Reading | None:
     value = e.number("weight_decay")
-    return None if value is None else Reading(value >= 0.3, say("weight decay {value:g}", value=value))
+    return None if value is None or seen.facet == "outputs" else Reading(value >= 0.3, say("weight decay {value:g}", value=value))
 
 
 CHECK = Check(
@@ -71,7 +87,7 @@ CHECK = Check(
     title=say("Weight collapse"),
     symptom=say("The norm or the rank of the weights collapses."),
     detect=detect,
-    needs=(WEIGHTS,),
+    needs=(SIZE,),
     probes=(shrank, decay),
     prior=1.5,
     causes=((too_much_regularization, 0.3), (representation_collapse, -2.5)),
