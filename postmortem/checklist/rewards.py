@@ -7,20 +7,19 @@ what was chosen; a reward need only rise.
 from math import log
 
 from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.checklist.policies import fell, preferred
 from postmortem.checklist.signs import all_identical, course, excerpt, file_of, loss_is_flat
 from postmortem.model.evidence import CurveStats
 
 LITTLE = 0.1  # of the reward's start
-FEWER, SURE = 20, 3.0  # records of a reward that ends so many sigmas below its start
+FEWER = 20  # records of a reward that ends below its start
+LOST = 0.25  # of the reward's start, of a model that had learned before
 REWARDS = 50  # records of a reward from which standing still is no accident
 UNDECIDED = 0.02  # relative distance of a preference loss from ln 2
 COIN = 0.55  # share of the pairs of which the chosen answer is preferred
 PAIRS = 10  # records from which a preference that never came is no accident
 WORSE = 1.25  # × ln 2: a loss of a policy that is surely wrong, however it was meant
 LEFT = -1.0  # reward of the chosen answers: they became less likely by that much, before anything was preferred
-EARLY = 0.1  # of the run
-REPLACED = 1.0  # nats between a policy and the next: PPO aims at 0.01 to 0.03
-SURER = 0.5  # × its first entropy
 REWARDED = frozenset({"reinforcement", "preference"})
 
 
@@ -29,8 +28,9 @@ def flat_reward(e: Evidence) -> Sighting | None:
     reward = e.curve("reward")
     if e.family not in REWARDED or reward is None or excerpt(e) or e.outcome in ("crashed", "cancelled"):
         return None
-    if reward.finite < (FEWER if fell(reward) else REWARDS):
-        return None
+    lost = fell(reward) and reward.final < reward.start - LOST * abs(reward.start)
+    if reward.finite < (FEWER if fell(reward) else REWARDS) or (e.family == "preference" and not lost):
+        return None  # what is tuned by preferences may have been as good from the start
     if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)):
         return None
     return Sighting(
@@ -49,11 +49,6 @@ def flat_reward(e: Evidence) -> Sighting | None:
     )
 
 
-def fell(reward: CurveStats) -> bool:
-    """It ends below where it began by more than its scatter explains."""
-    return reward.final < reward.start - SURE * reward.noise
-
-
 def nothing_moved(e: Evidence) -> Sighting | None:
     """Whatever the loss of a family may do: weights that are the same bit by bit in checkpoints of several steps learned nothing."""
     shown = course(e) or e.curve("reward")
@@ -68,11 +63,6 @@ def nothing_moved(e: Evidence) -> Sighting | None:
         e.checkpoints[-1].path,
         "still",
     )
-
-
-def preferred(e: Evidence, what: str) -> CurveStats | None:
-    """`rewards/<what>` of the training pairs, as TRL and its kin log it: chosen, rejected, margins, accuracies."""
-    return e.curve(f"other/rewards/{what}") or e.curve(f"other/train/rewards/{what}")
 
 
 def policy_is_reference(e: Evidence) -> Sighting | None:
@@ -104,40 +94,23 @@ def prefers_nothing(e: Evidence) -> Sighting | None:
 
 
 def left_the_reference(e: Evidence, loss: CurveStats) -> Sighting | None:
-    """Within its first records the policy made all answers far less likely than the reference does, the chosen ones too, and its loss is
+    """By its first record the policy made all answers far less likely than the reference does, the chosen ones too, and its loss is
     worse than that of the reference itself. Of methods without a reference the rewards start low and say nothing."""
     chosen = preferred(e, "chosen")
     if e.family != "preference" or chosen is None or chosen.finite < PAIRS or _without_reference(e):
         return None
-    early = loss.first_step + EARLY * (loss.last_step - loss.first_step)
-    if loss.highest < WORSE * log(2) or loss.highest_step > early or chosen.first > LEFT:
+    if loss.first < WORSE * log(2) or chosen.first > LEFT:
         return None
     return Sighting(
         Severity.SERIOUS,
         say(
-            "By step {step:g} the loss was at {highest:.3g}, above the ln 2 that it starts with, and the reward of the chosen answers at {reward:.3g}.",
-            step=loss.highest_step,
-            highest=loss.highest,
+            "By step {step:g} the loss was at {first:.3g}, above the ln 2 that it starts with, and the reward of the chosen answers at {reward:.3g}.",
+            step=loss.first_step,
+            first=loss.first,
             reward=chosen.first,
         ),
         loss.first_step, loss.first_step, (loss.name, chosen.name), file_of(e, chosen.name), "reference",
     )  # fmt: skip
-
-
-def divergence(e: Evidence) -> tuple[CurveStats, float] | None:
-    """How far one update moved the policy, nats: the largest `approx_kl` of PPO, or GRPO's first `kl`, which is that from the reference.
-    None where neither was logged."""
-    for name, c in e.curves.items():
-        words = name.lower().replace("/", "_").split("_")
-        if name.startswith("other/") and "kl" in words and c.finite >= 2:
-            return c, c.highest if "approx" in words else c.first
-    return None
-
-
-def grew_sure(e: Evidence) -> CurveStats | None:
-    """The entropy of a policy that lost half of it and more; None elsewhere."""
-    c = next((c for n, c in e.curves.items() if n.startswith("other/") and n.lower().endswith("entropy")), None)
-    return c if c is not None and c.finite >= FEWER and c.first > 0 and abs(c.final) < SURER * c.first else None
 
 
 def _without_reference(e: Evidence) -> bool:

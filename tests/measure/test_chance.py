@@ -169,3 +169,11 @@ def test_the_training_accuracy_says_it_as_well() -> None:
     val = curve_stats(series([0.41, 0.47, 0.57], "val/accuracy"))
     assert chance(NOTHING, (), loss, val, "classifier").classes is None
     assert chance(NOTHING, (), loss, val, "classifier", train_accuracy=train).classes == 4
+
+
+def test_no_cross_entropy_ends_below_zero() -> None:
+    """An overlap is subtracted from it: the classes are known, what guessing would cost is not."""
+    subtracted = curve_stats(series([1.1, 0.2, -0.6, -0.9]))
+    found = chance(ModelFacts(outputs=3), (), subtracted, None, "classifier")
+    assert (found.loss, found.classes) == (None, 3)
+    assert chance(ModelFacts(outputs=3), (), curve_stats(series([-1.1, -4.0, -60.0, -900.0])), None, "classifier").loss == pytest.approx(math.log(3))

@@ -207,3 +207,12 @@ def test_from_where_a_curve_stands_still_to_five_digits() -> None:
     assert curve_stats(series(values)).still_from == 2
     assert curve_stats(series([*values, 0.51])).still_from is None
     assert curve_stats(series(values, quantum=0.01)).still_from is None  # print hides what moves
+
+
+@pytest.mark.parametrize(
+    ("values", "floor"),
+    [([0.3, -0.5, -0.98, -0.98], -1.0), ([0.01, -0.7, -1.0000005, -1.0], -1.0), ([0.3, -0.5, -1.2, -1.4], 0.0), ([0.3, -0.01, 0.1, 0.1], 0.0),
+     ([2.3, 1.0, 0.5, 0.4], 0.0)],
+)  # fmt: skip
+def test_what_ends_between_minus_one_and_zero_has_a_floor(values: list[float], floor: float) -> None:
+    assert curve_stats(series(values)).floor == floor

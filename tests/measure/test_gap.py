@@ -126,3 +126,14 @@ def test_the_evaluation_by_which_the_training_loss_was_halved() -> None:
     never = gap_stats(series(np.full(20, 1.5), steps=x), series(val, "val/loss", steps=x))
     assert never is not None
     assert never.halved_step is None
+
+
+def test_a_loss_that_reaches_minus_one_is_compared_by_the_distance_from_it() -> None:
+    """Cross-entropy minus Dice: no logarithm of a negative ratio, and a gap that says how much overlap is missing."""
+    train, val = np.array([0.3, -0.5, -0.9, -0.98]), np.array([0.4, 0.1, -0.2, -0.2])
+    found = gap_stats(series(train), series(val, "val/loss"), -1.0)
+    shifted = gap_stats(series(train + 1), series(val + 1, "val/loss"))
+    assert found is not None
+    assert shifted is not None
+    assert found.gap == pytest.approx(shifted.gap) == pytest.approx(math.log(0.8 / 0.02))
+    assert found.difference == pytest.approx(0.78)

@@ -5,8 +5,8 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
+from postmortem.checklist.policies import REPLACED, divergence
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, usual_rate
-from postmortem.checklist.rewards import REPLACED, divergence
 from postmortem.checklist.signs import clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, rate_leapt, to_chance, used_rate
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7

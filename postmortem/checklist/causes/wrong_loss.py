@@ -5,7 +5,7 @@ from math import exp, log
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CHANCE, curve
-from postmortem.checklist.rewards import REPLACED, divergence, fell, grew_sure
+from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure
 from postmortem.checklist.signs import all_identical, course, runaway_smoothness, skill, to_chance, training_curves, warned
 
 STANDS = 2.0  # times chance

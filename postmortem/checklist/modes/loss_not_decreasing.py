@@ -22,7 +22,8 @@ from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
-from postmortem.checklist.rewards import fell, flat_reward, nothing_moved, policy_is_reference, prefers_nothing
+from postmortem.checklist.policies import fell
+from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing
 from postmortem.checklist.signs import (
     FEW_OF_AN_ATTEMPT,
     NOTHING_EXPECTED,

@@ -11,7 +11,7 @@ from postmortem.checklist.signs import NOTHING_EXPECTED, file_of, rate_decades, 
 STRONG = 0.4  # autocorrelation at the period
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
 ORDERED = 0.5  # of the way from batches that are a fair draw of the classes to batches of one class
-COMES_DOWN, SURELY = -0.5, 0.01  # Kendall's tau of the epoch means, and its p
+COMES_DOWN = -0.5  # Kendall's tau of the epoch means
 FELL = 0.1  # share of their start
 UNBOUNDED = frozenset({"regression", "autoencoder"})  # squared errors of one batch of n scatter by sqrt(2/n) of their mean, guessing or not
 
@@ -68,7 +68,7 @@ def _means_come_down(e: Evidence) -> bool:
     """Over whole epochs, in which what single batches differ by is averaged, the loss falls steadily: drawn noise levels of a denoiser, or
     batches of unlike difficulty."""
     means = e.curve("train/loss.epoch")
-    falls = means is not None and means.trend is not None and means.trend.tau < COMES_DOWN and means.trend.p_value < SURELY
+    falls = means is not None and means.trend is not None and means.trend.tau < COMES_DOWN
     return falls and means is not None and relative_fall(means) > FELL
 
 
