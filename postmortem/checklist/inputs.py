@@ -16,6 +16,8 @@ def inputs_are_zero(e: Evidence) -> bool:
     first = layers[0]
     if first not in still and first not in w.gradient_dead_layers:
         return False
+    if set(layers) <= set(w.gradient_dead_layers) and (w.zero_weight_share or (w.lowest_hidden_bias or 0.0) < NEVER_FIRES):
+        return False  # a layer behind it lets nothing through, forwards or back
     table = any(t.role == "embedding" for t in e.checkpoints[0].tensors)
     drawn = next((t.scale for t in e.checkpoints[0].tensors if t.name == first), None)
     if table or (drawn is not None and not abs(drawn) < AS_USUAL):
@@ -50,6 +52,7 @@ def same_batches(e: Evidence) -> bool | None:
 FEWEST_PRINTS = 4  # recorded batches
 
 
+NEVER_FIRES = -2.0  # median of a layer's biases
 AS_USUAL = 0.7  # decades from the default initialisation
 OUTSIZE = 1.0  # decades between the largest input and the median one; scaled inputs stay below 0.7
 FEATURES = 6  # inputs from which quartiles say something

@@ -12,8 +12,11 @@ SURELY, LEVEL = 2.5, 2.0  # standard errors
 COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen
 FEW_PASSES = 4.0  # over the data until the training loss is halved; what is learned by heart, or drawn by lot, takes six and more
 FIRST_STEPS = 1.0  # of an epoch: until then no sample was seen before
+HALF_WAY, AT_REST = (0.25, 0.65), 0.3  # times chance; share of the run
 NEAR_GUESSING, FAR_BELOW = 0.05, 0.6  # × ln C
 BELOW_GUESS = 0.5  # × the accuracy of a guess
+FEW_POINTS = 3
+FEW_EPOCHS, FEW_STEPS = 4.0, 200.0
 EVEN = 10  # records from which an even fall is no accident
 STILL_TO_COME = 0.7  # share of the drop
 NOT_FAR = 0.2  # of the starting loss
@@ -26,6 +29,7 @@ USUAL_RATES = {
     "lion": 1e-4,
 }  # what a fresh small model is trained with; the unit of `rate_decades`
 BEYOND_ANY = 30.0  # × the highest of them; Adadelta and what finds its own rate are given 1.0, twenty times
+BELOW_ANY = 20.0  # the lowest of them / this
 NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
 
 
@@ -49,6 +53,20 @@ def never_bends(e: Evidence, loss: CurveStats) -> bool:
     if fit is None or trend is None or loss.finite < EVEN or excerpt(e) or e.outcome in ("crashed", "cancelled", "running"):
         return False
     return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY
+
+
+def steepness(e: Evidence) -> float:
+    """By how many natural logarithms the loss would fall in a run as long as this short one, going on as it did in its last third and in
+    its last sixth: validation's where it was evaluated often enough to tell. 0 of a run that did not reach its end, and of a long one."""
+    val, train = e.curve("val/loss"), course(e)
+    c = val if val is not None and val.finite >= FEW_POINTS else train
+    if c is None or c.finite < FEW_POINTS or not c.final > 0 or excerpt(e) or e.outcome in ("crashed", "cancelled", "running"):
+        return 0.0
+    short = e.last_epoch <= FEW_EPOCHS if e.last_epoch is not None else c.last_step <= (FEW_STEPS if e.axis == "step" else FEW_EPOCHS)
+    length = c.last_step - min(c.first_step, 0.0)
+    before = [(part, e.at(c.name, c.last_step - length / part)) for part in (3, 6)]
+    falls = [part * math.log(v / c.final) if v is not None and v - c.final > SURELY * c.noise else 0.0 for part, v in before]
+    return min(falls) if short else 0.0
 
 
 def creeps(e: Evidence, loss: CurveStats) -> bool:
@@ -157,10 +175,12 @@ def rate_decades(e: Evidence) -> float | None:
     that is not known at least this much, for a rate that is far beyond what any of them takes."""
     rate, name = used_rate(e), optimizer_name(e)
     usual = USUAL_RATES.get(name)
-    highest = max(USUAL_RATES.values())
-    if not name and rate is not None and rate > highest * BEYOND_ANY:
-        usual = highest
-    if rate is None or rate <= 0 or usual is None:
+    if rate is None or rate <= 0:
+        return None
+    if usual is None:
+        lowest, highest = min(USUAL_RATES.values()), max(USUAL_RATES.values())
+        usual = highest if rate > highest * BEYOND_ANY else lowest if rate < lowest / BELOW_ANY else None
+    if usual is None or (name and name not in USUAL_RATES):
         return None
     momentum = e.number("momentum")
     if name == "sgd" and momentum and momentum > 0.5:
@@ -185,6 +205,15 @@ def learned_nothing_at_all(e: Evidence) -> bool | None:
 def passes_to_half(e: Evidence) -> float | None:
     """Passes over the data until the training loss was half of what it began with; None when it never was or epochs are not known."""
     return e.epoch_at(e.gap.halved_step) if e.gap is not None else None
+
+
+def rests_half_way(e: Evidence) -> float | None:
+    """Training loss ÷ chance, where it came to rest between guessing and knowing: what was learned is a rule, for learning by heart goes on,
+    and what hardly can be learned by heart stays near guessing. None elsewhere."""
+    loss = course(e)
+    level = to_chance(e, loss.final) if loss is not None else None
+    half_way = loss is not None and level is not None and HALF_WAY[0] < level < HALF_WAY[1] and loss.plateau_share > AT_REST
+    return level if half_way else None
 
 
 def learned_at_once(e: Evidence) -> float | None:

@@ -53,7 +53,7 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     train = curves.get("train/loss") or curves.get("val/loss")
     level = chance(
         model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, train_accuracy=curves.get("train/accuracy"),
-        framework=run.framework, parts=_parts(by_name),
+        framework=run.framework, parts=_parts(by_name), val_loss=curves.get("val/loss"),
         scored=[(by_name.get(f"{split}/loss"), by_name.get(f"{split}/r2")) for split in ("val", "train")],
     )  # fmt: skip
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")
@@ -69,9 +69,11 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     last_step = max(steps, default=None)
     if last_epoch is None and last_step is not None and run.steps_per_epoch:
         last_epoch = last_step / run.steps_per_epoch
+    left = next((s for s in run.earlier[-1].series if s.name == "lr"), None) if run.earlier else None
+    rate = schedule_stats(by_name.get("lr"), run.settings, rates, left)
     intents = intents_of(run.settings, model, stated.frozen)
     evidence = Evidence(
-        curves=MappingProxyType(curves), series=MappingProxyType(by_name), gap=gap, schedule=schedule_stats(by_name.get("lr"), run.settings, rates),
+        curves=MappingProxyType(curves), series=MappingProxyType(by_name), gap=gap, schedule=rate,
         chance=level, pace=pace_stats(run.series, run.settings), checkpoints=checkpoints, weights=weights, model=model, saved=run.checkpoints,
         events=run.events, settings=run.settings, sources=run.sources, attempts=run.attempts, family=family, family_stated=bool(stated.family),
         framework=run.framework, outcome=run.outcome, axis=run.axis, steps_per_epoch=run.steps_per_epoch, first_step=min(steps, default=None),

@@ -86,6 +86,7 @@ def chance(
     train_accuracy: CurveStats | None = None,
     framework: str = "",
     parts: int = 0,
+    val_loss: CurveStats | None = None,
     scored: Iterable[tuple[Series | None, Series | None]] = (),
 ) -> Chance:
     """Chance level of the loss (ln C, nats) and the accuracy (1 / C); every field None where it cannot be told.
@@ -106,8 +107,9 @@ def chance(
     if family not in (*_CLASSIFYING, ""):
         return UNKNOWN
     classes, basis = _classes(model, settings, train_loss, val_accuracy, family)
-    if classes is None and train_accuracy is not None:
-        classes, basis = _both_say(train_loss, train_accuracy), "first-loss"
+    for loss_of, right in ((train_loss, train_accuracy), (val_loss, val_accuracy)):
+        if classes is None and right is not None:
+            classes, basis = _both_say(loss_of, right), "first-loss"
     if classes is None or (basis == "first-loss" and _knew(classes, train_loss, train_accuracy)):
         return UNKNOWN
     entropy = math.log(classes)
@@ -191,9 +193,10 @@ def _one_of_two(accuracy: CurveStats) -> bool:
 
 def _both_say(loss: CurveStats | None, accuracy: CurveStats) -> int | None:
     """The number of classes for which the first loss is ln C and the first accuracy 1/C; None when they do not agree."""
-    if loss is None or not accuracy.finite or not 0 < accuracy.first < 1:
+    share = accuracy.first / (100.0 if accuracy.highest > 1.5 else 1.0)
+    if loss is None or not accuracy.finite or not 0 < share < 1:
         return None
-    alike = (c for c in range(2, SMALL + 1) if _near(loss.first, math.log(c), BOTH) and abs(accuracy.first - 1 / c) < ALIKE)
+    alike = (c for c in range(2, SMALL + 1) if _near(loss.first, math.log(c), BOTH) and abs(share - 1 / c) < min(ALIKE, 0.5 / c))
     return next(alike, None)
 
 

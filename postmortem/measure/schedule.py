@@ -30,17 +30,22 @@ MOST_PHASES = 24
 Kind = Literal["warmup", "constant", "decay", "rise", "zero"]
 
 
-def schedule_stats(series: Series | None, settings: Sequence[Setting], optimizer_lrs: Sequence[tuple[float, float]] = ()) -> ScheduleStats | None:
+def schedule_stats(
+    series: Series | None, settings: Sequence[Setting], optimizer_lrs: Sequence[tuple[float, float]] = (), earlier: Series | None = None
+) -> ScheduleStats | None:
     """The schedule, or None when nothing tells a learning rate.
 
     series : the logged rate. optimizer_lrs : (step, lr) of each checkpoint that holds an optimizer.
+    earlier : the rate of the attempt that this one goes on from.
     A rate printed as 0.000000 only says that it is below the printed precision; when that hides everything, saved optimizers speak.
     """
     with np.errstate(all="ignore"):
-        return _from_best_source(series, settings, optimizer_lrs)
+        return _from_best_source(series, settings, optimizer_lrs, earlier)
 
 
-def _from_best_source(series: Series | None, settings: Sequence[Setting], optimizer_lrs: Sequence[tuple[float, float]]) -> ScheduleStats | None:
+def _from_best_source(
+    series: Series | None, settings: Sequence[Setting], optimizer_lrs: Sequence[tuple[float, float]], earlier: Series | None
+) -> ScheduleStats | None:
     configured = _configured(settings)
     saved = sorted((s, lr) for s, lr in optimizer_lrs if math.isfinite(s) and math.isfinite(lr) and lr >= 0)
     if series is not None:
@@ -49,7 +54,8 @@ def _from_best_source(series: Series | None, settings: Sequence[Setting], optimi
         reference = max([float(np.max(y)) if len(y) else 0.0, configured or 0.0, *(lr for _, lr in saved)])
         telling = not series.quantum or series.quantum <= FINE or series.quantum <= LOW * reference
         if len(y) and (telling or bool(np.any(y > 0)) or not (saved or configured)):
-            return _stats("logged", x, y, quantum=series.quantum or 0.0, zero_is_zero=telling)
+            x, y, before = _with_earlier(x, y, earlier)
+            return _stats("logged", x, y, quantum=series.quantum or 0.0, zero_is_zero=telling, before=before)
     if saved:
         if configured is not None and configured > 0 and len(saved) > 1 and configured >= max(lr for _, lr in saved) and saved[0][0] > 0:
             saved = [(0.0, configured), *saved]  # what it was before the first checkpoint
@@ -74,6 +80,17 @@ def _from_best_source(series: Series | None, settings: Sequence[Setting], optimi
     )
 
 
+def _with_earlier(x: Floats, y: Floats, earlier: Series | None) -> tuple[Floats, Floats, float]:
+    """The rate where the attempt before was left, in front, and the highest one of that attempt."""
+    if earlier is None:
+        return x, y, 0.0
+    at, rate = axis(earlier), earlier.values
+    known = np.isfinite(rate) & (rate >= 0) & (at < x[0])
+    if not np.any(known):
+        return x, y, 0.0
+    return np.append(at[known][-1], x), np.append(rate[known][-1], y), float(np.max(rate[known]))
+
+
 def _configured(settings: Sequence[Setting]) -> float | None:
     for setting in settings:
         if setting.name == "learning_rate" and not isinstance(setting.value, bool) and setting.value is not None:
@@ -86,7 +103,7 @@ def _configured(settings: Sequence[Setting]) -> float | None:
     return None
 
 
-def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quantum: float, zero_is_zero: bool) -> ScheduleStats:
+def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quantum: float, zero_is_zero: bool, before: float = 0.0) -> ScheduleStats:
     at_high = int(np.argmax(y))
     highest, peak = float(y[at_high]), _peak(y)
     least = max(SAME * highest, 0.5 * quantum)
@@ -111,7 +128,7 @@ def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quan
         constant=float(np.ptp(y)) <= least,
         cyclic=_cyclic(y, peak),
         phases=phases,
-        restarts=tuple(float(x[i]) for i in _restarts(y)),
+        restarts=tuple(float(x[i]) for i in _restarts(y, before)),
         jump=jump,
         jump_step=None if jump_index is None else float(x[jump_index]),
     )
@@ -163,10 +180,11 @@ def _jump(y: Floats, warm_index: int) -> tuple[float, int | None]:
     return float(ratio[at]), warm_index + at + 1
 
 
-def _restarts(y: Floats) -> list[int]:
+def _restarts(y: Floats, before: float) -> list[int]:
+    """Indices at which the rate is up again after it had come down from the highest so far, or from what it was `before`."""
     if len(y) < 2:
         return []
-    so_far = np.maximum.accumulate(y)[:-1]
+    so_far = np.maximum(np.maximum.accumulate(y)[:-1], before)
     jumped = (y[1:] > RESTART * y[:-1]) & (y[:-1] < DECAYED * so_far) & (y[1:] > LOW * so_far)
     index: list[int] = (np.flatnonzero(jumped) + 1).tolist()
     return index

@@ -38,6 +38,11 @@ def even_guess(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the task has no classes"), holds=-4.0)
+def no_classes(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, say("it is a {family}", family=e.family)) if e.family in ("regression", "autoencoder", "diffusion") else None
+
+
 @probe(say("there are few training samples"), holds=0.7, fails=-0.3)
 def few(e: Evidence, seen: Sighting) -> Reading | None:
     train, val = e.number("train_samples"), e.number("val_samples")
@@ -62,7 +67,7 @@ class_imbalance = Cause(
     mechanism=say(
         "A model that always answers the frequent class scores well on a training set that consists of it, and fails where the classes are balanced."
     ),
-    probes=(stuck, from_the_start, even_guess, few, histogram),
+    probes=(stuck, from_the_start, even_guess, no_classes, few, histogram),
     fixes=remedies.only(
         say("Weight the classes, or sample them evenly; compare the label histograms of both splits"),
         say("Training does well and validation stays near one class's share."),

@@ -7,13 +7,27 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.policies import REPLACED, divergence
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, usual_rate
-from postmortem.checklist.signs import clip_norm, file_of, learning_rate, loss_is_flat, optimizer_name, rate_decades, rate_leapt, to_chance, used_rate
+from postmortem.checklist.signs import (
+    clip_norm,
+    course,
+    file_of,
+    learning_rate,
+    loss_is_flat,
+    optimizer_name,
+    rate_decades,
+    rate_leapt,
+    to_chance,
+    used_rate,
+)
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 USUAL = 0.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
 LOWER = 3.0  # at least this much lower than what was too high
 AGAIN = 4.0  # times lower or higher, when the first rate was not it
+HALVED = 0.5  # of the peak
+WHILE = 0.25  # of the run
+LITTLE, MUCH = 0.4, 0.97  # of the fall; × the loss
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
 
 
@@ -72,6 +86,25 @@ def first_loss_fine(e: Evidence, seen: Sighting) -> Reading | None:
     if level is None:
         return None
     return Reading(level < 3.0, say("the first logged loss is {level:.2g} times the chance level", level=level), file_of(e, "train/loss"))
+
+
+@probe(say("the loss came down only once the rate had come down"), curve("lr", 4), curve("train/loss", 8), holds=2.0)
+def came_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, rate = course(e), e.series.get("lr")
+    if loss is None or rate is None or e.schedule is None or e.schedule.source != "logged" or not e.schedule.final < HALVED * e.schedule.peak:
+        return None
+    top = int(rate.values.argmax())
+    lower = (float(s) for s, v in zip(rate.steps[top:], rate.values[top:], strict=True) if v < HALVED * e.schedule.peak)
+    then = next(lower, None)
+    at = e.at(loss.name, then) if then is not None else None
+    if at is None or then is None or not loss.final < MUCH * min(loss.start, at):
+        return None
+    early = (loss.start - at) / (loss.start - loss.final)
+    if then - loss.first_step < WHILE * (loss.last_step - loss.first_step):
+        return None  # the rate was high for too short a time to tell
+    return Reading(
+        early < LITTLE, say("until half of the rate was left, at step {step:g}, {early:.0%} of the fall had come", step=then, early=max(0.0, early))
+    )
 
 
 @probe(say("the loss swings instead of settling"), curve("train/loss", 8), holds=0.4)
@@ -142,7 +175,7 @@ learning_rate_too_high = Cause(
         "Each step overshoots the valley it should descend into. Beyond a limit set by the curvature, every step makes the loss larger; with Adam one such "
         "phase throws the weights so far that no gradient brings them back, and the loss stays at what guessing gives."
     ),
-    probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, swings, died, policy_replaced),
+    probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, came_with_the_rate, swings, died, policy_replaced),
     fixes=fixes,
     by_hand=(
         say("Train 100 steps with a tenth of the learning rate and compare the first 100 losses."),

@@ -7,6 +7,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, rate_decades
 
+ENOUGH, LATE = 12, 0.15  # records; share of the fall
 SHORT = 3  # epochs
 LEFT = 0.02  # share of the drop that may be left
 UNKNOWN = 5.0  # times as long, when nothing says where the loss was heading
@@ -26,6 +27,10 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
         )
     if seen.facet == "thrown":
         return Reading(False, say("it stands still from step {step:g} on", step=loss.plateau_step or loss.first_step))
+    half = e.at(loss.name, (loss.first_step + loss.last_step) / 2)
+    if loss.finite >= ENOUGH and half is not None and loss.final < 0.97 * loss.start:
+        late = (half - loss.final) / (loss.start - loss.final)
+        return Reading(late > LATE, say("{share:.0%} of its fall came in the second half of the run", share=max(0.0, late)))
     return Reading(
         loss.final < 0.97 * loss.start,
         say("it fell from {start:.3g} to {final:.3g} in {n} records", start=loss.start, final=loss.final, n=loss.points),

@@ -5,7 +5,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.probes import USUAL, nothing_learned_at_all
-from postmortem.checklist.signs import course, hidden_width, rate_decades, same_settings, skill, starts_normal, to_chance
+from postmortem.checklist.signs import course, hidden_width, rate_decades, rests_half_way, same_settings, skill, starts_normal, to_chance
 from postmortem.checklist.signs import learned_at_once as few_passes
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
@@ -65,6 +65,12 @@ def memorises(e: Evidence, seen: Sighting) -> Reading | None:
 def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
     passes = few_passes(e)
     return None if passes is None else Reading(True, say("training loss was halved in {passes:.2g} passes over the data", passes=passes))
+
+
+@probe(say("training came to rest half-way, as learning by heart does not"), CHANCE, holds=-2.0)
+def at_rest(e: Evidence, seen: Sighting) -> Reading | None:
+    level = rests_half_way(e)
+    return None if level is None else Reading(True, say("it rests at {level:.2f} × chance", level=level))
 
 
 @probe(say("the weights moved a long way all the same"), TWO_CHECKPOINTS, holds=0.9, fails=-1.0)
@@ -157,6 +163,7 @@ wrong_labels = Cause(
     probes=(
         validation_at_chance,
         memorises,
+        at_rest,
         learned_at_once,
         moved_far,
         unrelated,

@@ -8,6 +8,7 @@ from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure
 from postmortem.checklist.signs import all_identical, course, runaway_smoothness, skill, to_chance, training_curves, warned
 
+LEARNED, LEFT = 0.85, 0.5  # share of the way to perfect accuracy; times chance
 STANDS = 2.0  # times chance
 UNSURE = 1.06  # × the loss of an equally accurate model that knows how sure it may be
 MOVED = 0.1  # relative change of the weights
@@ -58,6 +59,15 @@ def honest(right: float, classes: int) -> float:
     return -(right * log(right) if right > 0 else 0.0) - (wrong * log(wrong / (classes - 1)) if wrong > 0 and classes > 1 else 0.0)
 
 
+@probe(say("by its accuracy the task is learned, and by its loss it is not"), CHANCE, holds=2.5)
+def contradicted(e: Evidence, seen: Sighting) -> Reading | None:
+    val = e.curve("val/loss")
+    good, level = skill(e, "val"), to_chance(e, val.final) if val is not None else None
+    if good is None or level is None or good < LEARNED or level < LEFT:
+        return None
+    return Reading(True, say("{good:.0%} of perfect accuracy beside {level:.2f} × chance", good=good, level=level))
+
+
 @probe(say("accuracy is good and the loss is not: the floor of a softmax applied twice"), CHANCE, holds=3.0, fails=-1.0)
 def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next((c for c in (e.curve("val/loss"), *training_curves(e)) if c is not None), None)
@@ -74,6 +84,8 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     predicted = floor + 1 - share_right
     as_predicted = not one_output and good > 0.2 and abs(loss.final / predicted - 1) < 0.03 and predicted > UNSURE * honest(share_right, classes)
     bounded = max(c.highest for c in (loss, *training_curves(e))) < log(classes) + SOFTMAX_RANGE  # probabilities as logits differ by 1 at most
+    if good > LEARNED and not (near_floor or as_predicted):
+        return None  # the two contradict each other in another way
     holds = (near_floor or as_predicted) and (to_chance(e, loss.final) or 0) > 0.5 and (bounded or one_output)
     return Reading(
         holds,
@@ -203,6 +215,7 @@ wrong_loss = Cause(
         shapes_differ,
         runs_the_wrong_way,
         smooth,
+        contradicted,
         softmax_twice,
         clipped,
         low_loss_guessing,

@@ -1,6 +1,6 @@
 """Training loss falls while validation loss turns and rises."""
 
-from math import isfinite
+from math import exp, isfinite
 from statistics import median
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
@@ -14,8 +14,8 @@ from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
-from postmortem.checklist.signs import file_of, skill, to_chance, validation_level
-from postmortem.model.evidence import GapStats
+from postmortem.checklist.signs import course, file_of, skill, to_chance, validation_level
+from postmortem.model.evidence import CurveStats, GapStats
 
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
 LOST = 0.03  # of what validation had gained, where nobody knows how low a guess would be
@@ -27,7 +27,9 @@ WIDE, MUCH = 0.7, 0.25  # ln(validation / train), and of validation over its bes
 BOTH = 1.5  # of the two together
 NOTHING = 0.95  # times chance, for the best validation loss
 GUESSING = 0.1  # share of the way from guessing to perfect accuracy
+MOST = 0.6  # of the way from guessing to perfect accuracy
 MANY = 20  # evaluations
+RIGHT = 0.9  # accuracy
 METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
 PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
@@ -58,21 +60,37 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             (small, *_figures(e)),
         )
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
-    idle = gap.gap > BY_HEART or _stood_still(gap)
+    idle = gap.gap > BY_HEART or _stood_still(e, gap, val)
     wide = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT) or idle
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     if level is None and lost < LOST and not idle:
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
         return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
-    if not rises and not wide:
+    if not rises and not wide and not _nothing_holds(e):
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
     best = to_chance(e, val.best)
     nothing = best is not None and best > NOTHING and (skill(e, "val") or 0.0) < GUESSING  # nothing of what was learned holds for new data
-    severity = (
-        Severity.SERIOUS if max(gap.gap / WIDE, gap.rise / MUCH, (gap.gap / WIDE + gap.rise / MUCH) / BOTH) > 1.0 or nothing else Severity.MINOR
-    )
-    if severity is Severity.SERIOUS and not nothing and (level or 0.0) < 1.0 and _metric_went_on(e, gap.best_step):
+    apart = (gap.gap if isfinite(gap.gap) else 0.0) / WIDE  # a training loss below zero has no ratio
+    severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH) > 1.0 or nothing else Severity.MINOR
+    kept = val.final < val.first  # of what validation had gained something is left
+    if severity is Severity.SERIOUS and not nothing and kept and (level or 0.0) < 1.0 and _metric_went_on(e, gap.best_step):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
+    if idle and not rises:
+        settled = val.plateau_step if val.plateau_step is not None else gap.best_step
+        return Sighting(
+            severity,
+            say(
+                "Validation loss has stood at {final:.4g} since step {step:g}, while training loss went on to {times:.2g} of it.",
+                final=val.final,
+                step=settled,
+                times=exp(-gap.gap),
+            ),
+            settled,
+            settled,
+            ("train/loss", "val/loss"),
+            file_of(e, "val/loss"),
+            "idle",
+        )
     return Sighting(
         severity,
         say(
@@ -89,10 +107,28 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
-def _stood_still(gap: GapStats) -> bool:
+def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:
     """Training went on to a hundredth of validation and below, all of it after validation had got as far as it would."""
-    idle = gap.evaluations_after_best >= 0.5 * gap.evaluations >= 0.5 * MANY
-    return gap.gap > HUNDREDFOLD and idle and gap.train_fell_after_best > 0.5
+    if gap.gap <= HUNDREDFOLD or gap.evaluations < MANY or _nearly_right(e):
+        return False
+    if gap.evaluations_after_best >= 0.5 * gap.evaluations and gap.train_fell_after_best > 0.5:
+        return True
+    train, settled = course(e), val.plateau_step
+    then = e.at(train.name, settled) if train is not None and settled is not None else None
+    return then is not None and train is not None and val.plateau_share >= 0.5 and train.final < 0.5 * then
+
+
+def _nothing_holds(e: Evidence) -> bool:
+    """Training got most answers right and validation never more than guessing gets, in its loss and in its accuracy."""
+    best = to_chance(e, c.best) if (c := e.curve("val/loss")) is not None else None
+    train, val = skill(e, "train"), skill(e, "val", best=True)
+    return best is not None and best > NOTHING and train is not None and val is not None and train > MOST and val < GUESSING
+
+
+def _nearly_right(e: Evidence) -> bool:
+    """Whatever the loss says of how sure it is, hardly anything is left to get right."""
+    right = e.curve("val/accuracy")
+    return right is not None and right.finite > 0 and right.final / (100.0 if right.highest > 1.5 else 1.0) > RIGHT
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:
@@ -135,6 +171,8 @@ def _metric_went_on(e: Evidence, turned: float) -> bool:
 
 @probe(say("training went on improving after validation had turned"), VALIDATION, holds=1.2, fails=-1.5)
 def parted(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet == "idle" and e.gap is not None:
+        return Reading(True, say("ln(validation / train) is {gap:.2f} at the end", gap=e.gap.gap))
     return (
         None
         if e.gap is None
@@ -146,7 +184,7 @@ def parted(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the rise is a trend and no accident"), VALIDATION, holds=1.0, fails=-0.8)
 def trend(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.gap is None or e.gap.validation_trend_after_best is None:
+    if e.gap is None or e.gap.validation_trend_after_best is None or seen.facet == "idle":
         return None
     t = e.gap.validation_trend_after_best
     return Reading(t.tau > 0.3, say("Kendall's tau of validation after its best is {tau:.2f} (p = {p:.2g})", tau=t.tau, p=t.p_value))

@@ -32,6 +32,7 @@ from postmortem.checklist.signs import (
     rate_decades,
     relative_fall,
     skill,
+    steepness,
     to_attainable,
     to_chance,
 )
@@ -46,6 +47,10 @@ NARROW = 8  # hidden units
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 EVALUATED = 5  # evaluations
+STEEP = 1.0  # natural logarithms per length of the run
+WELL_ABOVE, A_PART = 1.15, 0.15  # times chance; share of the records
+HARDER = -0.2  # ln(validation / train)
+STARTED = 1.2  # × its first record: what goes beyond is no regularisation
 SOMETHING_LEFT = 0.15  # times chance
 SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
@@ -53,6 +58,7 @@ MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, o
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
+FAR = 0.58  # times chance
 FEW = 1  # one evaluation of a single epoch can say how far it got
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 SURE = 0.05  # p of the trend of the last third, within the first epoch
@@ -67,7 +73,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
-    level = to_attainable(e, loss.final)
+    level = _attained(e, loss)
     idle = _score_at_zero(e)
     if idle is not None:
         return idle
@@ -138,6 +144,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _attained(e: Evidence, loss: CurveStats) -> float | None:
+    """The level at the end: that of validation where training is made much harder than validation is, by what regularises it."""
+    val, level = e.curve("val/loss"), to_attainable(e, loss.final)
+    harder = (
+        e.family != "regression"
+        and e.gap is not None
+        and e.gap.gap < HARDER
+        and e.gap.evaluations >= EVALUATED
+        and loss.highest < STARTED * loss.first
+    )
+    return to_chance(e, val.final) if val is not None and level is not None and harder else level
 
 
 def _within_the_first_epoch(e: Evidence, loss: CurveStats) -> bool:
@@ -213,7 +232,17 @@ def _score_at_zero(e: Evidence) -> Sighting | None:
 
 def _explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
-    return abs(rate_decades(e) or 0.0) >= 1.3 or (hidden_width(e) or NARROW) < NARROW or (e.number("dropout") or 0.0) > 0.65
+    stated = abs(rate_decades(e) or 0.0) >= 1.3 or (hidden_width(e) or NARROW) < NARROW or (e.number("dropout") or 0.0) > 0.65
+    return stated or _long_above_guessing(e) or steepness(e) > STEEP
+
+
+def _long_above_guessing(e: Evidence) -> bool:
+    """After its first record the loss lay well above guessing for a part of the run: something threw it, and what time was left was not enough."""
+    means = course(e)
+    if means is None or means.finite < EVALUATED or not e.chance.loss or (means.first > WELL_ABOVE * e.chance.loss):
+        return False
+    values = e.series[means.name].values[1:]
+    return float((values > WELL_ABOVE * e.chance.loss).mean()) > A_PART
 
 
 def _guesses_at_a_low_loss(e: Evidence, limit: float) -> bool:
@@ -228,17 +257,17 @@ def _guesses_at_a_low_loss(e: Evidence, limit: float) -> bool:
 
 @probe(say("validation is as bad as training"), VALIDATION, holds=0.6, fails=-0.8)
 def together(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None else Reading(abs(e.gap.gap) < TOGETHER, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
+    return None if e.gap is None else Reading(e.gap.gap < TOGETHER, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
 
 
 @probe(say("the level is far from what healthy runs reach"), CHANCE, holds=1.0, fails=-0.7)
 def far(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     level = to_chance(e, loss.final) if loss else None
-    if level is None:
+    if level is None or (level <= FAR and _explained(e)):
         return None
     guessed = e.chance.basis == "first-loss" and (skill(e, "val") or 0.0) > 0.5  # what chance is, nothing says, and the accuracy is good
-    return Reading(level > 0.58, say("{level:.2f} × chance", level=level), share=1.5 if guessed else 1.0)
+    return Reading(level > FAR, say("{level:.2f} × chance", level=level), share=1.5 if guessed else 1.0)
 
 
 @probe(say("loss and accuracy contradict each other"), CHANCE, holds=2.5, fails=0.0)

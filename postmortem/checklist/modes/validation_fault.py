@@ -17,6 +17,7 @@ from postmortem.checklist.signs import (
     below_any_guess,
     file_of,
     only_validation_differs,
+    rests_half_way,
     skill,
     to_chance,
     training_curves,
@@ -123,9 +124,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         works
         and best is not None
         and level is not None
-        and ((best > NEVER_GOOD and level > 1.15 and not slowly) or (best > 0.75 and (hardly_moved or guesses)))
+        and ((best > NEVER_GOOD and level > 1.15 and not slowly) or (best > 0.75 and ((hardly_moved and (reached or 0.0) < LEARNED) or guesses)))
         and gap.gap > WIDE
-        and (train_level or 1.0) < 0.4
+        and ((train_level or 1.0) < 0.4 or rests_half_way(e) is not None)
     ):
         return Sighting(
             Severity.SERIOUS,
@@ -256,6 +257,15 @@ def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("training came to rest half-way, as learning by heart does not, and nothing of it holds for validation"), VALIDATION, holds=2.0)
+def at_rest(e: Evidence, seen: Sighting) -> Reading | None:
+    level, val = rests_half_way(e), e.curve("val/loss")
+    best = to_chance(e, val.best) if val is not None else None
+    if level is None or best is None or best < NOTHING_HELD:
+        return None
+    return Reading(True, say("training rests at {level:.2f} × chance; validation was never below {best:.2f} ×", level=level, best=best))
+
+
 @probe(say("it was bad from the first evaluation"), VALIDATION, holds=0.8, fails=-1.0)
 def from_first(e: Evidence, seen: Sighting) -> Reading | None:
     return (
@@ -309,7 +319,7 @@ CHECK = Check(
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, learned_at_once, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation),
+    probes=(below, learned_at_once, at_rest, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -2.0),

@@ -15,6 +15,7 @@ AT_LIMITS = 0.8  # share of the outputs of a sigmoid or tanh within 1 % of its r
 BLOWN = 2.0  # decades at the first checkpoint: what no longer gets a gradient then is dead; a momentum buffer fades by itself
 LEARNED = 0.4  # times chance
 GAINED = 0.6  # of the first loss, where chance is not known
+NOTHING_ARRIVED = -6.0  # decades from the last layer to the first
 HARDLY = 1e-2  # change of the first layer / of the last
 DEPTH = Need(
     "per-layer gradients or two checkpoints",
@@ -40,7 +41,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     loss = loss_curve(e)
     start = loss.first_step if loss else None
     level = to_chance(e, loss.final) if loss else None
-    learned = (level is not None and level < LEARNED) or (loss is not None and level is None and loss.relative_gain > GAINED)
+    gained = loss is not None and level is None and loss.relative_gain > GAINED and (ratio or 0.0) > NOTHING_ARRIVED  # else the last layer alone
+    learned = (level is not None and level < LEARNED) or gained
     if weights_are_zero(e):
         zero = share_is_below(say("the share of layers that are exactly zero"), e.weights.zero_weight_share, ALL_ZERO, newest(e))
         return Cleared(say("The weights are exactly zero: there is no signal that could fade."), (zero,))
