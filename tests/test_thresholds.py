@@ -18,7 +18,11 @@ from postmortem.sources import read_run
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 # parts of modes that have a file of their own
-PARTS = {"growth": ("exploding_gradients",), "rewards": ("loss_not_decreasing", "exploding_gradients")}
+PARTS = {
+    "contrasts": ("loss_not_decreasing",),
+    "growth": ("exploding_gradients",),
+    "rewards": ("loss_not_decreasing", "exploding_gradients"),
+}
 
 # Thresholds that no fixture of this repository is near enough to: each with the reason. A threshold that is not here must matter.
 UNREACHED = {

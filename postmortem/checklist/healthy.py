@@ -5,6 +5,7 @@ import re
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.extremes import CAUSES, extreme
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
+from postmortem.checklist.policies import preferred
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level
 from postmortem.model.evidence import CurveStats
 
@@ -13,6 +14,7 @@ POINTS = 0.15  # of accuracy
 FEWEST, FEW = 3, 6  # records
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
+WON, LOST = 0.02, 3.0  # × its first record, which for a discriminator that guesses is 1.39
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
 
 
@@ -71,12 +73,16 @@ def _better(c: CurveStats) -> bool:
 
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
-    shown = _progress(e)
+    shown, margins = _progress(e), preferred(e, "margins")
+    if e.family == "preference" and margins is not None and margins.final > 0 and _better(margins):
+        return Reading(
+            True, say("the margin of chosen over rejected answers went from {start:.3g} to {final:.3g}", start=margins.start, final=margins.final)
+        )
     if e.family == "gan":
         again = next((c for n, c in e.curves.items() if AGAIN.search(n) and c.relative_gain > LITTLE and _better(c)), None)
         if again is not None:
             return Reading(True, say("{name} got better by {gain:.0%}", name=again.name, gain=again.relative_gain))
-    if shown is None or (e.family in NOTHING_EXPECTED and shown.goal == "lower" and not shown.name.endswith(ERRORS)):
+    if shown is None or (e.family in NOTHING_EXPECTED and e.family != "contrastive" and shown.goal == "lower" and not shown.name.endswith(ERRORS)):
         return None
     val = e.curve("val/loss")
     steady = any(c.relative_gain > LITTLE and _better(c) for c in (shown, val) if c is not None)
@@ -90,11 +96,21 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+def _one_has_won(e: Evidence) -> CurveStats | None:
+    """The loss of a GAN's discriminator, at nothing for a third of the run while another player's grew: nobody learns from it any more."""
+    players = _of_players(e) if e.family == "gan" else []
+    won = next((c for c in players if c.lowest >= 0 and c.final < WON * c.first), None)
+    return won if won is not None and any(c.final > LOST * c.first > 0 for c in players) else None
+
+
 @probe(say("the losses stay within bounds, which is all that can be asked of this family"), holds=1.0, fails=-1.5)
 def bounded(e: Evidence, seen: Sighting) -> Reading | None:
     if e.family not in NOTHING_EXPECTED:
         return None
     losses = [c for c in (*_of_players(e), *(c for n, c in e.curves.items() if n.endswith("/loss"))) if c.finite >= 3]
+    won = _one_has_won(e)
+    if won is not None:
+        return Reading(False, say("{name} fell to {final:.2g} and stays there: its player has won", name=won.name, final=won.final))
     wild = [c for c in losses if c.non_finite is not None or abs(c.final) > 20 * (abs(c.start) + 1.0)]
     return Reading(not wild, say("{n} losses, {wild} of them out of bounds", n=len(losses), wild=len(wild))) if losses else None
 

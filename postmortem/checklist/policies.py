@@ -5,12 +5,19 @@ from postmortem.model.evidence import CurveStats
 
 SURE = 3.0  # sigmas of a reward's own scatter
 REPLACED = 1.0  # nats between a policy and the next: PPO aims at 0.01 to 0.03
+NO_DISTANCE = 1e-5  # nats
+EVENLY = -0.5  # Kendall's tau
 SURER, ENOUGH = 0.75, 20  # × its first entropy, records
 
 
 def fell(reward: CurveStats) -> bool:
     """It ends below where it began by more than its scatter explains."""
     return reward.final < reward.start - SURE * reward.noise
+
+
+def sinks(reward: CurveStats) -> bool:
+    """It is lost evenly over the run, not at once."""
+    return fell(reward) and reward.finite >= ENOUGH and reward.trend is not None and reward.trend.tau < EVENLY
 
 
 def preferred(e: Evidence, what: str) -> CurveStats | None:

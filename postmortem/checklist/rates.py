@@ -68,6 +68,8 @@ def pretrained(e: Evidence) -> bool:
     """The model had learned before this run, by what the configuration says, or by what is usually done with its framework."""
     if e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None:
         return True  # a Trainer's state alone: what it is for
+    if e.family == "preference":
+        return True  # what is preferred is asked of a model that can answer
     return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in (None, False, 0, "", "none", "no") for s in e.settings)
 
 

@@ -7,7 +7,7 @@ what was chosen; a reward need only rise.
 from math import log
 
 from postmortem.check import Evidence, Severity, Sighting, say
-from postmortem.checklist.policies import fell, preferred
+from postmortem.checklist.policies import NO_DISTANCE, divergence, fell, preferred
 from postmortem.checklist.signs import all_identical, course, excerpt, file_of, loss_is_flat
 from postmortem.model.evidence import CurveStats
 
@@ -16,6 +16,7 @@ FEWER = 20  # records of a reward that ends below its start
 LOST = 0.25  # of the reward's start, of a model that had learned before
 REWARDS = 50  # records of a reward from which standing still is no accident
 UNDECIDED = 0.02  # relative distance of a preference loss from ln 2
+STAYED = 5e-4  # the same, of a policy that hardly left its reference
 COIN = 0.55  # share of the pairs of which the chosen answer is preferred
 PAIRS = 10  # records from which a preference that never came is no accident
 WORSE = 1.25  # × ln 2: a loss of a policy that is surely wrong, however it was meant
@@ -77,6 +78,21 @@ def policy_is_reference(e: Evidence) -> Sighting | None:
     )  # fmt: skip
 
 
+def stays_with_its_reference(e: Evidence) -> Sighting | None:
+    """The divergence from the reference is nothing to the last record of a run that ended: what is rewarded never reached the policy."""
+    moved = divergence(e)
+    if e.family != "preference" or moved is None or moved[0].finite < PAIRS or e.outcome not in ("finished", "early-stopped"):
+        return None
+    kl = moved[0]
+    if max(abs(kl.highest), abs(kl.lowest)) > NO_DISTANCE:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("The divergence from the reference never exceeds {highest:.2g} nats: the policy hardly left it.", highest=abs(kl.highest)),
+        kl.first_step, kl.first_step, (kl.name, "reward"), file_of(e, kl.name), "stayed",
+    )  # fmt: skip
+
+
 def prefers_nothing(e: Evidence) -> Sighting | None:
     """ln 2 at the start is how this loss is made; at the end of the run it says that nothing is preferred."""
     loss, accuracy = course(e), preferred(e, "accuracies") or e.curve("val/accuracy")
@@ -84,6 +100,12 @@ def prefers_nothing(e: Evidence) -> Sighting | None:
         return None
     if max(abs(value / log(2) - 1) for value in (loss.start, loss.final)) > UNDECIDED or accuracy is None or not accuracy.finite:
         return None
+    if max(abs(value / log(2) - 1) for value in (loss.start, loss.final)) < STAYED:
+        return Sighting(
+            Severity.SERIOUS,
+            say("The loss is ln 2 from the first record to the last, {final:.5g}: the policy hardly left its reference.", final=loss.final),
+            loss.first_step, loss.first_step, (loss.name, accuracy.name), file_of(e, loss.name), "stayed",
+        )  # fmt: skip
     if accuracy.final > COIN:
         return None
     return Sighting(

@@ -145,7 +145,7 @@ def _numbered(ref: TensorRef, leaf: str, count: int, *, beside_matrix: bool) -> 
 
 def is_embedding(word: str) -> bool:
     return word not in ("embed_out", "output_embedding") and (
-        word in ("wte", "wpe", "shared") or word.startswith("emb") or word.endswith("emb") or "embed" in word
+        word in ("wte", "wpe", "shared", "tok", "pos") or word.startswith("emb") or word.endswith("emb") or "embed" in word
     )
 
 

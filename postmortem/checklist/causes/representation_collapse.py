@@ -1,9 +1,12 @@
 """All inputs give the same output."""
 
+from math import log
+
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.contrasts import alternatives
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import output_spread
+from postmortem.checklist.signs import course, output_spread
 
 
 @probe(say("rows of the weight matrices became copies of each other"), WEIGHTS, holds=1.5, fails=-1.0)
@@ -20,13 +23,22 @@ def one_point(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{name} fell from {first:.3g} to {final:.3g}", name=spread.name, first=spread.first, final=spread.final))
 
 
+@probe(say("to the last digit the loss is that of outputs which are all the same"), holds=4.0)
+def exactly_alike(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, among = course(e), alternatives(e)
+    if seen.facet != "alike" or loss is None or among is None:
+        return None
+    least = max(loss.quantum or 0.0, 1e-6)
+    return Reading(abs(loss.final - log(among)) <= least and loss.noise <= least, say("ln {among} is {level:.6g}", among=among, level=log(among)))
+
+
 representation_collapse = Cause(
     id="representation-collapse",
     title=say("The representation collapsed to a point"),
     mechanism=say(
         "A loss that is smallest when everything is the same (a contrastive loss without negatives, a GAN that lost) pulls all outputs together."
     ),
-    probes=(copies, one_point),
+    probes=(copies, one_point, exactly_alike),
     fixes=remedies.only(
         say("Add what keeps outputs apart: negatives, a variance term, a stop-gradient"), say("All inputs give nearly the same output.")
     ),

@@ -5,7 +5,7 @@ from math import exp, log
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CHANCE, curve
-from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure
+from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure, sinks
 from postmortem.checklist.signs import all_identical, course, runaway_smoothness, skill, to_chance, training_curves, warned
 
 LEARNED, LEFT = 0.85, 0.5  # share of the way to perfect accuracy; times chance
@@ -99,6 +99,11 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the loss is minus a probability: what takes logarithms of probabilities was given the probabilities"), holds=5.0)
+def no_logarithm(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "bare" else None
+
+
 @probe(say("the loss is low where accuracy is that of guessing"), holds=2.5, fails=0.0)
 def low_loss_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "contradiction" and "guessing" in seen.summary.template else None
@@ -139,21 +144,17 @@ def tiny_norm(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(level is not None and abs(level - 1) < 2e-3 and norm.start < 0.05, say("the gradient norm starts at {norm:.2g}", norm=norm.start))
 
 
-@probe(say("by small steps the policy grew sure of what earns less: it is led the wrong way"), holds=4.0)
+@probe(say("by small steps the policy learned what earns less: it is led the wrong way"), holds=4.0)
 def led_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     reward, entropy, moved = e.curve("reward"), grew_sure(e), divergence(e)
-    if seen.facet != "reward" or reward is None or entropy is None or not fell(reward) or (moved is not None and moved[1] > REPLACED):
+    if seen.facet != "reward" or reward is None or not fell(reward) or (moved is not None and moved[1] > REPLACED):
         return None
-    return Reading(
-        True,
-        say(
-            "the reward fell from {start:.3g} to {final:.3g} while entropy fell from {first:.3g} to {last:.3g}",
-            start=reward.start,
-            final=reward.final,
-            first=entropy.first,
-            last=entropy.final,
-        ),
-    )
+    if entropy is not None:
+        detail = say("the reward fell from {start:.3g} to {final:.3g} while entropy fell from {first:.3g} to {last:.3g}",
+                     start=reward.start, final=reward.final, first=entropy.first, last=entropy.final)  # fmt: skip
+        return Reading(True, detail)
+    detail = say("the reward fell evenly, from {start:.3g} to {final:.3g}", start=reward.start, final=reward.final)
+    return Reading(True, detail) if sinks(reward) else None
 
 
 @probe(say("the policy learns, and what it is compared with learns along"), holds=6.0)
@@ -187,7 +188,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
             remedies.fix(
                 e,
                 say("Turn the sign of the policy's loss: it is minimised, so it is −advantage × log-probability (of the ratio in PPO)"),
-                say("The policy became sure of what earns less."),
+                say("The policy learns what earns less."),
             ),
         )
     return _expected(e, seen)

@@ -13,6 +13,7 @@ from postmortem.checklist.causes.missing_from_optimizer import missing_from_opti
 from postmortem.checklist.causes.model_structure import model_structure
 from postmortem.checklist.causes.optimizer_idle import optimizer_idle
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.representation_collapse import representation_collapse
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
@@ -20,10 +21,11 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.contrasts import picks_at_random
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.policies import fell
-from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing
+from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
 from postmortem.checklist.signs import (
     FEW_OF_AN_ATTEMPT,
     NOTHING_EXPECTED,
@@ -71,7 +73,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             nothing_moved(e)
             or flat_reward(e)
             or policy_is_reference(e)
+            or stays_with_its_reference(e)
             or prefers_nothing(e)
+            or picks_at_random(e)
             or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),))
         )
     loss = course(e)
@@ -263,7 +267,7 @@ def guessing(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.7)
 def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.trend is None:
+    if loss is None or loss.trend is None or seen.facet == "stayed":
         return None
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
@@ -295,6 +299,11 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))
 
 
+@probe(say("no output is nearer to its partner than to any other"), holds=1.5)
+def alike(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "alike" else None
+
+
 @probe(say("accuracy is what a uniform guess at this loss gives"), holds=2.0)
 def uniform_guess(e: Evidence, seen: Sighting) -> Reading | None:
     """ln C nats spread evenly over C classes are right once in C: exp(−loss). A model that knows something is right far more often than that."""
@@ -319,9 +328,10 @@ def never_rose(e: Evidence, seen: Sighting) -> Reading | None:
         return Reading(
             True, say("it ends at {final:.4g}, below its start by more than its scatter of {noise:.3g}", final=reward.final, noise=reward.noise)
         )
-    rise = reward.best - reward.start
+    rise, trend = reward.best - reward.start, reward.trend
+    level = trend is not None and (trend.p_value > 0.05 or trend.tau < 0)
     return Reading(
-        rise <= 2 * max(reward.noise, LITTLE * abs(reward.start)),
+        level or rise <= 2 * max(reward.noise, LITTLE * abs(reward.start)),
         say("its best was {best:.4g}, scatter {noise:.3g}", best=reward.best, noise=reward.noise),
     )
 
@@ -338,7 +348,7 @@ CHECK = Check(
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
     needs=(LOSS_OR_REWARD,),
-    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, uniform_guess, creeps, never_rose, few),
+    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, alike, uniform_guess, creeps, never_rose, few),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),
@@ -358,6 +368,7 @@ CHECK = Check(
         (decayed_too_early, -2.8),
         (accumulating_gradients, -2.2),
         (too_little_capacity, -2.5),
+        (representation_collapse, -3.0),
     ),
     by_hand=(
         say("Look at one batch as the model gets it: shapes, range, label histogram."),

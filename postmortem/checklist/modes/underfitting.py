@@ -59,6 +59,8 @@ LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the uni
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
 FAR = 0.58  # times chance
+AT_GUESSING = 0.3  # relative distance of a loss from −1 / classes
+SAME_SHARE = 0.3  # between an accuracy and a mean probability of the right class
 FEW = 1  # one evaluation of a single epoch can say how far it got
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 SURE = 0.05  # p of the trend of the last third, within the first epoch
@@ -77,6 +79,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     idle = _score_at_zero(e)
     if idle is not None:
         return idle
+    bare = _no_logarithm(e)
+    if bare is not None:
+        return bare
     if level is None or (level > SOMETHING_LEFT and (e.weights.symmetric_share or 0.0) >= SYMMETRIC):
         told = _without_chance(e, loss)
         if told is not None:
@@ -196,6 +201,27 @@ def _without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, shown, e.series[shown[0]].source, facet)
 
 
+def _no_logarithm(e: Evidence) -> Sighting | None:
+    """A classifier's loss that starts at −1 / C and goes towards −1: minus the probability of the right class, as `nll_loss` gives it for
+    the outputs of a softmax. What is hopeless gets no gradient from it."""
+    loss, right, classes = course(e), e.curve("val/accuracy") or e.curve("train/accuracy"), e.chance.classes
+    if loss is None or right is None or not classes or e.family != "classifier" or loss.floor == 0 or loss.highest >= 0 or not right.finite:
+        return None
+    share = right.final / (100.0 if right.highest > 1.5 else 1.0)
+    if abs(classes * loss.first + 1.0) > AT_GUESSING or abs(share + loss.final) > SAME_SHARE:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "The loss goes from {first:.3g}, which is −1 / {classes}, to {final:.3g}: it is minus a probability, and not its logarithm.",
+            first=loss.first,
+            classes=classes,
+            final=loss.final,
+        ),
+        loss.first_step, loss.first_step, (loss.name, right.name), e.series[loss.name].source, "bare",
+    )  # fmt: skip
+
+
 def _drowned(e: Evidence) -> bool:
     """Extreme dropout under which training never gets near what the same model does without it."""
     train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
@@ -275,6 +301,11 @@ def contradict(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "contradiction" else None
 
 
+@probe(say("no loss of a classifier starts at −1 / classes"), holds=2.5)
+def bare(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "bare" else None
+
+
 @probe(say("units that are copies of each other can do no more than one"), holds=2.0)
 def copies(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.symmetric_share
@@ -295,7 +326,7 @@ CHECK = Check(
     symptom=say("Training and validation loss both stay high although training works."),
     detect=detect,
     needs=(LOSS,),
-    probes=(together, far, contradict, copies, worked),
+    probes=(together, far, contradict, bare, copies, worked),
     prior=0.5,
     causes=(
         (too_little_capacity, -1.0),
