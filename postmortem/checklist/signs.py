@@ -271,7 +271,7 @@ def hidden_width(e: Evidence) -> float | None:
 def _read_by_one(layer: TensorStats, others: Sequence[TensorStats]) -> bool:
     """Whether one of the layers takes in as many values as this one puts out, or all places of as many channels."""
     units = layer.count // (layer.fan_in or 1)
-    channels = len(layer.shape) > 2 and units > 1
+    channels = len(layer.shape) > 2
     return any(t.fan_in == units or (channels and (t.fan_in or 0) % units == 0) for t in others)
 
 
