@@ -10,6 +10,7 @@ from postmortem.checklist.causes.learning_rate_too_high import far_above_usual, 
 from postmortem.checklist.causes.learning_rate_too_low import LOW, far_below_usual, learning_rate_too_low
 from postmortem.checklist.causes.too_little_capacity import narrow, too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import decay, dropout, too_much_regularization
+from postmortem.checklist.policies import preferred
 from postmortem.checklist.rates import FINE_TUNING, pretrained
 from postmortem.checklist.signs import course, rate_decades
 
@@ -28,8 +29,10 @@ GOT_FAR = 0.3  # share of the loss
 
 
 def _got_far(e: Evidence) -> bool:
-    """The loss fell by a third in a steady trend: so low a rate was no hindrance."""
-    loss = course(e)
+    """The loss fell by a third in a steady trend, or the policy earned or preferred more and more: so low a rate was no hindrance."""
+    loss, earned = course(e), preferred(e, "margins") or e.curve("reward")
+    if earned is not None and earned.trend is not None and earned.trend.tau > 0.3 and earned.trend.p_value < 0.001:
+        return True
     return loss is not None and loss.relative_gain > GOT_FAR and loss.trend is not None and loss.trend.tau < -0.3 and loss.trend.p_value < 0.001
 
 

@@ -3,8 +3,8 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.rates import FINE_TUNING, fitting_rate, pretrained
-from postmortem.checklist.signs import USUAL_RATES, course, creeps, file_of, optimizer_name, rate_decades, used_rate
+from postmortem.checklist.rates import fitting_rate
+from postmortem.checklist.signs import course, creeps, file_of, rate_decades, used_rate
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
 LOWISH = -0.8  # decades: between the two the rate says nothing
@@ -15,9 +15,6 @@ CREPT, MOVED = 0.05, 0.16  # relative change of the weights between checkpoints;
 @probe(say("the learning rate is far below what this optimizer usually takes"), LEARNING_RATE, holds=3.0, fails=-2.5)
 def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
     decades, rate = rate_decades(e), used_rate(e)
-    lowest = min(USUAL_RATES.values()) * (FINE_TUNING if pretrained(e) else 1.0)
-    if decades is None and not optimizer_name(e) and rate is not None and 0 < rate < lowest * 10**LOW:
-        return Reading(True, say("the rate is {rate:g}, and no optimizer usually takes less than {usual:g}", rate=rate, usual=lowest), share=0.7)
     if decades is None or rate is None or LOW < decades < LOWISH:
         return None
     return Reading(
