@@ -128,7 +128,8 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     base = before_it_grew(e, loss)
     if _came_down(loss, base):
         return None
-    grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and (loss.finite < 10 or loss.final - base > 3 * loss.noise)
+    sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN
+    grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and sure
     if level is None:
         away = grown
     else:

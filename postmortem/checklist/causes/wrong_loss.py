@@ -12,6 +12,7 @@ LEARNED, LEFT = 0.85, 0.5  # share of the way to perfect accuracy; times chance
 STANDS = 2.0  # times chance
 UNSURE = 1.06  # × the loss of an equally accurate model that knows how sure it may be
 MOVED = 0.1  # relative change of the weights
+CALM = 0.4  # × the first gradient norm: what could be learned, the mean of the noise, is learned
 AT_ONE = 0.03  # distance of a loss from 1
 RECORDS = 8
 SOFTMAX_RANGE = 1.05  # nats above ln C that a cross-entropy over probabilities can reach
@@ -167,10 +168,12 @@ def with_itself(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the loss of a denoiser stays at 1, the variance of the noise: what it is asked for has nothing to do with what was added"), holds=4.0)
 def noise_unrelated(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
-    if e.family != "diffusion" or loss is None or (e.weights.change_median or 0.0) < MOVED or loss.finite < RECORDS:
+    norm = e.curve("grad_norm")
+    calmed = norm is not None and norm.finite >= RECORDS and 0 < norm.final < CALM * norm.first
+    if e.family != "diffusion" or loss is None or loss.finite < RECORDS or not (calmed or (e.weights.change_median or 0.0) >= MOVED):
         return None
     at_one = max(abs(loss.start - 1.0), abs(loss.final - 1.0)) < AT_ONE
-    return Reading(at_one, say("it went from {start:.3g} to {final:.3g} while the weights moved", start=loss.start, final=loss.final))
+    return Reading(at_one, say("it went from {start:.3g} to {final:.3g} although steps were made", start=loss.start, final=loss.final))
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
