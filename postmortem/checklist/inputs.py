@@ -1,7 +1,7 @@
 """What tells of the data that went in: recorded batches, and what the first layer got of it."""
 
 from postmortem.check import Evidence
-from postmortem.checklist.signs import course, standing_still, to_chance
+from postmortem.checklist.signs import course, last_optimizer, standing_still, to_chance
 
 
 def inputs_are_zero(e: Evidence) -> bool:
@@ -18,6 +18,9 @@ def inputs_are_zero(e: Evidence) -> bool:
         return False
     if set(layers) <= set(w.gradient_dead_layers) and (w.zero_weight_share or (w.lowest_hidden_bias or 0.0) < NEVER_FIRES):
         return False  # a layer behind it lets nothing through, forwards or back
+    last = last_optimizer(e)
+    if last is not None and first in (last.absent or ()):
+        return False  # no step could change it
     table = any(t.role == "embedding" for t in e.checkpoints[0].tensors)
     drawn = next((t.scale for t in e.checkpoints[0].tensors if t.name == first), None)
     if table or (drawn is not None and not abs(drawn) < AS_USUAL):

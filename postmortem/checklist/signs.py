@@ -322,6 +322,12 @@ def trained(e: Evidence) -> bool:
 SLOW = -1.3  # decades below the usual rate: weights move by less than a single checkpoint can show
 
 
+def trainable_of(e: Evidence) -> tuple[float, float] | None:
+    """(trainable, all) parameters, as checkpoints or the log's summary of the model say; None when neither does."""
+    part, whole = e.model.trainable or e.number("trainable_parameters"), e.model.parameters or e.number("parameters")
+    return (part, whole) if part and whole and part <= whole else None
+
+
 def standing_still(e: Evidence) -> tuple[str, ...] | None:
     """Tensors that never moved: bit-identical in all checkpoints; with a single one, the layers from the input on that are as they
     were drawn, when no later one is. None when nothing can be said."""

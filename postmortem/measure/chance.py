@@ -172,9 +172,10 @@ def _classes(
                 return count, "first-loss"
     rests = accuracy is not None and (accuracy.finite >= AT_REST or (accuracy.finite >= STANDS and accuracy.highest - accuracy.lowest < ONE_CLASS))
     if loss is not None and accuracy is not None and rests and loss.plateau_share > RESTS:
-        for count in range(2, SMALL + 1):  # at rest, both say that nothing is known
-            if _near(loss.final, math.log(count), LEANING) and abs(accuracy.final - 1 / count) < ALIKE:
-                return count, "first-loss"
+        both = (c for c in range(2, SMALL + 1) if _near(loss.final, math.log(c), LEANING) and abs(accuracy.final - 1 / c) < ALIKE)
+        final = loss.final  # at rest, both say that nothing is known
+        if (count := min(both, key=lambda c: abs(final - math.log(c)), default=None)) is not None:
+            return count, "first-loss"
     if accuracy is not None and (count := _both_say(loss, accuracy)) is not None:
         return count, "first-loss"
     if loss is not None and loss.finite >= 4 and accuracy is not None and accuracy.finite and accuracy.highest < GUESSING:

@@ -159,7 +159,7 @@ _SPELLINGS: dict[str, str] = {
     "train_samples": (
         "train_samples n_train train_size num_train_samples num_train num_train_examples max_train_samples ntrain train_examples num_samples "
         "n_samples dataset_size num_training_samples n_train_samples training_samples train_num num_examples_train train_set_size samples "
-        "max_train_examples n_training_samples subset_size train_subset"
+        "max_train_examples train_num_samples n_training_samples subset_size train_subset"
     ),
     "val_samples": (
         "val_samples n_val val_size num_val_samples num_val n_valid max_eval_samples num_eval_samples val_set_size num_val_examples "

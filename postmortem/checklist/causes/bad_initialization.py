@@ -4,7 +4,18 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.inputs import unscaled_inputs
 from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS, curve
-from postmortem.checklist.signs import ABSURD_NORM, file_of, first_norm, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import (
+    ABSURD_NORM,
+    ALL_ZERO,
+    all_identical,
+    file_of,
+    first_norm,
+    rate_decades,
+    rate_leapt,
+    starts_absurd,
+    starts_normal,
+    to_chance,
+)
 
 SCHEMES = (
     "none",
@@ -52,6 +63,8 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the weights are exactly zero"), WEIGHTS, holds=4.0, fails=0.0)
 def zero(e: Evidence, seen: Sighting) -> Reading | None:
     share, (layer, rows) = e.weights.zero_weight_share, e.weights.zero_rows or ("", 0.0)
+    if all_identical(e) and (share or 0.0) < ALL_ZERO:
+        return None  # a layer that is meant to begin at zero, in a model that was never updated
     if (share or 0.0) < 0.4 and rows > ZERO_ROWS:
         return Reading(True, say("{rows:.0%} of the rows of {layer} still are: they started so", rows=rows, layer=layer))
     if share is None or share < 0.4:

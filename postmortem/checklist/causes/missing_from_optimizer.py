@@ -7,7 +7,7 @@ from postmortem.checklist.probes import nothing_learned_at_all, same_evaluations
 from postmortem.checklist.signs import all_identical, last_optimizer, warned
 
 
-@probe(say("trained tensors stand in none of the optimizer's groups"), OPTIMIZER_STATE, holds=1.8, fails=-1.5)
+@probe(say("trained tensors stand in none of the optimizer's groups"), OPTIMIZER_STATE, holds=2.8, fails=-1.5)
 def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
     last = last_optimizer(e)
     if last is None or last.absent is None:
@@ -66,7 +66,7 @@ missing_from_optimizer = Cause(
         stale_instance,
         not_held,
         one_of_several,
-        same_evaluations(holds=1.7, fails=-1.0),
+        same_evaluations(holds=1.7, fails=-0.4),
         nothing_learned_at_all(holds=1.4, fails=0.0),
     ),
     fixes=remedies.only(

@@ -3,19 +3,19 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
-from postmortem.checklist.signs import last_optimizer
+from postmortem.checklist.signs import last_optimizer, trainable_of
 
 
 @probe(say("a saved flag or the model summary says that they are not trainable"), holds=3.0, fails=-3.0)
 def said_so(e: Evidence, seen: Sighting) -> Reading | None:
-    total, trainable = e.model.parameters, e.model.trainable
+    told = trainable_of(e)
     flags = [t.requires_grad for c in e.checkpoints for t in c.tensors if t.requires_grad is not None and t.role in ("weight", "bias", "embedding")]
     if flags and e.weights.identical:
         frozen = flags.count(False)
         return Reading(frozen > 0, say("{n} of {of} saved tensors have requires_grad False", n=frozen, of=len(flags)))
-    if total and trainable is not None and 0 < trainable <= total:
-        return Reading(trainable < total, say("{trainable:,} of {total:,} parameters are trainable", trainable=trainable, total=total))
-    return None
+    if told is None:
+        return None
+    return Reading(told[0] < told[1], say("{trainable:,} of {total:,} parameters are trainable", trainable=int(told[0]), total=int(told[1])))
 
 
 @probe(say("the configuration freezes them"), holds=3.0)

@@ -12,14 +12,19 @@ from postmortem.checklist.signs import (
     ALL_ZERO,
     all_identical,
     course,
+    last_optimizer,
     loss_is_flat,
     skill,
     standing_still,
     to_chance,
+    trainable_of,
     weights_are_zero,
     without_gradient,
 )
 
+GUESSING = 0.9  # times chance
+FEW = 0.2  # of all parameters
+LEARNED = 0.3  # share of the way from guessing to perfect accuracy
 SOME = 0.1  # share of parameter tensors
 MOVED = 0.75  # decades above the default initialisation: such weights did move, before the first checkpoint
 SHRUNK = -2.0  # decades below it, the same; 0.02 in a small transformer is −0.9
@@ -28,7 +33,7 @@ SHRUNK = -2.0  # decades below it, the same; 0.02 in a small transformer is −0
 STANDING = Need(
     "two checkpoints",
     say("save the weights at least twice, the first time early"),
-    lambda e: STILL_TENSORS.met(e) or (e.layers is not None and bool(e.layers.gradients)),
+    lambda e: STILL_TENSORS.met(e) or _beside_the_weights(e) is not None or (e.layers is not None and bool(e.layers.gradients)),
     LAYER_STATISTICS.code,
 )
 
@@ -68,10 +73,29 @@ def _recorded(e: Evidence) -> Sighting | Cleared:
     )
 
 
+def _beside_the_weights(e: Evidence) -> Sighting | None:
+    """What the optimizer's groups or the model's summary say of parts that no step can change, where hardly anything was learned."""
+    last, told, loss = last_optimizer(e), trainable_of(e), course(e)
+    meant = e.model.adapters or "lora" in e.intents or "frozen" in e.intents
+    if meant or loss is None or not loss_is_flat(e) or (skill(e, "val") or 0.0) > LEARNED:
+        return None
+    missing = last.absent if last is not None and last.has_state and last.absent is not None else ()
+    if len(missing) > SOME * len(e.checkpoints[-1].tensors if e.checkpoints else ()) and len(missing):
+        summary = say("{n} parameter tensors are in none of the optimizer's groups, among them {name}.", n=len(missing), name=missing[0])
+        return Sighting(Severity.SERIOUS, summary, e.first_step, e.first_step, ("train/loss",), newest(e), "groups")
+    if told is not None and told[0] < FEW * told[1] and (to_chance(e, loss.final) or 0.0) > GUESSING:
+        summary = say("Only {part:,} of {whole:,} parameters are trainable, and hardly anything is learned.", part=int(told[0]), whole=int(told[1]))
+        return Sighting(Severity.SERIOUS, summary, e.first_step, e.first_step, ("train/loss",), "", "summary")
+    return None
+
+
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     w, standing = e.weights, standing_still(e)
     if w.identical_share is None and e.layers is not None and not e.model.adapters and "lora" not in e.intents:
         return _recorded(e)
+    beside = _beside_the_weights(e)
+    if beside is not None and not (standing and w.identical_share):
+        return beside
     if standing is None:
         return Unknown(say("Not measured: this needs two checkpoints."))
     if e.model.adapters or "lora" in e.intents:

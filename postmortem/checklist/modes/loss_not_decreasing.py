@@ -41,6 +41,7 @@ from postmortem.checklist.signs import (
     risen_score,
     skill,
     to_chance,
+    trainable_of,
 )
 from postmortem.model.evidence import CurveStats
 
@@ -220,8 +221,8 @@ def _rate_too_low(e: Evidence) -> bool:
 
 def _fine_tuned(e: Evidence) -> bool:
     """What is trained was trained before, and begins near its floor: adapters, a small part of the model, or transformers' Trainer."""
-    part, whole = e.model.trainable or e.number("trainable_parameters"), e.model.parameters or e.number("parameters")
-    return e.framework == "transformers" or e.model.adapters or "lora" in e.intents or bool(part and whole and part < 0.2 * whole)
+    part = trainable_of(e)
+    return e.framework == "transformers" or e.model.adapters or "lora" in e.intents or (part is not None and part[0] < 0.2 * part[1])
 
 
 def _skilled(e: Evidence) -> bool:

@@ -20,6 +20,7 @@ from postmortem.model.evidence import CurveStats, GapStats
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
 LOST = 0.03  # of what validation had gained, where nobody knows how low a guess would be
 GAP = 0.35  # ln(validation / train) at the end
+GAP_ABOVE = 0.2  # the same, where validation rose to above chance
 LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
 BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
 HUNDREDFOLD = 4.6  # ln(validation / train)
@@ -51,7 +52,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     level = validation_level(e)
     noise = 2.0 * val.noise / abs(val.best) if val.best else 0.0
-    if gap.gap < GAP:
+    if gap.gap < (GAP_ABOVE if (level or 0.0) > 1.0 and gap.rise > RISE else GAP):
         return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap), _figures(e))
     if level is not None and level < LEVEL:
         small = is_above(say("{name} at the end (× chance)", name="val/loss"), level, LEVEL, file_of(e, "val/loss"))

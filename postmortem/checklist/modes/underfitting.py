@@ -58,9 +58,9 @@ MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, o
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
-FAR = 0.58  # times chance
 AT_GUESSING = 0.3  # relative distance of a loss from −1 / classes
 SAME_SHARE = 0.3  # between an accuracy and a mean probability of the right class
+FAR = 1.16  # × the limit
 FEW = 1  # one evaluation of a single epoch can say how far it got
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 SURE = 0.05  # p of the trend of the last third, within the first epoch
@@ -96,14 +96,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
     if cut_short or _within_the_first_epoch(e, loss) or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
-    explained = _explained(e)
-    language = EXPLAINED if explained else LANGUAGE
-    many = (e.chance.classes or 0) >= MANY_CLASSES
-    limit = {"language-model": language, "regression": EXPLAINED_REGRESSION if explained else REGRESSION}.get(
-        e.family, language if many else EXPLAINED_CLASSES if explained else HIGH
-    )
-    if e.chance.accuracy is None and (e.chance.classes or 0) > 2:
-        limit = MANY_LABELS
+    limit = _limit(e)
     contradiction = best is not None and best > 0.6 and level > HIGH
     if level < limit and loss.relative_gain > 0.3 and _guesses_at_a_low_loss(e, limit):
         return Sighting(
@@ -149,6 +142,19 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _limit(e: Evidence) -> float:
+    """Times chance: from there on a model of this family has learned too little, sooner where its settings explain it."""
+    if e.chance.accuracy is None and (e.chance.classes or 0) > 2:
+        return MANY_LABELS
+    explained = _explained(e)
+    language = EXPLAINED if explained else LANGUAGE
+    if e.family == "regression":
+        return EXPLAINED_REGRESSION if explained else REGRESSION
+    if e.family == "language-model" or (e.chance.classes or 0) >= MANY_CLASSES:
+        return language
+    return EXPLAINED_CLASSES if explained else HIGH
 
 
 def _attained(e: Evidence, loss: CurveStats) -> float | None:
@@ -288,12 +294,12 @@ def together(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the level is far from what healthy runs reach"), CHANCE, holds=1.0, fails=-0.7)
 def far(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = course(e)
-    level = to_chance(e, loss.final) if loss else None
-    if level is None or (level <= FAR and _explained(e)):
+    loss, limit = course(e), FAR * _limit(e)
+    level = _attained(e, loss) if loss else None
+    if level is None or (level <= limit and _explained(e)):
         return None
     guessed = e.chance.basis == "first-loss" and (skill(e, "val") or 0.0) > 0.5  # what chance is, nothing says, and the accuracy is good
-    return Reading(level > FAR, say("{level:.2f} × chance", level=level), share=1.5 if guessed else 1.0)
+    return Reading(level > limit, say("{level:.2f} × chance", level=level), share=1.5 if guessed else 1.0)
 
 
 @probe(say("loss and accuracy contradict each other"), CHANCE, holds=2.5, fails=0.0)

@@ -21,6 +21,7 @@ from postmortem.checklist.signs import (
     skill,
     to_chance,
     training_curves,
+    training_samples,
     validation_level,
 )
 from postmortem.checklist.signs import learned_at_once as few_passes
@@ -34,6 +35,7 @@ NOTHING_LEFT = 0.02  # times chance, for a training loss
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
 FAR_ABOVE = 3.0  # times chance, for a validation loss: beyond, labels are mapped otherwise
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
+HANDFUL = 30.0  # training samples per class
 GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
 GUESSING = 0.03  # the same, at the end
 FEWEST = 4  # evaluations
@@ -94,7 +96,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     best = to_chance(e, val.best)
     nothing_else = best is not None and (best > 0.85 or (train_level or 1.0) < NOTHING_LEFT / 20)
-    if gap.gap > BY_HEART and nothing_else and gap.rise < 0.15 and (accuracy is None or accuracy > BELOW):
+    samples = training_samples(e)
+    few = samples is not None and samples < HANDFUL * (e.chance.classes or 1) and (train_level or 1.0) < NOTHING_LEFT
+    if (gap.gap > BY_HEART or few) and nothing_else and (gap.rise < 0.15 or few) and (accuracy is None or accuracy > BELOW):
         return Cleared(
             say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=train_level or 0.0),
             (is_below(say("ln(validation / train) at the end"), gap.gap, BY_HEART, source), *_figures(e)),
