@@ -19,6 +19,7 @@ FEW_POINTS = 3
 FEW_EPOCHS, FEW_STEPS = 4.0, 200.0
 EVEN = 10  # records from which an even fall is no accident
 STILL_TO_COME = 0.7  # share of the drop
+AT_ONCE = 0.5  # × the fall since
 NOT_FAR = 0.2  # of the starting loss
 STEADILY = 0.9  # Kendall's tau
 USUAL_RATES = {
@@ -50,9 +51,10 @@ def never_bends(e: Evidence, loss: CurveStats) -> bool:
     """From the start of training to its end the loss falls from record to record, and by its fit it had gone only a small part of its way:
     a loss near its floor slows down before."""
     fit, trend = loss.asymptote, loss.trend
-    if fit is None or trend is None or loss.finite < EVEN or excerpt(e) or e.outcome in ("crashed", "cancelled", "running"):
+    if fit is None or trend is None or loss.finite < EVEN or excerpt(e) or len(e.attempts) > 1 or e.outcome in ("crashed", "cancelled", "running"):
         return False
-    return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY
+    at_once = loss.first - loss.start  # what the very first records took off
+    return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY and at_once < AT_ONCE * (loss.start - loss.final)
 
 
 def steepness(e: Evidence) -> float:
