@@ -32,6 +32,7 @@ BEGAN = 20.0  # × chance
 BEGAN_HIGH = 1.75  # × chance, beside weights that were drawn too large
 SAME_SIZE = 0.15  # decades
 RECOVERED = 0.3  # × chance
+SMALL_NORM = 3.0  # of a whole gradient
 STEADY = 30.0  # × its first value, for a gradient norm that only ever grows
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; healthy runs lie below −1.5
@@ -251,6 +252,8 @@ def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     w, level = e.weights, to_chance(e, loss.final)
     if w.gradient_median is None or not w.gradient_source.startswith("adam") or level is None or level < UNSETTLED or starts_normal(e) is False:
         return None
+    if e.model.parameters and 10**w.gradient_median * e.model.parameters**0.5 < SMALL_NORM:
+        return None  # a handful of parameters
     outgrown = (w.median_scale or 0.0) > OUTGROWN and (w.scale_drift or 0.0) > 0.1
     if w.gradient_median < LARGE_GRADIENT - 0.3 * outgrown or (w.change_median or 0.0) < FAR or _one_kick(e, loss):
         return None

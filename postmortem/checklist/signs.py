@@ -159,7 +159,8 @@ def used_rate(e: Evidence) -> float | None:
         # what a checkpoint holds is the rate of that moment: the peak only when no scheduler had changed it
         saved = next((c.optimizer for c in e.checkpoints if c.optimizer is not None), None)
         initial = saved.settings.get("initial_lr") if saved is not None else None
-        return initial if initial is not None else e.schedule.peak
+        rate = initial if initial is not None else e.schedule.peak
+        return rate if rate > DECAYED_AWAY else None
     return learning_rate(e)
 
 
@@ -169,6 +170,7 @@ def rate_leapt(e: Evidence) -> bool:
     return s is not None and s.source == "logged" and s.jump_step is not None and s.jump > LEAP and s.highest > LEAP / 4 * s.peak
 
 
+DECAYED_AWAY = 1e-9  # no training is begun with less
 LEAP = 20.0  # ratio of neighbouring learning rates
 
 
@@ -339,7 +341,8 @@ def standing_still(e: Evidence) -> tuple[str, ...] | None:
         return None
     drawn, layers = frozenset(e.weights.as_drawn), e.model.weight_layers
     front = next((n for n, layer in enumerate(layers) if layer not in drawn), len(layers))
-    slow = (rate_decades(e) or 0.0) < SLOW
+    decayed = e.schedule is not None and e.schedule.source == "optimizer" and e.schedule.peak < DECAYED_AWAY
+    slow = decayed or (rate_decades(e) or 0.0) < SLOW
     return e.weights.as_drawn if front == len(drawn) and not (slow and front < len(layers)) else ()
 
 

@@ -14,8 +14,8 @@ def has_batch_norm(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(e.model.batch_norm, say("running statistics in the checkpoints: {what}", what=say("yes") if e.model.batch_norm else say("none")))
 
 
-@probe(say("its momentum keeps running statistics behind"), holds=3.0, fails=-0.5)
-def slow(e: Evidence, seen: Sighting) -> Reading | None:
+def stated_momentum(e: Evidence) -> Reading | None:
+    """Whether the configured momentum of batch normalisation leaves its running statistics behind; None when none is configured."""
     hit = next(
         (s for s in e.settings if ("bn" in s.key.lower() or "batchnorm" in s.key.lower().replace("_", "")) and "momentum" in s.key.lower()), None
     )
@@ -24,6 +24,11 @@ def slow(e: Evidence, seen: Sighting) -> Reading | None:
     value = float(hit.value)
     lagging = value > 0.995 if e.framework == "keras" else value < SLOW
     return Reading(lagging, say("{key} = {value:g}", key=hit.key, value=value), hit.file)
+
+
+@probe(say("its momentum keeps running statistics behind"), holds=3.0, fails=-0.5)
+def slow(e: Evidence, seen: Sighting) -> Reading | None:
+    return stated_momentum(e)
 
 
 @probe(say("in evaluation the model gives the same answer to everything"), CHANCE, VALIDATION, holds=1.2)

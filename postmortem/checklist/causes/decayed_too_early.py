@@ -5,7 +5,7 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG, RATES
-from postmortem.checklist.signs import nothing_moved
+from postmortem.checklist.signs import DECAYED_AWAY, nothing_moved
 
 FACTORS = ("decay_rate", "gamma", "lr_gamma", "lr_decay")  # keys of a factor by which the rate falls
 STEPS = ("decay_steps", "lr_decay_iters", "lr_decay_steps")  # keys of the schedule's length
@@ -21,6 +21,8 @@ def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     configured, saved = e.number("learning_rate"), e.schedule.peak
     if e.schedule.source == "optimizer" and e.schedule.constant:  # what checkpoints hold is the rate of their moment
+        if 0 < saved < DECAYED_AWAY and configured is None:
+            return Reading(True, say("the optimizer was saved with {saved:.3g}, with which no training is begun", saved=saved))
         if configured is None or not 0 < saved < GONE * configured:
             return None
         return Reading(True, say("the optimizer was saved with {saved:.3g}, and {configured:.3g} is configured", saved=saved, configured=configured))

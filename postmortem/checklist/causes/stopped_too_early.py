@@ -7,6 +7,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, rate_decades
 
+FEW = 6  # records
 ENOUGH, LATE = 12, 0.15  # records; share of the fall
 SHORT = 3  # epochs
 LEFT = 0.02  # share of the drop that may be left
@@ -27,6 +28,8 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
         )
     if seen.facet == "thrown":
         return Reading(False, say("it stands still from step {step:g} on", step=loss.plateau_step or loss.first_step))
+    if loss.finite < FEW and 0.97 * loss.start <= loss.final < loss.start:
+        return None  # it fell, and so few records show no more
     half = e.at(loss.name, (loss.first_step + loss.last_step) / 2)
     if loss.finite >= ENOUGH and half is not None and loss.final < 0.97 * loss.start:
         late = (half - loss.final) / (loss.start - loss.final)

@@ -12,6 +12,7 @@ AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
 RELATED, UNRELATED = 4.0, 2.0  # standard errors of guessing by which recorded labels can be predicted from their inputs
 ENOUGH = 256  # recorded samples without a relation
 CLEARLY = 0.2  # of what there is to gain: from there on validation learned something
+PASSES = 2.0  # over the data, before which nothing need have been learned
 NARROW = 8  # hidden units
 DEAD_BIAS = -2.0  # median of a layer's biases
 SANE = 1.5  # times chance, for the first record
@@ -94,6 +95,8 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
 def signal_missing(e: Evidence, seen: Sighting) -> Reading | None:
     w, loss, decades = e.weights, course(e), rate_decades(e)
     level = to_chance(e, loss.final) if loss is not None else None
+    if e.last_epoch is not None and e.last_epoch < PASSES:
+        return None
     if level is None or decades is None or w.change_median is None or w.identical_share is None:
         return None
     start = to_chance(e, max(loss.first, loss.start)) if loss is not None else None

@@ -3,7 +3,7 @@
 from math import exp
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch
+from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, stated_momentum
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
 from postmortem.checklist.causes.class_imbalance import class_imbalance
 from postmortem.checklist.causes.leakage import leakage
@@ -12,7 +12,7 @@ from postmortem.checklist.causes.train_validation_shift import train_validation_
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
-from postmortem.checklist.needs import BASELINE, VALIDATION, WEIGHTS, curve
+from postmortem.checklist.needs import BASELINE, VALIDATION, curve
 from postmortem.checklist.signs import (
     below_any_guess,
     file_of,
@@ -184,6 +184,21 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "never-as-good",
         )
+    momentum = stated_momentum(e)
+    if momentum is not None and momentum.holds and works and gap.gap > WIDE and (level is None or level > BAD):
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Validation is {times:.3g} × training, and the momentum of batch normalisation ({setting}) lets its statistics lag behind.",
+                times=exp(gap.gap),
+                setting=momentum.detail,
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "statistics",
+        )
     lag = e.weights.running_var_lag or 0.0
     if lag > LAGS and gap.gap > BEHIND:
         return Sighting(
@@ -274,7 +289,7 @@ def at_rest(e: Evidence, seen: Sighting) -> Reading | None:
 def from_first(e: Evidence, seen: Sighting) -> Reading | None:
     return (
         None
-        if e.gap is None or seen.facet in ("erratic", "baseline")
+        if e.gap is None or seen.facet in ("erratic", "baseline", "statistics")
         else Reading(e.gap.first_gap > FIRST or seen.facet == "unmoved", say("ln(validation / train) starts at {gap:.2f}", gap=e.gap.first_gap))
     )
 
@@ -303,9 +318,11 @@ def jumps(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("it turned, beyond its noise, at {share:.0%} of the evaluations", share=e.gap.erratic))
 
 
-@probe(say("batch normalisation evaluates with statistics that have not arrived"), WEIGHTS, holds=2.0)
+@probe(say("batch normalisation evaluates with statistics that have not arrived"), holds=2.0)
 def statistics_behind(e: Evidence, seen: Sighting) -> Reading | None:
-    lag = e.weights.running_var_lag
+    lag, momentum = e.weights.running_var_lag, stated_momentum(e)
+    if seen.facet == "statistics" and momentum is not None and momentum.holds:
+        return momentum
     return Reading(True, say("they have {lag:.0%} of their way to go", lag=lag)) if lag is not None and lag > LAGS else None
 
 
