@@ -1,17 +1,9 @@
 """The ways in which a run is seen to run away: each looks at one thing and says what it saw, or None."""
 
 from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.checklist.falls import never_bends
 from postmortem.checklist.rewards import left_the_reference
-from postmortem.checklist.signs import (
-    NOTHING_EXPECTED,
-    before_it_grew,
-    never_bends,
-    rate_decades,
-    rate_leapt,
-    starts_absurd,
-    starts_normal,
-    to_chance,
-)
+from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
 from postmortem.model.evidence import CurveStats, Spike
 
 GREW = 2.0  # times the start

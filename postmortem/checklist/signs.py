@@ -12,16 +12,7 @@ SURELY, LEVEL = 2.5, 2.0  # standard errors
 COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen
 FEW_PASSES = 4.0  # over the data until the training loss is halved; what is learned by heart, or drawn by lot, takes six and more
 FIRST_STEPS = 1.0  # of an epoch: until then no sample was seen before
-HALF_WAY, AT_REST = (0.25, 0.65), 0.3  # times chance; share of the run
-NEAR_GUESSING, FAR_BELOW = 0.05, 0.6  # × ln C
 BELOW_GUESS = 0.5  # × the accuracy of a guess
-FEW_POINTS = 3
-FEW_EPOCHS, FEW_STEPS = 4.0, 200.0
-EVEN = 10  # records from which an even fall is no accident
-STILL_TO_COME = 0.7  # share of the drop
-AT_ONCE = 0.5  # × the fall since
-NOT_FAR = 0.2  # of the starting loss
-STEADILY = 0.9  # Kendall's tau
 USUAL_RATES = {
     "adam": 1e-3,
     "sgd": 0.05,
@@ -45,35 +36,6 @@ def course(e: Evidence) -> CurveStats | None:
     """The training loss as epoch means, when there are enough of them to show a course; else as logged."""
     means = e.curve("train/loss.epoch")
     return means if means is not None and means.finite >= 3 else loss_curve(e) or means
-
-
-def never_bends(e: Evidence, loss: CurveStats) -> bool:
-    """From the start of training to its end the loss falls from record to record, and by its fit it had gone only a small part of its way:
-    a loss near its floor slows down before."""
-    fit, trend = loss.asymptote, loss.trend
-    if fit is None or trend is None or loss.finite < EVEN or excerpt(e) or len(e.attempts) > 1 or e.outcome in ("crashed", "cancelled", "running"):
-        return False
-    at_once = loss.first - loss.start  # what the very first records took off
-    return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY and at_once < AT_ONCE * (loss.start - loss.final)
-
-
-def steepness(e: Evidence) -> float:
-    """By how many natural logarithms the loss would fall in a run as long as this short one, going on as it did in its last third and in
-    its last sixth: validation's where it was evaluated often enough to tell. 0 of a run that did not reach its end, and of a long one."""
-    val, train = e.curve("val/loss"), course(e)
-    c = val if val is not None and val.finite >= FEW_POINTS else train
-    if c is None or c.finite < FEW_POINTS or not c.final > 0 or excerpt(e) or e.outcome in ("crashed", "cancelled", "running"):
-        return 0.0
-    short = e.last_epoch <= FEW_EPOCHS if e.last_epoch is not None else c.last_step <= (FEW_STEPS if e.axis == "step" else FEW_EPOCHS)
-    length = c.last_step - min(c.first_step, 0.0)
-    before = [(part, e.at(c.name, c.last_step - length / part)) for part in (3, 6)]
-    falls = [part * math.log(v / c.final) if v is not None and v - c.final > SURELY * c.noise else 0.0 for part, v in before]
-    return min(falls) if short else 0.0
-
-
-def creeps(e: Evidence, loss: CurveStats) -> bool:
-    """What never bends and has not come far: a fifth of where it began, at most."""
-    return relative_fall(loss) < NOT_FAR and never_bends(e, loss)
 
 
 def training_curves(e: Evidence) -> tuple[CurveStats, ...]:
@@ -211,15 +173,6 @@ def passes_to_half(e: Evidence) -> float | None:
     return e.epoch_at(e.gap.halved_step) if e.gap is not None else None
 
 
-def rests_half_way(e: Evidence) -> float | None:
-    """Training loss ÷ chance, where it came to rest between guessing and knowing: what was learned is a rule, for learning by heart goes on,
-    and what hardly can be learned by heart stays near guessing. None elsewhere."""
-    loss = course(e)
-    level = to_chance(e, loss.final) if loss is not None else None
-    half_way = loss is not None and level is not None and HALF_WAY[0] < level < HALF_WAY[1] and loss.plateau_share > AT_REST
-    return level if half_way else None
-
-
 def learned_at_once(e: Evidence) -> float | None:
     """`passes_to_half`, where they are so few that nothing was learned by heart; None otherwise."""
     passes = passes_to_half(e)
@@ -235,16 +188,6 @@ def below_any_guess(e: Evidence) -> bool | None:
     if loss.first_step > FIRST_STEPS * (e.steps_per_epoch or 0.0) or e.family not in ("", "classifier"):
         return None
     return right.final < BELOW_GUESS * math.exp(-loss.first)
-
-
-def flat_at_guessing(e: Evidence) -> float | None:
-    """Validation loss ÷ chance, where each evaluation lies at it while training went far below: a model that has learned and is given
-    inputs of another kind is sure of what is wrong, and above chance; at chance it gets no signal. None elsewhere."""
-    val, train = e.curve("val/loss"), course(e)
-    low, high, at_end = (to_chance(e, v) for v in (val.lowest if val else None, val.highest if val else None, train.final if train else None))
-    if val is None or low is None or high is None or at_end is None or val.finite < 3:
-        return None
-    return (low + high) / 2 if low > 1 - NEAR_GUESSING and high < 1 + NEAR_GUESSING and at_end < FAR_BELOW else None
 
 
 def training_samples(e: Evidence) -> float | None:
@@ -470,6 +413,7 @@ def risen_score(e: Evidence) -> CurveStats | None:
     return None
 
 
+WATCHED = 10  # records of a spread that was logged
 _OUTPUTS = frozenset({"output", "outputs", "embedding", "embeddings", "feature", "features", "representation", "representations", "z"})
 
 
@@ -478,7 +422,7 @@ def output_spread(e: Evidence) -> CurveStats | None:
     point everywhere, 0 where all are one."""
     for name, c in e.curves.items():
         words = frozenset(name.lower().replace("/", "_").replace("-", "_").replace(".", "_").split("_"))
-        if "std" in words and words & _OUTPUTS and c.zeros != c.finite and c.finite >= EVEN:
+        if "std" in words and words & _OUTPUTS and c.zeros != c.finite and c.finite >= WATCHED:
             return c
     return None
 

@@ -2,8 +2,8 @@
 
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.falls import flat_at_guessing
 from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS
-from postmortem.checklist.signs import flat_at_guessing
 
 LAGS = 0.3  # share of the way from the initial value; a usual momentum has arrived after 50 steps
 SLOW = 0.02  # torch momentum below which running statistics lag behind

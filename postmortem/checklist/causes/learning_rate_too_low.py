@@ -2,9 +2,10 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.falls import creeps
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
 from postmortem.checklist.rates import fitting_rate
-from postmortem.checklist.signs import course, creeps, file_of, rate_decades, used_rate
+from postmortem.checklist.signs import course, file_of, rate_decades, used_rate
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
 LOWISH = -0.8  # decades: between the two the rate says nothing

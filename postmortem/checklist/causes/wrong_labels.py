@@ -2,10 +2,11 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.probes import USUAL, nothing_learned_at_all
-from postmortem.checklist.signs import course, hidden_width, rate_decades, rests_half_way, same_settings, skill, starts_normal, to_chance
+from postmortem.checklist.signs import course, hidden_width, rate_decades, same_settings, skill, starts_normal, to_chance
 from postmortem.checklist.signs import learned_at_once as few_passes
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain

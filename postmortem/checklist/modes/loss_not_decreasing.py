@@ -22,6 +22,7 @@ from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.contrasts import picks_at_random
+from postmortem.checklist.falls import never_bends
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.policies import fell
@@ -35,7 +36,6 @@ from postmortem.checklist.signs import (
     excerpt,
     file_of,
     loss_curve,
-    never_bends,
     rate_decades,
     relative_fall,
     risen_score,

@@ -18,21 +18,19 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.falls import creeps, never_bends, steepness
 from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.signs import (
     NOTHING_EXPECTED,
     course,
-    creeps,
     file_of,
     hidden_width,
     loss_curve,
-    never_bends,
     rate_decades,
     relative_fall,
     skill,
-    steepness,
     to_attainable,
     to_chance,
 )

@@ -10,6 +10,7 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
+from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import BASELINE, VALIDATION, curve
@@ -17,7 +18,6 @@ from postmortem.checklist.signs import (
     below_any_guess,
     file_of,
     only_validation_differs,
-    rests_half_way,
     skill,
     to_chance,
     training_curves,

@@ -1,0 +1,65 @@
+"""How the training loss came down: evenly, steeply to the end, to rest half-way, or without validation at all."""
+
+import math
+
+from postmortem.check import Evidence
+from postmortem.checklist.signs import SURELY, course, excerpt, relative_fall, to_chance
+from postmortem.model.evidence import CurveStats
+
+EVEN = 10  # records from which an even fall is no accident
+STILL_TO_COME = 0.7  # share of the drop
+AT_ONCE = 0.5  # × the fall since
+NOT_FAR = 0.2  # of the starting loss
+STEADILY = 0.9  # Kendall's tau
+FEW_POINTS = 3
+FEW_EPOCHS, FEW_STEPS = 4.0, 200.0
+HALF_WAY, AT_REST = (0.25, 0.65), 0.3  # times chance; share of the run
+NEAR_GUESSING, FAR_BELOW = 0.05, 0.6  # × ln C
+
+
+def never_bends(e: Evidence, loss: CurveStats) -> bool:
+    """From the start of training to its end the loss falls from record to record, and by its fit it had gone only a small part of its way:
+    a loss near its floor slows down before."""
+    fit, trend = loss.asymptote, loss.trend
+    if fit is None or trend is None or loss.finite < EVEN or excerpt(e) or len(e.attempts) > 1 or e.outcome in ("crashed", "cancelled", "running"):
+        return False
+    at_once = loss.first - loss.start  # what the very first records took off
+    return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY and at_once < AT_ONCE * (loss.start - loss.final)
+
+
+def steepness(e: Evidence) -> float:
+    """By how many natural logarithms the loss would fall in a run as long as this short one, going on as it did in its last third and in
+    its last sixth: validation's where it was evaluated often enough to tell. 0 of a run that did not reach its end, and of a long one."""
+    val, train = e.curve("val/loss"), course(e)
+    c = val if val is not None and val.finite >= FEW_POINTS else train
+    if c is None or c.finite < FEW_POINTS or not c.final > 0 or excerpt(e) or e.outcome in ("crashed", "cancelled", "running"):
+        return 0.0
+    short = e.last_epoch <= FEW_EPOCHS if e.last_epoch is not None else c.last_step <= (FEW_STEPS if e.axis == "step" else FEW_EPOCHS)
+    length = c.last_step - min(c.first_step, 0.0)
+    before = [(part, e.at(c.name, c.last_step - length / part)) for part in (3, 6)]
+    falls = [part * math.log(v / c.final) if v is not None and v - c.final > SURELY * c.noise else 0.0 for part, v in before]
+    return min(falls) if short else 0.0
+
+
+def creeps(e: Evidence, loss: CurveStats) -> bool:
+    """What never bends and has not come far: a fifth of where it began, at most."""
+    return relative_fall(loss) < NOT_FAR and never_bends(e, loss)
+
+
+def flat_at_guessing(e: Evidence) -> float | None:
+    """Validation loss ÷ chance, where each evaluation lies at it while training went far below: a model that has learned and is given
+    inputs of another kind is sure of what is wrong, and above chance; at chance it gets no signal. None elsewhere."""
+    val, train = e.curve("val/loss"), course(e)
+    low, high, at_end = (to_chance(e, v) for v in (val.lowest if val else None, val.highest if val else None, train.final if train else None))
+    if val is None or low is None or high is None or at_end is None or val.finite < 3:
+        return None
+    return (low + high) / 2 if low > 1 - NEAR_GUESSING and high < 1 + NEAR_GUESSING and at_end < FAR_BELOW else None
+
+
+def rests_half_way(e: Evidence) -> float | None:
+    """Training loss ÷ chance, where it came to rest between guessing and knowing: what was learned is a rule, for learning by heart goes on,
+    and what hardly can be learned by heart stays near guessing. None elsewhere."""
+    loss = course(e)
+    level = to_chance(e, loss.final) if loss is not None else None
+    half_way = loss is not None and level is not None and HALF_WAY[0] < level < HALF_WAY[1] and loss.plateau_share > AT_REST
+    return level if half_way else None
