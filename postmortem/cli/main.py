@@ -246,11 +246,17 @@ def render(
 
 def main() -> None:
     """The entry point."""
+    sys.exit(_status(_command))
+
+
+def _command() -> int | None:
+    """What the command line asks for, on streams that take any character."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a locale without the characters of a report is no reason to fail
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its remarks on homes that cannot be written
-    sys.exit(_status(lambda: app(prog_name="postmortem", standalone_mode=False)))
+    status: int | None = app(prog_name="postmortem", standalone_mode=False)
+    return status
 
 
 class _AnsweredError(Exception):
