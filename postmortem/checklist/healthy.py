@@ -6,7 +6,7 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.extremes import CAUSES, extreme
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.policies import preferred
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
 from postmortem.model.evidence import CurveStats
 
 FAR_BEHIND = -0.2  # ln(validation / train)
@@ -151,8 +151,7 @@ def behind(e: Evidence, seen: Sighting) -> Reading | None:
     train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
     if e.gap is None or train is None or val is None or not train.finite or not val.finite or e.number("dropout"):
         return None
-    whole = 100.0 if val.highest > 1.5 else 1.0
-    apart = (val.final - train.final) / whole
+    apart = (val.final - train.final) / whole(val)
     if e.gap.gap > FAR_BEHIND or apart < POINTS:
         return None
     return Reading(True, say("its accuracy ends {apart:.0%} below, ln(validation / train) at {gap:.2f}", apart=apart, gap=e.gap.gap))

@@ -55,7 +55,7 @@ def same_batches(e: Evidence) -> bool | None:
 FEWEST_PRINTS = 4  # recorded batches
 
 
-NEVER_FIRES = -2.0  # median of a layer's biases
+NEVER_FIRES = -2.0  # median of a layer's biases; hidden ones of healthy runs stay above −0.35
 AS_USUAL = 0.7  # decades from the default initialisation
 OUTSIZE = 1.0  # decades between the largest input and the median one; scaled inputs stay below 0.7
 FEATURES = 6  # inputs from which quartiles say something

@@ -61,6 +61,11 @@ def to_attainable(e: Evidence, loss: float | None) -> float | None:
     return (loss - floor) / (chance - floor) if chance > floor else None
 
 
+def whole(c: CurveStats) -> float:
+    """What a share is out of: 100 where it was logged in per cent, else 1."""
+    return 100.0 if c.highest > 1.5 else 1.0
+
+
 def above_chance(e: Evidence, accuracy: float | None) -> float | None:
     """(accuracy − 1/C) / (1 − 1/C): 0 is guessing, 1 perfect, below 0 worse than guessing."""
     base = e.chance.accuracy
@@ -75,8 +80,7 @@ def skill(e: Evidence, split: str, *, best: bool = False) -> float | None:
     c = e.curve(f"{split}/accuracy")
     if c is None or not c.finite:
         return None
-    percent = c.highest > 1.5
-    value = (c.best if best else c.final) / (100.0 if percent else 1.0)
+    value = (c.best if best else c.final) / whole(c)
     above = above_chance(e, value)
     few = (e.chance.classes or 0) <= 3
     if above is not None and few and c.constant and c.finite >= 5 and value < 0.9:
@@ -408,7 +412,7 @@ def risen_score(e: Evidence) -> CurveStats | None:
         c = e.curve(name)
         if c is None or c.finite < MANY_RECORDS or c.trend is None or c.trend.tau < RISING or c.trend.p_value > 1e-6:
             continue
-        if c.final - c.start > ROSE * (100.0 if c.highest > 1.5 else 1.0):
+        if c.final - c.start > ROSE * whole(c):
             return c
     return None
 

@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.inputs import unscaled_inputs
+from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs
 from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS, curve
 from postmortem.checklist.signs import (
     ABSURD_NORM,
@@ -40,7 +40,6 @@ FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 t
 HALF_SATURATED = 0.5  # share of a layer's outputs
 ALL_SILENT = 0.9  # share of a layer's units
 ZERO_ROWS = 0.2  # share of a layer's rows
-DEAD_BIAS = -2.0  # hidden biases of healthy runs stay above −0.35
 
 
 def _usual(value: object) -> bool:
@@ -65,9 +64,9 @@ def zero(e: Evidence, seen: Sighting) -> Reading | None:
     share, (layer, rows) = e.weights.zero_weight_share, e.weights.zero_rows or ("", 0.0)
     if all_identical(e) and (share or 0.0) < ALL_ZERO:
         return None  # a layer that is meant to begin at zero, in a model that was never updated
-    if (share or 0.0) < 0.4 and rows > ZERO_ROWS:
+    if (share or 0.0) < ALL_ZERO and rows > ZERO_ROWS:
         return Reading(True, say("{rows:.0%} of the rows of {layer} still are: they started so", rows=rows, layer=layer))
-    if share is None or share < 0.4:
+    if share is None or share < ALL_ZERO:
         return None
     return Reading(True, say("{share:.0%} of the weight matrices are exactly 0", share=share))
 
@@ -88,7 +87,7 @@ def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
     low = e.weights.lowest_hidden_bias
     jumped = rate_leapt(e)
     thrown = jumped or (e.weights.first_highest_scale or 0.0) >= LARGE  # then biases were thrown too, after the start
-    if low is None or low > DEAD_BIAS or thrown:
+    if low is None or low > NEVER_FIRES or thrown:
         return None
     return Reading(True, say("the median of a hidden layer's biases is {low:.3g}: its ReLU units never fire", low=low))
 

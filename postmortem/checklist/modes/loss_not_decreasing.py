@@ -42,6 +42,7 @@ from postmortem.checklist.signs import (
     skill,
     to_chance,
     trainable_of,
+    whole,
 )
 from postmortem.model.evidence import CurveStats
 
@@ -311,7 +312,7 @@ def uniform_guess(e: Evidence, seen: Sighting) -> Reading | None:
     loss, right = course(e), e.curve("train/accuracy") or e.curve("val/accuracy")
     if loss is None or right is None or e.chance.loss is not None or e.family not in ("classifier", "") or not 0 < loss.final < MOST_NATS:
         return None
-    share, even = right.final / (100.0 if right.highest > 1.5 else 1.0), exp(-loss.final)
+    share, even = right.final / whole(right), exp(-loss.final)
     return Reading(even < FEW_RIGHT and share < UNIFORM * even, say("it is {right:.1%}, and exp(−loss) {even:.1%}", right=share, even=even))
 
 

@@ -14,7 +14,7 @@ from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
-from postmortem.checklist.signs import course, file_of, skill, to_chance, validation_level
+from postmortem.checklist.signs import course, file_of, skill, to_chance, validation_level, whole
 from postmortem.model.evidence import CurveStats, GapStats
 
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
@@ -129,7 +129,7 @@ def _nothing_holds(e: Evidence) -> bool:
 def _nearly_right(e: Evidence) -> bool:
     """Whatever the loss says of how sure it is, hardly anything is left to get right."""
     right = e.curve("val/accuracy")
-    return right is not None and right.finite > 0 and right.final / (100.0 if right.highest > 1.5 else 1.0) > RIGHT
+    return right is not None and right.finite > 0 and right.final / whole(right) > RIGHT
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:
@@ -165,7 +165,7 @@ def _metric_went_on(e: Evidence, turned: float) -> bool:
             continue
         if c.best_step <= turned + SOON * (c.last_step - turned):
             continue  # it got better in one leap, and stood still since
-        missing = max(1.0, 100.0 * (c.highest > 1.5)) - then  # what there was to gain
+        missing = whole(c) - then  # what there was to gain
         return missing > 0 and c.final - then > max(GAINED * missing, 2 * c.noise) and c.final >= c.best - c.noise
     return False
 

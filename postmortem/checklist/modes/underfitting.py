@@ -33,6 +33,7 @@ from postmortem.checklist.signs import (
     skill,
     to_attainable,
     to_chance,
+    whole,
 )
 from postmortem.model.evidence import CurveStats
 
@@ -211,7 +212,7 @@ def _no_logarithm(e: Evidence) -> Sighting | None:
     loss, right, classes = course(e), e.curve("val/accuracy") or e.curve("train/accuracy"), e.chance.classes
     if loss is None or right is None or not classes or e.family != "classifier" or loss.floor == 0 or loss.highest >= 0 or not right.finite:
         return None
-    share = right.final / (100.0 if right.highest > 1.5 else 1.0)
+    share = right.final / whole(right)
     if abs(classes * loss.first + 1.0) > AT_GUESSING or abs(share + loss.final) > SAME_SHARE:
         return None
     return Sighting(
