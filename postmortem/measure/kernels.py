@@ -19,6 +19,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 SLICE = 2048  # elements
+AHEAD = 2048  # bytes
 _SUM = frozenset({"reassoc", "contract"})
 _KEY = np.uint64(0xFFFF)
 _ONE = np.int64(1)
@@ -28,7 +29,7 @@ _HALF_FOLD = np.uint64(4)
 _TOTAL, _SQUARES = 56, 57  # places in the state, behind the seven vectors
 _MOST, _HIGH, _LOW, _ZERO, _POSITIVE, _NEGATIVE = range(6)  # places among the whole numbers
 
-_BYTE, _LONG = ir.IntType(8), ir.IntType(64)
+_BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _DOUBLES = ir.VectorType(ir.DoubleType(), 8)
 _SINGLES = ir.VectorType(ir.FloatType(), 8)
 _INTS = ir.VectorType(ir.IntType(32), 16)
@@ -110,6 +111,21 @@ def _fold(typing: Any, lanes: Any, words: Any, at: Any) -> Any:  # noqa: ARG001 
 
 
 @_in_llvm
+def _fetch(typing: Any, words: Any, at: Any) -> Any:  # noqa: ARG001  # numba looks at the parameters
+    """Ask for the cache line `AHEAD` bytes behind `words[at]`: the processor itself does not look beyond a page."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = _bytes_of(context, builder, signature.args[0], arguments[0])
+        here = builder.gep(data, [builder.add(builder.mul(arguments[1], ir.Constant(_LONG, 8)), ir.Constant(_LONG, AHEAD))])
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), *[_INT] * 3])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(fetch, [here, *(ir.Constant(_INT, n) for n in (0, 3, 1))])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(words, types.uint64), generate
+
+
+@_in_llvm
 def _spill(typing: Any, lanes: Any, state: Any) -> Any:  # noqa: ARG001  # numba looks at the parameters
     """The seven vectors into an array of float64."""
 
@@ -125,12 +141,14 @@ def _spill(typing: Any, lanes: Any, state: Any) -> Any:  # noqa: ARG001  # numba
 
 @_compiled("void(uint64[::1], int64[::1])")
 def _count_fours(words: Any, counts: Any) -> None:
-    for i in range(words.size):
-        word = words[i]
-        counts[word & _KEY] += _ONE
-        counts[(word >> np.uint64(16)) & _KEY] += _ONE
-        counts[(word >> np.uint64(32)) & _KEY] += _ONE
-        counts[word >> np.uint64(48)] += _ONE
+    for start in range(np.uint64(0), np.uint64(words.size), _FOLD_WORDS):
+        _fetch(words, start)
+        for i in range(start, min(start + _FOLD_WORDS, np.uint64(words.size))):
+            word = words[i]
+            counts[word & _KEY] += _ONE
+            counts[(word >> np.uint64(16)) & _KEY] += _ONE
+            counts[(word >> np.uint64(32)) & _KEY] += _ONE
+            counts[word >> np.uint64(48)] += _ONE
 
 
 @_compiled("void(float32[::1], uint32[::1], float64[::1], int64[::1])")
@@ -179,6 +197,7 @@ def _block(values: Any, unsigned: Any, spilled: Any, words: Any, counts: Any, st
                 word = words[i + j]
                 counts[(word >> np.uint64(16)) & _KEY] += _ONE
                 counts[word >> np.uint64(48)] += _ONE
+            _fetch(words, i)
             _fold(lanes, words, i)
             for j in range(_HALF_FOLD, _FOLD_WORDS):
                 word = words[i + j]

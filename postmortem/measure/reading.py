@@ -1,7 +1,8 @@
 """Reading tensors: bytes from where a `TensorRef` says they are, block by block, through one reused buffer.
 
-Nothing is mapped (a file that shrinks under a map kills the process) and nothing is held but one block. Numbers come out
-in the element type of the file (`storage`): bfloat16 as uint16, float8 as uint8, complex as pairs of floats.
+A large tensor is looked at where its pages are cached if the file can be kept from shrinking meanwhile (`leased`: a file that shrinks under a
+map kills the process), else it is copied; nothing is held but one block. Numbers come out in the element type of the file (`storage`):
+bfloat16 as uint16, float8 as uint8, complex as pairs of floats.
 """
 
 import math
@@ -17,11 +18,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from postmortem.measure.leased import PageCache
 from postmortem.model.run import TensorRef
 
 Raw = npt.NDArray[np.generic]
 
 BLOCK = 1 << 19  # elements: below 1 MiB the system copies cached pages at two thirds of the speed
+LONG = 4 << 20  # bytes of several blocks at once, so few that they are cached still when they are looked at again
 ALIGNED = 64  # bytes: copying is half as fast or less where source and destination lie differently in their cache lines
 _PAGE = 4096
 SPAN_BYTES = 64 << 20  # most bytes held at once to gather a tensor that does not lie in C order
@@ -68,6 +71,7 @@ class TensorFiles:
         self.block = block
         self._open: dict[str, int] = {}
         self._buffers: list[memoryview] = []
+        self._cached = PageCache()
 
     def __enter__(self) -> Self:
         return self
@@ -77,8 +81,9 @@ class TensorFiles:
             os.close(descriptor)
         self._open.clear()
 
-    def blocks(self, ref: TensorRef, slot: int = 0) -> Iterator[Raw]:
-        """The elements of a tensor, in C order, as 1-D arrays of `block` of them (the last is shorter).
+    def blocks(self, ref: TensorRef, slot: int = 0, *, long: bool = False) -> Iterator[Raw]:
+        """The elements of a tensor, in C order, as 1-D arrays of `block` of them (the last is shorter), or of several blocks at once where
+        nothing is copied and `long` arrays are asked for.
 
         An array is valid until the next one is asked for: all share buffer number `slot`. Two tensors are read side by
         side through two slots. Raises `NotWholeError` as soon as bytes are missing.
@@ -97,7 +102,7 @@ class TensorFiles:
         if ref.inline is not None:
             yield from self._of_bytes(ref, kind)
         elif contiguous(ref):
-            yield from self._in_order(ref, kind, slot)
+            yield from self._in_order(ref, kind, slot, long=long)
         else:
             yield from even(self._gathered(ref, kind), self.block)
 
@@ -143,14 +148,17 @@ class TensorFiles:
         for start in range(0, ref.count, self.block):
             yield values[start : start + self.block].copy()  # writable, as the compiled loops ask for
 
-    def _in_order(self, ref: TensorRef, kind: np.dtype[np.generic], slot: int) -> Iterator[Raw]:
+    def _in_order(self, ref: TensorRef, kind: np.dtype[np.generic], slot: int, *, long: bool) -> Iterator[Raw]:
         total = ref.count * kind.itemsize
         if os.fstat(self._descriptor(ref.file)).st_size < ref.offset + total:
             raise NotWholeError(f"{ref.name}: the file ends before its last byte")
         size = self.block * kind.itemsize
+        path, found = self.root / ref.file, self._descriptor(ref.file)
+        most = max(LONG // size, 1) * size if long else size
+        seen = yield from self._cached.blocks(path, found, (ref.offset, total), kind, most)
         lead = ref.offset % ALIGNED // 8 * 8  # where in a cache line the bytes lie in the file, they lie in memory
         buffer = self._buffer(slot, min(size, total) + lead)[lead:]
-        for start in range(0, total, size):
+        for start in range(seen, total, size):
             length = min(size, total - start)
             view = buffer[:length]
             self._fill(ref, view, ref.offset + start)  # may open the file again: it is closed when many are in use

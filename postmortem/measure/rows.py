@@ -23,6 +23,7 @@ ALIKE = 1e-4  # relative to the largest magnitude: symmetry that training keeps 
 Ints = npt.NDArray[np.intp]
 
 PROBED = 16  # columns that are compared first
+FIRST = 2  # columns of each run that are looked at before
 FEW, MANY = (256, 1 << 20), (8192, 1 << 22)  # rows, and elements of them, that are read whole: at first, and where those disagree
 _GOLDEN = 0.6180339887498949  # multiples of it, without their whole part, lie evenly and never repeat
 _ROOM = 1 << 22  # elements of a sample at most; beyond, fewer columns are kept
@@ -124,6 +125,8 @@ class RowSample:
 
         decode : raw elements (1-D) as numbers. read(rows) : these rows of the tensor, in ascending order, as raw elements (columns, rows).
         """
+        if not self.whole and zeros < self._inner and self._nothing_in(self.numbers(decode, FIRST), peak):
+            return RowFacts(0.0, 0.0, all_alike=False)
         sample = self.numbers(decode)
         if self.whole:
             return _facts(sample, peak)
@@ -166,9 +169,13 @@ class RowSample:
         rows, elements = most
         return max(2, min(rows, self._units, elements // self._inner))
 
-    def numbers(self, decode: Callable[[Raw], Real]) -> Real:
-        """What was kept as numbers, (columns, rows)."""
-        kept = self.kept
+    def _nothing_in(self, few: Real, peak: float) -> bool:
+        """No two rows, and not all columns, are equal in a few columns (columns, rows): so it is in most tensors, and a quarter of the work."""
+        return not np.isfinite(peak) or (peak > 0 and not _alike(few, ALIKE * peak) and not len(_pairs(few, np.arange(self._units), peak)))
+
+    def numbers(self, decode: Callable[[Raw], Real], most: int = PROBED) -> Real:
+        """What was kept as numbers, (columns, rows); of each run `most` columns."""
+        kept = np.ascontiguousarray(self._kept[:, :, :most].reshape(self._units, -1).T)
         return decode(kept.reshape(-1)).reshape(kept.shape)
 
 
@@ -260,10 +267,9 @@ def _pairs(matrix: Real, rows: Ints, peak: float) -> Ints:
     columns = len(matrix)
     probed = range(0, columns, max(1, columns // PROBED))
     kept = matrix if count == matrix.shape[1] else matrix[:, rows]
-    sums = np.zeros(count) if columns < 2 * PROBED else (kept / peak).sum(axis=0, dtype=np.float64)
-    for i, column in enumerate(probed, 1):
-        sums += (0.5 + i * _GOLDEN % 1) * (kept[column] / peak)
-    order = _sorted(sums)
+    weights = np.full(columns, 0.0 if columns < 2 * PROBED else 1.0)
+    weights[probed] += 0.5 + np.arange(1, len(probed) + 1) * _GOLDEN % 1
+    order = _sorted(np.einsum("i,ij->j", weights / peak, kept))
     close = np.ones(count - 1, bool)
     for column in probed:
         values = kept[column][order]
@@ -274,11 +280,9 @@ def _pairs(matrix: Real, rows: Ints, peak: float) -> Ints:
 
 
 def _sorted(values: npt.NDArray[np.float64]) -> Ints:
-    """Stable order of finite values, to 2⁻⁵² or less of their range: one sort of integers that end with the index takes half of an argsort's time."""
-    bits = len(values).bit_length()
+    """Stable order of finite values, to 2⁻³² of their range: numpy sorts 16 bits by digits, in a third of the time of an argsort."""
     low = float(values.min())
-    scale = (2 ** min(52, 62 - bits) - 1) / (float(values.max()) - low or 1.0)
-    keys = ((values - low) * scale).astype(np.int64) << bits | np.arange(len(values))
-    keys.sort()
-    order: Ints = (keys & ((1 << bits) - 1)).astype(np.intp)
-    return order
+    scale = (2**32 - 1) / (float(values.max()) - low or 1.0)
+    keys = ((values - low) * scale).astype(np.uint32)
+    order = np.argsort(keys.astype(np.uint16), kind="stable")
+    return order[np.argsort((keys >> np.uint32(16)).astype(np.uint16)[order], kind="stable")]

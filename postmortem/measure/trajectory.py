@@ -11,7 +11,7 @@ from postmortem.measure.numbers import Real, as_real
 from postmortem.measure.reading import NotWholeError, Raw, TensorFiles, contiguous, storage
 from postmortem.measure.rows import RowFacts, RowSample, read_rows, row_facts, still_rows
 from postmortem.measure.structure import Layout
-from postmortem.measure.tally import Kernels, Tally, values_of_keys
+from postmortem.measure.tally import Kernels, Tally, in_one_go, values_of_keys
 from postmortem.measure.tensors import Figures, Moments, centred_moments, figures_of, mean_of
 from postmortem.measure.updates import Movement
 from postmortem.model.evidence import Role
@@ -167,7 +167,8 @@ class _Gathered:
 
 
 def _gather(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, part: slice | None, samples: Mapping[int, RowSample]) -> _Gathered:
-    streams = {seen.index: files.blocks(_part_of(seen.ref, part), slot) for slot, seen in enumerate(copies)}
+    long = len(copies) == 1 and in_one_go(dtype_of(copies[0].ref), kernels)  # side by side, several short ones share a cache
+    streams = {seen.index: files.blocks(_part_of(seen.ref, part), slot, long=long) for slot, seen in enumerate(copies)}
     line = [seen for seen in copies if seen.on_line]
     out = _Gathered(
         {seen.index: Tally(dtype_of(seen.ref)) for seen in copies},

@@ -5,10 +5,10 @@
 All figures of a table come from one run. Each round reads the file plainly (through one page-aligned buffer of 1 MiB, which is the
 fastest place that a buffer can have), measures it on one thread and on two, and counts the top 16 bits of what is already in
 memory; the ratios are of the medians over the rounds. `cpu` is by processor time instead of the clock: the same on an idle
-machine, and still meaningful on a busy one. `ceiling` is what one thread could reach if everything but reading and bare counting
-were free. One counter is stored for each element, and where a processor commits stores to one cache line per cycle no loop counts more
-than one element per cycle: at 3.6 GHz 14.5 GB/s of float32 and 7.2 GB/s of 16-bit numbers. Beside a copy out of the page cache at
-15 GB/s, which comes before (files are read, not mapped), one thread cannot go beyond 0.49 and 0.32 of a plain read there.
+machine, and still meaningful on a busy one. `ceiling` is what one thread could reach if everything but bare counting were free: on a file
+system whose files can be looked at where they are cached (ext4 and XFS of this machine, see `measure/leased.py`) nothing is copied. One counter is
+stored for each element, and where a processor commits stores to one cache line per cycle no loop counts more than one element per cycle:
+at 3.6 GHz 14.5 GB/s of float32 and 7.2 GB/s of 16-bit numbers. Where files are copied (tmpfs, network), the copy comes on top.
 `measure_checkpoints` also looks for rows that are equal or dead, and must not be much slower where it finds them in every tensor. From 512 MiB
 on it takes two threads, also where all is one tensor, which is cut for them. torch's mean, std, min, max, norm, isfinite and histc run on one thread over tensors already in memory.
 
@@ -91,7 +91,7 @@ def measure(root: Path, refs: list[TensorRef]) -> None:
     with TensorFiles(root) as files:
         for ref in refs:
             tally = Tally(ref.dtype)
-            for raw in files.blocks(ref):
+            for raw in files.blocks(ref, long=True):
                 tally.add(raw, kernels)
             tally.figures(lambda *_: None)
 
@@ -156,7 +156,7 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
             f"  {name:22} {size / clock[name] / 1e9:5.1f} GB/s  {clock['plain read'] / clock[name]:.2f} of the read"
             f"  (cpu {size / busy[name] / 1e9:.1f} GB/s, {busy['plain read'] / busy[name]:.2f})"
         )
-    ceiling = busy["plain read"] / (busy["plain read"] + busy["bare counting"])
+    ceiling = busy["plain read"] / busy["bare counting"]
     print(
         f"  {'ceiling, one thread':22} {ceiling:.2f} of the read    "
         f"torch {size / torch_clock / 1e9:.2f} GB/s (one thread × {torch_clock / clock['one thread']:.0f}); "
