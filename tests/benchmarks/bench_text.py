@@ -50,7 +50,12 @@ LOGS: dict[str, Callable[[], str]] = {
         + f"\n{{'loss': {R.random():.4f}, 'grad_norm': {R.random():.4f}, 'learning_rate': {R.random() / 1e3!r}, 'epoch': {k / 100:.2f}}}\n"
         for k in range(1000)
     ),
-    "noise, no two lines alike": lambda: "".join(
+    "noise of other programs": lambda: "".join(
+        f"2024-01-02 {n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d} DEBUG urllib3.connectionpool: https://hub:443 "
+        f'"GET /api/{R.randbytes(8).hex()}/{"abcdefgh"[n % 8]}{n} HTTP/1.1" 200 {R.randbytes(4).hex()}\n'
+        for n in range(50_000)
+    ),
+    "noise of NCCL, no two lines alike": lambda: "".join(
         f"node{n % 7}:{n}:{n} [{n % 4}] NCCL INFO Channel {n % 12:02d} : {n % 64}[1a000] -> {n % 63}[8a000] {R.random().hex()}\n"
         for n in range(50_000)
     ),

@@ -116,7 +116,7 @@ def noisy(n: int) -> str:
 def test_noise_is_passed_over_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = noisy(20_000) + "RuntimeError: CUDA error: device-side assert triggered\n\n" + noisy(20) + "Training completed.\n\n\n"
     quick = read(text.READER, tmp_path, "a.log", told.encode())
-    monkeypatch.setattr(text, "_past_noise", lambda data, start, marks: start)
+    monkeypatch.setattr(text, "past_noise", lambda data, start, marks, effort: start)
     slow = read(text.READER, tmp_path, "a.log", told.encode())
     assert quick.events == slow.events
     assert [e.kind.value for e in quick.events] == ["device-assert", "finished"]
@@ -131,11 +131,11 @@ def test_every_word_of_training_leaves_a_mark() -> None:
 
     for word in (*NEEDLES, *HINTS):
         for line in (f"xx {word} yy\n", f"xx {word.upper()} yy\n", f"\n{word}=1\n"):
-            assert len(spots(line.encode())), line
+            assert len(spots(line.encode()).either), line
     for word in HINTS:
         assert hints(f"({word})".encode())
     assert not hints(b"already 3 files")
-    assert len(spots(b"INFO worker 3: fetched 9e3779b1 from there\n" * 100)) == 0
+    assert len(spots(b"INFO worker 3: fetched 9e3779b1 from there\n" * 100).either) == 0
 
 
 def test_of_a_log_of_prose_only_shapes_that_come_again_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

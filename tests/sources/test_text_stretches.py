@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from postmortem.sources.logs.text import READER, runs
+from postmortem.sources.logs.text import READER, bars, reader, runs
+from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.reader import Candidate, Found
 
 
@@ -20,6 +21,8 @@ def read(folder: Path, text: bytes) -> Found:
 def line_by_line(folder: Path, text: bytes) -> Found:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs.Repeats, "take", lambda self, period, data, start: start)
+        patch.setattr(bars.Redraws, "take", lambda self, data, start: start)
+        patch.setattr(reader, "past_chatter", lambda data, start, marks: start)
         return read(folder, text)
 
 
@@ -98,6 +101,11 @@ HABITS = {
     "tqdm of epochs": lambda n: f"\rEpochs: {n * 100 // 400:3d}%|{bar(n / 400)}| {n}/400 [{clock(n / 3)}<00:09, 3.1it/s, loss={loss(n):.3f}]",
     "tqdm without values": lambda n: f"\r{n * 100 // 500:3d}%|{bar(n / 500)}| {n}/500 [{clock(n / 3)}<00:09, 3.1it/s]",
     "tqdm and dicts": lambda n: f"\r{n * 100 // 500:3d}%|{bar(n / 500)}| {n}/500 [{clock(n / 3)}<00:09, 3.1it/s]" + (f"{{'loss': {loss(n):.4f}, 'epoch': {n / 50:.2f}}}\n" if n % 12 == 11 else ""),
+    "tqdm and dicts, apart": lambda n: f"\r{n * 100 // 500:3d}%|{bar(n / 500)}| {n}/500 [{clock(n / 3)}<1:00:09, {1 + n % 7}.1s/it]" + (f"\n{{'loss': {loss(n):.4f}, 'epoch': {n / 50:.2f}}}\n" if n % 12 == 11 else ""),
+    "tqdm with a name, and steps": lambda n: f"Train set: {n % 90 * 100 // 90:3d}%|{bar(n % 90 / 90)}| {n % 90}/{90 if n < 180 else 70} [{clock(n / 3)}<00:09, 3.1it/s]\n" + (f"loss: {loss(n):.4f}\n" if n % 9 == 2 else ""),
+    "two bars without values": lambda n: f"\r{n * 100 // 500:3d}%|{bar(n / 500)}| {n}/500 [00:01<00:09, 3.1it/s]" if n % 60 < 40 else f"\r{(n % 60 - 40) * 5:3d}%|{bar(n % 20 / 20)}| {n % 20}/20 [00:01<00:09, 3.1it/s]" + (f"{{'eval_loss': {loss(n):.4f}, 'epoch': {n / 60:.2f}}}\n" if n % 60 == 59 else ""),
+    "NCCL": lambda n: f"node{n % 7}:{n}:{n} [{n % 4}] NCCL INFO Channel {n % 12:02d} : {n % 64}[1a000] -> {n % 63}[8a000] {R.random().hex()}\n" + (f"step {n} loss {loss(n):.3f}\n" if n % 30 == 7 else ""),
+    "dated NCCL": lambda n: f"2024-01-02 03:{n // 60 % 60:02d}:{n % 60:02d} node1:{n}:{n} [0] NCCL INFO comm 0x{R.getrandbits(40):x} rank {n % 8} nranks 8 - Init COMPLETE\n" + (f"val loss: {loss(n):.3f}\n" if n % 30 in (7, 9) else ""),
     "tqdm, then validation": lambda n: f"\rEpoch {n // 80}: {n % 80 * 100 // 60:3d}%|{bar(n % 80 / 80)}| {n % 80}/60 [00:01<00:09, 3.1it/s, loss={loss(n):.3f}]" if n % 80 < 60 else f"\rValidating: {(n % 80 - 60) * 5:3d}%|{bar(n % 80 / 80)}| {n % 80 - 59}/20 [00:01<00:09, 3.1it/s, loss={loss(n):.3f}]",
     "second bar": lambda n: f"\r{n % 80 * 100 // 60:3d}%|{bar(n % 80 / 80)}| {n % 80}/60 [00:01<00:09, 3.1it/s, loss={loss(n):.3f}]" if n % 80 < 60 else f"\r{(n % 80 - 60) * 5:3d}%|{bar(n % 80 / 80)}| {n % 80 - 59}/20 [00:01<00:09, 3.1it/s, loss={loss(n):.3f}]",
     "keras": lambda n: ("" if n % 100 else f"Epoch {n // 100 + 1}/5\n") + f"\r{n % 100 + 1:3d}/100 [{keras(n % 100 + 1, 100)}] - ETA: {n % 7}s - loss: {loss(n):.4f} - accuracy: {R.random():.4f}",
@@ -154,3 +162,13 @@ def test_most_of_it_is_read_by_the_stretch(tmp_path: Path, monkeypatch: pytest.M
     text = "".join(HABITS[habit](n) for n in range(1, 400)).encode()
     read(tmp_path, text)
     assert sum(taken) > 0.8 * len(text)
+
+
+@pytest.mark.parametrize("habit", ["tqdm and dicts, apart", "NCCL", "dated NCCL"])
+def test_what_says_nothing_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str) -> None:
+    asked: list[bytes] = []
+    line = Scan.line
+    monkeypatch.setattr(Scan, "line", lambda scan, raw: (asked.append(raw), line(scan, raw))[1])
+    text = "".join(HABITS[habit](n) for n in range(1, 400)).encode()
+    read(tmp_path, text)
+    assert sum(map(len, asked)) < 0.3 * len(text)

@@ -1,7 +1,7 @@
 """The lines that tell an event, as one table. Read by `crash.py`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from postmortem.model.run import EventKind
@@ -189,10 +189,10 @@ def _by_needle() -> dict[str, tuple[re.Pattern[str], ...]]:
 _BY_NEEDLE = _by_needle()
 
 
-def is_suspicious(text: str) -> bool:
-    """A line that may tell of an event: worth asking `Watch.line`. Asked once for each shape of line."""
+def is_suspicious(text: str, among: Iterable[str] = NEEDLES) -> bool:
+    """A line that may tell of an event: worth asking `Watch.line`. Asked once for each shape of line. `among` : words that it may have in it."""
     low = text[:1000].lower()
-    needles = [needle for needle in NEEDLES if needle in low]
+    needles = [needle for needle in among if needle in low]
     if not needles or "nccl info" in low:
         return False
     return any(pattern.search(text[:1000]) for pattern in {p for needle in needles for p in _BY_NEEDLE[needle]})

@@ -1,6 +1,8 @@
 """Progress bars, drawn thousands of times: of most only the last state counts, and of the others what each place showed last."""
 
+import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,6 +13,57 @@ from postmortem.sources.logs.text.rows import Column
 from postmortem.sources.logs.text.scan import Scan, carried
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import moment
+
+_SPENT = rb"[0-9]{1,2}:[0-9:]{2,5}"
+_BODY = (  # what tqdm draws when nothing was put behind it
+    rb" {0,6}[0-9]{1,3}%%\|[^|\n]*+\| {0,12}(?P<batch>[0-9]{1,15})/%s \[" + _SPENT + rb"<" + _SPENT + rb", {1,6}[0-9.]{1,12}%s\]"
+)
+_DRAWN = re.compile(rb"(?P<head>[^%|\n]{0,80}?)" + _BODY % (rb"(?P<total>[0-9]{1,15})", rb"(?P<unit>it/s|s/it)"))
+
+
+class Redraws:
+    """A bar that says nothing but how far it is: of all that it shows until another line comes, only the last counts."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        self.entry: Entry | None = None  # the bar's shape, once one was read
+        self._lines: re.Pattern[bytes] | None = None
+        self._total = 0.0
+
+    def saw(self, entry: Entry | None, line: bytes) -> None:
+        """Note a line that was read: it may be such a bar."""
+        if entry is None or not _bare(entry.plan):
+            return
+        drawn = _DRAWN.fullmatch(line)
+        if drawn:
+            self.entry, self._total = entry, float(drawn["total"])
+            self._lines = _redrawn_lines(drawn["head"].rstrip(b" "), drawn["total"], drawn["unit"])
+
+    def take(self, data: bytes, start: int) -> int:
+        """Pass over what is that bar again from `start` on; returns where it ends, and leaves what the last of its lines leaves."""
+        if self._lines is None or self.entry is None or self.scan.shapes.many:
+            return start
+        run = self._lines.match(data, start)
+        if run is None or not quiet(self.scan, self.entry, self.entry.plan):
+            return start
+        scan = self.scan
+        scan.near -= data.count(b"\n", start, run.end())
+        scan.dump.over(self.entry.shape)
+        scan.last_text = run["line"]
+        if self._total >= scan.bar[1]:
+            scan.bar = (float(run["batch"]), self._total)
+        return run.end()
+
+
+def _bare(plan: Plan) -> bool:
+    """A bar without values that is counted by nothing but itself."""
+    return plan.progress and not plan.values and plan.batch_total != NO and plan.counters == (plan.batch, plan.batch_total)
+
+
+@lru_cache(maxsize=256)
+def _redrawn_lines(head: bytes, total: bytes, unit: bytes) -> re.Pattern[bytes]:
+    """Lines that are one bar, drawn again."""
+    return re.compile(rb"(?:(?P<line>" + re.escape(head) + _BODY % (total, unit) + rb")\n)++")
 
 
 def quiet(scan: Scan, entry: Entry, plan: Plan) -> bool:

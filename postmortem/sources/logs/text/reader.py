@@ -7,15 +7,16 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
 from postmortem.model.run import EventKind, LogEvent, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.blocks import Reading
 from postmortem.sources.logs.detection import with_total_of_console
 from postmortem.sources.logs.stretches import Extent
+from postmortem.sources.logs.text.bars import Redraws
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
-from postmortem.sources.logs.text.noise import spots
+from postmortem.sources.logs.text.noise import CHATTER, past_chatter, past_noise, spots
+from postmortem.sources.logs.text.periods import first_lines, last_lines
 from postmortem.sources.logs.text.rows import Settled, settle, to_series
 from postmortem.sources.logs.text.runs import Repeats
 from postmortem.sources.logs.text.scan import Scan
@@ -56,6 +57,7 @@ _FRAMEWORKS = (
     ("marian", frozenset({"marian"})),
 )
 A_BYTE = 0.02  # of what is taken by the stretch or passed over: the least that a byte costs (see `effort`)
+_CHATTER = 50  # lines in a chunk that are worth a look for what they do not say
 _RISEN = 1.5  # times its first value: a rate that is warmed up
 _BLANK = b"\n" * 30  # blank lines: more than a period has
 _BLANKS = re.compile(rb"\n++")
@@ -99,7 +101,7 @@ def read(candidate: Candidate) -> Found:
     """Everything that a log tells. Never raises; what could not be read is in the source's detail."""
     met = Reading(Extent(candidate.size))
     scan = Scan(candidate.path, met.extent.effort)
-    repeats = Repeats(scan)
+    repeats, bars = Repeats(scan), Redraws(scan)
     cut: LogEvent | None = None
     problem: Sentence | None = None
     numbered: int | None = None  # lines before the first part that was left out
@@ -109,7 +111,7 @@ def read(candidate: Candidate) -> Found:
                 scan.gap()
                 numbered = chunk.first_line - 1 if numbered is None else numbered
             met.extent.effort.spent += A_BYTE * len(chunk.data)
-            cut = _lines(scan, repeats, chunk, candidate.path)
+            cut = _lines(scan, repeats, bars, chunk, candidate.path)
     except OSError as error:
         problem = say("the file could not be read to its end: {why}", why=error.strerror or say("an input error"))
     scan.end()
@@ -160,22 +162,35 @@ class _Cursor:
         return self.number
 
 
-def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | None:
+def _lines(scan: Scan, repeats: Repeats, bars: Redraws, chunk: Chunk, path: str) -> LogEvent | None:
     """Read a chunk: line by line, and by the stretch where shapes repeat. A last line that is cut is left out and returned."""
     data = chunk.data
     cursor = _Cursor(chunk, scan.read)
     scan.line_number, scan.offset = cursor.line_number, cursor.place
     scan.read += len(data)
-    marks: npt.NDArray[np.int64] | None = None  # where words of training or of a crash may be
+    chatter = data.count(CHATTER) > _CHATTER
+    marks = spots(data) if chatter else None  # where words of training or of a crash may be
     start, size = 0, len(data)
     while start < size:
+        begin, start = start, bars.take(data, start)
+        if start > begin:
+            repeats.saw(bars.entry)
+            continue
+        if chatter and marks and not (scan.watch.reading or scan.closing or scan.block):
+            start = past_chatter(data, begin, marks.training)
+            if start > begin:
+                scan.chatter([*first_lines(data[begin:start], 1), *last_lines(data[begin:start], 1)], data.count(b"\n", begin, start))
+                repeats.saw(NOISE)
+                continue
         end = data.find(b"\n", start)
         cursor.offset = start
         if end < 0:
             end = size
             if chunk.cut and scan.shapes.ends_early(data[start:]):
                 return LogEvent(EventKind.CUT, data[start : start + 400].decode("utf-8", "replace"), path, cursor.line_number())
-        period = repeats.saw(scan.line(data[start:end]))
+        entry = scan.line(data[start:end])
+        period = repeats.saw(entry)
+        bars.saw(entry, data[start:end])
         start = end + 1
         if data.startswith(_BLANK, start):
             begin, start = start, _BLANKS.match(data, start).end()  # type: ignore[union-attr]
@@ -185,18 +200,11 @@ def _lines(scan: Scan, repeats: Repeats, chunk: Chunk, path: str) -> LogEvent | 
             start = repeats.take(period, data, start)
         elif scan.shapes.many and not scan.watch.reading:
             marks = spots(data) if marks is None else marks
-            start, noise = _past_noise(data, start, marks), start
+            start, noise = past_noise(data, start, marks, scan.effort), start
             if start > noise:
                 repeats.saw(NOISE)
                 scan.passed_over(blank=data.find(b"\n\n", noise - 1, start) >= 0)
     return None
-
-
-def _past_noise(data: bytes, start: int, marks: "npt.NDArray[np.int64]") -> int:
-    """Where the first line at or behind `start` begins that has a mark in it; the last line that is not blank counts as one."""
-    here = int(np.searchsorted(marks, start))
-    until = int(marks[here]) + 1 if here < len(marks) else len(data.rstrip())
-    return max(start, data.rfind(b"\n", start, until) + 1)
 
 
 def _facts(scan: Scan, where: Settled) -> dict[str, Value]:

@@ -196,6 +196,16 @@ class Scan:
         if entry.plan is not EMPTY:
             self._plan(entry.plan, tokens)
 
+    def chatter(self, lines: list[bytes], number: int) -> None:
+        """`number` lines that say nothing were passed over; `lines` are the first and the last of them."""
+        self.near -= number
+        self.dump.over("")
+        for line in lines:
+            time = moment(line)
+            if time is not None:
+                self.note_time(time)
+        self.last_text = lines[-1]
+
     def passed_over(self, *, blank: bool) -> None:
         """Noise was left out of the reading, blank lines among it or not."""
         if blank:

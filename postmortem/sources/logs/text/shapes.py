@@ -26,6 +26,7 @@ _HINT = re.compile("|".join(rf"\b{word}\b" if len(word) < 3 else word for word i
 _LONG_HINTS = tuple(word.encode() for word in HINTS if len(word) > 2)
 _SHORT_HINT = re.compile(rb"\blr\b")
 MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
+NEW_SHAPES = 1_000  # then too, where more than every second line had one of its own
 MOST_UNDERSTOOD = 20_000  # shapes; then only those that come a second time
 # What is paid for (see `effort`): a shape that is understood, its bytes, numbers and values, and a look at one that came once
 A_SHAPE, A_SHAPE_BYTE, A_SHAPE_NUMBER, A_SHAPE_VALUE, A_LOOK, A_LOOK_BYTE = 120.0, 0.5, 5.0, 25.0, 35.0, 0.1
@@ -75,7 +76,7 @@ class Shapes:
 
     def __init__(self, effort: Effort) -> None:
         self.effort = effort
-        self.understood = 0
+        self.understood = self.asked = 0
         self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
         self.saw: set[str] = set()  # frameworks whose habits were seen
@@ -83,10 +84,11 @@ class Shapes:
     @property
     def many(self) -> bool:
         """So many that the log is mostly noise."""
-        return len(self.known) > MANY_SHAPES
+        return len(self.known) > MANY_SHAPES or (len(self.known) > NEW_SHAPES and 2 * len(self.known) > self.asked)
 
     def entry(self, masked: bytes, raw: bytes) -> Entry:
         """What is known of a masked line; understood when it is new."""
+        self.asked += 1
         found = self.known.get(masked)
         if found is None:
             if self.understood >= MOST_UNDERSTOOD and self._first_time(masked):
