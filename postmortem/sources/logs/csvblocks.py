@@ -9,7 +9,7 @@ import orjson
 from postmortem.model.run import Floats
 from postmortem.sources.logs.numbers import STAND_INS, restored
 
-_COMMA, _NEWLINE, _ZERO = b",\n0"
+_COMMA, _NEWLINE, _DIGIT, _BLANK = b",\n0 "
 _WORDS = tuple((word, STAND_INS["NaN"]) for word in (b"nan", b"NaN", b"NAN")) + tuple(
     (word, STAND_INS["Infinity"]) for word in (b"Infinity", b"inf", b"Inf")
 )
@@ -47,7 +47,7 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
     flat[ends] = _COMMA
     empty = np.diff(ends, prepend=-1) == 1
     if empty.any():
-        flat = np.insert(flat, ends[empty], _ZERO)
+        flat = np.insert(flat, ends[empty], _DIGIT)
     try:
         cells = orjson.loads(b"[" + flat[:-1].tobytes() + b"]")
         values = np.array(cells, dtype=np.float64).reshape(-1, width)
@@ -75,14 +75,13 @@ def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container
     columns = sorted({int(n) % width for n in np.searchsorted(ends, np.flatnonzero(_ODD[raw[:head]]))})
     if not columns or len(columns) == width:
         return None
-    edges = np.zeros(len(raw), dtype=np.int8)
+    blanked = raw.copy()
     for column in columns:
-        edges[begins[column::width]] += 1
-        edges[ends[column::width]] -= 1
-    inside = np.cumsum(edges, dtype=np.int8).astype(bool)
-    parsed = parse(raw[~inside][:-1].tobytes(), b",", width)
+        _blank(blanked, begins[column::width], ends[column::width])
+    parsed = parse(blanked[:-1].tobytes(), b",", width)
     if parsed is None:
         return None
+    parsed[1][:, columns] = False
     texts: dict[int, list[str]] = {}
     for column in columns:
         if column in unwanted:
@@ -96,6 +95,14 @@ def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container
         cells[cells == _COMMA] = _NEWLINE
         texts[column] = cells.tobytes().decode("utf-8", "replace").split("\n")[:-1]
     return *parsed, texts
+
+
+def _blank(text: npt.NDArray[np.uint8], begins: "npt.NDArray[np.intp]", ends: "npt.NDArray[np.intp]") -> None:
+    """Put a 0 and blanks, which JSON reads over, into cells that are not empty. Changes `text`."""
+    lengths = ends - begins
+    starts = np.cumsum(lengths) - lengths
+    text[np.repeat(begins - starts, lengths) + np.arange(int(lengths.sum()))] = _BLANK
+    text[begins[lengths > 0]] = _DIGIT
 
 
 def cells_of(block: bytes, delimiter: bytes, width: int) -> list[str] | None:
