@@ -518,7 +518,21 @@ def test_inspect_has_a_line_per_tensor_where_nothing_limits_it() -> None:
     assert f"{len(tensors)} tensors" in first
     assert lines[0].startswith("output bias: its softmax is 0.")
     assert lines[1].split() == ["tensor", "shape", "dtype", "mean", "std", "min", "max", "zero", "NaN/Inf", "grad", "RMS"]
-    assert [line.split()[0] for line in lines[2:]] == [t["name"] for t in tensors]
+    assert [line.split()[0] for line in lines[2:10]] == [t["name"] for t in tensors]
+    assert lines[10] == "model: convolutional, 3,658 parameters, output layer classifier.4.weight with 10 outputs"
+    assert lines[11:] == ["  features: 1,248", "  classifier: 2,410"]
+
+
+def test_inspect_tells_heads_that_equal_one_another(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.rand(16, 16, generator=generator)
+    weight[12:] = weight[4:8]
+    state = {"layer.0.attention.self.query.weight": weight, "layer.0.attention.self.key.weight": torch.rand(16, 16, generator=generator)}
+    torch.save(state, tmp_path / "model.pt")
+    (tmp_path / "config.json").write_text('{"num_attention_heads": 4, "hidden_size": 16}')
+    out = run("inspect", tmp_path).stdout
+    assert "query.weight: 50.0% equal another row, 2 of its 4 heads equal another one\n" in out
+    assert "model: transformer, 512 parameters, 4 heads of 4 (by num_attention_heads)" in out
 
 
 def test_inspect_tells_how_tensors_moved_and_which_rows_are_alike(tmp_path: Path) -> None:

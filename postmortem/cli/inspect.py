@@ -14,7 +14,7 @@ from postmortem.cli.text import plain
 from postmortem.errors import NothingReadable, UsageError
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.model.codec import encode
-from postmortem.model.evidence import CheckpointStats, TensorStats, WeightSummary
+from postmortem.model.evidence import CheckpointStats, ModelFacts, TensorStats, WeightSummary
 from postmortem.model.run import Run
 from postmortem.sources import read_run
 from postmortem.supervision import doing
@@ -38,8 +38,32 @@ def inspect_checkpoint(path: str, *, as_json: bool) -> None:
     console = Console(highlight=False)
     for checkpoint in stats:
         _print(checkpoint, run, console)
-    for line in _over_all(summary):
+    for line in (*_outline(model), *_over_all(summary)):
         console.print(Text(line), soft_wrap=True)
+
+
+def _outline(model: ModelFacts) -> Iterator[str]:
+    """What names and shapes tell of the model."""
+    if model.parameters is None:
+        return
+    part = "" if model.trainable is None else ", all trainable" if model.trainable == model.parameters else f", {model.trainable:,} of them trainable"
+    parts = [f"{model.parameters:,} parameters{part}"]
+    if model.heads:
+        keys = f" ({model.key_heads} of keys)" if model.key_heads not in (None, model.heads) else ""
+        size = f" of {model.head_size}" if model.head_size else ""
+        parts.append(f"{model.heads} heads{keys}{size} (by {model.heads_told_by})")
+    elif model.head_size:
+        parts.append(f"heads of {model.head_size} (by {model.heads_told_by})")
+    if model.head is not None:
+        parts.append(
+            f"output layer {model.head}"
+            + (f" with {model.outputs} outputs" if model.outputs else "")
+            + (", the embedding again" if model.tied else "")
+        )
+    parts += ["adapters"] * model.adapters
+    yield plain(f"model: {', '.join(filter(None, (model.architecture, *parts)))}")
+    for name, (count, trainable) in model.modules.items() if len(model.modules) > 1 else ():
+        yield plain(f"  {name}: {count:,}" + (f", {trainable:,} trainable" if trainable is not None and trainable != count else ""))
 
 
 def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
@@ -106,7 +130,9 @@ def _rows(checkpoint: CheckpointStats) -> Iterator[str]:
             said.append(f"{t.dead_rows:.1%} of its rows are zero")
         if t.identical_rows:
             said.append(f"{t.identical_rows:.1%} equal another row")
-        if t.repeated_rows and t.repeated_rows >= LEAST_HEAD:
+        if t.twin_heads:
+            said.append(f"{t.twin_heads} of its {t.heads} heads equal another one")
+        elif t.heads is None and t.repeated_rows and t.repeated_rows >= LEAST_HEAD:
             said.append(f"{t.repeated_rows} rows stand there once more in the same order, as duplicate heads do")
         if t.name in still:
             said.append(f"{still[t.name]:.1%} did not move")

@@ -14,6 +14,7 @@ import numpy as np
 
 from postmortem.measure.batches import train_labels
 from postmortem.measure.gradients import Remembered, gradients, window
+from postmortem.measure.heads import Heads, heads_of
 from postmortem.measure.initial import nearest
 from postmortem.measure.optimizers import names_of, optimizer_facts
 from postmortem.measure.ordering import forward_order, model_facts
@@ -38,7 +39,7 @@ from postmortem.model.evidence import (
     UpdateStats,
     WeightSummary,
 )
-from postmortem.model.run import Checkpoint, Run, TensorRef
+from postmortem.model.run import Checkpoint, Run, Setting, TensorRef
 
 Progress = Callable[[str, float], None]
 
@@ -66,8 +67,8 @@ def measure_checkpoints(run: Run, progress: Progress | None = None) -> tuple[tup
     kernels = kernels_for(work_of(saved))
     workers = min(2, os.cpu_count() or 1) if total >= THREADED_FROM else 1
     with np.errstate(all="ignore"):  # NaN and Inf are what is measured here
-        outlines = [Outline.of(c) for c in saved]
-        model = model_facts(saved, [o.places for o in outlines], [o.order for o in outlines])
+        outlines = [Outline.of(c, run.settings) for c in saved]
+        model = model_facts(saved, [o.places for o in outlines], [o.order for o in outlines], [o.heads for o in outlines])
         tracks = _follow_all(run.root, saved, outlines, kernels=kernels, workers=workers, line=frozenset(line), progress=progress)
         with TensorFiles(run.root) as files:
             moved = _moved(tracks)
@@ -108,11 +109,15 @@ class Outline:
     places: Mapping[str, Layout]
     order: tuple[str, ...]
     refs: Mapping[str, TensorRef]
+    heads: Heads
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> "Outline":
-        """Look at a checkpoint's names and shapes."""
-        return cls(layouts(checkpoint), tuple(dict.fromkeys(forward_order(checkpoint))), {r.name: r for r in checkpoint.tensors})
+    def of(cls, checkpoint: Checkpoint, settings: Sequence[Setting] = ()) -> "Outline":
+        """Look at a checkpoint's names and shapes; of its heads the configuration may tell more."""
+        places = layouts(checkpoint)
+        heads = heads_of(checkpoint.tensors, {n: p.outputs for n, p in places.items()}, (*settings, *checkpoint.settings))
+        placed = {n: replace(p, head=heads.rows.get(n)) for n, p in places.items()}
+        return cls(placed, tuple(dict.fromkeys(forward_order(checkpoint))), {r.name: r for r in checkpoint.tensors}, heads)
 
 
 def _tensors(checkpoint: Checkpoint) -> list[TensorRef]:
@@ -325,5 +330,7 @@ def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts
         dead_rows=rows.dead if rows is not None else None,
         identical_rows=rows.identical if rows is not None else None,
         repeated_rows=rows.repeated if rows is not None else None,
+        heads=place.outputs // place.head if place.outputs and place.head else None,
+        twin_heads=rows.twin_heads if rows is not None and place.head else None,
         requires_grad=ref.requires_grad if ref.requires_grad is not None else (trainable or {}).get(ref.name),
     )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from postmortem.measure.heads import Heads
 from postmortem.measure.structure import BUFFERS, Layout, distinct, is_embedding, natural, words
 from postmortem.model.evidence import ModelFacts, Role
 from postmortem.model.run import Checkpoint, TensorRef
@@ -160,7 +161,9 @@ def _modules(learnable: Sequence[TensorRef], flags: Mapping[str, bool | None] | 
     return out
 
 
-def model_facts(saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layout]], orders: Sequence[Sequence[str]]) -> ModelFacts:
+def model_facts(
+    saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layout]], orders: Sequence[Sequence[str]], heads: Sequence[Heads] = ()
+) -> ModelFacts:
     """The model's outline, from the checkpoint with most tensors (the last of those)."""
     i = max(range(len(saved)), key=lambda k: (len(saved[k].tensors), k))
     checkpoint, place, order = saved[i], places[i], orders[i]
@@ -177,6 +180,7 @@ def model_facts(saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layou
     transformer = "attn" in text or "attention" in text
     convolution = any(len(refs[n].shape) >= 4 for n in weights)
     known = any(f is not None for f in flags.values())
+    attention = heads[i] if heads else Heads()
     return ModelFacts(
         parameters=sum(r.count for r in learnable),
         trainable=sum(r.count for r in learnable if flags[r.name] is not False) if known else None,
@@ -191,4 +195,8 @@ def model_facts(saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layou
         tied=tied,
         modules=MappingProxyType(_modules(learnable, flags if known else None)),
         architecture="transformer" if transformer else "recurrent" if recurrent else "convolutional" if convolution else "mlp" if weights else "",
+        heads=attention.count,
+        key_heads=attention.keys,
+        head_size=attention.size,
+        heads_told_by=attention.basis,
     )

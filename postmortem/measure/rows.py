@@ -37,17 +37,21 @@ class RowFacts:
     identical: float  # share of rows that equal another row within `ALIKE`
     all_alike: bool  # all rows, or all columns, are the same and not 0: symmetry was never broken
     repeated: int = 0  # rows of the longest stretch that stands there once more, in the same order: a head that another one equals
+    twin_heads: int = 0  # heads that equal another one, where the rows of a head are known
 
 
-def row_facts(values: Real, shape: tuple[int, ...], *, outputs_last: bool) -> RowFacts | None:
-    """Facts of a matrix or kernel given in C order; None below two dimensions or when it is empty. NaN equals nothing."""
+def row_facts(values: Real, shape: tuple[int, ...], *, outputs_last: bool, head: int | None = None) -> RowFacts | None:
+    """Facts of a matrix or kernel given in C order; None below two dimensions or when it is empty. NaN equals nothing.
+
+    head : rows of an attention head.
+    """
     if len(shape) < 2 or not len(values):
         return None
     matrix = values.reshape(-1, shape[-1]) if outputs_last else values.reshape(shape[0], -1).T
-    return _facts(matrix, float(np.max(np.abs(matrix))))
+    return _facts(matrix, float(np.max(np.abs(matrix))), head)
 
 
-def _facts(matrix: Real, peak: float) -> RowFacts:
+def _facts(matrix: Real, peak: float, head: int | None) -> RowFacts:
     """Of a matrix (columns, rows), so that figures of rows are sums of long vectors."""
     alive = _any(matrix)
     dead = float((~alive).mean())
@@ -58,7 +62,7 @@ def _facts(matrix: Real, peak: float) -> RowFacts:
     at_once = np.array_split(pairs, -(-len(pairs) * len(matrix) // _AT_ONCE)) if len(pairs) else []
     twins = [some[_equal(matrix[:, some[:, 0]], matrix[:, some[:, 1]], tolerance)] for some in at_once]
     same = np.concatenate(twins) if twins else _NONE
-    return RowFacts(dead, _share_of(same, len(alive)), _alike(matrix, tolerance), _stretch(same))
+    return RowFacts(dead, _share_of(same, len(alive)), _alike(matrix, tolerance), _stretch(same), _twin_heads(same, len(alive), head))
 
 
 class RowSample:
@@ -120,16 +124,17 @@ class RowSample:
             if len(here):
                 self._kept[row].reshape(-1)[here] = raw[at[here]]
 
-    def facts(self, decode: Callable[[Raw], Real], peak: float, zeros: int, read: Callable[[Ints], Raw]) -> RowFacts:
+    def facts(self, decode: Callable[[Raw], Real], peak: float, zeros: int, read: Callable[[Ints], Raw], head: int | None = None) -> RowFacts:
         """Facts of the tensor, whose largest magnitude is `peak` (nan where it holds NaN or Inf, which equal nothing), with `zeros` zeros.
 
+        head : rows of an attention head.
         decode : raw elements (1-D) as numbers. read(rows) : these rows of the tensor, in ascending order, as raw elements (columns, rows).
         """
         if not self.whole and zeros < self._inner and self._nothing_in(self.numbers(decode, FIRST), peak):
             return RowFacts(0.0, 0.0, all_alike=False)
         sample = self.numbers(decode)
         if self.whole:
-            return _facts(sample, peak)
+            return _facts(sample, peak, head)
 
         def more(rows: Ints) -> Real:
             raw = np.ascontiguousarray(read(rows))
@@ -147,7 +152,7 @@ class RowSample:
         some = np.linspace(0, self._units - 1, self._room(FEW)).astype(np.intp)
         alike = _alike(sample, tolerance) and _alike(more(np.unique(some)), tolerance)
         whole = identical > 0 and identical == _share_of(pairs, self._units)  # none of those that were read whole was another
-        return RowFacts(dead, identical, alike, _stretch(pairs) if whole else 0)
+        return RowFacts(dead, identical, alike, _stretch(pairs) if whole else 0, _twin_heads(pairs, self._units, head) if whole else 0)
 
     def _share(self, candidates: Ints, hold: Callable[[list[Real]], npt.NDArray[np.bool_]], more: Callable[[Ints], Real]) -> float:
         """Share of rows that are in candidates that hold. candidates : (n, rows of each); hold : for as many matrices (columns, n)."""
@@ -228,6 +233,19 @@ def _stretch(pairs: Ints) -> int:
     begins = np.flatnonzero(np.concatenate(([True], (low[1:] != low[:-1] + 1) | (apart[1:] != apart[:-1]))))
     lengths = np.minimum(np.diff(np.append(begins, len(low))), apart[begins])
     return int(lengths.max())
+
+
+def _twin_heads(pairs: Ints, units: int, head: int | None) -> int:
+    """Of pairs (n, 2) of equal rows, each the second of one at most: heads of `head` rows whose rows all equal those of another one, in the same
+    order."""
+    if not head or not len(pairs):
+        return 0
+    first = np.arange(units)  # of the rows that each equals
+    first[pairs[:, 1]] = pairs[:, 0]
+    while np.any(first != first[first]):
+        first = first[first]
+    _, place, times = np.unique(first[: units // head * head].reshape(-1, head), axis=0, return_inverse=True, return_counts=True)
+    return int(np.count_nonzero(times[place.reshape(-1)] > 1))
 
 
 def _share_of(candidates: Ints, units: int) -> float:

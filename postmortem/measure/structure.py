@@ -28,6 +28,7 @@ class Layout:
     fan_in: int | None = None
     outputs: int | None = None
     fan_out: int | None = None  # outputs times the size of the kernel
+    head: int | None = None  # rows of an attention head, where that is known
 
 
 BUFFERS = frozenset({Role.BUFFER, Role.RUNNING_MEAN, Role.RUNNING_VAR})  # roles that no optimizer touches

@@ -124,7 +124,7 @@ def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
         values = as_real(raw, dtype_of(seen.ref))
         figures = out.figures[seen.index] = figures_of(values, dtype_of(seen.ref))
         if _has_rows(seen) and len(values) == seen.ref.count:
-            facts = row_facts(values, seen.ref.shape, outputs_last=seen.place.outputs_last)
+            facts = row_facts(values, seen.ref.shape, outputs_last=seen.place.outputs_last, head=seen.place.head)
             if facts is not None:
                 out.rows[seen.index] = facts
         if not seen.on_line:
@@ -293,4 +293,5 @@ def _rows(seen: Seen, sample: RowSample, figures: Figures, files: TensorFiles, k
         math.nan if figures.non_finite else max(-figures.low, figures.high),
         figures.zero,
         lambda rows: read_rows(files, seen.ref, rows, outputs_last=seen.place.outputs_last),
+        seen.place.head,
     )

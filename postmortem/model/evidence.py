@@ -292,7 +292,9 @@ class TensorStats:
     scale: float | None = None  # log10(std · √(3 · fan_in)): 0 for torch's default initialisation of Linear and Conv
     dead_rows: float | None = None  # share of output units whose incoming weights are all exactly 0
     identical_rows: float | None = None  # share of rows that equal another row within 1e-4 relative (symmetry not broken)
-    repeated_rows: int | None = None  # rows of the longest stretch that stands in it once more, in the same order: duplicate heads
+    repeated_rows: int | None = None  # rows of the longest stretch that stands in it once more, in the same order
+    heads: int | None = None  # attention heads in it, where their size is known
+    twin_heads: int | None = None  # of those, how many equal another one
     requires_grad: bool | None = None
     initial: str | None = None  # usual initialisation whose spread is nearest: torch, lecun, kaiming, xavier, 0.02, unit
     initial_distance: float | None = None  # log10(std / what that one sets)
@@ -435,6 +437,10 @@ class ModelFacts:
     tied: bool = False
     modules: Mapping[str, tuple[int, int | None]] = field(default_factory=lambda: MappingProxyType({}))  # part → parameters, trainable (if known)
     architecture: str = ""  # "transformer", "convolutional", "recurrent", "mlp", ""
+    heads: int | None = None  # attention heads of queries; None where nothing tells, or not the same in all layers
+    key_heads: int | None = None  # of keys, fewer where several queries share one
+    head_size: int | None = None  # rows of one
+    heads_told_by: str = ""  # the tensor or the setting
 
 
 @dataclass(frozen=True, slots=True)
