@@ -61,6 +61,12 @@ _CARRIED_WHOLE = re.compile(
     r"(?i)((?<![A-Za-z])authorization\\{0,4}[\"']?\s{0,3}[=:]\s{0,3}\\{0,4}[\"']?digest\s{1,3})[^\n]{4,2000}"
     r"|((?<![A-Za-z])cookies?[\"']?\s{0,3}[=:]\s{0,3})\{[^}\n]{1,2000}\}"
 )
+# Words that mean other things as well: their value must look like a secret, with a digit or a sign among its letters.
+_GUARDED = r"(?=[^\s,;'\"&]{0,60}[A-Za-z])(?=[^\s,;'\"&]{0,60}[\d!@#$%^*+?~])[^\s,;'\"&()\[\]{}]{6,400}"
+_PERHAPS = re.compile(rf"(?i)((?<![A-Za-z])(?<![A-Za-z][._\-])(?:pass|auth|pin){_IS})({_GUARDED})")
+_ONE_TIME = re.compile(
+    rf"(?i)((?<![A-Za-z])(?:t?otp|(?:mfa|otp|2fa)[_\-]?(?:code|token)|one[_\-]time[_\-](?:code|password)){_IS})[A-Za-z0-9\-]{{4,64}}"
+)
 _TOKEN = re.compile(r"(?i)((?<![A-Za-z])token[\"']?\s{0,3}[=:]\s{0,3}[\"']?)((?=[^\s,;'\"]{0,60}\d)[A-Za-z0-9_\-.+/=]{12,400})")
 _NUMBER = re.compile(r"[-+]?[\d.,]+(?:e[-+]?\d+)?", re.IGNORECASE)
 _WANDB = re.compile(r"(?i)(wandb[^\n]{0,40}?)(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])")
@@ -88,6 +94,12 @@ _HOST_SAID = re.compile(
 )
 _HOST_OF_SLURM = re.compile(r"(srun: error: |(?:STEP|JOB) [\w.\[\]\-]{1,40} ON )([A-Za-z][A-Za-z0-9.\-]{0,62})(?=: task| CANCELLED|: )")
 _USER_SAID = re.compile(r"((?<![A-Za-z])(?:SLURM_JOB_USER|USER|LOGNAME|USERNAME)=)([A-Za-z][\w.\-]{1,31})")
+_LOOKALIKES = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458\u0501\u04bb\u051b\u051d\u04cf\u043a\u043c\u0442\u0410\u0412\u0415\u041a\u041c\u041d"
+    "\u041e\u0420\u0421\u0422\u0423\u0425\u0406\u0405\u0408\u03b1\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u0391\u0392\u0395\u0396\u0397\u0399"
+    "\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u0131\u0251\u0261",
+    "aeopcyxisjdhqwlkmtABEKMHOPCTYXISJaeikvoptuxABEZHIKMNOPTYXiag",
+)
 _HOST_KEYS = frozenset({"host", "hostname", "node", "nodename", "nodelist", "slurm_nodelist", "slurm_job_nodelist", "master_addr"})
 _USER_KEYS = frozenset({"user", "username", "email", "mlflow.user", "mail_user"})
 _EVENT_FILE_HOST = re.compile(r"(events\.out\.tfevents\.\d{6,14}\.)([^/\s'\",:)]{1,100}?)(?=(?:\.\d{1,12}){0,3}(?:\.v2)?(?:[/\s'\",:)]|$))")
@@ -180,8 +192,9 @@ def clean(raw: str, names: Pseudonyms) -> str:
 
 
 def bare(text: str) -> str:
-    """Without colours, marks of zero width and soft hyphens, and with wide letters and signs as plain ones (Unicode's NFKC)."""
-    return unicodedata.normalize("NFKC", seen(text))
+    """Without colours, marks of zero width and soft hyphens, and with wide letters and signs as plain ones (Unicode's NFKC), as are Cyrillic
+    and Greek ones that look like Latin ones."""
+    return unicodedata.normalize("NFKC", seen(text)).translate(_LOOKALIKES)
 
 
 def _clean(raw: str, names: Pseudonyms) -> str:
@@ -202,6 +215,8 @@ def _clean(raw: str, names: Pseudonyms) -> str:
     out = _QUOTED.sub(r"\1***", out)
     out = _ASSIGNED.sub(r"\1***", out)
     out = _TOKEN.sub(lambda m: m.group() if _NUMBER.fullmatch(m.group(2)) else m.group(1) + "***", out)
+    out = _PERHAPS.sub(lambda m: m.group() if _NUMBER.fullmatch(m.group(2)) else m.group(1) + "***", out)
+    out = _ONE_TIME.sub(r"\1***", out)
     if "@" in out:
         out = _EMAIL.sub(lambda m: names.of("mail", m.group()), out)
         out = _USER_AT_HOST.sub(lambda m: f"{names.of('user', m.group(1))}@{names.of('host', m.group(2) or m.group(3))}", out)
@@ -243,6 +258,10 @@ def _is_secret(key: str, value: Value) -> bool:
     if any(b == "key" and a in _KINDS_OF_KEY for a, b in pairwise(words)):
         return True
     if words[-1] == "pass" and len(words) > 1 and words[-2] in _KINDS_OF_PASS:
+        return True
+    if words[-1] in ("otp", "totp"):
+        return True
+    if words[-1] in ("pass", "auth", "pin") and isinstance(value, str) and re.fullmatch(_GUARDED, value) and not _NUMBER.fullmatch(value):
         return True
     if words[-1] == "pwd" and isinstance(value, str) and not value.startswith(("/", "~", ".", "$")):
         return True

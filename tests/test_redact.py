@@ -142,6 +142,8 @@ def test_one_name_has_one_pseudonym(redacted: dict[str, str]) -> None:
         (f"https://x:{PASSWORD}@host.org/a", "https://***@host-1/a"),
         (f"https://{GITHUB}@host.org/a", "https://***@host-1/a"),
         ("s3://bucket/a?X-Amz-Signature=0123456789abcdef0123&b=1", "s3://bucket/a?X-Amz-Signature=***&b=1"),
+        ("pass=hunter22 lr=0.1", "pass=*** lr=0.1"), ("PASS: S3cr3t!x", "PASS: ***"), ("auth=u7TzQ90x", "auth=***"), ('"auth": "u7TzQ90x"', '"auth": "***"'),
+        ("otp=493817", "otp=***"), ("mfa_code: 493817", "mfa_code: ***"), ("p\u0430ssword=hunter22", "password=***"), ("\u0430pi_k\u0435y: hunter22", "api_key: ***"),
         ("/home/jdoe/x", "/home/user-1/x"),
         ("/home/jdoe", "/home/user-1"),
         (r"C:\Users\jdoe\x", r"C:\Users\user-1\x"),
@@ -173,6 +175,8 @@ def test_secrets_and_names_in_a_text(raw: str, expected: str) -> None:
         "version 1.2.3.4", "127.0.0.1:29500", "0.0.0.0", "step 100 tokens 1,000,000", "[12:34:56] epoch 1", "12:34:56.789", "layer.0.attn.q_proj.weight",
         "<s> token", "pad_token: <pad>", "eos_token=</s>", "tokens/s: 123456", "token accuracy: 0.512345", "host memory 12 GB", "sha 1234567",
         "@torch.no_grad()", "result = x @ weight", "user 0.3s sys 0.1s", "torch::jit::Node", "c10::Error", "at::native::add", "ab:cd", "module.passwords.weight",
+        "pass=3 of 10", "pass: 0.9312345", "pass=1e-05", "second_pass=forward2", "auth=None", "auth: disabled", "pin_memory=True", "pin=enabled", "pass=backward",
+        "потери: 0.35, точность 0.9", "hotpath=abc123", "module.pass=block12",
         "events.out.tfevents", "password_head.bias", "Home: /homeworld/x", "np.float64(0.123456789)", "epoch 3 | secret santa",
     ],
 )  # fmt: skip
