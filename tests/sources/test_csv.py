@@ -255,6 +255,14 @@ def test_a_csv_under_a_log_s_name_is_claimed(tmp_path: Path) -> None:
     assert claims(candidate(tmp_path, "training.log", b"epoch,accuracy,loss\n0,0.5,1.5\n1,0.6,1.4\n"))
 
 
+@pytest.mark.parametrize("large", ["8e99", "8E+99", "-7e+99"])
+@pytest.mark.parametrize("word", ["nan", "-inf", "1.0"])
+def test_no_number_is_taken_for_a_word(tmp_path: Path, word: str, large: str) -> None:
+    said = ["1.5", large, word, "2.5", large]
+    found = curves(read(tmp_path, "m.csv", "step,loss\n" + "".join(f"{n},{value}\n" for n, value in enumerate(said))))["train/loss"]
+    np.testing.assert_array_equal(found.values, np.array([float(value) for value in said]))
+
+
 def test_the_quick_way_reads_the_same_as_the_slow_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     cells = [

@@ -61,6 +61,17 @@ def test_bare_words_are_numbers_and_null_is_no_point(tmp_path: Path) -> None:
     assert one["lr"].values.tolist() == [0.1, 0.001]
 
 
+@pytest.mark.parametrize("large", ["8e99", "8e+99", "7.0E99", "-7e99", "9.0"])
+@pytest.mark.parametrize("word", ["NaN", "-Infinity", "1.0"])
+@pytest.mark.parametrize(
+    "form", ['{{"step": {}, "loss": {}}}', '{{"step": {}, "loss": {}, "note": "x"}}', '{{"step": {}, "loss": {}, "more": {{"a": 1}}}}']
+)
+def test_no_number_is_taken_for_a_word(tmp_path: Path, form: str, word: str, large: str) -> None:
+    said = ["1.5", large, word, "2.5", large]
+    found = curves(read(tmp_path, "m.jsonl", *(form.format(n, value) for n, value in enumerate(said))))["train/loss"]
+    np.testing.assert_array_equal(found.values, np.array([float(value) for value in said]))
+
+
 def test_a_bare_word_inside_a_text_breaks_nothing(tmp_path: Path) -> None:
     found = read(tmp_path, "m.jsonl", {"step": 1, "loss": 2.0, "note": "last: NaN, then: Infinity"}, '{"step": 2, "loss": NaN, "note": "x: NaN"}')
     assert found.source.status == Status.READ

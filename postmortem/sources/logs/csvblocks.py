@@ -7,7 +7,7 @@ import numpy.typing as npt
 import orjson
 
 from postmortem.model.run import Floats
-from postmortem.sources.logs.numbers import STAND_INS, restored
+from postmortem.sources.logs.numbers import STAND_INS, prints_stand_in, restored
 
 _COMMA, _NEWLINE, _DIGIT, _BLANK = b",\n0 "
 _WORDS = tuple((word, STAND_INS["NaN"]) for word in (b"nan", b"NaN", b"NAN")) + tuple(
@@ -34,7 +34,7 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         body = body.replace(delimiter, b",")
     words = body.translate(None, b"0123456789.,+-eE\n \t")
     if words:
-        if words.translate(None, _LETTERS):
+        if words.translate(None, _LETTERS) or prints_stand_in(body):
             return None
         for word, stand_in in _WORDS:
             body = body.replace(word, stand_in)

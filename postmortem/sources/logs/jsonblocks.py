@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from postmortem.model.run import Floats
-from postmortem.sources.logs.numbers import STAND_INS, restored
+from postmortem.sources.logs.numbers import STAND_INS, prints_stand_in, restored
 
 MOST_KEYS = 12  # each takes a pass over the block
 _MARKS = bytes(n for n in range(1, 32) if n not in (9, 10, 13))
@@ -30,7 +30,10 @@ def columns(block: bytes) -> tuple[tuple[str, ...], Floats] | None:
     body = body.removeprefix(before[0]).removesuffix(end).replace(end + b"\n" + before[0], b"\n")
     for mark, literal in zip(_MARKS, before[1:], strict=False):
         body = body.replace(literal, bytes([mark]))
-    for word, stand_in in STAND_INS.items():
+    words = b"NaN" in body or b"Infinity" in body
+    if words and prints_stand_in(body):
+        return None
+    for word, stand_in in STAND_INS.items() if words else ():
         body = body.replace(word.encode(), stand_in)
     raw = np.frombuffer(body + b"\n", dtype=np.uint8)
     marks = np.flatnonzero(raw < 32)
@@ -45,11 +48,11 @@ def columns(block: bytes) -> tuple[tuple[str, ...], Floats] | None:
         cells = orjson.loads(b"[" + flat[:-1].tobytes() + b"]")
         if len(cells) != len(marks) or not set(map(type, cells)) <= {int, float}:
             return None
-        values = restored(np.array(cells, dtype=np.float64)).reshape(-1, len(keys))
+        values = np.array(cells, dtype=np.float64).reshape(-1, len(keys))
     except (orjson.JSONDecodeError, ValueError, TypeError, OverflowError):
         return None
     try:
-        return tuple(key.decode() for key in keys), values
+        return tuple(key.decode() for key in keys), restored(values) if words else values
     except UnicodeDecodeError:
         return None
 

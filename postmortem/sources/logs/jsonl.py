@@ -17,7 +17,7 @@ from postmortem.sources.logs.blocks import Reading, blocks, head_text, without_c
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonblocks import columns
 from postmortem.sources.logs.jsonrows import RowTaker
-from postmortem.sources.logs.numbers import STAND_INS
+from postmortem.sources.logs.numbers import STAND_INS, prints_stand_in
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.reader import Candidate, Found, Reader
@@ -79,8 +79,8 @@ def read(candidate: Candidate) -> Found:
                         break
                     continue
             with without_collection():
-                rows, wrong, cut = _objects(block)
-                taker.take(rows)
+                rows, wrong, cut, stand_ins = _objects(block)
+                taker.take(rows, stand_ins=stand_ins)
                 del rows
             bad += wrong
             met.extent.effort.spent += A_BAD_LINE * wrong
@@ -128,11 +128,14 @@ _OTHERS = tuple(
 )
 
 
-def _objects(block: bytes) -> tuple[list[dict[str, Any]], int, bool]:
-    """Objects of a block of lines, how many lines are none, and whether the last line is one of those."""
+def _objects(block: bytes) -> tuple[list[dict[str, Any]], int, bool, bool]:
+    """Objects of a block of lines, how many lines are none, whether the last line is one of those, and whether numbers stand in for words."""
     body = block.strip()
     quick = body.replace(b"\n", b",")
-    if _non_finite(body):
+    words = _non_finite(body)
+    if words and prints_stand_in(body):
+        return *_one_by_one(body.split(b"\n")), False
+    if words:
         for word, stand_in in _USUAL:
             quick = quick.replace(word, stand_in)
         if b"NaN" in quick or b"Infinity" in quick:
@@ -143,8 +146,8 @@ def _objects(block: bytes) -> tuple[list[dict[str, Any]], int, bool]:
     except orjson.JSONDecodeError:
         rows = None
     if rows is not None and len(rows) == body.count(b"\n") + 1 and set(map(type, rows)) == {dict}:
-        return rows, 0, False
-    return _one_by_one(body.split(b"\n"))
+        return rows, 0, False, words
+    return *_one_by_one(body.split(b"\n")), False
 
 
 def _non_finite(text: bytes) -> bool:

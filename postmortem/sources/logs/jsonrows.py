@@ -30,13 +30,15 @@ class RowTaker:
 
     gathering: Gathering = field(default_factory=Gathering)
     effort: Effort = field(default_factory=Effort)
+    _stand_ins: bool = False  # numbers stand in for words in the rows that are being taken
     _keys: dict[str, None] = field(default_factory=dict)
     _pending: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)  # numbers of one column's cells, by key
 
-    def take(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows in order."""
+    def take(self, rows: list[dict[str, Any]], *, stand_ins: bool = False) -> None:
+        """Add rows in order. `stand_ins`: some numbers stand for NaN and infinity."""
         if not rows:
             return
+        self._stand_ins = stand_ins
         groups: dict[tuple[str, ...], Sequence[int]]
         shapes = list(map(tuple, rows))
         if shapes.count(shapes[0]) == len(shapes):
@@ -69,11 +71,14 @@ class RowTaker:
         if not set(map(type, cells)) <= {int, float}:
             return False
         try:
-            values = restored(np.array(cells, dtype=np.float64)).reshape(len(rows), len(keys))
+            values = self._restored(np.array(cells, dtype=np.float64)).reshape(len(rows), len(keys))
         except OverflowError:
             return False
         self._add_all(keys, where, values)
         return True
+
+    def _restored(self, values: Floats) -> Floats:
+        return restored(values) if self._stand_ins else values
 
     def _add_all(self, keys: Sequence[str], where: npt.NDArray[np.int64], values: Floats) -> None:
         for n, key in enumerate(keys):
@@ -130,13 +135,13 @@ class RowTaker:
                 pass
             else:
                 self._keys.setdefault(key)
-                self.gathering.add(key, rows, restored(values))
+                self.gathering.add(key, rows, self._restored(values))
                 return
         self.effort.spent += 2 * A_CELL * len(cells)
         for row, cell in zip(rows.tolist(), cells, strict=True):
             self._cell(key, row, cell, 0)
         for name, (at, numbers) in self._pending.items():
-            self.gathering.add(name, np.array(at, dtype=np.int64), restored(np.array(numbers)))
+            self.gathering.add(name, np.array(at, dtype=np.int64), self._restored(np.array(numbers)))
         self._pending.clear()
 
     def _cell(self, key: str, row: int, cell: Any, depth: int) -> None:

@@ -24,13 +24,19 @@ _LONGEST_NUMBER = 400  # digits
 _DECIMALS = re.compile(r"[+-]?\d{1,30}\.(\d{1,30})")
 _ENOUGH = 3  # different values that show a rounding
 
-# Numbers in place of words that a strict JSON parser refuses; no run logs these values.
+# Numbers in place of words that a strict JSON parser refuses, in text that prints no such number itself.
 # As long as the word and a blank before it: bytes of one length are replaced where they stand.
 STAND_INS = {"NaN": b"8e99", "Infinity": b"7.0000e99"}
+_PRINTED = (b"e99", b"e+99", b"E99", b"E+99")
 _NAN_STAND_IN, _INF_STAND_IN = 8e99, 7e99
 
 SAMPLE = 400  # values that decide about the printed precision
 FULL_PRECISION = 8  # significant digits from which on a value counts as printed in full
+
+
+def prints_stand_in(text: bytes) -> bool:
+    """A number of the size of stand-ins is printed in a text: nothing may stand in for words there."""
+    return any(map(text.__contains__, _PRINTED))
 
 
 def restored(values: Floats) -> Floats:
