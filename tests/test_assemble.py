@@ -1,6 +1,7 @@
 """What several readers found becomes one run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from postmortem.model.run import Checkpoint, EventKind, LeftOut, LogEvent, Reduc
 from postmortem.sources import read_run
 from postmortem.sources.assemble import assemble
 from postmortem.sources.choose import choose
-from postmortem.sources.outcome import outcome
+from postmortem.sources.outcome import outcome, silent
 from postmortem.sources.reader import Found
 from tests.test_axes import any_series
 
@@ -243,6 +244,18 @@ K = EventKind
 )
 def test_outcome(events: list[EventKind], facts: dict[str, object], last: float | None, planned: float | None, expected: str) -> None:
     assert outcome([event(k) for k in events], facts, last, planned) == expected
+
+
+def test_what_is_called_running_and_has_been_silent_for_long_is_gone() -> None:
+    at = np.arange(20.0)
+    one = Series("train/loss", "loss", "mlflow.db", at, 1 / (1 + at), times=1000 + 30 * at)
+    last = float(1000 + 30 * 19)
+    assert not silent([one], last + 1400)  # a long evaluation
+    assert silent([one], last + 1600)
+    assert not silent([replace(one, times=None)], last + 1e9)
+    assert outcome([], {"status": "running"}, 50, 100, gone=True) == "crashed"
+    assert outcome([], {"status": "running"}, 50, None, gone=True) == "running"
+    assert outcome([], {"status": "running"}, 99, 100, gone=True) == "finished"
 
 
 def test_a_start_in_one_file_does_not_undo_the_crash_in_another() -> None:

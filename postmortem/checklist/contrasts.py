@@ -3,9 +3,10 @@
 from math import log
 
 from postmortem.check import Evidence, Severity, Sighting, say
-from postmortem.checklist.signs import course, excerpt
+from postmortem.checklist.signs import course, excerpt, risen_score
 
 NO_BETTER = 0.003  # relative distance from the level of guessing, at the start and at the end
+NOTHING = 0.02  # share of the start
 MANY = 10  # epochs or records
 ENTROPIES = ("infonce", "info_nce", "ntxent", "nt_xent", "nt-xent", "simclr", "moco", "clip", "contrastive_loss", "contrastive loss")
 
@@ -19,6 +20,20 @@ def picks_at_random(e: Evidence) -> Sighting | None:
         Severity.SERIOUS,
         say("The loss ends at {final:.4g}, which is ln {among}: the partner is picked blindly among the others.", final=loss.final, among=among),
         loss.first_step, loss.first_step, (loss.name,), e.series[loss.name].source, "alike",
+    )  # fmt: skip
+
+
+def nothing_parts(e: Evidence) -> Sighting | None:
+    """Neither the loss nor its validation comes down by anything, and no score rises: pairs and strangers stay as far apart as they were."""
+    loss, val = course(e), e.curve("val/loss")
+    if e.family != "contrastive" or loss is None or loss.finite < MANY or not loss.first > 0 or excerpt(e) or risen_score(e) is not None:
+        return None
+    if any(c.final < (1 - NOTHING) * c.start for c in (loss, val) if c is not None):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("The loss began at {start:.4g} and ends at {final:.4g}: nothing was told apart any better.", start=loss.start, final=loss.final),
+        loss.first_step, loss.first_step, (loss.name, "val/loss"), e.series[loss.name].source, "stayed",
     )  # fmt: skip
 
 

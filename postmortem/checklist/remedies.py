@@ -35,7 +35,7 @@ def change(e: Evidence, name: str, to: Value, default: Value = None) -> Change:
     parameter = _PARAMETERS.get(name, name)
     setting = next((s for s in e.settings if s.name == name and editable(e, s)), e.setting(name))
     if setting is not None:
-        return _changed(e, parameter, setting, to)
+        return changed(e, parameter, setting, to)
     file = next((s.file for s in e.settings if s.name and s.file.endswith((".json", ".yaml", ".yml", ".toml")) and editable(e, s)), "")
     file = file if default is None else ""
     return Change(parameter, _KEYS.get(parameter, parameter), file, default, to)
@@ -53,11 +53,12 @@ def removed(e: Evidence, parameter: str, settings: Iterable[Setting]) -> tuple[C
     """Removals of settings, each once, in the file that a person edits where it stands in several."""
     found: dict[str, Change] = {}
     for setting in sorted(settings, key=lambda s: not editable(e, s)):
-        found.setdefault(_leaf(setting.key), _changed(e, parameter, setting, None))
+        found.setdefault(_leaf(setting.key), changed(e, parameter, setting, None))
     return tuple(found.values())
 
 
-def _changed(e: Evidence, parameter: str, setting: Setting, to: Value) -> Change:
+def changed(e: Evidence, parameter: str, setting: Setting, to: Value) -> Change:
+    """A change of one setting, in its file where a person edits that."""
     if editable(e, setting):
         return Change(parameter, setting.key, setting.file, setting.value, to)
     # known from a checkpoint or from what a log printed: the key, and no file to edit

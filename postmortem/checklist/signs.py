@@ -219,6 +219,15 @@ def hidden_width(e: Evidence) -> float | None:
     return min(found, default=None)
 
 
+NARROW, NARROW_TEXT = 8, 16  # hidden units; of a language model, whose head tells hundreds of tokens apart
+
+
+def is_narrow(e: Evidence) -> bool:
+    """The narrowest hidden layer has too few units for nearly any task. False where nothing tells how many it has."""
+    width = hidden_width(e)
+    return width is not None and width < (NARROW_TEXT if e.family == "language-model" else NARROW)
+
+
 def _read_by_one(layer: TensorStats, others: Sequence[TensorStats]) -> bool:
     """Whether one of the layers takes in as many values as this one puts out, or all places of as many channels."""
     units = layer.count // (layer.fan_in or 1)

@@ -67,11 +67,13 @@ SAME = 0.03  # relative distance of loss / (1 − R²) of one evaluation from th
 SETTLED = 0.008  # relative distance of a loss at rest from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
 MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
+KNOWS_NOTHING = 4.0  # nats; what was trained on text before begins below
 COMES_DOWN = 1.5  # times ln C
 HIGH_FIRST = 0.6  # times ln C
 _NOT_ENTROPY = frozenset(
     words_of("mse l1 l2 mae huber smoothl1 hinge focal triplet contrastive margin dice elbo wasserstein ctc kl dpo cosine arcface infonce")
 )
+_BEFORE = frozenset({"pretrained", "lora", "peft", "finetune", "from"})  # `init_from`, `model_name_or_path` of another training
 _BINARY = frozenset(words_of("bce binary bcewithlogits sigmoid"))
 _CLASSIFYING = ("classifier", "language-model", "segmentation")
 
@@ -110,6 +112,8 @@ def chance(
     for loss_of, right in ((train_loss, train_accuracy), (val_loss, val_accuracy)):
         if classes is None and right is not None:
             classes, basis = _both_say(loss_of, right), "first-loss"
+    if classes is None and family == "language-model":
+        return _of_first_text(settings, train_loss, val_loss)
     if classes is None or (basis == "first-loss" and _knew(classes, train_loss, train_accuracy)):
         return UNKNOWN
     entropy = math.log(classes)
@@ -126,6 +130,14 @@ def chance(
     elif basis == "head" and _many_labels(classes, train_loss, val_accuracy):
         return Chance(loss=math.log(2), accuracy=None, classes=classes, basis=basis)
     return Chance(loss=loss, accuracy=1 / classes, classes=classes, basis=basis)
+
+
+def _of_first_text(settings: Sequence[Setting], train: CurveStats | None, val: CurveStats | None) -> Chance:
+    """Chance of a language model whose vocabulary nothing tells: its loss before its first step, nats, where that is higher than that of any
+    model that knows some language."""
+    known = any(set(words_of(s.key)) & _BEFORE and s.value not in (None, False, "", "scratch", "None") for s in settings)
+    first = next((c.first for c in (val, train) if c is not None and c.finite and c.first_step <= (0 if c is val else 1)), math.nan)
+    return UNKNOWN if known or not first > KNOWS_NOTHING else Chance(loss=first, accuracy=None, classes=None, basis="first-loss")
 
 
 def _knew(classes: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
@@ -155,11 +167,12 @@ def _classes(
         told = family in _CLASSIFYING or accuracy is not None
         outputs = max(model.outputs, 2)
         level = math.log(outputs)
+        width = _whole(next((s.value for s in settings if s.name == "model_width"), None))
         near = loss is not None and model.outputs > 1 and (_near(loss.start, level, NEAR) or _near(loss.first, level, NEAR))
         # thrown at the start, a cross-entropy comes down to about guessing; one that never does is another loss
         thrown = loss is not None and loss.first > HIGH_FIRST * level and loss.best < COMES_DOWN * level
         high = 2 < model.outputs <= MOST_CLASSES and family == "" and thrown
-        if told or near or high:
+        if told or ((near or high) and model.outputs != width):  # an embedding is as wide as the model
             return (2 if model.outputs == 1 else outputs), "head"
     named = next((classes_named(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
     if named is not None and (family != "" or accuracy is not None):

@@ -21,7 +21,7 @@ _LOGGED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reinforcement", ("policy loss", "policy gradient loss", "value loss", "entropy loss", "explained variance", "reward")),
     ("detection", ("box loss", "obj loss", "dfl loss", "loss bbox", "loss box", "loss rpn", "loss giou", "rpn cls", "map50", "map 50", "bbox ap")),
     ("autoencoder", ("recon loss", "reconstruction loss", "rec loss", "kld loss", "elbo", "vq loss", "commitment loss")),
-    ("contrastive", ("contrastive loss", "infonce", "nt xent", "ntxent", "triplet loss", "itc loss")),
+    ("contrastive", ("contrastive loss", "infonce", "nt xent", "ntxent", "triplet loss", "active triplets", "itc loss")),
     ("language-model", ("perplexity", "ppl", "lm loss", "bpc", "mlm loss", "token accuracy", "token acc", "num tokens")),
 )
 
@@ -41,6 +41,7 @@ _LANGUAGE = frozenset(
         "maskedlm lm mamba rwkv"
     )
 )
+_LANGUAGE_LOG = frozenset({"mfu", "trl"})  # nanoGPT's use of the device, and llm.c's training loss
 _REGRESSION_LOSS = frozenset(words_of("mse mseloss l1 l1loss mae huber huberloss smoothl1 smoothl1loss l2 squared"))
 _CLASS_LOSS = frozenset(words_of("ce crossentropy crossentropyloss nll nllloss bce bcewithlogits bcewithlogitsloss focal categorical"))
 _TEXTS = frozenset(
@@ -94,6 +95,12 @@ def _by_target(logged: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence
     vocabulary = next((s for s in settings if s.name == "vocabulary"), None)
     if vocabulary is not None:
         return "language-model", say("{key} is {value}", key=vocabulary.key, value=vocabulary.value)
+    counted = next((n for n, w in logged if _LANGUAGE_LOG & set(w)), None)
+    if counted is not None:
+        return "language-model", say("it logged {name}", name=counted)
+    context = next((s for s in settings if words_of(s.key)[-2:] == ("block", "size")), None)
+    if context is not None:
+        return "language-model", say("{key} is {value}", key=context.key, value=context.value)
     data = next((s for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)
     if data is not None and (_joined(data) & _TEXTS or str(data.value).lower().endswith(("char", "chars"))):
         return "language-model", say("{key} is {value}", key=data.key, value=data.value)

@@ -14,8 +14,8 @@ from postmortem.model.run import Floats, Series, Setting
 LOW = 0.01  # of the peak
 AT_PEAK = 0.9
 WARM = 0.99  # of the peak: warm-up is over
-RESTART = 2.0  # factor of a jump up
-DECAYED = 0.5  # of the highest rate so far: what counts as having decayed
+RESTART = 1.5  # factor of a jump up
+DECAYED = 0.7  # of the highest rate so far: what counts as having decayed
 SWING = 0.1  # of the peak: a rise or fall that counts towards a cycle
 CYCLES = 3
 SAME = 1e-6  # of the highest rate: differences below are none
@@ -186,7 +186,8 @@ def _restarts(y: Floats, before: float) -> list[int]:
         return []
     so_far = np.maximum(np.maximum.accumulate(y)[:-1], before)
     jumped = (y[1:] > RESTART * y[:-1]) & (y[:-1] < DECAYED * so_far) & (y[1:] > LOW * so_far)
-    index: list[int] = (np.flatnonzero(jumped) + 1).tolist()
+    begins = jumped & ~np.concatenate(([False], jumped[:-1]))  # of a rise over several records the first
+    index: list[int] = (np.flatnonzero(begins) + 1).tolist()
     return index
 
 

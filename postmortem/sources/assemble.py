@@ -1,5 +1,6 @@
 """What several readers found, merged into one run: one series per name, one axis, attempts, checkpoints in order, an outcome."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from postmortem.sources.attempts import describe, into_attempts, span
 from postmortem.sources.axes import on_one_axis
 from postmortem.sources.checkpoints.joining import join
 from postmortem.sources.choose import choose, natural
-from postmortem.sources.outcome import of_the_last_job, outcome
+from postmortem.sources.outcome import of_the_last_job, outcome, silent
 from postmortem.sources.reader import Found
 
 # Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
 AT_THE_END = 0.01  # share of the planned steps by which the last record may miss them
+FEWEST = 3  # records
 _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".bin", ".ckpt", ".pt", ".pth")
 
 
@@ -45,6 +47,8 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
             last_step is not None and whole < (1 - 2 * AT_THE_END) * planned_steps and abs(last_step - whole) <= AT_THE_END * whole
         ):
             planned_steps = whole  # of a limit in steps and one in epochs the one at which the run ended
+    if planned_steps is None and planned_epochs and _once_an_epoch(attempts[-1], planned_epochs):
+        planned_steps = planned_epochs  # what is called a step is one
     run = Run(
         name=name,
         root=root,
@@ -59,12 +63,22 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         axis=axis,
         steps_per_epoch=per_epoch,
         framework=str(facts.get("framework") or "") or _framework(found, checkpoints),
-        outcome=outcome(events, facts, last_step, planned_steps),
+        outcome=outcome(events, facts, last_step, planned_steps, gone=silent(attempts[-1], time.time())),
         planned_steps=planned_steps,
         planned_epochs=planned_epochs,
     )
     earlier = tuple(replace(run, series=tuple(part), events=(), checkpoints=(), outcome="unknown") for part in attempts[:-1])
     return replace(run, earlier=earlier)
+
+
+def _once_an_epoch(series: Sequence[Series], planned_epochs: float) -> bool:
+    """Training and validation losses were recorded together, at 0, 1, 2 and so on, and no more often than epochs were planned."""
+    losses = {s.name: s.steps for s in series if s.name in ("train/loss", "val/loss")}
+    if len(losses) < 2:
+        return False
+    train, val = losses["train/loss"], losses["val/loss"]
+    together = len(train) == len(val) >= FEWEST and np.array_equal(train, val)
+    return together and train[0] in (0, 1) and bool(np.all(np.diff(train) == 1)) and bool(train[-1] <= planned_epochs)
 
 
 def _number(value: object) -> float | None:

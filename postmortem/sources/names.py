@@ -80,7 +80,9 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "meteor, cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, "
         "spearmanr, cosine spearman, spearman cosine, cosine similarity, cos similarity, cos sim, cos, pseudo dice, "
         "average global foreground dice, global foreground dice, "
-        "ndcg, ndcg@10, mrr, recall@1, r@1, hit@1, hits@1, pck, pass@1"
+        "ndcg, ndcg@10, ndcg at 10, mrr, recall@1, recall at 1, recall@10, recall at 10, r@1, r at 1, hit@1, hits@1, hit at 1, hit@10, hits@10, "
+        "hit at 10, "
+        "hit rate, hr@10, hr at 10, map at r, pck, pass@1"
     ),
     "reward": (
         "reward, mean reward, average reward, episode reward, episode reward mean, mean episode reward, episode return, ep rew mean, ep reward "

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from postmortem.model.run import EventKind, LogEvent, Outcome
+import numpy as np
+
+from postmortem.model.run import EventKind, LogEvent, Outcome, Series
 from postmortem.model.sentence import Value
 
 _FATAL = frozenset({
@@ -11,6 +13,7 @@ _FATAL = frozenset({
     EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR,
 })  # fmt: skip
 
+QUIET, RECORDS = 600.0, 50  # seconds; distances between two records
 _NUMERICS = frozenset({EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR})
 _BEGINNINGS = frozenset({EventKind.STARTED, EventKind.RESUMED})
 
@@ -24,10 +27,21 @@ def of_the_last_job(events: Sequence[LogEvent]) -> tuple[LogEvent, ...]:
     return tuple(e for n, e in enumerate(events) if n > begins.get(e.source, -1) or e.kind not in _FATAL - _NUMERICS)
 
 
-def outcome(events: Sequence[LogEvent], facts: Mapping[str, Value], last_step: float | None, planned_steps: float | None) -> Outcome:
+def silent(series: Sequence[Series], now: float) -> bool:
+    """Nothing was recorded for far longer than between two records. `now` in seconds since 1970; False where no times were recorded."""
+    times = [s.times[np.isfinite(s.times)] for s in series if s.times is not None]
+    last = max((float(t[-1]) for t in times if len(t)), default=None)
+    apart = max((float(np.ptp(t)) / (len(t) - 1) for t in times if len(t) > 1), default=0.0)
+    return last is not None and now - last > max(QUIET, RECORDS * apart)
+
+
+def outcome(
+    events: Sequence[LogEvent], facts: Mapping[str, Value], last_step: float | None, planned_steps: float | None, *, gone: bool = False
+) -> Outcome:
     """How the run ended, as far as its own words and counters tell.
 
     events : in the order of their files' names and lines. What a log survived, because it starts or resumes below it, does not count.
+    gone : a tracking server calls a run that was killed "running" for ever; this one has not spoken for long.
     """
     status = str(facts.get("status") or "")
     code = facts.get("exit_code")
@@ -52,4 +66,6 @@ def outcome(events: Sequence[LogEvent], facts: Mapping[str, Value], last_step: f
         return "finished"
     if any(kind == EventKind.CUT for _, kind in alive):
         return "crashed"
-    return "running" if status == "running" else "unknown"
+    if status == "running":
+        return "crashed" if gone and planned_steps and last_step is not None else "running"
+    return "unknown"

@@ -41,7 +41,15 @@ def even_guess(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the task has no classes"), holds=-4.0)
 def no_classes(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, say("it is a {family}", family=e.family)) if e.family in ("regression", "autoencoder", "diffusion") else None
+    if e.family in ("regression", "autoencoder", "diffusion", "contrastive"):
+        return Reading(True, say("it is a {family}", family=e.family))
+    told = e.family or e.chance.classes or any(name.endswith("/accuracy") for name in e.curves)
+    return None if told else Reading(True, say("nothing of it speaks of classes"))
+
+
+@probe(say("the same answer to everything is right for most of the training set, and for one class's share of validation"), holds=3.0)
+def one_answer(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "one-class" else None
 
 
 @probe(say("there are few training samples"), holds=0.7, fails=-0.3)
@@ -68,7 +76,7 @@ class_imbalance = Cause(
     mechanism=say(
         "A model that always answers the frequent class scores well on a training set that consists of it, and fails where the classes are balanced."
     ),
-    probes=(stuck, from_the_start, even_guess, no_classes, few, histogram),
+    probes=(stuck, from_the_start, even_guess, no_classes, one_answer, few, histogram),
     fixes=remedies.only(
         say("Weight the classes, or sample them evenly; compare the label histograms of both splits"),
         say("Training does well and validation stays near one class's share."),

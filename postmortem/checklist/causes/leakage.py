@@ -11,10 +11,15 @@ def overlap(e: Evidence, seen: Sighting) -> Reading | None:
     return None if share is None else Reading(share > 0.01, say("{share:.0%} of the validation samples", share=share))
 
 
+@probe(say("no text is that easy to predict"), holds=3.5, fails=0.0)
+def too_good(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "too-good" else None
+
+
 leakage = Cause(
     id="leakage",
     title=say("Validation samples are in the training set"),
     mechanism=say("What was trained on cannot test: validation looks as good as training whatever the model learned."),
-    probes=(overlap,),
+    probes=(overlap, too_good),
     fixes=remedies.only(say("Split before augmenting, by group (patient, document, video)"), say("The two splits share samples.")),
 )

@@ -28,6 +28,7 @@ AGAIN = 4.0  # times lower or higher, when the first rate was not it
 HALVED = 0.5  # of the peak
 WHILE = 0.25  # of the run
 LITTLE, MUCH = 0.4, 0.97  # of the fall; × the loss
+FAR, EARLY = 3.0, 0.1  # × the first loss; of the run
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
 
 
@@ -107,6 +108,15 @@ def came_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the first steps threw the loss far above where it began"), curve("train/loss", 8), holds=2.0)
+def thrown_at_first(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss")
+    if loss is None or loss.reduction == "epoch" or loss.first_step > 2 or not 0 < FAR * loss.first < loss.highest:
+        return None
+    soon = loss.highest_step is not None and loss.highest_step - loss.first_step < EARLY * (loss.last_step - loss.first_step)
+    return Reading(soon, say("it began at {first:.4g} and reached {highest:.4g}", first=loss.first, highest=loss.highest), file_of(e, "train/loss"))
+
+
 @probe(say("the loss swings instead of settling"), curve("train/loss", 8), holds=0.4)
 def swings(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
@@ -175,7 +185,18 @@ learning_rate_too_high = Cause(
         "Each step overshoots the valley it should descend into. Beyond a limit set by the curvature, every step makes the loss larger; with Adam one such "
         "phase throws the weights so far that no gradient brings them back, and the loss stays at what guessing gives."
     ),
-    probes=(far_above_usual, weights_thrown, still_after, rate_jumped, first_loss_fine, came_with_the_rate, swings, died, policy_replaced),
+    probes=(
+        far_above_usual,
+        weights_thrown,
+        still_after,
+        rate_jumped,
+        first_loss_fine,
+        thrown_at_first,
+        came_with_the_rate,
+        swings,
+        died,
+        policy_replaced,
+    ),
     fixes=fixes,
     by_hand=(
         say("Train 100 steps with a tenth of the learning rate and compare the first 100 losses."),

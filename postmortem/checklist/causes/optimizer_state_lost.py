@@ -4,6 +4,7 @@ from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE
 from postmortem.checklist.signs import optimizer_fell_behind, optimizer_lags
+from postmortem.model.run import EventKind
 
 
 @probe(say("the optimizer's own step count lags behind the checkpoint's"), OPTIMIZER_STATE, holds=3.0, fails=-1.5)
@@ -12,14 +13,22 @@ def lags_behind(e: Evidence, seen: Sighting) -> Reading | None:
     if not lags:
         return None
     lag, made = lags[-1]
+    resumed = next((ev.step for ev in e.events_of(EventKind.RESUMED) if ev.step is not None), None)
+    if resumed is not None and made <= resumed:
+        return None  # no checkpoint of what came after
     return Reading(optimizer_fell_behind(e) is not None, say("by {lag:g} steps at step {step:g}", lag=lag, step=made))
+
+
+@probe(say("the loss leapt right after the resume"), holds=1.0, fails=0.0)
+def leapt(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "loss" else None
 
 
 optimizer_state_lost = Cause(
     id="optimizer-state-lost",
     title=say("The optimizer's state was lost at the resume"),
     mechanism=say("Adam's moments start at zero again, so the first steps after the resume are as large as at the very beginning."),
-    probes=(lags_behind,),
+    probes=(lags_behind, leapt),
     fixes=remedies.only(
         say("Save and restore optimizer.state_dict()"),
         say("The optimizer counts its steps from the resume on."),

@@ -49,7 +49,7 @@ def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the learning rate is usual"), LEARNING_RATE, holds=0.4, fails=-2.0)
 def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
     decades = rate_decades(e)
-    return None if decades is None else Reading(decades > -1.3, say("it is {times:.2g} × the usual one", times=10**decades))
+    return None if decades is None else Reading(abs(decades) < 1.3, say("it is {times:.2g} × the usual one", times=10**decades))
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

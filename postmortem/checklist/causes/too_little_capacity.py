@@ -3,9 +3,8 @@
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
-from postmortem.checklist.signs import hidden_width, loss_curve, to_chance
+from postmortem.checklist.signs import hidden_width, is_narrow, loss_curve, to_chance
 
-NARROW = 8
 USUAL = 96  # hidden units of a small model; has the divisors that attention heads need
 FAR, NEAR = 8, 4  # times wider when the loss settled above, below half of chance
 
@@ -13,7 +12,7 @@ FAR, NEAR = 8, 4  # times wider when the loss settled above, below half of chanc
 @probe(say("a hidden layer is very narrow"), holds=3.0, fails=-1.5)
 def narrow(e: Evidence, seen: Sighting) -> Reading | None:
     width = hidden_width(e)
-    return None if width is None else Reading(width < NARROW, say("the narrowest hidden layer has {n:g} units", n=width))
+    return None if width is None else Reading(is_narrow(e), say("the narrowest hidden layer has {n:g} units", n=width))
 
 
 @probe(say("the loss has settled"), holds=1.0, fails=-1.2)

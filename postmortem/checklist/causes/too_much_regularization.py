@@ -2,6 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.latents import weight_of_divergence
 from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.signs import skill
 
@@ -58,8 +59,20 @@ def scores_worse(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(val - train > WORSE, say("{train:.0%} and {val:.0%} of the way from guessing to perfect", train=train, val=val))
 
 
+@probe(say("the divergence from the prior weighs more than the bound asks for"), holds=3.5, fails=0.0)
+def prior_wins(e: Evidence, seen: Sighting) -> Reading | None:
+    weight = weight_of_divergence(e) if seen.facet == "latents" else None
+    if weight is None:
+        return None
+    return Reading(float(weight.value or 0.0) > 1.0, say("{key} is {value}", key=weight.key, value=weight.value), weight.file)
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     out = []
+    weight = weight_of_divergence(e) if seen.facet == "latents" else None
+    if weight is not None and float(weight.value or 0.0) > 1.0:
+        why = say("At {value:g} the cheapest way is to ignore the input; raise it from 0 to 1 over the first third of the run.", value=weight.value)
+        out.append(remedies.fix(e, say("Lower the weight of the divergence to 1"), why, (remedies.changed(e, "loss", weight, 1.0),)))
     value, drop = _decay(e), e.number("dropout")
     shrank = (e.weights.scale_drift or 0.0) < SHRUNK
     if drop is not None and drop > 0.4:
@@ -86,7 +99,7 @@ too_much_regularization = Cause(
     id="too-much-regularization",
     title=say("Regularisation is too strong"),
     mechanism=say("Decay pulls every weight to zero in each step and dropout removes most of the signal: what is left cannot follow the data."),
-    probes=(dropout, decay, shrink, train_worse, scores_worse),
+    probes=(dropout, decay, shrink, train_worse, scores_worse, prior_wins),
     fixes=fixes,
     by_hand=(say("Train a few epochs with weight decay and dropout at 0: the training loss must fall much further."),),
 )

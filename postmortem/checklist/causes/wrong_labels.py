@@ -7,7 +7,7 @@ from postmortem.checklist.inputs import NEVER_FIRES
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.probes import USUAL, nothing_learned_at_all
-from postmortem.checklist.signs import course, hidden_width, rate_decades, same_settings, skill, starts_normal, to_chance
+from postmortem.checklist.signs import course, is_narrow, rate_decades, same_settings, skill, starts_normal, to_chance
 from postmortem.checklist.signs import learned_at_once as few_passes
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
@@ -15,7 +15,6 @@ RELATED, UNRELATED = 4.0, 2.0  # standard errors of guessing by which recorded l
 ENOUGH = 256  # recorded samples without a relation
 CLEARLY = 0.2  # of what there is to gain: from there on validation learned something
 PASSES = 2.0  # over the data, before which nothing need have been learned
-NARROW = 8  # hidden units
 SANE = 1.5  # times chance, for the first record
 NEAR = 0.05  # of the chance level
 CREPT = 0.04  # relative change of the weights below which hardly a step was made
@@ -103,7 +102,7 @@ def signal_missing(e: Evidence, seen: Sighting) -> Reading | None:
     start = to_chance(e, max(loss.first, loss.start)) if loss is not None else None
     sound = abs(decades) < USUAL and (start or 1.0) < SANE and starts_normal(e) is not False and abs(w.first_median_scale or 0.0) < USUAL_SCALE
     updated = w.identical_share < 0.05 and w.change_median > CREPT and (w.change_first_to_last_layer or 1.0) > EVEN
-    wide = (hidden_width(e) or NARROW) >= NARROW and (w.scale_drift or 0.0) > -1.0 and (w.lowest_hidden_bias or 0.0) > NEVER_FIRES
+    wide = not is_narrow(e) and (w.scale_drift or 0.0) > -1.0 and (w.lowest_hidden_bias or 0.0) > NEVER_FIRES
     alive = wide and (w.gradient_depth_ratio or 0.0) > -3 and not w.gradient_dead_layers and not w.symmetric_share
     if not (sound and updated and alive and abs(level - 1) < NEAR):
         return None

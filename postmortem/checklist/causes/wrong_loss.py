@@ -4,6 +4,7 @@ from math import exp, log
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.latents import weight_of_divergence
 from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure, sinks
 from postmortem.checklist.signs import all_identical, course, runaway_smoothness, skill, to_chance, training_curves, warned
@@ -194,6 +195,18 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
                 say("The policy learns what earns less."),
             ),
         )
+    if seen.facet == "latents":
+        return (
+            remedies.fix(
+                e,
+                say("Sum the reconstruction over all elements and the divergence over all latent variables, and average both over the batch only"),
+                say("A mean over elements makes the reconstruction as many times too light as there are elements."),
+                snippets={
+                    "pytorch": "recon = F.mse_loss(x_hat, x, reduction='sum') / len(x)\n"
+                    "kl = -0.5 * (1 + logvar - mu.pow(2) - logvar.exp()).sum(dim=1).mean()\nloss = recon + kl"
+                },
+            ),
+        )
     return _expected(e, seen)
 
 
@@ -207,6 +220,16 @@ _expected = remedies.only(
     },
     resets=("loss",),
 )
+
+
+@probe(say("reconstruction and divergence are not summed over the same things"), holds=2.5, fails=-1.0)
+def reductions_differ(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet != "latents":
+        return None
+    weight = weight_of_divergence(e)
+    told = say("{key} is {value}", key=weight.key, value=weight.value) if weight else say("no weight of the divergence is configured")
+    return Reading(weight is None or float(weight.value or 0.0) <= 1.0, told, weight.file if weight else "")
+
 
 wrong_loss = Cause(
     id="wrong-loss",
@@ -228,6 +251,7 @@ wrong_loss = Cause(
         led_the_wrong_way,
         with_itself,
         noise_unrelated,
+        reductions_differ,
     ),
     fixes=fixes,
     by_hand=(

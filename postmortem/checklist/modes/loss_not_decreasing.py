@@ -21,7 +21,7 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
-from postmortem.checklist.contrasts import picks_at_random
+from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
@@ -78,6 +78,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             or stays_with_its_reference(e)
             or prefers_nothing(e)
             or picks_at_random(e)
+            or nothing_parts(e)
             or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),))
         )
     loss = course(e)

@@ -35,6 +35,7 @@ METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
 PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
 WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
+RISING, SINCE = 0.5, 8  # Kendall's tau of validation since its best; evaluations since then
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 AFTER = 2  # evaluations after the best one
@@ -62,9 +63,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     idle = gap.gap > BY_HEART or _stood_still(e, gap, val)
-    wide = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT) or idle
+    slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
+    wide = (slight and gap.evaluations_after_best >= AFTER) or idle
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
-    if level is None and lost < LOST and not idle:
+    if level is None and lost < LOST and not idle and not _ever_since(gap):
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
         return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
     if not rises and not wide and not _nothing_holds(e):
@@ -72,7 +74,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     best = to_chance(e, val.best)
     nothing = best is not None and best > NOTHING and (skill(e, "val") or 0.0) < GUESSING  # nothing of what was learned holds for new data
     apart = (gap.gap if isfinite(gap.gap) else 0.0) / WIDE  # a training loss below zero has no ratio
-    severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH) > 1.0 or nothing else Severity.MINOR
+    severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH, level or 0.0) > 1.0 or nothing else Severity.MINOR
     kept = val.final < val.first  # of what validation had gained something is left
     if severity is Severity.SERIOUS and not nothing and kept and (level or 0.0) < 1.0 and _metric_went_on(e, gap.best_step):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
@@ -106,6 +108,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         ("train/loss", "val/loss"),
         file_of(e, "val/loss"),
     )
+
+
+def _ever_since(gap: GapStats) -> bool:
+    """Far above training, validation has risen from evaluation to evaluation ever since its best, and training went on falling."""
+    after = gap.validation_trend_after_best
+    went_on = gap.gap > PARTED and gap.rise > WIDE_RISE and gap.train_fell_after_best > GAINED
+    return went_on and after is not None and after.tau > RISING and after.points >= SINCE
 
 
 def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:
@@ -165,6 +174,8 @@ def _metric_went_on(e: Evidence, turned: float) -> bool:
             continue
         if c.best_step <= turned + SOON * (c.last_step - turned):
             continue  # it got better in one leap, and stood still since
+        if e.family == "contrastive" and c.final >= then:
+            return True  # neighbours are found as well as before: a margin that grew is no loss of anything
         missing = whole(c) - then  # what there was to gain
         return missing > 0 and c.final - then > max(GAINED * missing, 2 * c.noise) and c.final >= c.best - c.noise
     return False

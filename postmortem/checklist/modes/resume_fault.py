@@ -7,12 +7,14 @@ from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import OPTIMIZER_STATE
 from postmortem.checklist.quoting import cut, first_line
-from postmortem.checklist.signs import file_of, optimizer_fell_behind, optimizer_lags
+from postmortem.checklist.signs import comes_down_once, file_of, optimizer_fell_behind, optimizer_lags
 from postmortem.model.evidence import ScheduleStats
-from postmortem.model.run import EventKind
+from postmortem.model.run import EventKind, LogEvent
 
 ENDED = 0.03  # of the peak: the schedule was used up
 WARMING = 0.4  # of the peak: the rate right after the seam, when it warms up again
+BEFORE, AFTER, LEAP = 4, 2, 2.0  # records on either side of the seam, and how many times the loss is higher after it
+HALF = 0.5  # of the highest rate so far
 RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
 
 
@@ -23,10 +25,17 @@ def _stage(e: Evidence, s: ScheduleStats) -> bool:
     return bool(before) and before[-1].last < ENDED * s.peak and after is not None and after < WARMING * s.peak
 
 
+def _had_decayed(e: Evidence, s: ScheduleStats) -> bool:
+    """Before it went up the rate had come down by more than half, or by what a schedule that comes down once had taken off it."""
+    rates = e.series.get("lr")
+    before = rates.values[rates.steps < s.restarts[0]].tolist() if rates is not None else []
+    return comes_down_once(e) or not before or before[-1] < HALF * max(before)
+
+
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     event = next(iter(e.events_of(EventKind.RESUMED)), None)
     s, behind = e.schedule, optimizer_fell_behind(e)
-    if s is not None and len(s.restarts) == 1 and not s.cyclic and s.jump < 100 and not _stage(e, s):
+    if s is not None and len(s.restarts) == 1 and not s.cyclic and s.jump < 100 and not _stage(e, s) and (event is not None or _had_decayed(e, s)):
         return Sighting(
             Severity.SERIOUS,
             say("At step {step:g} the learning rate jumped back up {times:.3g}-fold after it had decayed.", step=s.restarts[0], times=s.jump),
@@ -46,6 +55,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ("train/loss",),
             "",
             "optimizer",
+        )
+    leap = _leapt(e, event)
+    if leap is not None and event is not None and event.step is not None:
+        before, after = leap
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Right after the resume at step {step:g} the loss is {after:.4g}; before it was at most {before:.4g}.",
+                step=event.step,
+                after=after,
+                before=before,
+            ),
+            event.step,
+            event.step,
+            ("train/loss", "val/loss"),
+            event.source,
+            "loss",
         )
     if e.batches is not None and e.batches.again_after_resume and event is not None:
         return Sighting(
@@ -72,6 +98,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if event is not None or len(e.attempts) > 1:
         return Cleared(say("Training was resumed; learning rate and optimizer went on where they were."), _figures(e))
     return Cleared(say("Nothing points to a resume."), _figures(e))
+
+
+def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float] | None:
+    """The highest of the last losses before the resume, and the lowest of the first ones after it, where these stand out."""
+    series = e.series.get("train/loss")
+    if series is None or event is None or event.step is None:
+        return None
+    before, after = series.values[series.steps <= event.step][-BEFORE:], series.values[series.steps > event.step][:AFTER]
+    if len(before) < BEFORE or len(after) < AFTER or not 0 < LEAP * before.max() < after.min():
+        return None
+    return float(before.max()), float(after.min())
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:

@@ -20,13 +20,14 @@ from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.falls import creeps, never_bends, steepness
 from postmortem.checklist.inputs import uneven_inputs
+from postmortem.checklist.latents import unused
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.signs import (
     NOTHING_EXPECTED,
     course,
     file_of,
-    hidden_width,
+    is_narrow,
     loss_curve,
     rate_decades,
     relative_fall,
@@ -42,10 +43,10 @@ REGRESSION = 0.6  # times the target's variance: noise in the target leaves half
 EXPLAINED_CLASSES = 0.35  # times chance, where rate, width or dropout explain that little was learned
 EXPLAINED_REGRESSION = 0.3  # the same where rate, width or dropout explain that little was learned
 DROWNING = 0.8  # dropout
-NARROW = 8  # hidden units
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 EVALUATED = 5  # evaluations
+HURLING = 1.9  # decades above the usual rate, which no healthy run of those looked at has
 STEEP = 1.0  # natural logarithms per length of the run
 WELL_ABOVE, A_PART = 1.15, 0.15  # times chance; share of the records
 HARDER = -0.2  # ln(validation / train)
@@ -55,6 +56,8 @@ SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
+CHARACTERS = (4.1, 5.7)  # ln of the outputs of a model of letters or bytes
+PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
 AT_GUESSING = 0.3  # relative distance of a loss from −1 / classes
@@ -149,6 +152,10 @@ def _limit(e: Evidence) -> float:
         return MANY_LABELS
     explained = _explained(e)
     language = EXPLAINED if explained else LANGUAGE
+    chance, loss = e.chance.loss or 0.0, course(e)
+    letters = e.family == "language-model" and CHARACTERS[0] <= chance <= CHARACTERS[1]
+    if letters and loss is not None and (explained or loss.plateau_share > AT_REST):
+        return min(language, PAIRS / chance)
     if e.family == "regression":
         return EXPLAINED_REGRESSION if explained else REGRESSION
     if e.family == "language-model" or (e.chance.classes or 0) >= MANY_CLASSES:
@@ -185,6 +192,14 @@ def _without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
             "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
             final=loss.final,
         )
+    elif (divergence := unused(e)) is not None:
+        facet, shown = "latents", (divergence.name, loss.name)
+        summary = say(
+            "The divergence of the latent variables from the prior ({name}) fell from {first:.2g} to {final:.2g}: they tell the decoder nothing.",
+            name=e.series[divergence.name].logged_as,
+            first=divergence.first,
+            final=divergence.final,
+        )
     elif _drowned(e):
         facet, shown = "dropout", ("train/accuracy", "val/accuracy")
         summary = say(
@@ -198,6 +213,13 @@ def _without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     elif loss.floor < 0 and loss.final - loss.floor > HIGH and e.gap is not None and e.gap.gap < TOGETHER and _explained(e):
         facet = "floor"
         summary = say("The loss, which can come down to {floor:g}, ends at {final:.4g}, on training data too.", floor=loss.floor, final=loss.final)
+    elif (rate_decades(e) or 0.0) > HURLING and loss.plateau_share > AT_REST:
+        facet = "rate"
+        summary = say(
+            "The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.",
+            final=loss.final,
+            times=10 ** (rate_decades(e) or 0.0),
+        )
     elif creeps(e, loss):
         facet = "even"
         summary = say("The loss fell by {fall:.0%}, evenly: it never slowed down, as it does once something is learned.", fall=relative_fall(loss))
@@ -263,7 +285,7 @@ def _score_at_zero(e: Evidence) -> Sighting | None:
 
 def _explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
-    stated = abs(rate_decades(e) or 0.0) >= 1.3 or (hidden_width(e) or NARROW) < NARROW or (e.number("dropout") or 0.0) > 0.65
+    stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
     return stated or _long_above_guessing(e) or steepness(e) > STEEP
 
 
@@ -311,6 +333,11 @@ def bare(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "bare" else None
 
 
+@probe(say("a decoder that is told nothing can do no better than the mean"), holds=2.0)
+def latents(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "latents" else None
+
+
 @probe(say("units that are copies of each other can do no more than one"), holds=2.0)
 def copies(e: Evidence, seen: Sighting) -> Reading | None:
     share = e.weights.symmetric_share
@@ -331,7 +358,7 @@ CHECK = Check(
     symptom=say("Training and validation loss both stay high although training works."),
     detect=detect,
     needs=(LOSS,),
-    probes=(together, far, contradict, bare, copies, worked),
+    probes=(together, far, contradict, bare, latents, copies, worked),
     prior=0.5,
     causes=(
         (too_little_capacity, -1.0),

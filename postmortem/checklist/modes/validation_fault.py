@@ -23,6 +23,7 @@ from postmortem.checklist.signs import (
     training_curves,
     training_samples,
     validation_level,
+    whole,
 )
 from postmortem.checklist.signs import learned_at_once as few_passes
 
@@ -45,6 +46,11 @@ LEARNED = 0.4  # share of the way from guessing to perfect accuracy, at its best
 NEVER_GOOD = 0.85  # times chance: below, validation had learned something before it rose
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
+MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; share of its start; ln(validation / train)
+LETTERS, TOO_GOOD = (4.1, 5.7), 0.15  # ln of the outputs of a model of letters or bytes; nats
+ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
+MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
+TELLING = ("one-class", "too-good")
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -67,6 +73,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ("train/loss", "val/loss", "val/accuracy"),
             source,
             "below-chance",
+        )
+    majority = _one_answer(e)
+    if majority is not None:
+        step, share, right = majority
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Around step {step:g} the same answer to everything was right for {share:.1%} of the training set and for {right:.1%} of validation.",
+                step=step,
+                share=share,
+                right=right,
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/accuracy", "val/accuracy", "val/loss"),
+            file_of(e, "val/accuracy"),
+            "one-class",
         )
     if same_batches(e):
         again = asked(say("training goes on with new samples"), False, say("{n} different batches", n=e.batches.distinct if e.batches else 0))
@@ -155,6 +178,34 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "from-start",
         )
+    above = train is not None and val.lowest > MUCH_WORSE * train.highest and train.relative_gain > LEARNS and gap.first_gap > APART_AT_FIRST
+    if above and train is not None and gap.evaluations >= FEWEST and gap.rise < 0.15:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Validation was never better than {best:.4g} and does not move, while training, at its worst, was at {highest:.4g}.",
+                best=val.lowest,
+                highest=train.highest,
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "from-start",
+        )
+    if e.family == "language-model" and LETTERS[0] <= (e.chance.loss or 0.0) <= LETTERS[1] and val.final < TOO_GOOD:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "Validation ends at {final:.2g} nats a letter; the best models of text stay above 0.4: it sees what it is to predict.",
+                final=val.final,
+            ),
+            val.first_step,
+            val.first_step,
+            ("train/loss", "val/loss"),
+            source,
+            "too-good",
+        )
     # worse than training ever was, where nobody knows how bad a guess would be
     high = level > 0.5 if level is not None else train is not None and val.final > train.highest and not followed
     if works and gap.evaluations >= 5 and gap.erratic > ERRATIC and gap.gap > WIDE and high:
@@ -216,6 +267,27 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     why = say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=gap.gap, step=gap.best_step)
     return Cleared(why, _figures(e))
+
+
+def _one_answer(e: Evidence) -> tuple[float, float, float] | None:
+    """Step, training accuracy and validation accuracy, where in the first part of the run neither changes from record to record, which
+    nothing but the same answer to everything gives, and the training set holds far more of that class. None elsewhere."""
+    train, val = e.series.get("train/accuracy"), e.series.get("val/accuracy")
+    if train is None or val is None or len(train) != len(val):
+        return None
+    shares = (train.values / whole(e.curves["train/accuracy"])).tolist()
+    rights = (val.values / whole(e.curves["val/accuracy"])).tolist()
+    for at in range(int(BEGINNING * len(train))):
+        share, right = shares[at : at + ALIKE], rights[at : at + ALIKE]
+        if (
+            len(share) < ALIKE
+            or not max(max(share) - min(share), max(right) - min(right)) < TO_THE_DIGIT
+            or not MOSTLY[0] + right[0] < share[0] < MOSTLY[1]
+        ):
+            continue
+        if e.chance.accuracy is not None and abs(right[0] - e.chance.accuracy) < AROUND:
+            return float(train.steps[at]), share[0], right[0]
+    return None
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:
@@ -297,7 +369,7 @@ def from_first(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("it did not turn after a good start, as overfitting does"), VALIDATION, holds=0.6, fails=-1.0)
 def no_turn(e: Evidence, seen: Sighting) -> Reading | None:
     val = e.curve("val/loss")
-    if e.gap is None or val is None or seen.facet in ("erratic", "baseline", "never-as-good"):
+    if e.gap is None or val is None or seen.facet in ("erratic", "baseline", "never-as-good", *TELLING):
         return None
     never_good = (to_chance(e, val.best) or 0.0) > 0.75
     return Reading(e.gap.rise < 0.15 or never_good, say("it rose by {rise:.2f} (ln) since its best", rise=e.gap.rise))
@@ -306,7 +378,7 @@ def no_turn(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("by its accuracy validation is good: it is worse than training, and no more"), curve("val/accuracy"), holds=-1.6, fails=0.0)
 def good_after_all(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
-    if value is None or value < GOOD or e.model.batch_norm or seen.facet == "erratic":
+    if value is None or value < GOOD or e.model.batch_norm or seen.facet in ("erratic", *TELLING):
         return None  # batch normalisation at fault leaves an accuracy that is good
     return Reading(True, say("{value:.0%} of the way from guessing to perfect", value=value))
 
@@ -334,13 +406,18 @@ def only_validation(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("it is worse from {at:g} on, of {n} evaluations that both have", at=b.validation_at, n=b.evaluations))
 
 
+@probe(say("nothing else shows like that"), holds=1.8)
+def telling(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet in TELLING else None
+
+
 CHECK = Check(
     id="validation-fault",
     title=say("Validation at fault"),
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, learned_at_once, at_rest, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation),
+    probes=(below, learned_at_once, at_rest, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation, telling),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -2.0),

@@ -11,6 +11,7 @@ TINY = -2.5  # decades below the default initialisation
 SHRUNKEN = -1.7  # decades below, for weights that shrank: what the loss fell by meanwhile was the penalty on their size
 COPIES = 0.5  # share of the weight matrices
 SHRANK = -1.0  # decades between the first and the last checkpoint
+NO_DISTANCE = 5e-4  # outputs of a thousand dimensions that point everywhere have sixty times that
 ONE_POINT = 0.15  # of the first spread of the outputs; healthy runs keep it, 1/√d, to 1 %
 
 
@@ -21,7 +22,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     w, loss = e.weights, loss_curve(e)
     scale, drift = w.median_scale, w.scale_drift
     spread = output_spread(e)
-    if spread is not None and spread.final < ONE_POINT * spread.first and not (drift is not None and drift < SHRANK):
+    one = spread is not None and (spread.final < ONE_POINT * spread.first or (spread.final < NO_DISTANCE and spread.final < 0.5 * spread.first))
+    if spread is not None and one and not (drift is not None and drift < SHRANK):
         return Sighting(
             Severity.FATAL,
             say(

@@ -29,7 +29,8 @@ _SEGMENT = re.compile(r"\s{2,}|\s?\|\s?|,\s|;\s")
 _OPTION = re.compile(r"""(?<=\s)--(?P<key>[A-Za-z][\w.\-]{0,60})(?:[= ](?P<value>'[^']{0,200}'|"[^"]{0,200}"|(?!--?[A-Za-z])\S{1,200}))?""")
 _COMMAND = re.compile(r"\b(?:python3?|torchrun|accelerate launch|deepspeed|srun|main|train\w*)\b.{0,400}?\s--[a-z]")
 _COUNT = re.compile(r"^(?P<n>\d{1,3}(?:,\d{3}){1,6}|\d{1,20}(?:\.\d{1,9})?)\s?(?P<unit>[KMB](?![A-Za-z]))?")
-_CONFIG_PREFIX = re.compile(r"^(?:\[[\d :,./-]{6,40}\]\s*)?\[(?:config|options|args|setting)\w{0,10}\]\s*", re.IGNORECASE)
+# `[config] lr = 0.1`; `Overriding: learning_rate = 0.1` of nanoGPT's configurator
+_CONFIG_PREFIX = re.compile(r"^(?:\[[\d :,./-]{6,40}\]\s*)?(?:\[(?:config|options|args|setting)\w{0,10}\]|Overriding:)\s*", re.IGNORECASE)
 _LOGGED = re.compile(
     r"^(?:\[?[\d/.:,\-T ]{8,40}\]?)?\s{0,3}(?:\[[^\]]{1,80}\]\s{0,3}){0,3}(?:[\s|\-:]{0,4}(?:DEBUG|INFO|NOTICE)\b[\]\s|"
     r"\-:]{0,4}(?:[\w.]{1,60}(?::\d{1,6})?[:\]>| -]{1,4})?)?(?:>>\s{1,3})?"
@@ -61,6 +62,7 @@ _LAYER_OUT = re.compile(
     r"^\s*\(\w{1,80}\): (?:\w*Linear\(.{0,80}?out_features=|Linear\(\d{1,9} ?, ?)(?P<n>\d{1,9})|"
     r"^[│┃|]?\s*\w{1,80} \(Dense\)\s.{0,40}\(None(?:, (?:\d{1,9}|None)){0,3}, (?P<n2>\d{1,9})\)"
 )
+_OPTIMIZER = re.compile(r"^using (?:fused|foreach|8-?bit) (?P<name>[A-Z]\w{2,20})\b")  # `using fused AdamW: True` of nanoGPT
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
@@ -104,6 +106,10 @@ class Settings:
         layer = _LAYER_OUT.match(text[:400])
         if layer:
             self.found["outputs"] = Setting("outputs", "outputs", int(layer["n"] or layer["n2"]), self.file)
+            return
+        optimizer = _OPTIMIZER.match(text[:100])
+        if optimizer:
+            self._add("optimizer", optimizer["name"])
             return
         known = len(self.found)
         for name, pattern in _COUNTS:
