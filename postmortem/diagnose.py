@@ -18,8 +18,11 @@ EVEN = 0.6  # P(mode) below which a finding is hardly more likely than not: a su
 OFFERED = 0.3  # P(cause | mode) from which a cause's fixes are offered ("possible")
 ABSENT = 0.02  # P(mode) stated when the symptom was looked for and not there
 FEW_FIXES = 6
-ADVICE = 0.5
-ENOUGH = 3  # fixes that change a setting
+ADVICE = 0.5  # × what a change is worth that can be tried at once
+RESET = 0.8  # × the same, of going back to a default that no setting says was left
+SURE = 0.7  # P(cause | mode) from which its first fix comes first, whatever it is
+ENOUGH = 3  # fixes that change something
+LEAST = 1e-6  # P(not this cause)
 WORTH_A_TRY = 0.02  # P(cause | mode) below which a cause's fix is not even worth a try
 MOST_TO_LOG = 6
 
@@ -72,7 +75,7 @@ def _judge(check: Check, evidence: Evidence, blank: Finding) -> Finding:
     return replace(
         finding,
         causes=causes,
-        fixes=_first_fixes(causes) + _less_likely(check, evidence, seen, causes),
+        fixes=_fixes(check, evidence, seen, causes),
         steps_by_hand=tuple(by_hand.values()) + check.by_hand if check.by_hand else tuple(by_hand.values()),
     )
 
@@ -124,35 +127,49 @@ def standing(confidence: float, asked: bool) -> Standing:  # noqa: FBT001
     return Standing.RULED_OUT
 
 
-def _first_fixes(causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
-    """Fixes of the offered causes: the most probable cause's first, then the likeliest to help. A cause's second fix counts half of its
-    first, and advice without a change `ADVICE` of a change that can be tried at once. The same change never twice."""
-    offered = [(cause.confidence / (1 + n), fix) for cause in causes if cause.confidence >= OFFERED for n, fix in enumerate(cause.fixes)]
-    worth = [(p * (1.0 if _changes_something(fix) else ADVICE), fix) for p, fix in offered]
-    out: list[Fix] = []
-    seen: set[object] = set()
-    for _, fix in worth[:1] + sorted(worth[1:], key=lambda o: -o[0]):
-        key = (str(fix.title), tuple((c.parameter, c.to) for c in fix.changes))
-        if key not in seen:
-            seen.add(key)
-            out.append(fix)
-    return tuple(out[:FEW_FIXES])
+def _fixes(check: Check, evidence: Evidence, seen: Sighting, causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
+    """What to change, the likeliest to help first: the odds of its cause times what is in the fix for somebody who applies it.
 
-
-def _less_likely(check: Check, evidence: Evidence, seen: Sighting, causes: Sequence[CauseVerdict]) -> tuple[Fix, ...]:
-    """What is worth a try when the offered fixes do not help, of the next causes: changes of a setting until there are `ENOUGH` of them, then
-    advice until there are `ENOUGH` fixes at all."""
-    offered = {fix.changes for cause in causes if cause.confidence >= OFFERED for fix in cause.fixes if _changes_something(fix)}
+    The fixes of possible causes; then, when they do not help, the first fix of each next cause: changes until there are `ENOUGH` of them, and
+    advice until there are `ENOUGH` fixes at all. What is as good as certain (`SURE`) stays first even where it is advice. No change twice, and
+    none that leaves the settings as they are.
+    """
     known = {cause.id: cause for cause, _ in check.causes}
-    tries = [fix for c in causes if WORTH_A_TRY <= c.confidence < OFFERED for fix in known[c.cause].fixes(evidence, seen)[:1]]
-    settings = [fix for fix in tries if _changes_something(fix) and fix.changes not in offered][: max(0, ENOUGH - len(offered))]
-    missing = ENOUGH - sum(len(c.fixes) for c in causes if c.confidence >= OFFERED) - len(settings)
-    advice = [fix for fix in tries if not _changes_something(fix)][: max(0, missing)]
-    return tuple(replace(fix, why=say("Less likely. {why}", why=fix.why)) for fix in (*settings, *advice))
+    offered = [_worth(c.confidence, n, fix) for c in causes if c.confidence >= OFFERED for n, fix in enumerate(c.fixes)]
+    next_ones = (c for c in causes if WORTH_A_TRY <= c.confidence < OFFERED)
+    tries = [_worth(c.confidence, 0, fix) for c in next_ones for fix in known[c.cause].fixes(evidence, seen)[:1]]
+    first = offered[:1] if causes and causes[0].fixes and causes[0].confidence >= SURE else []
+    ranked = _distinct([*first, *sorted(offered[len(first) :], key=lambda w: -w[0])])[:FEW_FIXES]
+    further = _distinct([*ranked, *sorted(tries, key=lambda w: -w[0])])[len(ranked) :]
+    changes = [w for w in further if w[1].changes][: max(0, ENOUGH - sum(bool(fix.changes) for _, fix in ranked))]
+    advice = [w for w in further if not w[1].changes][: max(0, ENOUGH - len(ranked) - len(changes))]
+    less = [(worth, replace(fix, why=say("Less likely. {why}", why=fix.why))) for worth, fix in (*changes, *advice)]
+    pinned = ranked[: len(first)]
+    return tuple(fix for _, fix in (*pinned, *sorted((*ranked[len(pinned) :], *less), key=lambda w: -w[0])))
 
 
-def _changes_something(fix: Fix) -> bool:
-    """It sets a number or a word, or removes one that is stated."""
+Worth = tuple[float, Fix]
+
+
+def _worth(confidence: float, rank: int, fix: Fix) -> Worth:
+    """The odds of the cause, by which causes that exclude each other compare; less for its further fixes, for changes that no stated setting
+    needs, and for advice, which nobody can apply at once."""
+    helps = ADVICE if not fix.changes else 1.0 if _sets_something(fix) else RESET
+    return confidence / max(1.0 - confidence, LEAST) * helps / (1 + rank), fix
+
+
+def _distinct(ranked: Iterable[Worth]) -> list[Worth]:
+    """Each change once, at its best place, and none that changes nothing."""
+    out: dict[object, Worth] = {}
+    for worth, fix in ranked:
+        if fix.changes and all(c.from_ is not None and c.from_ == c.to for c in fix.changes):
+            continue
+        out.setdefault(tuple((c.parameter, c.to) for c in fix.changes) or str(fix.title), (worth, fix))
+    return list(out.values())
+
+
+def _sets_something(fix: Fix) -> bool:
+    """It sets a number or a word, or removes one that is stated; else it goes back to a default, or switches on what nobody switched off."""
     return any(c.from_ != c.to and (c.from_ is not None or not isinstance(c.to, bool | None)) for c in fix.changes)
 
 

@@ -112,7 +112,7 @@ def test_fixes_come_in_the_order_of_how_likely_they_help() -> None:
     likely = replace(cause("likely", answer(holds=True, weight=2.0)), fixes=lambda e, s: (lower, lowest))
     possible = replace(cause("possible", answer(holds=True, weight=1.0)), fixes=lambda e, s: (other, lower, last))
     found = examine(check(causes=((possible, 0.0), (likely, 0.0))), evidence())
-    assert [str(f.title) for f in found.fixes] == ["lower", "other", "lowest", "last"]
+    assert [str(f.title) for f in found.fixes] == ["lower", "lowest", "other", "last"]
 
 
 def test_advice_waits_for_changes_that_can_be_tried_unless_it_is_the_first() -> None:
@@ -121,7 +121,7 @@ def test_advice_waits_for_changes_that_can_be_tried_unless_it_is_the_first() -> 
     second = replace(cause("second", answer(holds=True, weight=1.8)), fixes=lambda e, s: (fix("more advice"),))
     third = replace(cause("third", answer(holds=True, weight=1.0)), fixes=lambda e, s: (lower, other))
     found = examine(check(causes=((first, 0.0), (second, 0.0), (third, 0.0))), evidence())
-    assert [str(f.title) for f in found.fixes] == ["advice", "lower", "more advice", "other"]
+    assert [str(f.title) for f in found.fixes] == ["advice", "more advice", "lower", "other"]
 
 
 def test_changes_of_less_likely_causes_fill_up_and_advice_only_where_there_are_too_few() -> None:
@@ -137,10 +137,26 @@ def test_changes_of_less_likely_causes_fill_up_and_advice_only_where_there_are_t
         unlikely("f", -2.0, removed), unlikely("g", -2.1, width), unlikely("h", -2.2, late), unlikely("i", -9.0, late),
     )  # fmt: skip
     found = examine(check(causes=causes), evidence())
-    assert [str(f.title) for f in found.fixes] == ["rate", "removed", "width"]
+    assert [str(f.title) for f in found.fixes] == ["flag", "rate", "removed"]  # "same" changes nothing, a default counts less than a setting
     assert str(found.fixes[0].why) == "Less likely. why"
     few = examine(check(causes=(unlikely("a", -1.5, advice), unlikely("e", -1.6, rate), unlikely("i", -9.0, flag))), evidence())
     assert [str(f.title) for f in few.fixes] == ["rate", "advice"]
+
+
+def test_advice_of_a_cause_that_is_far_from_certain_yields_to_a_change() -> None:
+    reset = fix("reset", ("frozen_parameters", None, None))
+    doubtful = replace(cause("doubtful", answer(holds=True, weight=0.5)), fixes=lambda e, s: (fix("advice"),))
+    near = replace(cause("near", answer(holds=True, weight=0.2)), fixes=lambda e, s: (reset,))
+    found = examine(check(causes=((doubtful, -1.0), (near, -1.0))), evidence())
+    assert [c.cause for c in found.causes] == ["doubtful", "near"]
+    assert [str(f.title) for f in found.fixes] == ["reset", "advice"]
+
+
+def test_no_fix_leaves_the_settings_as_they_are() -> None:
+    same, lower = fix("same", ("lr", 0.1, 0.1)), fix("lower", ("lr", 0.1, 0.01))
+    sure = replace(cause("sure", answer(holds=True, weight=3.0)), fixes=lambda e, s: (same, lower))
+    found = examine(check(causes=((sure, 0.0),)), evidence())
+    assert [str(f.title) for f in found.fixes] == ["lower"]
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.95, "confirmed"), (0.94, "likely"), (0.7, "likely"), (0.69, "possible"), (0.3, "possible"), (0.29, "unlikely"), (0.05, "unlikely"), (0.049, "ruled-out")])  # fmt: skip

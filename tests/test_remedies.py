@@ -17,7 +17,8 @@ from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clippin
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.saturating_activations import saturating_activations
-from postmortem.checklist.causes.stopped_too_early import longer, stopped_too_early
+from postmortem.checklist.causes.stopped_too_early import few_epochs, longer, still_falling, stopped_too_early
+from postmortem.checklist.causes.too_deep import many, too_deep
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_little_data import too_little_data
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
@@ -27,6 +28,7 @@ from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.extremes import extreme
 from postmortem.checklist.healthy import extreme_setting
 from postmortem.checklist.rates import fitting_rate, needed_rate, usual_rate
+from postmortem.checklist.signs import rate_decades, used_rate
 from postmortem.measure.curves import curve_stats
 from postmortem.model.evidence import Chance, GapStats, ModelFacts
 from postmortem.model.run import Checkpoint, Series, Setting, Status
@@ -151,6 +153,48 @@ def test_a_rate_of_zero_is_set_and_a_schedule_that_makes_zero_of_a_rate_is_remov
     assert to(first(zero_learning_rate, evidence(settings=stated(lr=0.1, scheduler="linear")))) == {"schedule": None}
 
 
+def test_what_follows_the_first_rate_brackets_it() -> None:
+    zero = zero_learning_rate.fixes(evidence(settings=stated(lr=0.0, optimizer="adam")), seen())
+    assert [to(f)["learning_rate"] for f in zero] == [1e-3, 3e-3, 3e-4]
+    unknown = zero_learning_rate.fixes(evidence(settings=stated(optimizer="adam")), seen())
+    assert [to(f) for f in unknown] == [{"learning_rate": 1e-3}, {"schedule": None}, {"learning_rate": 3e-3}]
+    alone = evidence(settings=stated(lr=30.0), framework="transformers")  # a Trainer's state: perhaps nothing was learned before
+    assert [to(f)["learning_rate"] for f in learning_rate_too_high.fixes(alone, seen())] == [1e-4, 3e-5, 1e-3]
+    low = learning_rate_too_low.fixes(evidence(settings=stated(lr=1e-3, optimizer="sgd")), seen())
+    assert [to(f) for f in low] == [{"learning_rate": 0.05}, {"learning_rate": 0.2}, {"optimizer": "adam", "learning_rate": 1e-3}]
+    assert to(first(learning_rate_too_low, evidence(settings=stated(optimizer="adam")))) == {"learning_rate": 1e-3}
+
+
+def test_the_usual_rate_knows_batch_normalisation_adapters_and_what_transformers_are_trained_with() -> None:
+    def rate(**changes: object) -> float | None:
+        return usual_rate(evidence(**changes))
+
+    assert rate(settings=stated(optimizer="sgd", momentum=0.9, model="resnet18")) == pytest.approx(0.025)
+    assert rate(settings=stated(optimizer="sgd"), model=ModelFacts(batch_norm=True)) == pytest.approx(0.125)
+    assert rate(settings=stated(optimizer="adam", model_name_or_path="gpt2"), model=ModelFacts(adapters=True)) == pytest.approx(5e-4)
+    assert rate(family="language-model") == 1e-3
+    assert rate() is None
+
+
+def test_an_extreme_momentum_is_lowered_before_the_rate() -> None:
+    fixes = learning_rate_too_high.fixes(evidence(settings=stated(lr=0.1, optimizer="sgd", momentum=0.999)), seen())
+    assert [to(f) for f in fixes] == [{"momentum": 0.9, "learning_rate": 0.01}, {"momentum": 0.9}]
+    assert [to(f) for f in learning_rate_too_high.fixes(evidence(settings=stated(lr=0.01, optimizer="sgd", momentum=0.99)), seen())] == [
+        {"momentum": 0.9}
+    ]
+    assert rate_decades(evidence(settings=stated(lr=0.01, optimizer="sgd", momentum=0.999))) == pytest.approx(math.log10(0.01 / 2.5e-4))
+
+
+def test_a_warm_up_that_outlasts_the_run_is_shortened_and_lowers_the_rate_that_was_used() -> None:
+    e = evidence(settings=stated(lr=1e-3, optimizer="adam", warmup_steps=60_000), last_step=600.0, planned_steps=600.0)
+    assert used_rate(e) == pytest.approx(1e-5)
+    assert to(first(learning_rate_too_low, e)) == {"warmup_steps": 30}
+    sound = evidence(settings=stated(lr=1e-5, optimizer="adam", warmup_steps=60), last_step=600.0, planned_steps=600.0)
+    assert to(first(learning_rate_too_low, sound)) == {"learning_rate": 1e-3}
+    share = evidence(settings=stated(lr=1e-3, optimizer="adam", warmup_ratio=0.9), last_step=600.0, planned_steps=600.0)
+    assert to(first(learning_rate_too_low, share)) == {"warmup_steps": 0.05}
+
+
 def test_every_key_of_a_schedule_that_ends_too_early_is_removed_once() -> None:
     settings = stated("a/step_1.pt", **{"config.scheduler": "cosine"}) + stated(scheduler="cosine", decay_steps=15)
     changes = first(decayed_too_early, evidence(settings=settings)).changes
@@ -200,6 +244,42 @@ def test_a_run_is_prolonged_to_where_its_loss_was_heading() -> None:
     assert not first(stopped_too_early, evidence(settings=stated(epochs=1))).why.values
 
 
+def test_batches_of_which_an_epoch_has_a_few_become_smaller_before_it_is_prolonged() -> None:
+    huge = evidence(settings=stated(epochs=12, batch_size=600), steps_per_epoch=2.0, last_step=24.0, last_epoch=12.0)
+    assert [list(to(f)) for f in stopped_too_early.fixes(huge, seen())] == [["batch_size"], ["epochs"]]
+    assert to(first(stopped_too_early, huge)) == {"batch_size": 32}
+    assert few_epochs.ask(huge, seen()).holds
+    usual = evidence(settings=stated(epochs=12, batch_size=64), steps_per_epoch=2.0, last_step=24.0, last_epoch=12.0)
+    assert list(to(first(stopped_too_early, usual))) == ["epochs"]
+    assert not few_epochs.ask(usual, seen()).holds
+
+
+def test_a_run_that_counts_steps_is_prolonged_in_steps() -> None:
+    e = evidence(settings=stated(max_steps=100, lr=1e-3), last_step=100.0)
+    (change,) = first(stopped_too_early, e).changes
+    assert (change.parameter, change.key, change.from_, change.to) == ("epochs", "max_steps", 100, 1000)
+
+
+def test_early_stopping_that_gave_up_at_once_waits_longer() -> None:
+    stopped = evidence(settings=stated(epochs=50, early_stopping_patience=1), outcome="early-stopped")
+    assert to(first(stopped_too_early, stopped)) == {"patience": 10}
+    assert list(to(first(stopped_too_early, replace(stopped, outcome="finished")))) == ["epochs"]
+
+
+def test_a_loss_that_came_down_to_guessing_and_no_further_was_not_cut_short() -> None:
+    losses = [2.66 - 0.02 * i for i in range(18)]
+    e = evidence(settings=stated(epochs=18), last_epoch=18.0, chance=Chance(2.3, 0.1, 10, "head"), **logged(train_loss=losses))
+    assert not still_falling.ask(e, seen()).holds
+    assert still_falling.ask(replace(e, chance=Chance(None, None, None, "")), seen()).holds
+
+
+def test_plain_towers_get_as_few_layers_as_any_stack_trains_with() -> None:
+    assert to(first(too_deep, evidence(settings=stated(num_layers=24, model="mlp")))) == {"model_depth": 4}
+    assert too_deep.fixes(evidence(), seen()) == ()
+    assert many.ask(evidence(settings=stated(num_layers=24, model="mlp")), seen()).holds
+    assert many.ask(evidence(settings=stated(num_layers=24, model="resnet")), seen()) is None
+
+
 def test_a_model_that_stays_far_above_its_task_is_widened_more_and_gets_a_second_layer() -> None:
     def changed(floor: float, **settings: Value) -> dict[str, Value]:
         curves = logged(train_loss=[floor] * 20)
@@ -217,7 +297,7 @@ def test_no_change_to_what_is_there_already() -> None:
 
 def test_many_saturating_layers_become_fewer_ones_that_do_not_saturate() -> None:
     assert to(first(saturating_activations, evidence(settings=stated(activation="sigmoid", num_layers=6)))) == {"activation": "relu"}
-    deep = evidence(settings=stated(activation="sigmoid", num_layers=14))
+    deep = evidence(settings=stated(activation="sigmoid", num_layers=24))
     assert to(first(saturating_activations, deep)) == {"activation": "relu", "model_depth": 4}
 
 
@@ -238,6 +318,8 @@ def test_an_unguarded_logarithm_gives_way_to_the_usual_loss() -> None:
 def test_weight_decay_is_switched_off_and_dropout_lowered() -> None:
     assert to(first(too_much_regularization, evidence(settings=stated(weight_decay=3.0)))) == {"weight_decay": 0.0}
     assert to(first(too_much_regularization, evidence(settings=stated(dropout=0.9)))) == {"dropout": 0.0}
+    split = first(too_much_regularization, evidence(settings=stated(attn_pdrop=0.9, resid_pdrop=0.9, embd_pdrop=0.1, drop_last=True)))
+    assert [(c.parameter, c.key, c.from_, c.to) for c in split.changes] == [("dropout", k, 0.9, 0.0) for k in ("attn_pdrop", "resid_pdrop")]
 
 
 @pytest.mark.parametrize(("optimizer", "gap", "decay"), [("adamw", 0.3, 0.01), ("adamw", 2.0, 0.1), ("sgd", 0.3, 1e-4), ("adam", 2.0, 1e-3)])

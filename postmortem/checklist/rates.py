@@ -11,9 +11,13 @@ PLAIN_SGD = 0.05
 WITH_MOMENTUM = 0.1  # times (1 − momentum): a gradient counts 1 / (1 − momentum) times
 OTHERS = {"rmsprop": 1e-3, "adagrad": 1e-2, "adafactor": 1e-3, "lion": 1e-4, "adadelta": 1.0}
 UNKNOWN_OPTIMIZER = 3e-3  # SGD and Adam both learn with it
+NORMALISED = 2.5  # times: batch normalisation takes the scale of the weights out of the steps
 GATED = 2.0  # times: gates that saturate bear larger steps
+OF_TRANSFORMERS = ("language-model", "preference")  # which nobody trains with SGD
 FINE_TUNING = 0.1  # of the rate from scratch
 PRETRAINED = ("pretrained", "from_checkpoint", "finetune", "fine_tune", "init_from", "model_name_or_path")
+NETS_WITH_BATCH_NORM = ("resnet", "resnext", "densenet", "efficientnet", "mobilenet", "regnet", "_bn")
+ADAPTED = 0.5  # of the rate from scratch: adapters begin at nothing
 BY_SHARE = 0.3  # of the run: by then a loss with the right rate has made its way
 GOOD_LOSS = 0.3  # of chance (of the start where chance is unknown): where that way leads
 SURE = 0.01  # p of the trend from which the slope is measured
@@ -27,14 +31,30 @@ def usual_rate(e: Evidence) -> float | None:
     """
     name, momentum, parameters = optimizer_name(e), _momentum(e), e.model.parameters or e.number("parameters")
     if name == "sgd":
-        rate = WITH_MOMENTUM * (1 - momentum) if 0.5 < momentum < 1 else PLAIN_SGD
-    elif name == "adam":
-        rate = min(LARGEST, max(SMALLEST, 0.003239 - 0.0001395 * math.log(parameters))) if parameters else UNKNOWN_SIZE
+        rate = rate_with_momentum(e, momentum)
+    elif name == "adam" or (not name and (e.model.architecture == "transformer" or e.family in OF_TRANSFORMERS)):
+        rate = _of_size(parameters)
     elif name in OTHERS:
         rate = OTHERS[name]
     else:
         return None
-    return rate * (FINE_TUNING if pretrained(e) else 1.0) * (GATED if _gated(e) else 1.0)
+    learned = ADAPTED if e.model.adapters or "lora" in e.intents else FINE_TUNING if pretrained(e) else 1.0
+    return rate * learned * (GATED if _gated(e) else 1.0)
+
+
+def _of_size(parameters: float | None) -> float:
+    return min(LARGEST, max(SMALLEST, 0.003239 - 0.0001395 * math.log(parameters))) if parameters else UNKNOWN_SIZE
+
+
+def adam_rate(e: Evidence) -> float:
+    """What Adam would usually take for this model."""
+    return _of_size(e.model.parameters or e.number("parameters")) * (GATED if _gated(e) else 1.0)
+
+
+def rate_with_momentum(e: Evidence, momentum: float) -> float:
+    """What SGD usually takes with a momentum, 0 for none."""
+    rate = WITH_MOMENTUM * (1 - momentum) if 0.5 < momentum < 1 else PLAIN_SGD
+    return rate * (NORMALISED if batch_normalised(e) else 1.0)
 
 
 def fitting_rate(e: Evidence) -> float | None:
@@ -64,13 +84,24 @@ def needed_rate(e: Evidence) -> float | None:
     return rate * way / fell / BY_SHARE
 
 
+def supposed_pretrained(e: Evidence) -> bool:
+    """A Trainer's state alone: what it is for, and nothing that says so."""
+    return e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None
+
+
 def pretrained(e: Evidence) -> bool:
     """The model had learned before this run, by what the configuration says, or by what is usually done with its framework."""
-    if e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None:
-        return True  # a Trainer's state alone: what it is for
+    if supposed_pretrained(e):
+        return True
     if e.family == "preference":
         return True  # what is preferred is asked of a model that can answer
     return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in (None, False, 0, "", "none", "no") for s in e.settings)
+
+
+def batch_normalised(e: Evidence) -> bool:
+    """It has batch normalisation, by its checkpoints or by the name of its architecture."""
+    name = e.setting("model")
+    return e.model.batch_norm or (name is not None and any(word in str(name.value).lower() for word in NETS_WITH_BATCH_NORM))
 
 
 def _gated(e: Evidence) -> bool:

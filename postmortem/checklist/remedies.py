@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 from postmortem.check import Change, Evidence, Fix, say
 from postmortem.checklist.signs import optimizer_name
+from postmortem.checklist.warmup import steps_of_warmup
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, Value
 
@@ -26,6 +27,7 @@ _USUAL = {
     "loss": ("cross", "mse", "mean_squared", "nll", "bce", "mae", "l1", "huber"),
 }
 GPT_RANGE = ("initialization", 0.02)  # the `initializer_range` of transformers
+WRITTEN = ("trainer_state.json",)  # by the training itself
 EDITABLE = (".json", ".yaml", ".yml", ".toml", ".py", ".sh", ".ini", ".cfg")
 
 
@@ -57,6 +59,16 @@ def removed(e: Evidence, parameter: str, settings: Iterable[Setting]) -> tuple[C
     return tuple(found.values())
 
 
+def together(e: Evidence, parameter: str, to: Value, word: str, above: float) -> tuple[Change, ...]:
+    """Changes of every setting with `word` in its name that is larger than `above`, each key once: one setting may be split over several layers."""
+    found: dict[str, Change] = {}
+    for setting in sorted(e.settings, key=lambda s: not editable(e, s)):
+        value = setting.value
+        if word in _leaf(setting.key).lower() and not isinstance(value, bool) and isinstance(value, int | float) and above < value <= 1:
+            found.setdefault(setting.key, changed(e, parameter, setting, to))
+    return tuple(found.values())
+
+
 def changed(e: Evidence, parameter: str, setting: Setting, to: Value) -> Change:
     """A change of one setting, in its file where a person edits that."""
     if editable(e, setting):
@@ -68,7 +80,7 @@ def changed(e: Evidence, parameter: str, setting: Setting, to: Value) -> Change:
 def editable(e: Evidence, setting: Setting) -> bool:
     """It stands in a file that a person edits: no log, and nothing that was saved with a checkpoint."""
     path = PurePosixPath(setting.file)
-    if path.suffix not in EDITABLE or any(p.suffix in (".keras", ".zip", ".h5") for p in path.parents):
+    if path.suffix not in EDITABLE or path.name in WRITTEN or any(p.suffix in (".keras", ".zip", ".h5") for p in path.parents):
         return False
     return not any(PurePosixPath(c.path) in path.parents or PurePosixPath(c.path).parent == path.parent != PurePosixPath() for c in e.saved)
 
@@ -138,13 +150,10 @@ def clip(e: Evidence, norm: float, why: Sentence) -> Fix:
 
 def warm_up(e: Evidence, steps: int) -> Change:
     """Warm up over `steps` optimizer steps, in the unit of the run's own setting (steps, epochs, or a share of the run)."""
-    setting, total = e.setting("warmup"), e.planned_steps or e.last_step
-    words = _leaf(setting.key).lower() if setting is not None else ""
-    if any(word in words for word in ("ratio", "frac", "proportion", "percent", "pct")) and total:
-        return change(e, "warmup", round(steps / total * (100 if "percent" in words or "pct" in words else 1), 3))
-    if "epoch" in words and e.steps_per_epoch:
-        return change(e, "warmup", max(1, round(steps / e.steps_per_epoch)))
-    return change(e, "warmup", steps)
+    unit = steps_of_warmup(e)
+    if unit is None:
+        return change(e, "warmup", steps)
+    return change(e, "warmup", max(1, round(steps / unit)) if unit == e.steps_per_epoch else round(steps / unit, 3))
 
 
 def default_initialisation(e: Evidence, why: Sentence) -> Fix:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from postmortem.check import Evidence
+from postmortem.checklist.warmup import share_reached
 from postmortem.model.evidence import CurveStats, OptimizerFacts, TensorStats
 from postmortem.model.run import EventKind
 
@@ -113,7 +114,7 @@ def learning_rate(e: Evidence) -> float | None:
     if configured is not None:
         return configured
     if e.schedule is not None:
-        return e.schedule.peak
+        return e.schedule.peak if e.schedule.source != "optimizer" else _saved_rate(e, e.schedule.peak)
     return next((c.optimizer.learning_rates[0] for c in e.checkpoints if c.optimizer is not None and c.optimizer.learning_rates), None)
 
 
@@ -121,13 +122,17 @@ def used_rate(e: Evidence) -> float | None:
     """The learning rate that was really used: logged or saved, else configured."""
     if e.schedule is not None and e.schedule.source == "logged":
         return e.schedule.peak
-    if e.number("learning_rate") is None and e.schedule is not None and e.schedule.source == "optimizer":
-        # what a checkpoint holds is the rate of that moment: the peak only when no scheduler had changed it
-        saved = next((c.optimizer for c in e.checkpoints if c.optimizer is not None), None)
-        initial = saved.settings.get("initial_lr") if saved is not None else None
-        rate = initial if initial is not None else e.schedule.peak
-        return rate if rate > DECAYED_AWAY else None
-    return learning_rate(e)
+    rate = learning_rate(e)
+    return rate if rate is None else rate * share_reached(e)
+
+
+def _saved_rate(e: Evidence, peak: float) -> float | None:
+    """The rate that training began with, by its checkpoints. What one of them holds is the rate of that moment: the peak only when no
+    scheduler had changed it, and None when it had decayed away."""
+    saved = next((c.optimizer for c in e.checkpoints if c.optimizer is not None), None)
+    initial = saved.settings.get("initial_lr") if saved is not None else None
+    rate = initial if initial is not None else peak
+    return rate if rate > DECAYED_AWAY else None
 
 
 def rate_leapt(e: Evidence) -> bool:
@@ -153,8 +158,8 @@ def rate_decades(e: Evidence) -> float | None:
     if usual is None or (name and name not in USUAL_RATES):
         return None
     momentum = e.number("momentum")
-    if name == "sgd" and momentum and momentum > 0.5:
-        usual *= 0.5
+    if name == "sgd" and momentum and 0.5 < momentum < 1:
+        usual *= min(0.5, 5.0 * (1.0 - momentum))  # a gradient counts 1 / (1 − momentum) times
     return math.log10(rate / usual)
 
 

@@ -61,13 +61,13 @@ _SPELLINGS: dict[str, str] = {
     ),
     "weight_decay": (
         "weight_decay wd l2 l2_reg weightdecay l2_regularization decay_weight reg_l2 optimizer_weight_decay l2_lambda weight_decay_rate "
-        "reg_lambda lambda_l2 l2_penalty wdecay"
+        "reg_lambda lambda_l2 l2_penalty wdecay reg.l2 regularization.l2 regularizer.l2"
     ),
     "dropout": (
         "dropout drop drop_rate dropout_rate p_dropout dropout_p dropout_prob dropout_probability hidden_dropout hidden_dropout_prob attn_pdrop "
         "resid_pdrop embd_pdrop attention_dropout attention_probs_dropout_prob classifier_dropout attn_dropout dropout.p residual_dropout "
         "ffn_dropout fc_dropout final_dropout drop_prob dropout_ratio emb_dropout embedding_dropout lora_dropout head_dropout "
-        "classifier_drop_rate input_dropout pdrop drop_out"
+        "classifier_drop_rate input_dropout pdrop p_drop drop_out"
     ),
     "label_smoothing": (
         "label_smoothing smoothing label_smoothing_factor label_smooth ls lsm_weight label_smoothing_eps smoothing_factor label_smoothing_epsilon"
@@ -95,7 +95,8 @@ _SPELLINGS: dict[str, str] = {
         "nsteps after_batches total_training_steps total_train_steps"
     ),
     "patience": (
-        "patience early_stopping_patience early_stop_patience early_stopping early_stop early_stopping_rounds es_patience early_stopping.patience"
+        "patience early_stopping_patience early_stop_patience early_stopping early_stop early_stopping_rounds es_patience early_stopping.patience "
+        "earlystopping.patience early_stop.patience"
     ),
     "optimizer": (
         "optimizer optim opt optimizer_name optimizer_type optim_name optimiser opt_name solver optim_type opt_type optimizer_class "
@@ -112,12 +113,14 @@ _SPELLINGS: dict[str, str] = {
     ),
     "loss_scale": (
         "loss_scale init_scale_fp16 initial_loss_scale init_loss_scale fp16_init_scale static_loss_scale fp16.loss_scale initial_scale_power "
-        "fp16.initial_scale_power loss_scaling"
+        "fp16.initial_scale_power loss_scaling amp.init_scale scaler.init_scale grad_scaler.init_scale fp16.init_scale"
     ),
     "initialization": (
         "initialization init initialisation weight_init init_scale init_std initializer initializer_range init_type kernel_initializer "
         "init_method weight_initialization init_method_std initialization_std init_mode init_weights param_init weights_init "
-        "initialization_scale winit init_fn weight_initializer initialize w_init init_scheme std_init sigma_init init_variance"
+        "initialization_scale winit init_fn weight_initializer initialize w_init init_scheme std_init sigma_init init_variance init.std init.name "
+        "init.type init.gain "
+        "initializer.name initializer.type initialization.name initialization.type initialization.std weight_init.name weight_init.type"
     ),
     "activation": (
         "activation act nonlinearity act_fn act_func activation_fn activation_function hidden_act act_layer activation_name non_linearity nonlin "
@@ -131,7 +134,7 @@ _SPELLINGS: dict[str, str] = {
         "model_width width hidden hidden_size hidden_dim n_embd d_model dim embed_dim embedding_dim hidden_units n_hidden num_hidden "
         "hidden_channels channels nhid emb_dim model_dim n_embed num_units width_mult hidden_width units encoder_embed_dim base_channels "
         "hidden_sizes hidden_dims layer_size nf dim_model latent_width hidden_features hiddens n_units hidden_layer_sizes "
-        "feature_dim rnn_size rnn_dim lstm_units"
+        "feature_dim rnn_size rnn_dim lstm_units hidden_layer_size base_width n_filters num_filters base_filters filters"
     ),
     "model_depth": (
         "model_depth depth n_layer n_layers num_layers num_hidden_layers layers nlayers encoder_layers num_blocks n_blocks depths "
@@ -218,6 +221,8 @@ def setting_name(key: str) -> str:
     if not parts:
         return ""
     leaf, above = parts[-1], parts[:-1]
+    if leaf == "patience" and above and "early" in above[-1]:
+        return leaf  # wherever the callback stands
     if not _ELSEWHERE.isdisjoint(above):
         return ""
     if above:

@@ -53,6 +53,15 @@ fault(
     nets=("mlp",),
 )
 fault(
+    "plain_tower",
+    changed(depth=lambda d, p: d.randint(16, 30)),
+    lambda s: ("vanishing-gradients", *weak("dead-units")(s)),
+    "too-deep",
+    "missing-normalization-or-residuals bad-initialization",
+    configured=("depth",),
+    nets=("mlp",),
+)
+fault(
     "single_narrow_layer",
     changed(width=lambda d, p: d.choice([1, 2]), depth=lambda d, p: 1),
     weak(),

@@ -70,6 +70,41 @@ fault(
     "learning-rate-too-high",
     keep={"schedule": "none", "warmup_steps": 0},
 )
+fault(
+    "endless_warmup",
+    changed(warmup_steps=lambda d, p: d.choice([5_000, 20_000, 60_000])),
+    weak("schedule-fault", "frozen-parameters"),
+    "learning-rate-too-low",
+    "stopped-too-early zero-learning-rate no-warmup",
+    configured=("warmup_steps",),
+    keep={"schedule": "linear", "warmup_steps": 20},
+)
+fault(
+    "momentum_too_high",
+    changed(momentum=lambda d, p: d.choice([0.995, 0.998, 0.999]), lr=lambda d, p: rounded(p.lr * (8 if p.momentum else 1))),
+    unstable,
+    "learning-rate-too-high",
+    "no-gradient-clipping",
+    configured=("momentum", "lr"),
+    optimizers=("sgd",),
+)
+fault(
+    "huge_batches",
+    changed(batch_size=lambda d, p: d.choice([400, 600])),
+    weak(),
+    "stopped-too-early",
+    "learning-rate-too-low",
+    configured=("batch_size",),
+)
+fault(
+    "rate_of_another",  # an optimizer was exchanged, and its learning rate kept
+    changed(optimizer=lambda d, p: "sgd"),
+    weak(),
+    "learning-rate-too-low",
+    "stopped-too-early",
+    configured=("optimizer",),
+    optimizers=("adam", "adamw", "rmsprop"),
+)
 fault("missing_zero_grad", wrong("no_zero_grad", 1), unstable, "accumulating-gradients", "learning-rate-too-high")
 fault("no_step", wrong("no_step", 1), always("loss-not-decreasing", "frozen-parameters"), "optimizer-idle", "missing-from-optimizer")
 fault("stale_optimizer", wrong("stale_optimizer", 1), always("loss-not-decreasing", "frozen-parameters"), "missing-from-optimizer", "optimizer-idle")

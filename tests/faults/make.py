@@ -132,7 +132,7 @@ def label(key: str, name: str, plan: Plan, seen: Seen | None) -> dict[str, Any]:
             "fix": {},
         }
     fault = FAULTS[name]
-    modes = list(dict.fromkeys(fault.modes(seen)))
+    modes = list(dict.fromkeys((*fault.modes(seen), *(() if seen.finite else ("non-finite",)))))  # a NaN is one, whatever was planted
     return {
         "id": key,
         "primary": modes[0],

@@ -2,11 +2,13 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.causes.too_much_regularization import DROPOUT, dropout
 from postmortem.checklist.needs import BATCH_STATISTICS, FIRST_BAD_BATCH, curve
 from postmortem.checklist.probes import usual_rate
 from postmortem.checklist.signs import ABSURD_NORM, clip_norm, loss_curve
 
 FIRST = 3  # records
+A_FEW, SELDOM = 0.2, 0.3  # of the first epoch; × the weight of beginning within it
 
 
 @probe(say("it began within the first epoch of seeing the data"), holds=1.2, fails=-1.2)
@@ -17,7 +19,15 @@ def within_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
     epoch = e.epoch_at(loss.non_finite.first_step)
     if epoch is None:
         return None
-    return Reading(epoch <= 1.05, say("the first non-finite record is in epoch {epoch:.2g}", epoch=max(epoch, 0.01)))
+    at_once = loss.non_finite.points_before == 0 and epoch < A_FEW  # a single batch seldom is among the first: what was there before them is
+    return Reading(
+        epoch <= 1.05, say("the first non-finite record is in epoch {epoch:.2g}", epoch=max(epoch, 0.01)), share=SELDOM if at_once else 1.0
+    )
+
+
+@probe(say("the dropout is so high that it alone can throw the outputs out of bounds"), holds=-1.5)
+def drowned(e: Evidence, seen: Sighting) -> Reading | None:
+    return dropout.ask(e, seen) if (e.number("dropout") or 0.0) > DROPOUT else None
 
 
 @probe(say("the loss or its gradient was absurd before it broke"), curve("grad_norm"), holds=-2.0, fails=0.0)
@@ -64,7 +74,7 @@ bad_batch = Cause(
     mechanism=say(
         "A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."
     ),
-    probes=(within_first_epoch, absurd_before, one_record, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
+    probes=(within_first_epoch, drowned, absurd_before, one_record, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
     fixes=remedies.only(
         say("Check every batch for non-finite and extreme inputs before it is used; skip steps with a non-finite loss"),
         say("Nothing in the curve announced it: it came with one batch."),

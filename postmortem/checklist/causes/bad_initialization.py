@@ -1,15 +1,19 @@
 """Weights started at a scale or in a pattern from which nothing can be learned."""
 
+import math
+
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs
-from postmortem.checklist.needs import ACTIVATIONS, WEIGHTS, curve
+from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
 from postmortem.checklist.signs import (
     ABSURD_NORM,
     ALL_ZERO,
     all_identical,
+    course,
     file_of,
     first_norm,
+    loss_curve,
     rate_decades,
     rate_leapt,
     starts_absurd,
@@ -37,6 +41,10 @@ SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
 BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
 GREW = 0.3  # decades
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
+ORDINARY = 0.7  # decades above the usual learning rate
+AT_ONCE = 0.2  # of an epoch
+ALIKE, FEW = 1e-3, 4  # relative distance from ln C: outputs as drawn lie a hundredth and more above it; records
+LATE, LEARNED = 0.2, 0.8  # share of the run; × the start of the loss
 HALF_SATURATED = 0.5  # share of a layer's outputs
 ALL_SILENT = 0.9  # share of a layer's units
 ZERO_ROWS = 0.2  # share of a layer's rows
@@ -127,10 +135,53 @@ def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
     return None if norm is None else Reading(norm > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm), file_of(e, "grad_norm"))
 
 
+@probe(say("no loss was ever finite, at an ordinary learning rate: it was too much before anything was learned"), holds=1.2)
+def never_finite(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    bad = loss.non_finite if loss is not None else None
+    precision = e.setting("precision")
+    half = precision is not None and "16" in str(precision.value) and "bf" not in str(precision.value)
+    if loss is None or bad is None or seen.facet != "loss" or bad.points_before > 0 or half or (rate_decades(e) or 0.0) > ORDINARY:
+        return None
+    epoch = e.epoch_at(bad.first_step)
+    if epoch is not None and epoch > AT_ONCE:
+        return None
+    return Reading(True, say("it is {kind} from the first record on, at step {step:g}", kind=bad.kind, step=bad.first_step), file_of(e, loss.name))
+
+
+@probe(say("the loss is that of guessing from the first record to the last: all outputs are alike, and stay so"), CHANCE, holds=2.5)
+def outputs_alike(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, classes = course(e), e.chance.classes
+    if loss is None or not classes or classes < 2 or loss.finite < FEW or e.model.adapters:
+        return None
+    level = math.log(classes)
+    off = max(abs(value / level - 1.0) for value in (loss.first, loss.final, loss.highest, loss.best))
+    return Reading(True, say("it never left ln {classes} by more than {off:.2g}", classes=classes, off=off * level)) if off < ALIKE else None
+
+
+def _learned_first(e: Evidence, seen: Sighting) -> bool:
+    """The trouble came late, to a model that began well and had learned."""
+    loss, step = loss_curve(e), seen.step
+    if loss is None or step is None or not loss.finite or starts_absurd(e):
+        return False
+    late = step > loss.first_step + LATE * (loss.last_step - loss.first_step)
+    return late and loss.best < LEARNED * loss.start and loss.best_step <= step and not loss.final < loss.start
+
+
+@probe(say("it had learned before the trouble came: no start is at fault then"), holds=-1.5)
+def learned_first(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    if loss is None or not _learned_first(e, seen):
+        return None
+    return Reading(
+        True, say("the loss had come down from {start:.3g} to {best:.3g} by step {step:g}", start=loss.start, best=loss.best, step=loss.best_step)
+    )
+
+
 @probe(say("gradients came to life as the weights grew: they had started too small"), WEIGHTS, holds=1.5, fails=0.0)
 def came_to_life(e: Evidence, seen: Sighting) -> Reading | None:
     growth, drift = e.weights.gradient_growth, e.weights.scale_drift
-    if growth is None or drift is None or growth < 1.0 or drift < 0.2:
+    if growth is None or drift is None or growth < 1.0 or drift < 0.2 or _learned_first(e, seen):
         return None
     return Reading(True, say("gradients grew {times:.3g}-fold while the weights grew {by:.2g}-fold", times=10**growth, by=10**drift))
 
@@ -181,7 +232,10 @@ bad_initialization = Cause(
         wrong_scale,
         first_loss,
         first_gradient,
+        never_finite,
+        outputs_alike,
         came_to_life,
+        learned_first,
         silent_at_start,
         saturated_at_start,
         had_to_grow,

@@ -5,6 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE
 from postmortem.checklist.signs import last_optimizer
 
+FROZEN_TOO = 0.3  # × the weight of a clean cut
+
 
 @probe(say("the optimizer holds them and never got a gradient for them"), OPTIMIZER_STATE, holds=2.2, fails=-2.0)
 def held_without_state(e: Evidence, seen: Sighting) -> Reading | None:
@@ -28,7 +30,13 @@ def cut_by_depth(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     frozen = [name in still for name in layers]
     clean = frozen == sorted(frozen, reverse=True) and frozen[0] and not frozen[-1]
-    return Reading(clean, say("{n} of {of} weight layers stand still, counted from the input", n=sum(frozen), of=len(layers)))
+    flags = [t.requires_grad for c in e.checkpoints for t in c.tensors if t.requires_grad is not None]
+    asked_for = bool(flags) and all(flags)  # else whoever freezes a backbone leaves the same
+    return Reading(
+        clean,
+        say("{n} of {of} weight layers stand still, counted from the input", n=sum(frozen), of=len(layers)),
+        share=1.0 if asked_for or not clean else FROZEN_TOO,
+    )
 
 
 @probe(say("recorded parameters never had a gradient although they ask for one"), LAYER_STATISTICS, holds=4.5, fails=-4.0)

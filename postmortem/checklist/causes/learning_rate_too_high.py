@@ -6,7 +6,7 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.policies import REPLACED, divergence
-from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, usual_rate
+from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, rate_with_momentum, supposed_pretrained, usual_rate
 from postmortem.checklist.signs import (
     clip_norm,
     course,
@@ -23,8 +23,11 @@ from postmortem.checklist.signs import (
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 USUAL = 0.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
+WITHERED = -2.0  # decades below the default initialisation
 LOWER = 3.0  # at least this much lower than what was too high
 AGAIN = 4.0  # times lower or higher, when the first rate was not it
+FRESH = 10.0  # times the rate of a model that had learned before
+EXTREME_MOMENTUM, USUAL_MOMENTUM = 0.97, 0.9
 HALVED = 0.5  # of the peak
 WHILE = 0.25  # of the run
 LITTLE, MUCH = 0.4, 0.97  # of the fall; × the loss
@@ -45,8 +48,8 @@ def far_above_usual(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the weights grew far beyond any initialisation"), WEIGHTS, holds=1.5, fails=-0.7)
 def weights_thrown(e: Evidence, seen: Sighting) -> Reading | None:
     scale, first = e.weights.highest_scale, e.weights.first_highest_scale
-    if scale is None:
-        return None
+    if scale is None or scale < WITHERED:
+        return None  # rate × decay pulled them to nothing, however far they had been thrown
     grown = scale >= THROWN
     return Reading(
         grown,
@@ -158,6 +161,9 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         return (remedies.fix(e, say("Remove the jump from the schedule"), why, stated or (remedies.change(e, "schedule", None),)),)
     if rate == 0:
         return ()
+    calmer = _less_momentum(e, rate)
+    if calmer:
+        return calmer
     if rate is None:
         to = remedies.rounded(usual or UNKNOWN_OPTIMIZER)
         why = say("The run does not say which it used. {to:g} is usual; if it used less than that, divide its own by ten.", to=to)
@@ -172,10 +178,30 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     lower = remedies.set_rate(e, rate, remedies.rounded(to / AGAIN), say("If it still diverges or swings: a quarter of that."))
     out = [remedies.set_rate(e, rate, to, usually), lower]
     if to * AGAIN < rate / LOWER:
-        out.append(remedies.set_rate(e, rate, remedies.rounded(to * AGAIN), say("If it is stable and slow: four times that.")))
+        more = FRESH if supposed_pretrained(e) and to * FRESH < rate / LOWER else AGAIN  # a model that had not learned before takes ten times
+        out.append(remedies.set_rate(e, rate, remedies.rounded(to * more), say("If it is stable and slow: {times:g} times that.", times=more)))
     elif clip_norm(e) is None:
         out.append(remedies.clip(e, 1.0, say("No clipping is configured: a norm of 1 keeps a single bad step from throwing the weights away.")))
     return tuple(out)
+
+
+def _less_momentum(e: Evidence, rate: float | None) -> tuple[Fix, ...]:
+    """The usual momentum, where the stated one makes every gradient count a hundred times; with the rate that goes with it, and with the run's own."""
+    momentum = e.number("momentum")
+    if optimizer_name(e) != "sgd" or momentum is None or not EXTREME_MOMENTUM <= momentum < 1:
+        return ()
+    change = remedies.change(e, "momentum", USUAL_MOMENTUM, momentum)
+    why = say("With a momentum of {momentum:g} each gradient counts {times:.3g} times.", momentum=momentum, times=1 / (1 - momentum))
+    code = {"pytorch": f"optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum={USUAL_MOMENTUM})"}
+    alone = remedies.fix(e, say("Set the momentum to {to:g}", to=USUAL_MOMENTUM), why, (change,), code)
+    to = remedies.rounded(rate_with_momentum(e, USUAL_MOMENTUM))
+    if rate is None or rate <= LOWER * to:
+        return (alone,)
+    lower = remedies.change(e, "learning_rate", to, rate)
+    both = remedies.fix(
+        e, say("Set the momentum to {momentum:g} and the learning rate to {to:g}", momentum=USUAL_MOMENTUM, to=to), why, (change, lower), code
+    )
+    return both, alone
 
 
 learning_rate_too_high = Cause(

@@ -4,11 +4,16 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.falls import creeps
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.rates import fitting_rate
-from postmortem.checklist.signs import course, file_of, rate_decades, used_rate
+from postmortem.checklist.rates import adam_rate, fitting_rate
+from postmortem.checklist.signs import course, file_of, optimizer_name, rate_decades, used_rate
+from postmortem.checklist.warmup import total_steps, warmup_steps
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
 LOWISH = -0.8  # decades: between the two the rate says nothing
+WARMING = 0.6  # share of the run that a warm-up takes
+WARMED = 0.9  # of the stated rate
+SHARE = 0.05  # of the run that a warm-up usually takes
+ADAM_TAKES = 5e-3
 HIGHER = 3.0  # at least this much higher than what was too low
 CREPT, MOVED = 0.05, 0.16  # relative change of the weights between checkpoints; healthy runs lie above the second
 
@@ -45,8 +50,28 @@ def steady(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(loss.trend.tau < -0.5, say("Kendall's tau of the loss over time is {tau:.2f}", tau=loss.trend.tau), file_of(e, loss.name))
 
 
+def _endless_warmup(e: Evidence) -> tuple[Fix, ...]:
+    """A shorter warm-up, where the stated one takes most of the run and the rate was still rising when it ended."""
+    steps, total, stated = warmup_steps(e), total_steps(e), e.number("learning_rate")
+    logged = e.schedule is not None and e.schedule.source == "logged"
+    if not total or steps is None or steps < WARMING * total or (logged and stated is not None and (used_rate(e) or 0.0) > WARMED * stated):
+        return ()
+    to = max(1, round(SHARE * total))
+    why = say("It takes {steps:g} steps, and training has {total:g}: the rate never got to where it was meant to be.", steps=steps, total=total)
+    return (remedies.fix(e, say("Warm the learning rate up over {steps} steps", steps=to), why, (remedies.warm_up(e, to),)),)
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    return (*_endless_warmup(e), *_higher(e))
+
+
+def _higher(e: Evidence) -> tuple[Fix, ...]:
+    """The fitting rate, and what brackets it."""
     rate, fitting = used_rate(e), fitting_rate(e)
+    if rate is None and fitting is not None:
+        to = remedies.rounded(fitting)
+        why = say("The run does not say which it used. {to:g} is usual; if it used more than that, multiply its own by ten.", to=to)
+        return (remedies.set_rate(e, None, to, why),)
     if rate is None or (fitting is not None and rate > HIGHER * fitting):
         return ()
     to = remedies.rounded(max(fitting or 10 * rate, HIGHER * rate))
@@ -55,9 +80,25 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         remedies.set_rate(e, rate, to, why),
         remedies.set_rate(e, rate, remedies.rounded(HIGHER * to), say("If the loss still only creeps: three times that.")),
     ]
-    if to > HIGHER**2 * rate:
+    if optimizer_name(e) == "sgd" and e.setting("optimizer") is not None:
+        out.append(_with_adam(e, rate))
+    elif to > HIGHER**2 * rate:
         out.append(remedies.set_rate(e, rate, remedies.rounded(to / HIGHER), say("If it swings: a third of that.")))
     return tuple(out)
+
+
+def _with_adam(e: Evidence, rate: float) -> Fix:
+    """Another optimizer, with its own usual rate: embeddings and gates learn slowly with one step length for all."""
+    to = remedies.rounded(adam_rate(e))
+    return remedies.fix(
+        e,
+        say("Or use Adam, with a learning rate of {to:g}", to=to),
+        say("{rate:g} is a rate that Adam takes; plain gradient descent hardly moves with it.", rate=rate)
+        if rate <= ADAM_TAKES
+        else say("It gives each parameter a step length of its own; plain gradient descent has one for all."),
+        (remedies.change(e, "optimizer", "adam"), remedies.change(e, "learning_rate", to, rate)),
+        {"pytorch": f"optimizer = torch.optim.Adam(model.parameters(), lr={to:g})"},
+    )
 
 
 learning_rate_too_low = Cause(

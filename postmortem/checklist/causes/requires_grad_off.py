@@ -26,12 +26,17 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
 
 
-@probe(say("they stand in none of the optimizer's groups"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.2, fails=-0.7)
+@probe(say("they stand in none of the optimizer's groups"), OPTIMIZER_STATE, TWO_CHECKPOINTS, holds=1.6, fails=0.0)
 def filtered(e: Evidence, seen: Sighting) -> Reading | None:
     last = last_optimizer(e)
     if last is None or last.absent is None:
         return None
-    return Reading(len(last.absent) > 0, say("{n} tensors are in no group, as after filtering by requires_grad", n=len(last.absent)))
+    # a Trainer builds the optimizer itself, from all that asks for a gradient
+    return Reading(
+        len(last.absent) > 0,
+        say("{n} tensors are in no group, as after filtering by requires_grad", n=len(last.absent)),
+        share=1.5 if e.framework == "transformers" else 1.0,
+    )
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

@@ -4,6 +4,7 @@ from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, pr
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, CONFIG, LAYER_STATISTICS, WEIGHTS
 
+FEW = 4  # layers that any plain stack trains with
 TOO_DEEP = 8  # layers that do not train without residuals or normalisation
 DEEP = 6
 AT_LIMITS = 0.5  # share of the outputs of a layer within 1 % of the range of a limit
@@ -82,7 +83,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     changes: tuple[Change, ...] = (remedies.change(e, "activation", "relu"),)
     title = say("Use an activation of the ReLU family")
     if depth is not None and depth >= TOO_DEEP and not e.model.residual and not e.model.normalised:
-        fewer = max(2, int(depth // 3))  # as deep as this, plain ReLU layers hardly train either
+        fewer = max(2, min(FEW, int(depth // 3)))  # as deep as this, plain ReLU layers hardly train either
         changes = (*changes, remedies.change(e, "model_depth", fewer, depth))
         title = say("Use an activation of the ReLU family, and fewer layers ({to})", to=fewer)
     return (

@@ -5,15 +5,22 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, rate_decades
+from postmortem.checklist.signs import NOTHING_EXPECTED, course, rate_decades, to_chance
+from postmortem.checklist.warmup import total_steps
+from postmortem.model.sentence import Sentence
 
 FEW = 6  # records
 ENOUGH, LATE = 12, 0.15  # records; share of the fall
 SHORT = 3  # epochs
+GUESSING = 0.97  # times chance
+LOW = -1.3  # decades of the learning rate below the usual, with which a fall takes long
 LEFT = 0.02  # share of the drop that may be left
 UNKNOWN = 5.0  # times as long, when nothing says where the loss was heading
 MOST = 20.0  # times as long
 FEWEST = 10  # epochs
+FEW_STEPS = 150  # updates
+LARGE_BATCH, FEW_UPDATES, USUAL_BATCH = 128, 8, 32  # samples; updates per epoch; samples
+PATIENT = 10  # evaluations
 STEPS = 600  # optimizer steps that a small model needs for a small task
 
 
@@ -22,6 +29,9 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or loss.finite < 2 or e.family in NOTHING_EXPECTED:
         return None
+    level, epochs = to_chance(e, loss.final), e.last_epoch or e.number("epochs")
+    if level is not None and level > GUESSING and epochs is not None and epochs > SHORT and (rate_decades(e) or 0.0) > LOW:
+        return Reading(False, say("it came down to the level of guessing ({level:.2f} × chance), and no further", level=level))
     if loss.asymptote is not None:
         return Reading(
             loss.asymptote.remaining > 0.2, say("{share:.0%} of the drop was still to come", share=min(1.0, max(0.0, loss.asymptote.remaining)))
@@ -33,6 +43,8 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
     half = e.at(loss.name, (loss.first_step + loss.last_step) / 2)
     if loss.finite >= ENOUGH and half is not None and loss.final < 0.97 * loss.start:
         late = (half - loss.final) / (loss.start - loss.final)
+        if late > 1:
+            return None  # half-way it stood above its start: it comes back from something
         return Reading(late > LATE, say("{share:.0%} of its fall came in the second half of the run", share=max(0.0, late)))
     return Reading(
         loss.final < 0.97 * loss.start,
@@ -40,9 +52,11 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("there were very few epochs"), holds=1.8, fails=-1.2)
+@probe(say("there were very few epochs, or very few updates"), holds=1.8, fails=-1.2)
 def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
-    epochs = e.last_epoch or e.number("epochs")
+    epochs, steps = e.last_epoch or e.number("epochs"), total_steps(e)
+    if steps is not None and steps < FEW_STEPS and _huge_batches(e) is not None and e.family not in NOTHING_EXPECTED:
+        return Reading(True, say("{n:g} updates", n=steps))
     return None if epochs is None or e.family in NOTHING_EXPECTED else Reading(epochs <= SHORT, say("{n:.2g} epochs", n=epochs))
 
 
@@ -54,13 +68,28 @@ def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     epochs, to, left = e.number("epochs") or e.last_epoch or 1, longer(e), to_come(e)
+    steps = e.number("max_steps")
+    if steps and e.number("epochs") is None and not e.last_epoch:
+        to_steps = round(max(STEPS, steps * to / epochs))
+        more = remedies.fix(
+            e,
+            say("Train longer: {to} steps", to=to_steps),
+            _why(left),
+            (remedies.change(e, "max_steps", to_steps, steps),),
+            {
+                "pytorch": f"max_steps = {to_steps}",
+                "transformers": f"args = TrainingArguments(..., max_steps={to_steps})",
+                "lightning": f"Trainer(max_steps={to_steps})",
+            },
+        )
+        return (more,)
     return (
+        *_more_patience(e),
+        *_smaller_batches(e),
         remedies.fix(
             e,
             say("Train longer: {to} epochs", to=to),
-            say("The loss was still falling at the end.")
-            if left is None
-            else say("By the fit of the loss {share:.0%} of its drop was still to come when training ended.", share=left),
+            _why(left),
             (remedies.change(e, "epochs", to, epochs),),
             {
                 "pytorch": f"epochs = {to}",
@@ -70,6 +99,49 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
             },
         ),
     )
+
+
+def _more_patience(e: Evidence) -> tuple[Fix, ...]:
+    """More evaluations without progress, where early stopping gave up after a few."""
+    patience = e.number("patience")
+    if e.outcome != "early-stopped" or patience is None or patience >= PATIENT:
+        return ()
+    why = say("Early stopping gave up after {patience:g} evaluations without progress, and the loss was still falling.", patience=patience)
+    code = {
+        "pytorch": f"patience = {PATIENT}",
+        "lightning": f"EarlyStopping('val_loss', patience={PATIENT})",
+        "transformers": f"EarlyStoppingCallback({PATIENT})",
+        "keras": f"keras.callbacks.EarlyStopping(patience={PATIENT}, restore_best_weights=True)",
+    }
+    return (remedies.fix(e, say("Wait {n} evaluations before stopping", n=PATIENT), why, (remedies.change(e, "patience", PATIENT, patience),), code),)
+
+
+def _huge_batches(e: Evidence) -> float | None:
+    """Updates per epoch, when batches are so large that they are only a few; None otherwise."""
+    size, updates = e.number("batch_size"), e.steps_per_epoch if e.axis == "step" else None
+    return updates if size and size >= LARGE_BATCH and updates is not None and updates < FEW_UPDATES else None
+
+
+def _smaller_batches(e: Evidence) -> tuple[Fix, ...]:
+    """Batches of a usual size, where they are so large that an epoch is only a few updates."""
+    size, updates = e.number("batch_size"), _huge_batches(e)
+    if size is None or updates is None:
+        return ()
+    why = say(
+        "An epoch is {n:g} updates; with batches of {to} it has {times:.3g} times as many.", n=updates, to=USUAL_BATCH, times=size / USUAL_BATCH
+    )
+    code = {
+        "pytorch": f"loader = DataLoader(train, batch_size={USUAL_BATCH}, shuffle=True)",
+        "transformers": f"args = TrainingArguments(..., per_device_train_batch_size={USUAL_BATCH})",
+        "keras": f"model.fit(..., batch_size={USUAL_BATCH})",
+    }
+    return (remedies.fix(e, say("Use batches of {to}", to=USUAL_BATCH), why, (remedies.change(e, "batch_size", USUAL_BATCH, size),), code),)
+
+
+def _why(left: float | None) -> Sentence:
+    if left is None:
+        return say("The loss was still falling at the end.")
+    return say("By the fit of the loss {share:.0%} of its drop was still to come when training ended.", share=left)
 
 
 def to_come(e: Evidence) -> float | None:

@@ -2,20 +2,30 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import WEIGHTS
 
 DEEP = 10
+FEW = 4  # layers that any plain stack trains with
+RESIDUAL = ("res", "former", "gpt", "bert", "llama", "vit", "t5", "dense", "mixer", "next", "decoder", "encoder")  # in the names of architectures
 
 
-@probe(say("there are very many layers in a plain stack"), WEIGHTS, holds=0.9, fails=-2.0)
+@probe(say("there are very many layers in a plain stack"), holds=0.9, fails=-2.0)
 def many(e: Evidence, seen: Sighting) -> Reading | None:
-    n = len(e.model.weight_layers)
+    n = _layers(e)
     return Reading(n >= DEEP and not e.model.residual, say("{n} weight layers", n=n)) if n else None
+
+
+def _layers(e: Evidence) -> int:
+    """Weight layers of the checkpoints, else as many as are configured for a model that is none of those with residual connections; 0 for unknown."""
+    name = e.setting("model")
+    around = name is not None and any(word in str(name.value).lower() for word in RESIDUAL)
+    return len(e.model.weight_layers) or (0 if around else int(e.number("model_depth") or 0))
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     depth = e.number("model_depth")
-    to = max(2, int(depth // 3)) if depth else 2
+    if depth is None and not e.model.weight_layers:
+        return ()
+    to = max(2, min(FEW, int(depth // 3))) if depth else 2
     return (
         remedies.fix(
             e,

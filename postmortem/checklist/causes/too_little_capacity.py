@@ -5,6 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.signs import hidden_width, is_narrow, loss_curve, to_chance
 
+WIDE, WIDE_SHARE = 32, 1.5  # units from which width is seldom what is missing; × the weight of not being narrow
+LEARNED = 0.95  # times chance: a loss above it never left guessing, and where it stays says nothing of room
 USUAL = 96  # hidden units of a small model; has the divisors that attention heads need
 FAR, NEAR = 8, 4  # times wider when the loss settled above, below half of chance
 
@@ -12,20 +14,30 @@ FAR, NEAR = 8, 4  # times wider when the loss settled above, below half of chanc
 @probe(say("a hidden layer is very narrow"), holds=3.0, fails=-1.5)
 def narrow(e: Evidence, seen: Sighting) -> Reading | None:
     width = hidden_width(e)
-    return None if width is None else Reading(is_narrow(e), say("the narrowest hidden layer has {n:g} units", n=width))
+    if width is None:
+        return None
+    return Reading(is_narrow(e), say("the narrowest hidden layer has {n:g} units", n=width), share=WIDE_SHARE if width >= WIDE else 1.0)
 
 
 @probe(say("the loss has settled"), holds=1.0, fails=-1.2)
 def settled(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.asymptote is None:
+    if loss is None or loss.asymptote is None or _never_left_guessing(e):
         return None
     return Reading(loss.asymptote.remaining < 0.15, say("{share:.0%} of the drop was still to come", share=max(0.0, loss.asymptote.remaining)))
 
 
 @probe(say("training and validation agree"), VALIDATION, holds=0.5, fails=-1.0)
 def agree(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None else Reading(abs(e.gap.gap) < 0.12, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
+    if e.gap is None or _never_left_guessing(e):
+        return None
+    return Reading(abs(e.gap.gap) < 0.12, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
+
+
+def _never_left_guessing(e: Evidence) -> bool:
+    loss = loss_curve(e)
+    level = to_chance(e, loss.final) if loss is not None else None
+    return level is not None and level > LEARNED
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

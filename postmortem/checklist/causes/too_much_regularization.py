@@ -4,12 +4,13 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
 from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION, curve
-from postmortem.checklist.signs import skill
+from postmortem.checklist.signs import rate_decades, skill
 
-DROPOUT = 0.65
+DROPOUT, HALF = 0.65, 0.4
 WORSE = 0.15  # of the way from guessing to perfect
 SHRUNK = -0.5  # decades: weights that end at a third of their first scale
 DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
+STEEP = 1.3  # decades of the learning rate above the usual
 
 
 def _decay(e: Evidence) -> float | None:
@@ -33,7 +34,10 @@ def dropout(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("weight decay is extreme"), holds=3.5, fails=-0.5)
 def decay(e: Evidence, seen: Sighting) -> Reading | None:
     value = _decay(e)
-    return None if value is None else Reading(value >= DECAY, say("weight decay is {value:g}; usual are 0 to 0.1", value=value))
+    if value is None:
+        return None
+    steep = value < DECAY and (rate_decades(e) or 0.0) >= STEEP  # each step takes rate × decay off the weights: then the rate did it
+    return Reading(value >= DECAY, say("weight decay is {value:g}; usual are 0 to 0.1", value=value), share=2.0 if steep else 1.0)
 
 
 @probe(say("the weights shrink while training goes on"), TWO_CHECKPOINTS, holds=2.0, fails=-0.7)
@@ -75,11 +79,12 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         out.append(remedies.fix(e, say("Lower the weight of the divergence to 1"), why, (remedies.changed(e, "loss", weight, 1.0),)))
     value, drop = _decay(e), e.number("dropout")
     shrank = (e.weights.scale_drift or 0.0) < SHRUNK
-    if drop is not None and drop > 0.4:
+    if drop is not None and drop > HALF:
         why = say("Most of each layer is switched off in every step, and the model does not even fit its training set.")
         for to in (0.0, 0.1):
-            change, code = remedies.change(e, "dropout", to, drop), {"pytorch": f"nn.Dropout({to:g})"}
-            out.append(remedies.fix(e, say("Lower dropout from {value:g} to {to:g}", value=drop, to=to), why, (change,), code))
+            changes = remedies.together(e, "dropout", to, "drop", above=HALF) or (remedies.change(e, "dropout", to, drop),)
+            code = {"pytorch": f"nn.Dropout({to:g})"}
+            out.append(remedies.fix(e, say("Lower dropout from {value:g} to {to:g}", value=drop, to=to), why, changes, code))
     if value and (value >= DECAY or shrank):
         why = say("It pulls the weights to zero faster than the gradient can push them out.")
         if shrank:

@@ -10,7 +10,7 @@ from postmortem.checklist.signs import loss_curve
 @probe(say("a whole epoch was finite first, so it is not the data"), holds=1.6, fails=-0.8)
 def after_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.non_finite is None or loss.non_finite.points_before == 0:
+    if loss is None or loss.non_finite is None:
         return None
     epoch = e.epoch_at(loss.non_finite.first_step)
     if epoch is None:

@@ -57,7 +57,7 @@ def above_validation(e: Evidence, seen: Sighting) -> Reading | None:
     loss, val = e.curve("train/loss"), e.curve("val/loss")
     if loss is None or val is None or loss.finite < 10:
         return None
-    train, level = to_chance(e, (loss.start + loss.final) / 2), to_chance(e, val.final)
+    train, level = to_chance(e, loss.final if loss.final > loss.start else (loss.start + loss.final) / 2), to_chance(e, val.final)
     if train is None or level is None:
         return None
     return Reading(

@@ -6,6 +6,8 @@ from postmortem.checklist.needs import LEARNING_RATE
 from postmortem.checklist.rates import usual_rate
 from postmortem.checklist.signs import nothing_moved
 
+HIGHER = 3.0  # times, when the first rate was not it
+
 
 @probe(say("the learning rate is 0 (almost) everywhere"), LEARNING_RATE, holds=4.0, fails=-4.0)
 def zero_everywhere(e: Evidence, seen: Sighting) -> Reading | None:
@@ -24,7 +26,17 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     to, stated = remedies.rounded(usual_rate(e) or 1e-3), e.number("learning_rate")
     rate = remedies.set_rate(e, stated, to, say("It is 0: no step changes anything."))
     if not stated:
-        return (rate,)
+        higher = remedies.set_rate(e, stated, remedies.rounded(HIGHER * to), say("If the loss only creeps: three times that."))
+        if stated is None:  # nobody knows whether it was set to 0 or made 0
+            why = say("Or a schedule, or what steps it, makes 0 of the rate that is set.")
+            unscheduled = remedies.fix(
+                e,
+                say("Train without the schedule, then put it back with the right number of steps"),
+                why,
+                (remedies.change(e, "schedule", None),),
+            )
+            return (rate, unscheduled, higher)
+        return (rate, higher, remedies.set_rate(e, stated, remedies.rounded(to / HIGHER), say("If it swings: a third of that.")))
     # a usual rate is configured, and something makes 0 of it
     why = say("{rate:g} is configured and 0 was used: the schedule (or what steps it) makes 0 of it.", rate=stated)
     hit = remedies.removed(e, "schedule", (s for s in e.settings if s.name in ("schedule", "warmup")))

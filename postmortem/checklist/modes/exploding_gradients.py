@@ -7,6 +7,7 @@ from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too
 from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.growth import ABOVE, BRIEF, GIVEN_BACK, GREW, LARGE_GRADIENT, LOOKS, STEADY, THROWN, hit_once, schedule_did_it
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
@@ -125,6 +126,7 @@ CHECK = Check(
         (preprocessing, -2.0),
         (accumulating_gradients, -1.8),
         (wrong_loss, -1.8),
+        (too_much_regularization, -3.2),
     ),
     by_hand=(
         say(

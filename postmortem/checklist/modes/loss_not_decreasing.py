@@ -16,6 +16,7 @@ from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.representation_collapse import representation_collapse
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
+from postmortem.checklist.causes.too_deep import too_deep
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
@@ -371,6 +372,7 @@ CHECK = Check(
         (decayed_too_early, -2.8),
         (accumulating_gradients, -2.2),
         (too_little_capacity, -2.5),
+        (too_deep, -2.5),
         (representation_collapse, -3.0),
     ),
     by_hand=(

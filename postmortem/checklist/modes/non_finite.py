@@ -9,6 +9,7 @@ from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too
 from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
 from postmortem.checklist.causes.non_finite_inputs import non_finite_inputs
 from postmortem.checklist.causes.preprocessing import preprocessing
+from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.unsafe_operation import unsafe_operation
 from postmortem.checklist.limits import is_above, newest
 from postmortem.checklist.needs import WEIGHTS
@@ -114,6 +115,7 @@ CHECK = Check(
         (bad_initialization, -1.8),
         (preprocessing, -2.5),
         (accumulating_gradients, -3.0),
+        (too_much_regularization, -3.2),
     ),
     by_hand=(
         say("Find the first batch with a non-finite loss, and look whether its inputs are finite."),

@@ -1,6 +1,7 @@
 """Norm or rank of the weights collapses."""
 
 from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.representation_collapse import representation_collapse
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.limits import is_below, newest, share_is_below, times
@@ -92,6 +93,6 @@ CHECK = Check(
     needs=(SIZE,),
     probes=(shrank, decay),
     prior=1.5,
-    causes=((too_much_regularization, 0.3), (representation_collapse, -2.5)),
+    causes=((too_much_regularization, 0.3), (representation_collapse, -2.5), (learning_rate_too_high, -1.0)),
     consequences=("loss-not-decreasing", "underfitting", "vanishing-gradients", "dead-units", "frozen-parameters"),
 )

@@ -1,0 +1,116 @@
+"""Causes weigh what they see: what a start from nothing, a start from too much, and a setting that explains everything leave behind."""
+
+import math
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from postmortem.check import Evidence
+from postmortem.checklist.causes.bad_batch import bad_batch, within_first_epoch
+from postmortem.checklist.causes.bad_initialization import learned_first, never_finite, outputs_alike
+from postmortem.checklist.causes.learning_rate_too_high import weights_thrown
+from postmortem.checklist.causes.missing_from_optimizer import absent_from_groups
+from postmortem.checklist.causes.requires_grad_off import filtered
+from postmortem.checklist.causes.too_little_capacity import agree, narrow, settled
+from postmortem.checklist.causes.too_much_regularization import decay
+from postmortem.checklist.causes.unshuffled_data import above_validation
+from postmortem.diagnose import weigh
+from postmortem.model.evidence import Chance, CheckpointStats, OptimizerFacts, WeightSummary
+from tests.test_diagnose import evidence, seen
+from tests.test_remedies import gaps, logged, stated
+
+TEN = Chance(math.log(10), 0.1, 10, "head")
+AT_LOSS = replace(seen(), facet="loss")
+
+
+def ending(losses: list[float], **changes: object) -> Evidence:
+    return evidence(**{"chance": TEN, **logged(train_loss=losses), **changes})
+
+
+def test_a_loss_that_never_leaves_guessing_by_a_thousandth_comes_from_outputs_that_are_all_alike() -> None:
+    level = math.log(10)
+    reading = outputs_alike.ask(ending([level * (1 - 2e-5 * i) for i in range(10)]), seen())
+    assert reading is not None
+    assert reading.holds
+    assert outputs_alike.ask(ending([level * (1.02 - 2e-3 * i) for i in range(10)]), seen()) is None  # outputs as they are usually drawn
+    assert outputs_alike.ask(ending([level] * 9 + [level / 2]), seen()) is None
+    assert outputs_alike.ask(ending([level] * 10, chance=Chance(None, None, None, "")), seen()) is None
+
+
+@pytest.mark.parametrize(("rate", "precision", "holds"), [(1e-3, None, True), (1.0, None, False), (1e-3, "fp16", False), (1e-3, "bf16", True)])
+def test_what_is_never_finite_at_an_ordinary_rate_started_too_large(rate: float, precision: str | None, holds: bool) -> None:
+    settings = stated(lr=rate, optimizer="adam", **({"precision": precision} if precision else {}))
+    e = ending([math.nan] * 10, settings=settings, steps_per_epoch=75.0)
+    assert (never_finite.ask(e, AT_LOSS) is not None) is holds
+    assert never_finite.ask(e, seen()) is None
+    later = ending([2.3, 2.2] + [math.nan] * 8, settings=settings, steps_per_epoch=75.0)
+    assert never_finite.ask(later, AT_LOSS) is None
+
+
+def test_a_bad_batch_is_seldom_the_very_first_and_dropout_can_do_it_alone() -> None:
+    def at(losses: list[float], **settings: float) -> Evidence:
+        return ending(losses, settings=stated(optimizer="adam", lr=1e-3, **settings), steps_per_epoch=100.0, last_epoch=1.0)
+
+    first, later = at([math.nan] * 8), at([2.3, 2.2, 2.1, 2.0] + [math.nan] * 4)
+    assert within_first_epoch.ask(first, AT_LOSS).share < within_first_epoch.ask(later, AT_LOSS).share == 1.0
+    confidence = [weigh(bad_batch.probes, e, AT_LOSS, 0.0)[1] for e in (later, first, at([2.3, 2.2, 2.1, 2.0] + [math.nan] * 4, dropout=0.95))]
+    assert confidence[0] > confidence[1]
+    assert confidence[0] > confidence[2]
+
+
+def test_width_is_asked_of_what_was_learned_and_a_wide_layer_speaks_more_against_it() -> None:
+    flat = [2.31 + 0.001 * (i % 2) for i in range(20)]
+    learned = [1.5 + math.exp(-i / 2) for i in range(20)]
+    assert [p.ask(ending(flat, gap=gaps(0.0)), seen()) for p in (settled, agree)] == [None, None]
+    assert agree.ask(ending(learned, gap=gaps(0.0)), seen()).holds
+    narrow_shares = [narrow.ask(evidence(settings=stated(hidden=width)), seen()).share for width in (4, 16, 64)]
+    assert narrow_shares == [1.0, 1.0, 1.5]
+
+
+def test_weights_that_withered_say_nothing_of_how_far_they_were_thrown() -> None:
+    def scale(decades: float) -> Evidence:
+        return evidence(weights=WeightSummary(2, highest_scale=decades, first_highest_scale=0.0))
+
+    assert weights_thrown.ask(scale(-20.0), seen()) is None
+    assert not weights_thrown.ask(scale(0.1), seen()).holds
+    assert weights_thrown.ask(scale(1.5), seen()).holds
+
+
+def test_an_ordinary_decay_is_no_cause_beside_a_rate_that_multiplies_it() -> None:
+    def share(rate: float) -> float:
+        return decay.ask(evidence(settings=stated(weight_decay=0.05, lr=rate, optimizer="adamw")), seen()).share
+
+    assert (share(1e-3), share(5.0)) == (1.0, 2.0)
+    assert decay.ask(evidence(settings=stated(weight_decay=3.0, lr=5.0, optimizer="adamw")), seen()).holds
+
+
+def test_training_that_ends_above_guessing_where_validation_lies_at_it_was_not_shuffled() -> None:
+    up = [2.30 + 0.007 * i for i in range(20)]
+    e = ending(up, **logged(train_loss=up, val_loss=[2.3] * 10))
+    assert above_validation.ask(e, seen()).holds
+    level = [2.30] * 20
+    assert not above_validation.ask(ending(level, **logged(train_loss=level, val_loss=[2.3] * 10)), seen()).holds
+
+
+def test_a_model_that_had_learned_before_the_trouble_was_not_started_badly() -> None:
+    losses = [2.3 - 0.1 * i for i in range(10)] + [50.0] * 10
+    late = ending(losses)
+    assert learned_first.ask(late, seen(step=100.0)).holds
+    assert learned_first.ask(late, seen(step=0.0)) is None
+    assert learned_first.ask(ending([23.0 - i for i in range(20)]), seen(step=100.0)) is None  # it started far above guessing
+
+
+def test_a_trainer_leaves_out_of_the_optimizer_what_asks_for_no_gradient() -> None:
+    facts = OptimizerFacts("adam", 10.0, 0.0, has_state=True, stateless=(), absent=("a.weight",), learning_rates=(), settings=MappingProxyType({}))
+    e = evidence(checkpoints=(CheckpointStats("c", 10.0, None, (), optimizer=facts),), weights=WeightSummary(2, identical_share=0.5))
+    trainer = replace(e, framework="transformers")
+
+    def shares(run: Evidence) -> tuple[float, float]:
+        off, missing = filtered.ask(run, seen()), absent_from_groups.ask(run, seen())
+        assert off is not None
+        assert missing is not None
+        return off.share, missing.share
+
+    assert shares(e) == (1.0, 1.0)
+    assert shares(trainer) == (1.5, 0.4)
