@@ -13,8 +13,8 @@ def after_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None or loss.non_finite is None:
         return None
     epoch = e.epoch_at(loss.non_finite.first_step)
-    if epoch is None:
-        return None
+    if epoch is None or (loss.non_finite.points_before == 0 and epoch > 1.05):
+        return None  # of an excerpt that begins with it nobody can say what came before
     return Reading(epoch > 1.05, say("the first non-finite record is in epoch {epoch:.3g}", epoch=epoch))
 
 
