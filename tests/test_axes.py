@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from postmortem.model.run import Reduction, Series
-from postmortem.sources.axes import on_one_axis, spread, steps_per_epoch, within_epochs
+from postmortem.sources.axes import on_one_axis, once_an_epoch, spread, steps_per_epoch, within_epochs
 
 NAN = np.nan
 
@@ -159,3 +159,18 @@ def test_whatever_was_logged_every_record_gets_a_finite_step(found: list[Series]
         assert np.isfinite(after.steps).all()
         assert len(after) == len(before) == len(after.steps)
         assert np.array_equal(before.values, after.values, equal_nan=True)
+
+
+def test_what_is_called_a_step_is_an_epoch_where_as_many_were_planned() -> None:
+    def one(name: str, steps: list[float]) -> Series:
+        return Series(name, name, "mlflow.db", np.array(steps), np.ones(len(steps)))
+
+    both = [one("train/loss", [0, 1, 2, 3]), one("val/loss", [0, 1, 2, 3]), one("lr", [0, 1, 2, 3])]
+    placed, unit, _ = on_one_axis(once_an_epoch(both, 10.0), None)
+    assert unit == "epoch"
+    assert [s.steps.tolist() for s in placed] == [[1, 2, 3, 4]] * 3
+    assert once_an_epoch(both, 2.0) is both  # more than were planned
+    assert once_an_epoch(both, None) is both
+    assert once_an_epoch(both[:1], 10.0)[0] is both[0]  # nothing says that an epoch lies between two records
+    apart = [one("train/loss", [0, 10, 20]), one("val/loss", [0, 10, 20])]
+    assert once_an_epoch(apart, 100.0) is apart

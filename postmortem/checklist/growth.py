@@ -40,6 +40,7 @@ STRUCK = 1e3  # × the level before
 LEFT_BELOW = 100.0  # × the level after
 BRIEF = 2  # records
 LEARNED = 0.5  # of its start
+ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, for the highest
 THROWN = 0.65  # decades of weight scale above the default initialisation; healthy runs end below 0.6
 
 
@@ -300,4 +301,40 @@ def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
     )
 
 
-LOOKS = (_absurd, _before_nan, _rises, _started_thrown, _ran_away, _negative, left_the_reference, _norm_grew, _weights_grew, _thrown_by_the_rate)
+def _thrown_about(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """For a good part of the run the loss lay at a multiple of where it began, and came back; nobody knows how low it can be."""
+    series = e.series.get("train/loss")
+    if series is None or e.chance.loss is not None or e.family in NOTHING_EXPECTED or loss.finite < ABOUT or not loss.start > 0:
+        return None
+    share = float((series.values > MULTIPLE * loss.start).mean())
+    if share < PART or not loss.highest > TALL * loss.start or not loss.final < loss.start:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "In {share:.0%} of its records the loss lies at more than three times the {start:.4g} at which it began; it reached {highest:.4g}.",
+            share=share,
+            start=loss.start,
+            highest=loss.highest,
+        ),
+        loss.first_step,
+        loss.first_step,
+        (loss.name,),
+        series.source,
+        "loss",
+    )
+
+
+LOOKS = (
+    _absurd,
+    _before_nan,
+    _rises,
+    _started_thrown,
+    _ran_away,
+    _thrown_about,
+    _negative,
+    left_the_reference,
+    _norm_grew,
+    _weights_grew,
+    _thrown_by_the_rate,
+)

@@ -9,7 +9,7 @@ import numpy as np
 
 from postmortem.model.run import Checkpoint, LeftOut, Run, Series, Setting, Source
 from postmortem.sources.attempts import describe, into_attempts, span
-from postmortem.sources.axes import on_one_axis
+from postmortem.sources.axes import on_one_axis, once_an_epoch
 from postmortem.sources.checkpoints.joining import join
 from postmortem.sources.choose import choose, natural
 from postmortem.sources.outcome import of_the_last_job, outcome, silent
@@ -17,7 +17,6 @@ from postmortem.sources.reader import Found
 
 # Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
 AT_THE_END = 0.01  # share of the planned steps by which the last record may miss them
-FEWEST = 3  # records
 _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".bin", ".ckpt", ".pt", ".pth")
 
 
@@ -30,11 +29,11 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     settings = _settings([s for f in found for s in f.settings] + [s for f in found for c in f.checkpoints for s in c.settings])
     joined = join([c for f in found for c in f.checkpoints])
     known = _number(facts.get("steps_per_epoch")) or _steps_per_epoch_of(joined) or _steps_per_epoch_from(settings)
-    series, axis, per_epoch = on_one_axis(chosen, known)
+    planned_epochs = _number(facts.get("planned_epochs")) or _planned_epochs(settings)
+    series, axis, per_epoch = on_one_axis(once_an_epoch(chosen, planned_epochs), known)
     attempts = into_attempts(series)
     events = tuple(e for f in found for e in f.events)
     checkpoints = _place_checkpoints(joined, per_epoch, axis, series)
-    planned_epochs = _number(facts.get("planned_epochs")) or _planned_epochs(settings)
     planned_steps = _number(facts.get("planned_steps")) or _setting_number(settings, "max_steps")
     if planned_steps is not None and planned_steps <= 0:
         planned_steps = None
@@ -47,8 +46,6 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
             last_step is not None and whole < (1 - 2 * AT_THE_END) * planned_steps and abs(last_step - whole) <= AT_THE_END * whole
         ):
             planned_steps = whole  # of a limit in steps and one in epochs the one at which the run ended
-    if planned_steps is None and planned_epochs and _once_an_epoch(attempts[-1], planned_epochs):
-        planned_steps = planned_epochs  # what is called a step is one
     run = Run(
         name=name,
         root=root,
@@ -69,16 +66,6 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     )
     earlier = tuple(replace(run, series=tuple(part), events=(), checkpoints=(), outcome="unknown") for part in attempts[:-1])
     return replace(run, earlier=earlier)
-
-
-def _once_an_epoch(series: Sequence[Series], planned_epochs: float) -> bool:
-    """Training and validation losses were recorded together, at 0, 1, 2 and so on, and no more often than epochs were planned."""
-    losses = {s.name: s.steps for s in series if s.name in ("train/loss", "val/loss")}
-    if len(losses) < 2:
-        return False
-    train, val = losses["train/loss"], losses["val/loss"]
-    together = len(train) == len(val) >= FEWEST and np.array_equal(train, val)
-    return together and train[0] in (0, 1) and bool(np.all(np.diff(train) == 1)) and bool(train[-1] <= planned_epochs)
 
 
 def _number(value: object) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 from postmortem.model.run import AxisUnit, Floats, Reduction, Series
 
 MOST_STEPS = 1e12  # of steps or epochs; beyond, a counter was read from something else
+FEWEST = 3  # records
 RESTARTS = 0.2  # of a counter within epochs per epoch; more often it counts something that an epoch has several of
 
 
@@ -103,6 +104,17 @@ def _counts_epochs(one: Series, longest: float) -> bool:
     return float(known.max()) < (longest / 2 if named else longest / 5) and (named or len(known) >= 3)
 
 
+def once_an_epoch(series: Sequence[Series], planned_epochs: float | None) -> Sequence[Series]:
+    """The series on an axis of epochs where what they call a step is one: training and validation losses were recorded together, at 0, 1, 2
+    and so on, and nothing beyond the planned number of epochs. Else as they are."""
+    losses = {s.name: s.steps for s in series if s.name in ("train/loss", "val/loss")}
+    if planned_epochs is None or len(losses) < 2 or any(s.epochs is not None or not float(s.steps.max()) <= planned_epochs for s in series):
+        return series
+    train, val = losses["train/loss"], losses["val/loss"]
+    together = len(train) == len(val) >= FEWEST and np.array_equal(train, val) and train[0] in (0, 1)
+    return [_as_epochs(s) for s in series] if together and np.all(np.diff(train) == 1) else series
+
+
 def _as_epochs(one: Series) -> Series:
     """Its steps are epochs, and a value is of the epoch's end."""
     return replace(one, epochs=one.steps + (1.0 if one.steps[0] == 0 else 0.0), steps=np.full(len(one), np.nan))
@@ -125,10 +137,7 @@ def on_one_axis(series: Sequence[Series], known_steps_per_epoch: float | None) -
     """All series with finite `steps`, the unit of that axis, and the steps per epoch when they could be told."""
     unrolled = [within_epochs(_sane(s), known_steps_per_epoch) for s in series if len(s)]
     longest = max((float(np.nanmax(s.steps)) for s in unrolled if np.isfinite(s.steps).any()), default=0.0)
-    unrolled = [
-        replace(s, epochs=s.steps + (1.0 if s.steps[0] == 0 else 0.0), steps=np.full(len(s), np.nan)) if _counts_epochs(s, longest) else s
-        for s in unrolled
-    ]
+    unrolled = [_as_epochs(s) if _counts_epochs(s, longest) else s for s in unrolled]
     stepped = [s for s in unrolled if np.isfinite(s.steps).any()]
     epoched = [s for s in unrolled if s.epochs is not None and np.isfinite(s.epochs).any()]
     per_epoch = steps_per_epoch(unrolled) or known_steps_per_epoch

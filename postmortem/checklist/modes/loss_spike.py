@@ -26,7 +26,7 @@ SEVERE = 3.0  # × the level before
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    loss = e.curve("train/loss")
+    loss = _sampled_or_mean(e)
     if loss is None or loss.finite < 5:
         return Unknown(say("Not measured: this needs five records of the training loss."))
     if e.family in NOTHING_EXPECTED:
@@ -47,8 +47,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ),
             loss.highest_step,
             loss.highest_step,
-            ("train/loss",),
-            e.series["train/loss"].source,
+            (loss.name,),
+            e.series[loss.name].source,
             "above-both-ends",
         )
     high = [s for s in loss.spikes if _stands_out(e, loss, s)]
@@ -87,9 +87,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         ),
         worst.step,
         worst.step,
-        ("train/loss",),
-        e.series["train/loss"].source,
+        (loss.name,),
+        e.series[loss.name].source,
     )
+
+
+def _sampled_or_mean(e: Evidence) -> CurveStats | None:
+    """The training loss; the means of its epochs where only they saw a jump, as a log of every fiftieth step misses a single bad batch."""
+    sampled, means = e.curve("train/loss"), e.curve("train/loss.epoch")
+    if sampled is None or means is None or means.finite < 5:
+        return sampled
+    return means if not any(_stands_out(e, sampled, s) for s in sampled.spikes) and any(_stands_out(e, means, s) for s in means.spikes) else sampled
 
 
 def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
@@ -146,7 +154,7 @@ def _over_start(loss: CurveStats, spike: Spike) -> float:
 
 @probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-1.1)
 def far_above(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss")
+    loss = _sampled_or_mean(e)
     if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends"):
         return None
     worst = max(loss.spikes, key=lambda s: s.value)
