@@ -9,7 +9,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -113,12 +113,22 @@ class TensorFiles:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, storage(ref.dtype if not ref.pieces else ref.pieces[0].dtype))
 
-    def read_into(self, out: Raw, ref: TensorRef, start: int) -> None:
-        """The elements from number `start` on of a tensor in one piece and in C order, as many as `out` (1-D, contiguous) takes."""
+    def read_each(self, out: Raw, ref: TensorRef, starts: Sequence[int]) -> None:
+        """Into each row of `out` (2-D, contiguous) the elements from number `starts[i]` on, of a tensor in one piece and in C order."""
         if ref.inline is not None:
-            out[:] = np.frombuffer(ref.inline, out.dtype, len(out), start * out.itemsize)
-        else:
-            self._fill(ref, out.view(np.uint8).data, ref.offset + start * out.itemsize)
+            for row, start in zip(out, starts, strict=True):
+                row[:] = np.frombuffer(ref.inline, out.dtype, len(row), start * out.itemsize)
+            return
+        found, size = self._descriptor(ref.file), out.shape[1] * out.itemsize
+        data = out.reshape(-1).view(np.uint8).data
+        for at, start in zip(range(0, len(data), size), starts, strict=True):
+            view, offset = data[at : at + size], ref.offset + start * out.itemsize
+            try:
+                whole = _read_at(found, view, offset) == size
+            except OSError:
+                whole = False
+            if not whole:
+                self._fill(ref, view, offset)  # in parts, or it says why not
 
     def _of_blocks(self, ref: TensorRef, slot: int) -> Iterator[Raw]:
         """A tensor that was cut along several of its dimensions, some of its rows at a time: each piece gives the part of them that it has."""

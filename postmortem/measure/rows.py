@@ -128,7 +128,7 @@ class RowSample:
         """Facts of the tensor, whose largest magnitude is `peak` (nan where it holds NaN or Inf, which equal nothing), with `zeros` zeros.
 
         head : rows of an attention head.
-        decode : raw elements (1-D) as numbers. read(rows) : these rows of the tensor, in ascending order, as raw elements (columns, rows).
+        decode : raw elements (1-D) as numbers. read(rows) : these rows of the tensor, in ascending order, as raw elements (rows, columns).
         """
         if not self.whole and zeros < self._inner and self._nothing_in(self.numbers(decode, FIRST), peak):
             return RowFacts(0.0, 0.0, all_alike=False)
@@ -142,20 +142,20 @@ class RowSample:
 
         alive = _any(sample)
         most = zeros // self._inner  # rows that can be dead
-        dead = self._share(np.flatnonzero(~alive)[:, None] if most else _NONE, lambda m: ~_any(m[0]), more)
+        dead = self._share(np.flatnonzero(~alive)[:, None] if most else _NONE, lambda m: ~_any(m[0].T), more)
         dead = min(dead, most / self._units)
         if not np.isfinite(peak) or peak == 0:
             return RowFacts(dead, 0.0, all_alike=False)
         tolerance = ALIKE * peak
         pairs = _pairs(sample, np.flatnonzero(alive), peak)
-        identical = self._share(pairs, lambda m: _equal(m[0], m[1], tolerance), more)
+        identical = self._share(pairs, lambda m: _equal(m[0].T, m[1].T, tolerance), more)
         some = np.linspace(0, self._units - 1, self._room(FEW)).astype(np.intp)
-        alike = _alike(sample, tolerance) and _alike(more(np.unique(some)), tolerance)
+        alike = _alike(sample, tolerance) and _alike(more(np.unique(some)).T, tolerance)
         whole = identical > 0 and identical == _share_of(pairs, self._units)  # none of those that were read whole was another
         return RowFacts(dead, identical, alike, _stretch(pairs) if whole else 0, _twin_heads(pairs, self._units, head) if whole else 0)
 
     def _share(self, candidates: Ints, hold: Callable[[list[Real]], npt.NDArray[np.bool_]], more: Callable[[Ints], Real]) -> float:
-        """Share of rows that are in candidates that hold. candidates : (n, rows of each); hold : for as many matrices (columns, n)."""
+        """Share of rows that are in candidates that hold. candidates : (n, rows of each); hold : for as many matrices (n, columns)."""
         count, each = candidates.shape
         if not count:
             return 0.0
@@ -163,7 +163,7 @@ class RowSample:
             some = candidates[np.linspace(0, count - 1, min(count, max(1, self._room(most) // each))).astype(np.intp)]
             rows, place = np.unique(some, return_inverse=True)
             matrix = more(rows)
-            held = hold([matrix[:, at] for at in place.reshape(some.shape).T])
+            held = hold([matrix[at] for at in place.reshape(some.shape).T])
             if held.all() or len(some) == count:
                 break
         if len(some) == count:
@@ -199,7 +199,7 @@ def _bits(matrix: Raw) -> npt.NDArray[np.unsignedinteger]:
 
 
 def read_rows(files: TensorFiles, ref: TensorRef, rows: Ints, *, outputs_last: bool) -> Raw:
-    """These rows (in ascending order) of a tensor that comes in C order, as raw elements (columns, rows).
+    """These rows (in ascending order) of a tensor that comes in C order, as raw elements (rows, columns).
 
     Rows that lie in one piece are read alone; else all blocks pass once more. Of very long rows the first columns stand for all.
     """
@@ -208,9 +208,8 @@ def read_rows(files: TensorFiles, ref: TensorRef, rows: Ints, *, outputs_last: b
     width = min(inner, MANY[1])
     if not outputs_last and not ref.pieces:
         found = np.empty((len(rows), width), storage(ref.dtype))
-        for row, out in zip(rows.tolist(), found, strict=True):
-            files.read_into(out, ref, row * inner)
-        return found.T
+        files.read_each(found, ref, (rows * inner).tolist())
+        return found
     columns = np.arange(width)
     wanted = (columns[:, None] * units + rows if outputs_last else rows[:, None] * inner + columns).reshape(-1)
     parts, start = [], 0
@@ -219,7 +218,7 @@ def read_rows(files: TensorFiles, ref: TensorRef, rows: Ints, *, outputs_last: b
         parts.append(raw[wanted[low:high] - start])
         start += len(raw)
     gathered = np.concatenate(parts)
-    return gathered.reshape(width, len(rows)) if outputs_last else gathered.reshape(len(rows), width).T
+    return gathered.reshape(width, len(rows)).T if outputs_last else gathered.reshape(len(rows), width)
 
 
 def _stretch(pairs: Ints) -> int:

@@ -188,7 +188,7 @@ def test_mapping_that_takes_as_long_as_copying_is_given_up(
 
 def test_a_file_that_was_replaced_is_read_as_it_was(tmp_path: Path, mapped: list[tuple[int, int]], tensor: tuple[TensorRef, np.ndarray]) -> None:
     with TensorFiles(tmp_path, BLOCK) as files:
-        files.read_into(np.empty(1, np.float32), tensor[0], 0)  # it is open
+        files.read_each(np.empty((1, 1), np.float32), tensor[0], [0])  # it is open
         (tmp_path / "new").write_bytes(bytes(1 << 20))
         (tmp_path / "new").replace(tmp_path / "t.bin")
         assert np.array_equal(files.whole(tensor[0]), tensor[1])
