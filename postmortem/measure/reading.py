@@ -77,6 +77,7 @@ class TensorFiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._cached.close()
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
@@ -165,7 +166,7 @@ class TensorFiles:
         size = self.block * kind.itemsize
         path, found = self.root / ref.file, self._descriptor(ref.file)
         most = max(LONG // size, 1) * size if long else size
-        seen = yield from self._cached.blocks(path, found, (ref.offset, total), kind, most)
+        seen = yield from self._cached.blocks(path, found, (ref.offset, total), kind, most, keep=long)
         lead = ref.offset % ALIGNED // 8 * 8  # where in a cache line the bytes lie in the file, they lie in memory
         buffer = self._buffer(slot, min(size, total) + lead)[lead:]
         for start in range(seen, total, size):
@@ -204,6 +205,7 @@ class TensorFiles:
         yield from _cut(shaped, self.block)
 
     def _fill(self, ref: TensorRef, view: memoryview, offset: int) -> None:
+        self._cached.give_way()
         descriptor = self._descriptor(ref.file)
         done = 0
         while done < len(view):

@@ -40,18 +40,19 @@ def lent(path: Path) -> bool:
 
 @pytest.fixture
 def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Offset and length of every window; everything is worth one."""
+    """Offset and length of what was looked at; everything is worth it."""
     (tmp_path / "probe").write_bytes(b"1")
     if sys.platform != "linux" or not lent(tmp_path / "probe"):
         pytest.skip("no leases here")
     seen: list[tuple[int, int]] = []
-    plain = leased._mapped
+    plain = leased.PageCache._pages
 
-    def watched(descriptor: int, offset: int, length: int, size: int) -> np.ndarray:
-        seen.append((offset, length))
-        return plain(descriptor, offset, length, size)
+    def watched(cache: leased.PageCache, window: leased._Window | None, offset: int, length: int) -> np.ndarray | None:
+        pages = plain(cache, window, offset, length)
+        seen.extend([(offset, length)] if pages is not None else [])
+        return pages
 
-    monkeypatch.setattr(leased, "_mapped", watched)
+    monkeypatch.setattr(leased.PageCache, "_pages", watched)
     monkeypatch.setattr(leased, "LOCAL", frozenset(leased._file_systems().values()))
     for name, value in (("FROM", 1), ("WINDOW", 1 << 16), ("HICCUP", 1e9)):
         monkeypatch.setattr(leased, name, value)
@@ -165,6 +166,29 @@ def test_no_more_windows_than_allowed(
         assert len(mapped) == 2
 
 
+def test_a_window_is_kept_for_the_next_tensor_and_given_back_when_somebody_waits(tmp_path: Path, mapped: list[tuple[int, int]]) -> None:
+    values = np.arange(3000, dtype=np.float32)
+    file = RawFile(tmp_path, "t.bin", pad=8)
+    one, other, third = (file.add(name, values) for name in "abc")
+    opened: list[int] = []
+    with TensorFiles(tmp_path, BLOCK) as files, pytest.MonkeyPatch.context() as patch:
+        plain = leased.PageCache._open
+        patch.setattr(leased.PageCache, "_open", lambda *given, reach: (opened.append(reach), plain(*given, reach=reach))[1])
+        for ref in (one, other):
+            assert np.array_equal(np.concatenate(list(files.blocks(ref, long=True))), values)
+        assert len(opened) == 1
+        writer = writing(tmp_path / "t.bin", "os.truncate(sys.argv[1], 8 + 24000)")
+        time.sleep(0.3)
+        assert writer.poll() is None
+        with contextlib.suppress(NotWholeError):  # read while it still waits, or when it is done
+            list(files.blocks(third, long=True))
+        assert writer.wait(20) == 0
+        assert np.array_equal(np.concatenate(list(files.blocks(other, long=True))), values)
+        assert len(opened) in (2, 3)
+    assert lent(tmp_path / "t.bin")
+    os.close(os.open(tmp_path / "t.bin", os.O_WRONLY | os.O_NONBLOCK))
+
+
 @pytest.mark.parametrize("name", ["LOCAL", "HICCUP", "FROM", "_POPULATE_READ"])
 def test_where_it_is_not_worth_it_or_not_safe_files_are_read(
     tmp_path: Path, mapped: list[tuple[int, int]], tensor: tuple[TensorRef, np.ndarray], monkeypatch: pytest.MonkeyPatch, name: str
@@ -172,7 +196,7 @@ def test_where_it_is_not_worth_it_or_not_safe_files_are_read(
     monkeypatch.setattr(leased, name, {"LOCAL": frozenset({"nfs"}), "HICCUP": -1.0, "FROM": 1 << 20, "_POPULATE_READ": 9999}[name])
     with TensorFiles(tmp_path, BLOCK) as files:
         assert np.array_equal(files.whole(tensor[0]), tensor[1])
-    assert len(mapped) <= (name == "_POPULATE_READ")
+    assert not mapped
 
 
 def test_mapping_that_takes_as_long_as_copying_is_given_up(
