@@ -18,13 +18,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.measure.leased import PageCache
+from postmortem.measure.leased import WINDOW, PageCache
 from postmortem.model.run import TensorRef
 
 Raw = npt.NDArray[np.generic]
 
 BLOCK = 1 << 19  # elements: below 1 MiB the system copies cached pages at two thirds of the speed
-LONG = 4 << 20  # bytes of several blocks at once, so few that they are cached still when they are looked at again
 ALIGNED = 64  # bytes: copying is half as fast or less where source and destination lie differently in their cache lines
 _PAGE = 4096
 SPAN_BYTES = 64 << 20  # most bytes held at once to gather a tensor that does not lie in C order
@@ -165,7 +164,7 @@ class TensorFiles:
             raise NotWholeError(f"{ref.name}: the file ends before its last byte")
         size = self.block * kind.itemsize
         path, found = self.root / ref.file, self._descriptor(ref.file)
-        most = max(LONG // size, 1) * size if long else size
+        most = max(WINDOW // size, 1) * size if long else size  # the fewer, the less do two threads wait for the interpreter
         seen = yield from self._cached.blocks(path, found, (ref.offset, total), kind, most, keep=long)
         lead = ref.offset % ALIGNED // 8 * 8  # where in a cache line the bytes lie in the file, they lie in memory
         buffer = self._buffer(slot, min(size, total) + lead)[lead:]
