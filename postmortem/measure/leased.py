@@ -8,8 +8,8 @@ they are touched, so what cannot be read is an error and no signal.
 
 Nothing is mapped, and the caller reads, where a lease is refused (a file of somebody else, or one that is being written), on file systems
 other than those known to keep their files to one machine, and where pages are cached one by one, so that mapping them takes longer than
-copying. What is left: a process that is stopped in the middle of a window for as long as the system waits for a lease (45 s), while the file
-is truncated, does not survive being continued.
+copying. What is left: a process that is stopped (not killed) in the middle of a window holds up a writer for as long as the system waits for a
+lease (45 s), and does not survive being continued if the file was truncated then.
 """
 
 import contextlib
