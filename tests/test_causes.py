@@ -4,9 +4,10 @@ import math
 from dataclasses import replace
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 
-from postmortem.check import Evidence
+from postmortem.check import Evidence, Reading
 from postmortem.checklist.causes.bad_batch import bad_batch, within_first_epoch
 from postmortem.checklist.causes.bad_initialization import learned_first, never_finite, outputs_alike
 from postmortem.checklist.causes.learning_rate_too_high import weights_thrown
@@ -14,9 +15,12 @@ from postmortem.checklist.causes.missing_from_optimizer import absent_from_group
 from postmortem.checklist.causes.requires_grad_off import filtered
 from postmortem.checklist.causes.too_little_capacity import agree, narrow, settled
 from postmortem.checklist.causes.too_much_regularization import decay
+from postmortem.checklist.causes.unsafe_operation import after_first_epoch
 from postmortem.checklist.causes.unshuffled_data import above_validation
 from postmortem.diagnose import weigh
+from postmortem.measure.curves import curve_stats
 from postmortem.model.evidence import Chance, CheckpointStats, OptimizerFacts, WeightSummary
+from postmortem.model.run import Series
 from tests.test_diagnose import evidence, seen
 from tests.test_remedies import gaps, logged, stated
 
@@ -57,6 +61,19 @@ def test_a_bad_batch_is_seldom_the_very_first_and_dropout_can_do_it_alone() -> N
     confidence = [weigh(bad_batch.probes, e, AT_LOSS, 0.0)[1] for e in (later, first, at([2.3, 2.2, 2.1, 2.0] + [math.nan] * 4, dropout=0.95))]
     assert confidence[0] > confidence[1]
     assert confidence[0] > confidence[2]
+
+
+def test_an_excerpt_that_begins_with_a_nan_says_nothing_of_an_epoch_before_it() -> None:
+    def reading(losses: list[float], first_step: float = 0.0) -> Reading | None:
+        series = Series("train/loss", "loss", "train.log", first_step + 10.0 * np.arange(len(losses)), np.array(losses))
+        found = {"series": MappingProxyType({"train/loss": series}), "curves": MappingProxyType({"train/loss": curve_stats(series)})}
+        return after_first_epoch.ask(evidence(steps_per_epoch=100.0, first_step=first_step, last_epoch=95.0, **found), AT_LOSS)
+
+    at_once, later = reading([math.nan] * 8), reading([2.3] * 30 + [math.nan] * 4)
+    assert at_once is not None
+    assert later is not None
+    assert (at_once.holds, later.holds) == (False, True)
+    assert reading([math.nan] * 8, first_step=9000.0) is None
 
 
 def test_width_is_asked_of_what_was_learned_and_a_wide_layer_speaks_more_against_it() -> None:

@@ -13,7 +13,7 @@ from postmortem.diagnose import ABSENT, diagnose, examine, fold, next_time, prob
 from postmortem.model.diagnosis import FindingStatus, Standing
 from postmortem.model.evidence import Chance, Evidence, ModelFacts, PaceStats, WeightSummary
 from postmortem.model.sentence import Sentence
-from postmortem.verdict import judge
+from postmortem.verdict import UNSEEN, judge
 
 NEVER = Need("grad_norm", say("log the gradient norm"), lambda e: False)
 
@@ -157,6 +157,17 @@ def test_no_fix_leaves_the_settings_as_they_are() -> None:
     sure = replace(cause("sure", answer(holds=True, weight=3.0)), fixes=lambda e, s: (same, lower))
     found = examine(check(causes=((sure, 0.0),)), evidence())
     assert [str(f.title) for f in found.fixes] == ["lower"]
+
+
+@pytest.mark.parametrize("prior", [0.1, 1.0, 3.0, 6.0])
+def test_health_is_stated_less_surely_than_its_clues_say_and_never_as_unlikely(prior: float) -> None:
+    verdict = judge(evidence(), (), check("healthy", prior=prior), 0)
+    assert verdict.mode == "healthy"
+    assert verdict.confidence == pytest.approx(max(0.5, probability(prior - UNSEEN)))
+
+
+def test_what_is_less_than_likely_to_be_healthy_is_inconclusive() -> None:
+    assert judge(evidence(), (), check("healthy", prior=-0.1), 0).mode == "inconclusive"
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.95, "confirmed"), (0.94, "likely"), (0.7, "likely"), (0.69, "possible"), (0.3, "possible"), (0.29, "unlikely"), (0.05, "unlikely"), (0.049, "ruled-out")])  # fmt: skip
