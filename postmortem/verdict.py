@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from postmortem.check import Check
+from postmortem.check import Check, Sighting
 from postmortem.diagnose import OFFERED, examine, probability, root_finding
 from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Fix, Onset, RestartFrom, Severity, Verdict
 from postmortem.model.evidence import CheckpointStats, Evidence
@@ -25,7 +25,8 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
         return _failed(evidence, root)
     good = examine(healthy, evidence, attempt)
     if good.status == FindingStatus.NOT_MEASURED or good.confidence is None:
-        return Verdict("inconclusive", say("Inconclusive"), None, None, None, None, None, good.summary)
+        tries = to_try(evidence, healthy, attempt, seen=False)
+        return Verdict("inconclusive", say("Inconclusive"), None, None, None, None, None, good.summary, fixes=tries)
     doubt = sum(
         math.log1p(-min(f.confidence, 0.99))
         for f in findings
@@ -78,10 +79,13 @@ def _failed(evidence: Evidence, root: Finding) -> Verdict:
     )
 
 
-def to_try(evidence: Evidence, healthy: Check, attempt: int) -> tuple[Fix, ...]:
-    """Where nothing is certain: the fixes of settings that lie where sound runs have none."""
-    certain = replace(healthy, probes=(), prior=1.0)  # causes are asked of what is present
-    return tuple(fix for cause in examine(certain, evidence, attempt).causes for fix in cause.fixes)[:FEW_TRIES]
+def to_try(evidence: Evidence, healthy: Check, attempt: int, *, seen: bool = True) -> tuple[Fix, ...]:
+    """Where nothing is certain: the fixes of settings that lie where sound runs have none, and of what most often holds a run back unseen;
+    the latter only where something was `seen` of the run."""
+    # causes are asked of what is present
+    certain = replace(healthy, probes=(), prior=1.0, needs=(), detect=lambda _: Sighting(Severity.MINOR, healthy.symptom))
+    found = examine(certain, evidence, attempt)
+    return (found.fixes if seen else tuple(fix for cause in found.causes for fix in cause.fixes))[:FEW_TRIES]
 
 
 def deciding(clues: Sequence[Clue]) -> tuple[Clue, ...]:

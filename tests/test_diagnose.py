@@ -228,5 +228,8 @@ def test_no_verdict_offers_what_a_setting_out_of_range_asks_for() -> None:
     healthy = check("healthy", prior=-3.0, causes=((odd, -2.5), (usual, -2.5)))
     verdict = judge(evidence(), (), healthy, 0)
     assert verdict.mode == "inconclusive"
-    assert verdict.fixes == (tried,)
+    assert [str(f.title) for f in verdict.fixes] == ["lower", "other"]
+    assert str(verdict.fixes[1].why) == "Less likely. why"
+    unseen = judge(evidence(), (), replace(healthy, detect=lambda e: Unknown(say("nothing to go by"))), 0)
+    assert (unseen.mode, unseen.fixes) == ("inconclusive", (tried,))
     assert judge(evidence(), (), replace(healthy, prior=3.0), 0).fixes == ()

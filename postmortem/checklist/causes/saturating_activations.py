@@ -4,7 +4,7 @@ from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, pr
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, CONFIG, LAYER_STATISTICS, WEIGHTS
 
-FEW = 4  # layers that any plain stack trains with
+FEW = 3  # layers that any plain stack trains with
 TOO_DEEP = 8  # layers that do not train without residuals or normalisation
 DEEP = 6
 AT_LIMITS = 0.5  # share of the outputs of a layer within 1 % of the range of a limit

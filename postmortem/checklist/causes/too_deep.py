@@ -4,7 +4,7 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 
 DEEP = 10
-FEW = 4  # layers that any plain stack trains with
+FEW = 3  # layers that any plain stack trains with
 RESIDUAL = ("res", "former", "gpt", "bert", "llama", "vit", "t5", "dense", "mixer", "next", "decoder", "encoder")  # in the names of architectures
 
 
