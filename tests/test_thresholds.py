@@ -34,7 +34,6 @@ UNREACHED = {
     "growth.ABOVE_ANYTHING": "the same, at another height",
     "growth.ORDINARY": "moments swollen by one batch beside a logged gradient norm that is ordinary again",
     "growth.KICKED": "the same without a gradient norm",
-    "underfitting.MANY_LABELS": "a head of several questions whose checkpoint says so",
     "resume_fault.HALF": "a rate that came down by a third and went up to above where it was, by no schedule",
     "growth.SAME_SIZE": "weights that were thrown before the first checkpoint, at a usual rate, and changed size a little since",
     "rewards.LITTLE": "a reward that rose over fifty records by more than a tenth of its start and less than ten times it",

@@ -10,9 +10,11 @@ GREW = 2.0  # times the start
 ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
 LARGE_LOG = 3.0  # ln C of twenty classes: from there on no noise lifts a mean loss by a quarter above it
 ABOVE_LARGE = 1.25
+FEW, SINCE, E_FOLD = 5, 3, 1.0  # records, of both; evaluations after the best one; ln(validation / its best)
 GIVEN_BACK = 0.5  # share of the ground gained
 BELOW_ZERO = -1.5  # nats; a Dice coefficient that is subtracted from a cross-entropy reaches −1
 NO_END = 1e3  # times the start, for a loss below zero of which the family is not known
+DENSITIES = ("poisson", "gaussian", "laplace", "student", "mixture", "density", "flow", "elbo", "tweedie", "gamma", "nll_normal")
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 MULTIPLE = 3.0  # × its best
 SHARE_OF_START = 0.1
@@ -131,7 +133,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         thrown = (e.weights.highest_scale or 0.0) > THROWN and level > 3.0
         many_classes = (e.chance.loss or 0.0) > LARGE_LOG and level > ABOVE_LARGE and loss.final > ABOVE_LARGE * base
         away = many_classes or (level > ABOVE and (grown or turned or thrown))
-    if not away and not _gave_back(loss):
+    if not away and not _gave_back(loss) and not _both_gave_back(e, loss):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(
@@ -151,6 +153,13 @@ def _gave_back(loss: CurveStats) -> bool:
     turned_early = not periodic and loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
     turned_for_good = turned_early and loss.relative_gain > 0.3 and abs(loss.final - loss.best) > 6 * loss.noise
     return turned_for_good and (loss.lost_ground > GIVEN_BACK or _climbs(loss))
+
+
+def _both_gave_back(e: Evidence, loss: CurveStats) -> bool:
+    """In a short log training and validation turned, gave most of what they had gained back, and rose on."""
+    if e.gap is None or loss.finite < FEW or e.gap.evaluations < FEW or e.gap.evaluations_after_best < SINCE or not loss.relative_gain > 0.3:
+        return False
+    return loss.lost_ground > GIVEN_BACK and e.gap.rise > E_FOLD and loss.best_step < loss.first_step + 0.5 * (loss.last_step - loss.first_step)
 
 
 def _climbs(loss: CurveStats) -> bool:
@@ -206,6 +215,9 @@ def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     if loss.floor < 0 and not never_bends(e, loss):
         return None  # a similarity that is subtracted: it has a lower end, and comes to it ever more slowly
+    setting = e.setting("loss")
+    if setting is not None and any(word in str(setting.value).lower() for word in DENSITIES):
+        return None
     entropy = e.family in ("classifier", "language-model") and loss.final < BELOW_ZERO  # no probability is above 1
     if not entropy and abs(loss.final) < (3 if e.family else NO_END) * max(abs(loss.start), 1e-9 if e.family else 1.0):
         return None  # a density may have a negative log-likelihood below zero: it settles there

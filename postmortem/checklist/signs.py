@@ -94,6 +94,9 @@ def last_optimizer(e: Evidence) -> OptimizerFacts | None:
     return next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)
 
 
+TRANSFORMERS = ("transformer", "former", "bert", "gpt", "llama", "vit", "t5")
+
+
 def optimizer_name(e: Evidence) -> str:
     """A key of `USUAL_RATES` ("adam" with its kin), another name, or ""."""
     saved = next((c.optimizer.kind for c in reversed(e.checkpoints) if c.optimizer is not None and c.optimizer.kind), "")
@@ -103,9 +106,14 @@ def optimizer_name(e: Evidence) -> str:
         return "adam"
     if "sgd" in name or "momentum" in name:
         return "sgd"
-    if not name and e.framework == "transformers":
-        return "adam"
+    if not name and (e.framework == "transformers" or e.model.architecture == "transformer" or _named_transformer(e)):
+        return "adam"  # which all of them are trained with
     return next((known for known in USUAL_RATES if known in name), name)
+
+
+def _named_transformer(e: Evidence) -> bool:
+    setting = e.setting("model")
+    return setting is not None and any(word in str(setting.value).lower() for word in TRANSFORMERS)
 
 
 def learning_rate(e: Evidence) -> float | None:

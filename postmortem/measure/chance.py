@@ -65,6 +65,7 @@ LEANING = 0.05  # relative distance of a loss at rest from ln C: classes of uneq
 GUESSING = 0.02  # accuracy below which only guessing among very many classes is left
 SAME = 0.03  # relative distance of loss / (1 − R²) of one evaluation from that of another
 SETTLED = 0.008  # relative distance of a loss at rest from ln C
+AROUND_GUESSING = 0.05  # relative distance of the end from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
 MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
 KNOWS_NOTHING = 4.0  # nats; what was trained on text before begins below
@@ -89,6 +90,7 @@ def chance(
     framework: str = "",
     parts: int = 0,
     val_loss: CurveStats | None = None,
+    val_f1: CurveStats | None = None,
     scored: Iterable[tuple[Series | None, Series | None]] = (),
 ) -> Chance:
     """Chance level of the loss (ln C, nats) and the accuracy (1 / C); every field None where it cannot be told.
@@ -109,6 +111,15 @@ def chance(
     if family not in (*_CLASSIFYING, ""):
         return UNKNOWN
     classes, basis = _classes(model, settings, train_loss, val_accuracy, family)
+    if (
+        classes != 2
+        and basis != "configuration"
+        and family == "classifier"
+        and train_loss is not None
+        and val_accuracy is not None
+        and _yes_or_no(train_loss, val_accuracy)
+    ):
+        return Chance(loss=math.log(2), accuracy=None, classes=classes, basis="first-loss")
     for loss_of, right in ((train_loss, train_accuracy), (val_loss, val_accuracy)):
         if classes is None and right is not None:
             classes, basis = _both_say(loss_of, right), "first-loss"
@@ -127,9 +138,22 @@ def chance(
         loss = math.log2(classes)  # in bits, but for what only looks like fairseq's log
     elif parts > 1 and train_loss is not None and not _near(train_loss.first, entropy, NEAR):
         loss = None
-    elif basis == "head" and _many_labels(classes, train_loss, val_accuracy):
+    elif basis == "head" and (_many_labels(classes, train_loss, val_accuracy) or _nothing_but_no(classes, val_accuracy, val_f1)):
         return Chance(loss=math.log(2), accuracy=None, classes=classes, basis=basis)
     return Chance(loss=loss, accuracy=1 / classes, classes=classes, basis=basis)
+
+
+def _yes_or_no(loss: CurveStats, accuracy: CurveStats) -> bool:
+    """Several questions at once, and always the same answers: a loss at rest at ln 2, and an accuracy that never changes."""
+    same = accuracy.finite >= STANDS and accuracy.highest - accuracy.lowest < ONE_CLASS
+    return same and loss.plateau_share > RESTS and abs(loss.final / math.log(2) - 1) < SETTLED
+
+
+def _nothing_but_no(outputs: int, accuracy: CurveStats | None, f1: CurveStats | None) -> bool:
+    """Each output answers a question of its own: an F1 of 0 beside an accuracy of more than a half is that of answering each with no."""
+    if outputs < 3 or accuracy is None or f1 is None or not accuracy.finite or not f1.finite or f1.zeros == 0:
+        return False
+    return f1.lowest == 0 and accuracy.lowest / (100.0 if accuracy.highest > 1.5 else 1.0) > 0.5
 
 
 def _of_first_text(settings: Sequence[Setting], train: CurveStats | None, val: CurveStats | None) -> Chance:
@@ -171,7 +195,8 @@ def _classes(
         near = loss is not None and model.outputs > 1 and (_near(loss.start, level, NEAR) or _near(loss.first, level, NEAR))
         # thrown at the start, a cross-entropy comes down to about guessing; one that never does is another loss
         thrown = loss is not None and loss.first > HIGH_FIRST * level and loss.best < COMES_DOWN * level
-        high = 2 < model.outputs <= MOST_CLASSES and family == "" and thrown
+        guessing = loss is not None and abs(loss.final / level - 1) < AROUND_GUESSING  # where it came down to
+        high = 2 < model.outputs <= MOST_CLASSES and family == "" and thrown and guessing
         if told or ((near or high) and model.outputs != width):  # an embedding is as wide as the model
             return (2 if model.outputs == 1 else outputs), "head"
     named = next((classes_named(str(s.value)) for s in settings if s.name == "dataset" and isinstance(s.value, str)), None)

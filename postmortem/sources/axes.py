@@ -57,7 +57,11 @@ def within_epochs(one: Series, known_steps_per_epoch: float | None = None) -> Se
     An epoch counter that goes back as well is a restart, and so is a counter that goes back within an epoch, where epochs that begin
     anew are more frequent: both stay restarts, of the global counter.
     """
-    if one.epochs is None or len(one) < 4 or not np.isfinite(one.steps).all() or not np.isfinite(one.epochs).all():
+    if one.epochs is None or len(one) < 2 or not np.isfinite(one.steps).all() or not np.isfinite(one.epochs).all():
+        return one
+    if np.ptp(one.steps) == 0 < one.steps[0] and np.all(np.diff(one.epochs) > 0):
+        return replace(one, steps=one.epochs * one.steps[0])  # `Epoch: 3, Steps: 265 | …`: once an epoch, with the number of its batches
+    if len(one) < 4:
         return one
     falls = np.diff(one.steps) < 0
     rises, turns = np.diff(one.epochs) > 0, np.diff(one.epochs) != 0

@@ -47,7 +47,7 @@ def no_classes(e: Evidence, seen: Sighting) -> Reading | None:
     return None if told else Reading(True, say("nothing of it speaks of classes"))
 
 
-@probe(say("the same answer to everything is right for most of the training set, and for one class's share of validation"), holds=3.0)
+@probe(say("the same answer to everything is right for most of the training set, and for one class's share of validation"), holds=4.5)
 def one_answer(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "one-class" else None
 

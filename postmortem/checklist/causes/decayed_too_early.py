@@ -80,12 +80,17 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     )
 
 
+@probe(say("the rate came to rest far below the one that was configured"), holds=3.5)
+def at_rest(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "settled" else None
+
+
 decayed_too_early = Cause(
     id="decayed-too-early",
     title=say("The learning rate decayed to nothing too early"),
     mechanism=say(
         "The schedule was made for fewer steps than were trained (or is stepped per batch where epochs were meant): the rest of the run changes nothing."
     ),
-    probes=(low_for_long, configured_decay),
+    probes=(low_for_long, configured_decay, at_rest),
     fixes=fixes,
 )

@@ -4,11 +4,12 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
 from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION, curve
-from postmortem.checklist.signs import rate_decades, skill
+from postmortem.checklist.signs import optimizer_name, rate_decades, skill
 
 DROPOUT, HALF = 0.65, 0.4
 WORSE = 0.15  # of the way from guessing to perfect
 SHRUNK = -0.5  # decades: weights that end at a third of their first scale
+WITH_SGD = 0.05
 DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
 STEEP = 1.3  # decades of the learning rate above the usual
 
@@ -18,6 +19,12 @@ def _decay(e: Evidence) -> float | None:
     if value is None:
         value = next((c.optimizer.settings.get("weight_decay") for c in e.checkpoints if c.optimizer is not None), None)
     return value
+
+
+def strong_decay(e: Evidence) -> bool:
+    """The weight decay is larger than any usual one. Of plain gradient descent it comes on top of a rate that is a hundred times Adam's."""
+    value = _decay(e)
+    return value is not None and value >= (WITH_SGD if optimizer_name(e) == "sgd" else DECAY)
 
 
 @probe(say("dropout is extreme"), holds=3.5, fails=-0.5)
@@ -37,7 +44,7 @@ def decay(e: Evidence, seen: Sighting) -> Reading | None:
     if value is None:
         return None
     steep = value < DECAY and (rate_decades(e) or 0.0) >= STEEP  # each step takes rate × decay off the weights: then the rate did it
-    return Reading(value >= DECAY, say("weight decay is {value:g}; usual are 0 to 0.1", value=value), share=2.0 if steep else 1.0)
+    return Reading(strong_decay(e), say("weight decay is {value:g}; usual are 0 to 0.1", value=value), share=2.0 if steep else 1.0)
 
 
 @probe(say("the weights shrink while training goes on"), TWO_CHECKPOINTS, holds=2.0, fails=-0.7)
@@ -85,7 +92,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
             changes = remedies.together(e, "dropout", to, "drop", above=HALF) or (remedies.change(e, "dropout", to, drop),)
             code = {"pytorch": f"nn.Dropout({to:g})"}
             out.append(remedies.fix(e, say("Lower dropout from {value:g} to {to:g}", value=drop, to=to), why, changes, code))
-    if value and (value >= DECAY or shrank):
+    if value and (strong_decay(e) or shrank):
         why = say("It pulls the weights to zero faster than the gradient can push them out.")
         if shrank:
             why = say("With it the weights shrank {times:.3g}-fold while training went on.", times=10 ** -(e.weights.scale_drift or 0.0))
@@ -93,7 +100,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         off = remedies.fix(
             e, say("Switch the weight decay of {value:g} off", value=value), why, (remedies.change(e, "weight_decay", 0.0, value),), code
         )
-        out.insert(0 if shrank or (value >= DECAY and (drop or 0.0) <= DROPOUT) else len(out), off)
+        out.insert(0 if shrank or (strong_decay(e) and (drop or 0.0) <= DROPOUT) else len(out), off)
     if not out:
         changes = tuple(remedies.change(e, name, 0.0) for name in ("weight_decay", "dropout") if e.number(name))
         out.append(remedies.fix(e, say("Switch weight decay and dropout off and compare"), say("It is the quickest test of this cause."), changes))

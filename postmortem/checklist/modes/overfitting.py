@@ -36,6 +36,7 @@ PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
 WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
 RISING, SINCE = 0.5, 8  # Kendall's tau of validation since its best; evaluations since then
+SMALL_RISE = 0.12  # ln(validation / its best)
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 AFTER = 2  # evaluations after the best one
@@ -76,7 +77,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     apart = (gap.gap if isfinite(gap.gap) else 0.0) / WIDE  # a training loss below zero has no ratio
     severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH, level or 0.0) > 1.0 or nothing else Severity.MINOR
     kept = val.final < val.first  # of what validation had gained something is left
-    if severity is Severity.SERIOUS and not nothing and kept and (level or 0.0) < 1.0 and _metric_went_on(e, gap.best_step):
+    if severity is Severity.SERIOUS and not nothing and kept and (level or 0.0) < 1.0 and _metric_went_on(e, gap):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
     if idle and not rises:
         settled = val.plateau_step if val.plateau_step is not None else gap.best_step
@@ -166,16 +167,18 @@ def _stays_above(e: Evidence) -> bool:
     return median(values[half:]) > (1 + RISE) * median(sorted(values[:half])[: max(3, half // 2)]) and min(values[-half // 2 :]) > min(values[:half])
 
 
-def _metric_went_on(e: Evidence, turned: float) -> bool:
+def _metric_went_on(e: Evidence, gap: GapStats) -> bool:
     """What validation is run for got clearly better after its loss had turned, and is at its best at the end."""
     for name in METRICS:
-        c, then = e.curve(name), e.at(name, turned)
+        c, then = e.curve(name), e.at(name, gap.best_step)
         if c is None or then is None or c.finite < 3 or c.goal != "higher":
             continue
-        if c.best_step <= turned + SOON * (c.last_step - turned):
+        if c.best_step <= gap.best_step + SOON * (c.last_step - gap.best_step):
             continue  # it got better in one leap, and stood still since
         if e.family == "contrastive" and c.final >= then:
             return True  # neighbours are found as well as before: a margin that grew is no loss of anything
+        if gap.gap < BY_HEART and gap.rise < SMALL_RISE and c.final >= max(then, c.best - c.noise):
+            return True  # as good as ever, and a little surer of its mistakes
         missing = whole(c) - then  # what there was to gain
         return missing > 0 and c.final - then > max(GAINED * missing, 2 * c.noise) and c.final >= c.best - c.noise
     return False

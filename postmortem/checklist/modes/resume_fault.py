@@ -25,6 +25,13 @@ def _stage(e: Evidence, s: ScheduleStats) -> bool:
     return bool(before) and before[-1].last < ENDED * s.peak and after is not None and after < WARMING * s.peak
 
 
+def _as_at_first(e: Evidence, s: ScheduleStats) -> bool:
+    """It did not rise from an end but from the rate that training had begun with: the warm-up was gone through again."""
+    rates = e.series.get("lr")
+    before = rates.values[rates.steps < s.restarts[0]].tolist() if rates is not None else []
+    return bool(before) and before[-1] == s.first and comes_down_once(e)
+
+
 def _had_decayed(e: Evidence, s: ScheduleStats) -> bool:
     """Before it went up the rate had come down by more than half, or by what a schedule that comes down once had taken off it."""
     rates = e.series.get("lr")
@@ -35,7 +42,14 @@ def _had_decayed(e: Evidence, s: ScheduleStats) -> bool:
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     event = next(iter(e.events_of(EventKind.RESUMED)), None)
     s, behind = e.schedule, optimizer_fell_behind(e)
-    if s is not None and len(s.restarts) == 1 and not s.cyclic and s.jump < 100 and not _stage(e, s) and (event is not None or _had_decayed(e, s)):
+    if (
+        s is not None
+        and len(s.restarts) == 1
+        and not s.cyclic
+        and (s.jump < 100 or _as_at_first(e, s))
+        and not _stage(e, s)
+        and (event is not None or _had_decayed(e, s))
+    ):
         return Sighting(
             Severity.SERIOUS,
             say("At step {step:g} the learning rate jumped back up {times:.3g}-fold after it had decayed.", step=s.restarts[0], times=s.jump),

@@ -15,6 +15,9 @@ LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays bel
 EVALUATIONS = 8
 HAD_MOVED = 0.05  # share of the first loss
 LEFT = 0.35  # share of the run after which nothing moved; a finished cosine leaves 0.1
+RECORDS, MOST = 5, 0.7  # records; share of the run
+LITTLE = 0.1  # of the configured rate
+SOLVED = 0.2  # times chance: whatever the rate was, it was enough
 UNFINISHED = 0.35  # times chance: below it the run had what it needed
 
 
@@ -56,6 +59,22 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if s.low_share > LOW and s.source != "configured" and unfinished and not rate_leapt(e):
         return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.", step=s.low_from_step or 0.0, share=s.low_share),
                         s.low_from_step, s.low_from_step, ("lr", "train/loss"), source, "low")  # fmt: skip
+    meant, settled = e.number("learning_rate"), _settled(e)
+    if meant is not None and settled is not None and comes_down_once(e) and (level is None or level > SOLVED) and LITTLE * meant > settled[0]:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "The rate is meant to come down from {meant:g} through the whole run; from step {step:g} on it is {rate:.3g} and does not change.",
+                meant=meant,
+                step=settled[1],
+                rate=settled[0],
+            ),
+            settled[1],
+            settled[1],
+            ("lr", "train/loss"),
+            source,
+            "settled",
+        )
     if rate_leapt(e) and s.jump_step is not None:
         return Sighting(
             Severity.SERIOUS,
@@ -91,6 +110,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _settled(e: Evidence) -> tuple[float, float] | None:
+    """The learning rate at the end, and the step from which on it was logged without a change: of most of the run. None else."""
+    rates = e.series.get("lr")
+    if rates is None or len(rates) < RECORDS or e.schedule is None or e.schedule.source != "logged":
+        return None
+    last, steps = float(rates.values[-1]), rates.steps.tolist()
+    since = next((step for step, value in zip(reversed(steps), reversed(rates.values.tolist()), strict=True) if value != last), None)
+    begins = steps[0] if since is None else since
+    return (last, begins) if steps[-1] > begins and (steps[-1] - begins) > MOST * (steps[-1] - steps[0]) else None
+
+
 def _standstill(e: Evidence) -> Sighting | None:
     """Evaluations that had changed until then give the same loss to five digits from there on: no step moves the weights any more."""
     val = e.curve("val/loss")
@@ -120,7 +150,7 @@ def _standstill(e: Evidence) -> Sighting | None:
 @probe(say("the loss did not get far"), CHANCE, holds=0.8, fails=-1.5)
 def not_far(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    level = to_chance(e, loss.final) if loss else None
+    level = to_chance(e, loss.final) if loss and seen.facet != "settled" else None
     return None if level is None else Reading(level > UNFINISHED, say("it ends at {level:.2f} × chance", level=level))
 
 

@@ -14,10 +14,10 @@ from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
-from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.too_much_regularization import strong_decay, too_much_regularization
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.causes.wrong_loss import UNSURE, honest, wrong_loss
 from postmortem.checklist.falls import creeps, never_bends, steepness
 from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.latents import unused
@@ -46,6 +46,7 @@ DROWNING = 0.8  # dropout
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 EVALUATED = 5  # evaluations
+FREQUENT = 0.7  # accuracy
 HURLING = 1.9  # decades above the usual rate, which no healthy run of those looked at has
 STEEP = 1.0  # natural logarithms per length of the run
 WELL_ABOVE, A_PART = 1.15, 0.15  # times chance; share of the records
@@ -54,6 +55,7 @@ STARTED = 1.2  # × its first record: what goes beyond is no regularisation
 SOMETHING_LEFT = 0.15  # times chance
 SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
+MANY_LABELS_EXPLAINED = 0.7  # the same where rate, width or dropout explain that little was learned
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 CHARACTERS = (4.1, 5.7)  # ln of the outputs of a model of letters or bytes
@@ -99,7 +101,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if cut_short or _within_the_first_epoch(e, loss) or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
     limit = _limit(e)
-    contradiction = best is not None and best > 0.6 and level > HIGH
+    good = best is not None and best > 0.6 and level > HIGH
+    contradiction = good and not _as_sure_as_right(e, loss)
     if level < limit and loss.relative_gain > 0.3 and _guesses_at_a_low_loss(e, limit):
         return Sighting(
             Severity.SERIOUS,
@@ -116,6 +119,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(why, (ahead, _level(e, loss, level, limit)))
     if level < limit:
         return Cleared(say("The loss ends at {level:.2f} × chance.", level=level), (_level(e, loss, level, limit),))
+    if good and not contradiction and level <= FAR * limit:
+        why = say("Accuracy is good, and the loss is what it makes of a model that knows how sure it may be.")
+        return Cleared(why, (_level(e, loss, level, FAR * limit),))
     came_down = loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first)
     if level > WORSE and (came_down or never_bends(e, loss)):
         return Sighting(
@@ -146,10 +152,18 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _as_sure_as_right(e: Evidence, loss: CurveStats) -> bool:
+    """The loss is no higher than that of a model which is right as often and knows how often it is."""
+    right = e.curve(loss.name.replace("/loss.epoch", "/accuracy").replace("/loss", "/accuracy"))
+    if right is None or not right.finite or not e.chance.classes:
+        return False
+    return loss.final <= UNSURE * honest(right.final / whole(right), e.chance.classes)
+
+
 def _limit(e: Evidence) -> float:
     """Times chance: from there on a model of this family has learned too little, sooner where its settings explain it."""
     if e.chance.accuracy is None and (e.chance.classes or 0) > 2:
-        return MANY_LABELS
+        return MANY_LABELS_EXPLAINED if _explained(e) else MANY_LABELS
     explained = _explained(e)
     language = EXPLAINED if explained else LANGUAGE
     chance, loss = e.chance.loss or 0.0, course(e)
@@ -280,12 +294,32 @@ def _score_at_zero(e: Evidence) -> Sighting | None:
             e.series[name].source,
             "score",
         )
-    return None
+    return _never_yes(e)
+
+
+def _never_yes(e: Evidence) -> Sighting | None:
+    """Nearly all answers are right, and none of them finds what is looked for: the frequent class is the answer to everything."""
+    f1, right = e.curve("val/f1"), e.curve("val/accuracy")
+    if f1 is None or right is None or f1.zeros < EVALUATED - 1 or f1.last != 0.0 or right.final / whole(right) < FREQUENT:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "Of the answers {right:.1%} are right and F1 is 0: the frequent class is the answer to everything.",
+            right=right.final / whole(right),
+        ),
+        f1.first_step,
+        None,
+        ("val/f1", "val/accuracy"),
+        e.series["val/f1"].source,
+        "one-class",
+    )
 
 
 def _explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
     stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
+    stated |= strong_decay(e)
     return stated or _long_above_guessing(e) or steepness(e) > STEEP
 
 
@@ -333,6 +367,11 @@ def bare(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "bare" else None
 
 
+@probe(say("who never says yes has learned nothing but how often it is no"), holds=2.0)
+def never_yes(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "one-class" else None
+
+
 @probe(say("a decoder that is told nothing can do no better than the mean"), holds=2.0)
 def latents(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, seen.summary) if seen.facet == "latents" else None
@@ -358,7 +397,7 @@ CHECK = Check(
     symptom=say("Training and validation loss both stay high although training works."),
     detect=detect,
     needs=(LOSS,),
-    probes=(together, far, contradict, bare, latents, copies, worked),
+    probes=(together, far, contradict, bare, latents, never_yes, copies, worked),
     prior=0.5,
     causes=(
         (too_little_capacity, -1.0),

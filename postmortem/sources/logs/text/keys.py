@@ -33,7 +33,7 @@ _ROLES: dict[str, Role] = {
 }  # fmt: skip
 _SPLITS: dict[str, str] = {
     "train": "train", "training": "train", "trn": "train", "tr": "train", "va": "val", "vl": "val",
-    "val": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
+    "val": "val", "vali": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
     "eval": "val", "dev": "val", "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 _WORD = re.compile(r"[A-Za-z]+")
