@@ -13,8 +13,9 @@ from postmortem.model.sentence import say
 DECIDING = 3  # clues shown in the first screen
 FEW_TRIES = 3  # fixes
 DOUBT = 0.5  # P(healthy) below which the verdict is "inconclusive"
-# log-odds that all clues for health overstate it by: some faults leave no sign. Fitted on runs of others before their mistakes were mended it is
-# 1.3; leaving any one set of them out, and on the fault benchmark's own, 0.8 to 1.3 state more truly than 0.
+# Some faults leave no sign: of runs of others, before their mistakes were mended, fewer were healthy than `SURELY` and more said. One in log-odds
+# less states them more truly on each such set, also left out of the fit, and no less truly on the fault benchmark. Below, logs of others bear it out.
+SURELY = 0.8
 UNSEEN = 1.0
 
 
@@ -48,13 +49,14 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
         )
     minor = root is not None
     summary = root.summary if root is not None else good.summary
-    stated = max(DOUBT, unseen_too(confidence))
+    stated = unseen_too(confidence)
     return Verdict("healthy", healthy.title, None, None, Severity.MINOR if minor else None, stated, None, summary, decided_by=deciding(good.clues))
 
 
 def unseen_too(confidence: float) -> float:
     """P(healthy) when faults that leave no sign in what a run keeps are counted too."""
-    return probability(math.log(confidence / max(1.0 - confidence, 1e-9)) - UNSEEN)
+    less = probability(math.log(confidence / max(1.0 - confidence, 1e-9)) - UNSEEN)
+    return min(confidence, max(SURELY, less))
 
 
 def _failed(evidence: Evidence, root: Finding) -> Verdict:

@@ -13,7 +13,7 @@ from postmortem.diagnose import ABSENT, diagnose, examine, fold, next_time, prob
 from postmortem.model.diagnosis import FindingStatus, Standing
 from postmortem.model.evidence import Chance, Evidence, ModelFacts, PaceStats, WeightSummary
 from postmortem.model.sentence import Sentence
-from postmortem.verdict import UNSEEN, judge
+from postmortem.verdict import judge
 
 NEVER = Need("grad_norm", say("log the gradient norm"), lambda e: False)
 
@@ -159,11 +159,13 @@ def test_no_fix_leaves_the_settings_as_they_are() -> None:
     assert [str(f.title) for f in found.fixes] == ["lower"]
 
 
-@pytest.mark.parametrize("prior", [0.1, 1.0, 3.0, 6.0])
-def test_health_is_stated_less_surely_than_its_clues_say_and_never_as_unlikely(prior: float) -> None:
+@pytest.mark.parametrize(
+    ("prior", "stated"), [(0.1, probability(0.1)), (1.0, probability(1.0)), (1.6, 0.8), (3.0, probability(2.0)), (6.0, probability(5.0))]
+)
+def test_sure_health_is_stated_less_surely_than_its_clues_say(prior: float, stated: float) -> None:
     verdict = judge(evidence(), (), check("healthy", prior=prior), 0)
     assert verdict.mode == "healthy"
-    assert verdict.confidence == pytest.approx(max(0.5, probability(prior - UNSEEN)))
+    assert verdict.confidence == pytest.approx(stated)
 
 
 def test_what_is_less_than_likely_to_be_healthy_is_inconclusive() -> None:
