@@ -3,13 +3,16 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 
-SMALL = 8
+SMALL, A_FEW = 8, 4  # samples a step
 
 
 @probe(say("the batch is very small"), holds=1.5, fails=-2.0)
 def small(e: Evidence, seen: Sighting) -> Reading | None:
     size = e.number("batch_size")
-    return None if size is None else Reading(size * (e.number("accumulation") or 1) < SMALL, say("batch size {size:g}", size=size))
+    if size is None:
+        return None
+    together = size * (e.number("accumulation") or 1)
+    return Reading(together < SMALL, say("batch size {size:g}", size=size), share=2.0 if together <= A_FEW else 1.0)
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:

@@ -3,6 +3,7 @@
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
 from postmortem.checklist.causes.no_warmup import no_warmup
@@ -126,6 +127,7 @@ CHECK = Check(
         (preprocessing, -2.0),
         (accumulating_gradients, -1.8),
         (wrong_loss, -1.8),
+        (batch_too_small, -2.5),
         (too_much_regularization, -3.2),
     ),
     by_hand=(

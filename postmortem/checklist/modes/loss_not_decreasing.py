@@ -5,6 +5,7 @@ from math import exp, log
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
 from postmortem.checklist.causes.decayed_too_early import decayed_too_early
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
@@ -372,6 +373,7 @@ CHECK = Check(
         (decayed_too_early, -2.8),
         (accumulating_gradients, -2.2),
         (too_little_capacity, -2.5),
+        (batch_too_small, -2.8),
         (too_deep, -2.5),
         (representation_collapse, -3.0),
     ),

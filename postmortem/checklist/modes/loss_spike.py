@@ -4,6 +4,7 @@ from math import inf
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.bad_batch import bad_batch
+from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.stale_second_moment import stale_second_moment
 from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
@@ -173,7 +174,7 @@ CHECK = Check(
     needs=(curve("train/loss", 5),),
     probes=(far_above,),
     prior=1.0,
-    causes=((bad_batch, -0.3), (learning_rate_too_high, -1.2), (stale_second_moment, -2.0)),
+    causes=((bad_batch, -0.3), (learning_rate_too_high, -1.2), (stale_second_moment, -2.0), (batch_too_small, -1.8)),
     by_hand=(say("Look at the batch of the spike: its inputs' range and its labels."),),
     consequences=("oscillating-loss",),
 )

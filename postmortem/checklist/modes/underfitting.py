@@ -3,6 +3,7 @@
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
+from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
 from postmortem.checklist.causes.class_imbalance import class_imbalance
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight
@@ -416,6 +417,7 @@ CHECK = Check(
         (wrong_labels, -3.0),
         (accumulating_gradients, -2.5),
         (saturating_activations, -2.8),
+        (batch_too_small, -2.5),
         (decayed_too_early, -2.8),
     ),
     by_hand=(say("Overfit one batch: if even that stays high, the fault is in model or loss, not in size or time."),),
