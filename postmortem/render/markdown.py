@@ -228,13 +228,13 @@ def _checklist(diagnosis: Diagnosis) -> str:
     rows = [f"| | {t('Failure mode')} | {t('Probability')} | {t('What was seen')} |", "| --- | --- | ---: | --- |"]
     for _, findings in checklist.groups(diagnosis):
         for f in findings:
-            sure = percent(f.confidence) if f.confidence is not None else "–"
+            sure = escape(percent(f.confidence)) if f.confidence is not None else "–"
             rows.append(f"| {_STATUS[f.status]} {status_word(f.status)} | {say_inline(f.title)} | {sure} | {say_inline(f.summary)} |")
     return _folded(t("Checklist: {tally}", tally=speak(checklist.tally(diagnosis))), "\n".join(rows))
 
 
 def _details(finding: Finding) -> str:
-    sure = t(" ({word}, {p})", word=sureness(finding.confidence), p=percent(finding.confidence)) if finding.confidence is not None else ""
+    sure = t(" ({word}, {p})", word=sureness(finding.confidence), p=escape(percent(finding.confidence))) if finding.confidence is not None else ""
     body = [_sum(finding.prior, finding.clues)] if finding.clues else []
     body += [_cause(cause) for cause in finding.causes]
     title = t("Clues and causes: {title}", title=speak(finding.title))
@@ -248,7 +248,7 @@ def _looked_at(finding: Finding) -> str:
 
 
 def _cause(cause: CauseVerdict) -> str:
-    sure = f", {percent(cause.confidence)}" if cause.standing is not Standing.NOT_MEASURED else ""
+    sure = f", {escape(percent(cause.confidence))}" if cause.standing is not Standing.NOT_MEASURED else ""
     head = (
         f"{_BOX[checklist.box(cause.standing)]} **{say_inline(cause.title)}** – {standing_word(cause.standing)}{sure}. {say_inline(cause.mechanism)}"
     )
