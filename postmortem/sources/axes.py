@@ -158,7 +158,7 @@ def _guess(stepped: Sequence[Series], epoched: Sequence[Series]) -> float | None
     """Both axes exist and no record has both: assume that they end together."""
     last_step = max(float(np.nanmax(s.steps)) for s in stepped)
     last_epoch = max(float(np.nanmax(s.epochs)) for s in epoched if s.epochs is not None)
-    return last_step / last_epoch if last_epoch > 0 and last_step > last_epoch else None
+    return last_step / last_epoch if last_epoch * MOST_STEPS > last_step > last_epoch else None
 
 
 def _place(one: Series, unit: AxisUnit, per_epoch: float | None) -> Series:

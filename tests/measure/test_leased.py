@@ -266,7 +266,10 @@ def test_two_threads_survive_a_training_that_overwrites_its_checkpoint(tmp_path:
     threads = [threading.Thread(target=work) for work in (overwrite, measure, measure)]
     for thread in threads:
         thread.start()
-    time.sleep(2)
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (rounds[0] > 20 and whole[0]):
+        time.sleep(0.1)
+    time.sleep(1)
     stop.set()
     for thread in threads:
         thread.join(30)
