@@ -232,6 +232,14 @@ def hidden_width(e: Evidence) -> float | None:
     return min(found, default=None)
 
 
+LETTERS = (4.1, 5.7)  # ln of the outputs of a model of letters or bytes
+
+
+def of_letters(e: Evidence) -> bool:
+    """A language model of letters or bytes, by its level of guessing: what is known of text then holds in nats a letter."""
+    return e.family == "language-model" and LETTERS[0] <= (e.chance.loss or 0.0) <= LETTERS[1]
+
+
 NARROW, NARROW_TEXT = 8, 16  # hidden units; of a language model, whose head tells hundreds of tokens apart
 
 

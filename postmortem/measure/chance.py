@@ -153,7 +153,7 @@ def _nothing_but_no(outputs: int, accuracy: CurveStats | None, f1: CurveStats | 
     """Each output answers a question of its own: an F1 of 0 beside an accuracy of more than a half is that of answering each with no."""
     if outputs < 3 or accuracy is None or f1 is None or not accuracy.finite or not f1.finite or f1.zeros == 0:
         return False
-    return f1.lowest == 0 and accuracy.lowest / (100.0 if accuracy.highest > 1.5 else 1.0) > 0.5
+    return f1.lowest == 0 and accuracy.lowest / _all_right(accuracy) > 0.5
 
 
 def _of_first_text(settings: Sequence[Setting], train: CurveStats | None, val: CurveStats | None) -> Chance:
@@ -168,7 +168,7 @@ def _knew(classes: int, loss: CurveStats | None, accuracy: CurveStats | None) ->
     """The first record of the loss has an accuracy beside it that is no guess: that it is ln C is an accident."""
     if loss is None or accuracy is None or not accuracy.finite or accuracy.first_step != loss.first_step:
         return False
-    return accuracy.first / (100.0 if accuracy.highest > 1.5 else 1.0) > 1 / classes + FAR_FROM_GUESSING
+    return accuracy.first / _all_right(accuracy) > 1 / classes + FAR_FROM_GUESSING
 
 
 def _many_labels(outputs: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
@@ -232,7 +232,7 @@ def _one_of_two(accuracy: CurveStats) -> bool:
 
 def _both_say(loss: CurveStats | None, accuracy: CurveStats) -> int | None:
     """The number of classes for which the first loss is ln C and the first accuracy 1/C; None when they do not agree."""
-    share = accuracy.first / (100.0 if accuracy.highest > 1.5 else 1.0)
+    share = accuracy.first / _all_right(accuracy)
     if loss is None or not accuracy.finite or not 0 < share < 1:
         return None
     alike = (c for c in range(2, SMALL + 1) if _near(loss.first, math.log(c), BOTH) and abs(share - 1 / c) < min(ALIKE, 0.5 / c))
@@ -276,6 +276,11 @@ def _variance(loss: Series | None, r2: Series | None) -> float | None:
     if len(found) < 2 or not found[0] > 0 or found[-1] > (1 + SAME) * found[0]:
         return None
     return found[len(found) // 2]
+
+
+def _all_right(accuracy: CurveStats) -> float:
+    """What an accuracy is when every answer is right: 100 where it is logged in per cent."""
+    return 100.0 if accuracy.highest > 1.5 else 1.0
 
 
 def _near(value: float, target: float, share: float) -> bool:

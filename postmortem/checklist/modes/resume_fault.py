@@ -25,17 +25,22 @@ def _stage(e: Evidence, s: ScheduleStats) -> bool:
     return bool(before) and before[-1].last < ENDED * s.peak and after is not None and after < WARMING * s.peak
 
 
+def _rates_before(e: Evidence, s: ScheduleStats) -> list[float]:
+    """The logged learning rates up to the first restart; none where it lies at the seam of an attempt."""
+    rates = e.series.get("lr")
+    found: list[float] = rates.values[rates.steps < s.restarts[0]].tolist() if rates is not None else []
+    return found
+
+
 def _as_at_first(e: Evidence, s: ScheduleStats) -> bool:
     """It did not rise from an end but from the rate that training had begun with: the warm-up was gone through again."""
-    rates = e.series.get("lr")
-    before = rates.values[rates.steps < s.restarts[0]].tolist() if rates is not None else []
+    before = _rates_before(e, s)
     return bool(before) and before[-1] == s.first and comes_down_once(e)
 
 
 def _had_decayed(e: Evidence, s: ScheduleStats) -> bool:
     """Before it went up the rate had come down by more than half, or by what a schedule that comes down once had taken off it."""
-    rates = e.series.get("lr")
-    before = rates.values[rates.steps < s.restarts[0]].tolist() if rates is not None else []
+    before = _rates_before(e, s)
     return comes_down_once(e) or not before or before[-1] < HALF * max(before)
 
 

@@ -30,6 +30,7 @@ from postmortem.checklist.signs import (
     file_of,
     is_narrow,
     loss_curve,
+    of_letters,
     rate_decades,
     relative_fall,
     skill,
@@ -59,7 +60,6 @@ MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from
 MANY_LABELS_EXPLAINED = 0.7  # the same where rate, width or dropout explain that little was learned
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
-CHARACTERS = (4.1, 5.7)  # ln of the outputs of a model of letters or bytes
 PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 TOGETHER = 0.35  # |ln(validation / train)|
@@ -167,9 +167,8 @@ def _limit(e: Evidence) -> float:
         return MANY_LABELS_EXPLAINED if _explained(e) else MANY_LABELS
     explained = _explained(e)
     language = EXPLAINED if explained else LANGUAGE
-    chance, loss = e.chance.loss or 0.0, course(e)
-    letters = e.family == "language-model" and CHARACTERS[0] <= chance <= CHARACTERS[1]
-    if letters and loss is not None and (explained or loss.plateau_share > AT_REST):
+    chance, loss = e.chance.loss, course(e)
+    if of_letters(e) and chance and loss is not None and (explained or loss.plateau_share > AT_REST):
         return min(language, PAIRS / chance)
     if e.family == "regression":
         return EXPLAINED_REGRESSION if explained else REGRESSION

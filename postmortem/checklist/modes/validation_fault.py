@@ -17,6 +17,7 @@ from postmortem.checklist.needs import BASELINE, VALIDATION, curve
 from postmortem.checklist.signs import (
     below_any_guess,
     file_of,
+    of_letters,
     only_validation_differs,
     skill,
     to_chance,
@@ -47,7 +48,7 @@ NEVER_GOOD = 0.85  # times chance: below, validation had learned something befor
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; share of its start; ln(validation / train)
-LETTERS, TOO_GOOD = (4.1, 5.7), 0.15  # ln of the outputs of a model of letters or bytes; nats
+TOO_GOOD = 0.15  # nats a letter
 ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
 TELLING = ("one-class", "too-good")
@@ -193,7 +194,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "from-start",
         )
-    if e.family == "language-model" and LETTERS[0] <= (e.chance.loss or 0.0) <= LETTERS[1] and val.final < TOO_GOOD:
+    if of_letters(e) and val.final < TOO_GOOD:
         return Sighting(
             Severity.SERIOUS,
             say(
