@@ -7,8 +7,9 @@ from dataclasses import replace
 from postmortem.check import Check, Sighting
 from postmortem.diagnose import OFFERED, examine, probability, root_finding
 from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Fix, Onset, RestartFrom, Severity, Verdict
-from postmortem.model.evidence import CheckpointStats, Evidence
+from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import say
+from postmortem.model.tensors import CheckpointStats
 
 DECIDING = 3  # clues shown in the first screen
 FEW_TRIES = 3  # fixes

@@ -19,8 +19,9 @@ from postmortem.checklist.causes.unsafe_operation import after_first_epoch
 from postmortem.checklist.causes.unshuffled_data import above_validation
 from postmortem.diagnose import weigh
 from postmortem.measure.curves import curve_stats
-from postmortem.model.evidence import Chance, CheckpointStats, OptimizerFacts, WeightSummary
+from postmortem.model.curves import Chance
 from postmortem.model.run import Series
+from postmortem.model.tensors import CheckpointStats, OptimizerFacts, WeightSummary
 from tests.test_diagnose import evidence, seen
 from tests.test_remedies import gaps, logged, stated
 

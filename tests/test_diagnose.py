@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from postmortem.check import Cause, Change, Check, Cleared, Fix, Need, Probe, Reading, Severity, Sighting, Unknown, say
 from postmortem.diagnose import ABSENT, diagnose, examine, fold, next_time, probability, root_finding, standing
+from postmortem.model.curves import Chance, PaceStats
 from postmortem.model.diagnosis import FindingStatus, Standing
-from postmortem.model.evidence import Chance, Evidence, ModelFacts, PaceStats, WeightSummary
+from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import Sentence
+from postmortem.model.tensors import ModelFacts, WeightSummary
 from postmortem.verdict import judge
 
 NEVER = Need("grad_norm", say("log the gradient norm"), lambda e: False)

@@ -30,9 +30,10 @@ from postmortem.checklist.healthy import extreme_setting
 from postmortem.checklist.rates import fitting_rate, needed_rate, usual_rate
 from postmortem.checklist.signs import rate_decades, used_rate
 from postmortem.measure.curves import curve_stats
-from postmortem.model.evidence import Chance, GapStats, ModelFacts
+from postmortem.model.curves import Chance, GapStats
 from postmortem.model.run import Checkpoint, Series, Setting, Status
 from postmortem.model.sentence import Value
+from postmortem.model.tensors import ModelFacts
 from postmortem.sources.setting_names import setting_name
 from tests.test_diagnose import evidence, seen
 

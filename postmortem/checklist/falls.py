@@ -4,7 +4,7 @@ import math
 
 from postmortem.check import Evidence
 from postmortem.checklist.signs import SURELY, course, excerpt, relative_fall, to_chance
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 
 EVEN = 10  # records from which an even fall is no accident
 STILL_TO_COME = 0.7  # share of the drop

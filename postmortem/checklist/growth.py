@@ -4,7 +4,7 @@ from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.rewards import left_the_reference
 from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
-from postmortem.model.evidence import CurveStats, Spike
+from postmortem.model.curves import CurveStats, Spike
 
 GREW = 2.0  # times the start
 ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5

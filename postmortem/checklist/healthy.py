@@ -10,7 +10,7 @@ from postmortem.checklist.extremes import CAUSES, extreme
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.signs import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 
 FAR_BEHIND = -0.2  # ln(validation / train)
 POINTS = 0.15  # of accuracy

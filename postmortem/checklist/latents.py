@@ -3,7 +3,7 @@
 import re
 
 from postmortem.check import Evidence
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 from postmortem.model.run import Setting
 
 NOTHING, FELL = 0.01, 0.3  # nats; × its first record. A latent space that is used ends at 0.4 and more, where it is a mean at 3 to 30

@@ -1,7 +1,7 @@
 """How a policy moved, as reinforcement and preference learning log it: rewards, entropy, divergence."""
 
 from postmortem.check import Evidence
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 
 SURE = 3.0  # sigmas of a reward's own scatter
 REPLACED = 1.0  # nats between a policy and the next: PPO aims at 0.01 to 0.03

@@ -9,7 +9,7 @@ from math import log
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.policies import NO_DISTANCE, divergence, fell, preferred
 from postmortem.checklist.signs import all_identical, course, excerpt, file_of, loss_is_flat
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # of the reward's start
 FEWER = 20  # records of a reward that ends below its start

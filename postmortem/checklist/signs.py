@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from postmortem.check import Evidence
 from postmortem.checklist.warmup import share_reached
-from postmortem.model.evidence import CurveStats, OptimizerFacts, TensorStats
+from postmortem.model.curves import CurveStats
 from postmortem.model.run import EventKind
+from postmortem.model.tensors import OptimizerFacts, TensorStats
 
 SURELY, LEVEL = 2.5, 2.0  # standard errors
 COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen

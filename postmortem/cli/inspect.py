@@ -14,8 +14,8 @@ from postmortem.cli.text import plain
 from postmortem.errors import NothingReadable, UsageError
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.model.codec import encode
-from postmortem.model.evidence import CheckpointStats, ModelFacts, TensorStats, WeightSummary
 from postmortem.model.run import Run
+from postmortem.model.tensors import CheckpointStats, ModelFacts, TensorStats, WeightSummary
 from postmortem.sources import read_run
 from postmortem.supervision import doing
 

@@ -8,7 +8,8 @@ from postmortem.compare.axis import Placed, choose, place
 from postmortem.compare.curves import part
 from postmortem.compare.settings import differing
 from postmortem.model.comparison import Parting
-from postmortem.model.evidence import Baseline, CheckpointStats, Evidence
+from postmortem.model.evidence import Baseline, Evidence
+from postmortem.model.tensors import CheckpointStats
 
 NO_CHANGE = frozenset({"epochs", "max_steps", "gpus", "log_every", "patience"})  # lengths, and how it was logged
 ONE_LOGGER = frozenset(

@@ -15,7 +15,8 @@ from postmortem.compare.axis import choose
 from postmortem.compare.values import Saved, apart
 from postmortem.measure.quantiles import QUANTILES
 from postmortem.model.comparison import LayerDifference
-from postmortem.model.evidence import CheckpointStats, Evidence, Role, TensorStats
+from postmortem.model.evidence import Evidence
+from postmortem.model.tensors import CheckpointStats, Role, TensorStats
 
 CLEARLY = 0.08  # distance; √(2/π) · 0.1: that of two centred Gaussians of which one is a tenth wider
 LUCK = 3.1  # / √elements: what two draws of one distribution stay below, 99 times of 100 (measured for 8 to 4,096 Gaussian elements)

@@ -15,7 +15,8 @@ from postmortem.measure.layers import layer_stats, of_layers, with_recorded
 from postmortem.measure.pace import pace_stats
 from postmortem.measure.schedule import schedule_stats
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import CurveStats, Evidence
+from postmortem.model.curves import CurveStats
+from postmortem.model.evidence import Evidence
 from postmortem.model.run import Run
 from postmortem.model.sentence import Sentence, say
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from postmortem.measure.smooth import blocks
-from postmortem.model.evidence import Asymptote
+from postmortem.model.curves import Asymptote
 from postmortem.model.run import Floats
 
 FEWEST = 6

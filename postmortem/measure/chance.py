@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Literal
 
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import Chance, CurveStats, ModelFacts
+from postmortem.model.curves import Chance, CurveStats
 from postmortem.model.run import Reduction, Series, Setting
+from postmortem.model.tensors import ModelFacts
 
 Basis = Literal["head", "configuration", "dataset", "first-loss", "target-variance", "explained-variance", ""]
 

@@ -28,7 +28,8 @@ from postmortem.measure.tensors import Figures
 from postmortem.measure.trajectory import SEGMENT, Following, Seen, Trajectory, parts_of
 from postmortem.measure.updates import effective_rate
 from postmortem.measure.weights import summarise
-from postmortem.model.evidence import (
+from postmortem.model.run import Checkpoint, Run, Setting, TensorRef
+from postmortem.model.tensors import (
     BiasPrior,
     CheckpointStats,
     GradientStats,
@@ -39,7 +40,6 @@ from postmortem.model.evidence import (
     UpdateStats,
     WeightSummary,
 )
-from postmortem.model.run import Checkpoint, Run, Setting, TensorRef
 
 Progress = Callable[[str, float], None]
 

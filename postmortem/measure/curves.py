@@ -15,7 +15,7 @@ from postmortem.measure.spikes import find_spikes
 from postmortem.measure.trend import trend
 from postmortem.measure.turning import plateau_index, turn_index
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import Asymptote, CurveStats, Halves, NonFinite, Oscillation, Spike, Trend
+from postmortem.model.curves import Asymptote, CurveStats, Halves, NonFinite, Oscillation, Spike, Trend
 from postmortem.model.run import Floats, Reduction, Series
 
 END_SHARE = 10  # start and final are medians of one tenth of the points …

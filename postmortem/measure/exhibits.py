@@ -8,10 +8,12 @@ import numpy as np
 
 from postmortem.measure.decimate import keep_index
 from postmortem.measure.smooth import axis, moving_mean, smooth
-from postmortem.model.evidence import CheckpointStats, CurveStats, Evidence, Role, TensorStats
+from postmortem.model.curves import CurveStats
+from postmortem.model.evidence import Evidence
 from postmortem.model.exhibits import CurveExhibit, DepthExhibit, DistributionExhibit, Exhibits, HeatmapExhibit, Level, Mark, TensorRow
 from postmortem.model.run import EventKind, Run, Series
 from postmortem.model.sentence import say
+from postmortem.model.tensors import CheckpointStats, Role, TensorStats
 
 MOST_CURVES = 16
 MOST_LAYERS = 200

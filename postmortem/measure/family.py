@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from postmortem.measure.chance import classes_named
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import ModelFacts
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, say
+from postmortem.model.tensors import ModelFacts
 
 LARGE_HEAD = 1000  # outputs of a sequence model that are a vocabulary
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from postmortem.measure.smooth import axis, noise, smooth
 from postmortem.measure.trend import trend
-from postmortem.model.evidence import GapStats
+from postmortem.model.curves import GapStats
 from postmortem.model.run import Floats, Series
 
 TURN = 0.02  # share of the level by which a validation loss must move, both ways, to count as turning

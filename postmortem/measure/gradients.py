@@ -25,9 +25,9 @@ from postmortem.measure.reading import NotWholeError, Raw, TensorFiles
 from postmortem.measure.structure import Layout
 from postmortem.measure.tally import Kernels, Tally
 from postmortem.measure.trajectory import DIRECT, dtype_of
-from postmortem.model.evidence import GradientStats
 from postmortem.model.run import OptimizerState, ParamGroup, ParamState, TensorRef
 from postmortem.model.sentence import Value
+from postmortem.model.tensors import GradientStats
 
 Source = Literal["adam", "rmsprop", "adagrad", "adafactor", "momentum"]
 FLOOR = 1e-29  # Adafactor adds 1e-30 to every square: a mean square below is one of zeros

@@ -7,7 +7,7 @@ std as each rule sets it, from fan-in and fan-out: torch's Linear and Conv (unif
 import math
 
 from postmortem.measure.structure import Layout
-from postmortem.model.evidence import Role
+from postmortem.model.tensors import Role
 
 
 def usual(place: Layout) -> dict[str, float]:

@@ -12,8 +12,8 @@ from postmortem.measure.numbers import as_real
 from postmortem.measure.reading import NotWholeError, TensorFiles
 from postmortem.measure.structure import Layout
 from postmortem.measure.trajectory import dtype_of
-from postmortem.model.evidence import InputScales, Role
 from postmortem.model.run import ParamState
+from postmortem.model.tensors import InputScales, Role
 
 FEWEST, MOST = 4, 64  # inputs: features of a table; beyond lie pixels and bags of words, rare ones among them
 _SQUARES = ("exp_avg_sq", "square_avg", "sum")

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from postmortem.model.evidence import ModelFacts, WeightSummary
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, say
+from postmortem.model.tensors import ModelFacts, WeightSummary
 
 _OFF = (None, False, 0, "", "none", "no", "false")
 # of a part of the model: `freeze_backbone: true`, `linear_probe`, `train_only: classifier`

@@ -8,8 +8,8 @@ from types import MappingProxyType
 import numpy as np
 
 from postmortem.model.captured import LayerStats
-from postmortem.model.evidence import WeightSummary
 from postmortem.model.run import Series
+from postmortem.model.tensors import WeightSummary
 
 LAYERS = ("gradients/", "weights/", "updates/", "activations/")
 MOSTLY = 0.9  # share of a layer's units from which on it counts as silent

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from postmortem.measure.smooth import axis
-from postmortem.model.evidence import NonFinite
+from postmortem.model.curves import NonFinite
 from postmortem.model.run import Floats, Series
 
 FEWEST_ZEROS = 3

@@ -7,9 +7,9 @@ from typing import Literal
 
 from postmortem.measure.ordering import sorted_by_name
 from postmortem.measure.structure import BUFFERS, Layout, distinct, plain
-from postmortem.model.evidence import OptimizerFacts
 from postmortem.model.run import Checkpoint, OptimizerState, ParamState, Status, TensorRef
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.model.tensors import OptimizerFacts
 
 Known = Literal["saved", "matched", "ambiguous", "no"]
 Key = int | str

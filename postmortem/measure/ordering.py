@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from postmortem.measure.heads import Heads
 from postmortem.measure.structure import BUFFERS, Layout, distinct, is_embedding, natural, words
-from postmortem.model.evidence import ModelFacts, Role
 from postmortem.model.run import Checkpoint, TensorRef
+from postmortem.model.tensors import ModelFacts, Role
 
 _HEADS = frozenset({
     "head", "lm_head", "classifier", "fc", "out", "output", "score", "logits", "predictions", "qa_outputs", "proj_out", "out_proj", "final",

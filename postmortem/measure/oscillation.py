@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from postmortem.measure.smooth import moving_mean
-from postmortem.model.evidence import Oscillation
+from postmortem.model.curves import Oscillation
 from postmortem.model.run import Floats
 
 FEWEST = 8

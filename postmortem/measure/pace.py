@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from postmortem.measure.smooth import axis
-from postmortem.model.evidence import PaceStats
+from postmortem.model.curves import PaceStats
 from postmortem.model.run import Floats, Series, Setting
 from postmortem.model.sentence import Value
 

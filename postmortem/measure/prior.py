@@ -12,8 +12,8 @@ from postmortem.measure.numbers import as_real
 from postmortem.measure.reading import NotWholeError, TensorFiles
 from postmortem.measure.structure import owner
 from postmortem.measure.trajectory import dtype_of
-from postmortem.model.evidence import BiasPrior
 from postmortem.model.run import TensorRef
+from postmortem.model.tensors import BiasPrior
 
 MOST = 1 << 17  # outputs; a larger vocabulary has no bias
 

@@ -9,7 +9,7 @@ He et al. 2015, Glorot & Bengio 2010, LeCun et al. 1998.
 import math
 from collections.abc import Iterator
 
-from postmortem.model.evidence import TensorStats
+from postmortem.model.tensors import TensorStats
 
 FEWEST = 200  # elements; with fewer the extremes say too little
 SLACK = 1e-6  # relative: bounds are computed in float32

@@ -7,7 +7,7 @@ are cut at key boundaries, so they are the same whether they were made from valu
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.model.evidence import Histogram
+from postmortem.model.tensors import Histogram
 
 QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 DISPLAY_BINS = 60  # at most; two more where rounding needs them

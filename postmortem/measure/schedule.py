@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from postmortem.measure.smooth import axis
-from postmortem.model.evidence import Phase, ScheduleStats
+from postmortem.model.curves import Phase, ScheduleStats
 from postmortem.model.run import Floats, Series, Setting
 
 LOW = 0.01  # of the peak

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from postmortem.measure.smooth import MAD_TO_SIGMA, SHORT, median5, noise, roughness
-from postmortem.model.evidence import Spike
+from postmortem.model.curves import Spike
 from postmortem.model.run import Floats
 
 BEFORE = 20  # points that noise is told from, and in a long curve the level

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from postmortem.model.evidence import Role
 from postmortem.model.run import Checkpoint, TensorRef
+from postmortem.model.tensors import Role
 
 _SPLIT = re.compile(r"[./:]+")
 _DIGITS = re.compile(r"(\d+)")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from postmortem.measure.numbers import Real, single, smallest_normal
 from postmortem.measure.quantiles import QUANTILES, display, ranks, signed_keys
-from postmortem.model.evidence import Histogram
+from postmortem.model.tensors import Histogram
 
 Doubles = npt.NDArray[np.float64]
 SLICE = 2048  # elements whose sum is made first, before it is added to others; the compiled loops have the same

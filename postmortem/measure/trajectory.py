@@ -14,8 +14,8 @@ from postmortem.measure.structure import Layout
 from postmortem.measure.tally import Kernels, Tally, in_one_go, values_of_keys
 from postmortem.measure.tensors import Figures, Moments, centred_moments, figures_of, mean_of
 from postmortem.measure.updates import Movement
-from postmortem.model.evidence import Role
 from postmortem.model.run import TensorRef
+from postmortem.model.tensors import Role
 
 SEGMENT = 1 << 15  # elements whose movement is summed at once
 PART = 1 << 26  # elements of a tensor in one stretch that one thread takes at a time: a multiple of every slice and segment that is summed at once

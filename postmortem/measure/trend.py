@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.model.evidence import Trend
+from postmortem.model.curves import Trend
 from postmortem.model.run import Floats
 
 FEWEST = 4

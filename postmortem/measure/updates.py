@@ -8,7 +8,7 @@ import numpy as np
 from postmortem.measure.numbers import Real
 from postmortem.measure.reading import Raw
 from postmortem.measure.tally import Kernels, Plain
-from postmortem.model.evidence import GradientStats
+from postmortem.model.tensors import GradientStats
 
 
 @dataclass(slots=True)

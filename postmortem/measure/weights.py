@@ -10,7 +10,7 @@ import numpy as np
 from postmortem.measure.pristine import as_drawn
 from postmortem.measure.structure import owner
 from postmortem.measure.words import words_of
-from postmortem.model.evidence import CheckpointStats, GradientStats, InputScales, ModelFacts, Role, TensorStats, UpdateStats, WeightSummary
+from postmortem.model.tensors import CheckpointStats, GradientStats, InputScales, ModelFacts, Role, TensorStats, UpdateStats, WeightSummary
 
 LEARNABLE = frozenset({Role.WEIGHT, Role.BIAS, Role.NORM_GAIN, Role.NORM_BIAS, Role.EMBEDDING, Role.ADAPTER, Role.OTHER})
 NEARLY_CONSTANT = 5.0  # |mean| / std; drawn weights stay below 1

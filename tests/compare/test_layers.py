@@ -12,8 +12,8 @@ from postmortem.measure.checkpoints import tensor_stats
 from postmortem.measure.structure import Layout
 from postmortem.measure.tensors import figures_of
 from postmortem.model.comparison import LayerDifference
-from postmortem.model.evidence import Role, TensorStats
 from postmortem.model.run import TensorRef
+from postmortem.model.tensors import Role, TensorStats
 from postmortem.pipeline import compare
 
 DATA = Path(__file__).parent / "data"

@@ -5,8 +5,8 @@ import pytest
 
 from postmortem.measure.chance import chance
 from postmortem.measure.curves import curve_stats
-from postmortem.model.evidence import ModelFacts
 from postmortem.model.run import Reduction
+from postmortem.model.tensors import ModelFacts
 from tests.measure.synthetic import series, setting
 
 NOTHING = ModelFacts()

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from postmortem.measure.curves import curve_stats, goal_of
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 from postmortem.model.run import Reduction
 from tests.measure.synthetic import descent, series
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from postmortem.measure.checkpoints import measure_checkpoints
-from postmortem.model.evidence import CheckpointStats
 from postmortem.model.run import LoggedHistogram, Run
+from postmortem.model.tensors import CheckpointStats
 from tests.measure.raw import checkpoint, run_of, torch_optimizer
 
 RATE = 3e-3

@@ -10,21 +10,11 @@ from postmortem.measure.curves import curve_stats
 from postmortem.measure.exhibits import BINS, MOST_COLUMNS, MOST_CURVES, MOST_LAYERS, MOST_ROWS, exhibits, marks
 from postmortem.measure.schedule import schedule_stats
 from postmortem.model.codec import decode, encode
-from postmortem.model.evidence import (
-    Chance,
-    CheckpointStats,
-    Evidence,
-    GradientStats,
-    Histogram,
-    ModelFacts,
-    PaceStats,
-    Role,
-    TensorStats,
-    UpdateStats,
-    WeightSummary,
-)
+from postmortem.model.curves import Chance, PaceStats
+from postmortem.model.evidence import Evidence
 from postmortem.model.exhibits import Exhibits
 from postmortem.model.run import Attempt, Checkpoint, EventKind, LogEvent, Run, Series, Status
+from postmortem.model.tensors import CheckpointStats, GradientStats, Histogram, ModelFacts, Role, TensorStats, UpdateStats, WeightSummary
 from tests.measure.synthetic import descent, series, setting
 
 

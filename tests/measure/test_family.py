@@ -1,8 +1,8 @@
 import pytest
 
 from postmortem.measure.family import family_of
-from postmortem.model.evidence import ModelFacts
 from postmortem.model.run import Setting
+from postmortem.model.tensors import ModelFacts
 from tests.measure.synthetic import setting
 
 NOTHING = ModelFacts()

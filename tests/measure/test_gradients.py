@@ -12,8 +12,8 @@ from torch import nn
 
 from postmortem.measure import checkpoints, gradients, trajectory
 from postmortem.measure.checkpoints import measure_checkpoints
-from postmortem.model.evidence import CheckpointStats, WeightSummary
 from postmortem.model.run import Checkpoint, ParamGroup, Run, Status
+from postmortem.model.tensors import CheckpointStats, WeightSummary
 from tests.measure.raw import RawFile, run_of, torch_optimizer
 
 

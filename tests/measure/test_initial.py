@@ -12,7 +12,7 @@ from torch import nn
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.measure.initial import nearest
 from postmortem.measure.structure import Layout
-from postmortem.model.evidence import Role
+from postmortem.model.tensors import Role
 from tests.measure.raw import checkpoint, run_of
 
 RULES: dict[str, Callable[[torch.Tensor], object]] = {

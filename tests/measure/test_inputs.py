@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from postmortem.measure.checkpoints import measure_checkpoints
-from postmortem.model.evidence import InputScales
 from postmortem.model.run import Checkpoint, Status
+from postmortem.model.tensors import InputScales
 from tests.measure.raw import RawFile, run_of, torch_optimizer
 
 MAKERS = {

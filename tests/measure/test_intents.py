@@ -6,8 +6,8 @@ from types import MappingProxyType
 import postmortem
 from postmortem.measure import Stated
 from postmortem.measure.intents import intents_of
-from postmortem.model.evidence import ModelFacts
 from postmortem.model.run import Setting
+from postmortem.model.tensors import ModelFacts
 
 FROZEN = Path(__file__).parents[2] / "fixtures" / "frozen-parameters" / "requires-grad-off" / "run"
 

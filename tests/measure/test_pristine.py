@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from postmortem.measure.pristine import as_drawn
-from postmortem.model.evidence import Histogram, TensorStats
+from postmortem.model.tensors import Histogram, TensorStats
 
 
 def stats(values: torch.Tensor, fan_in: int) -> TensorStats:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postmortem.measure.schedule import schedule_stats
-from postmortem.model.evidence import ScheduleStats
+from postmortem.model.curves import ScheduleStats
 from tests.measure.synthetic import series, setting
 
 STEPS = np.arange(0, 1000, 10.0)

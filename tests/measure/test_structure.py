@@ -9,8 +9,8 @@ from torch import nn
 
 from postmortem.measure.ordering import forward_order, model_facts, sorted_by_name
 from postmortem.measure.structure import layouts, plain
-from postmortem.model.evidence import ModelFacts, Role
 from postmortem.model.run import Checkpoint, Status, TensorRef
+from postmortem.model.tensors import ModelFacts, Role
 
 Shapes = dict[str, tuple[int, ...]]
 

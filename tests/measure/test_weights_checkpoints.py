@@ -10,8 +10,8 @@ import torch
 
 from postmortem.measure import checkpoints, trajectory
 from postmortem.measure.checkpoints import measure_checkpoints, time_line
-from postmortem.model.evidence import CheckpointStats
 from postmortem.model.run import Checkpoint, Run, Status, TensorRef
+from postmortem.model.tensors import CheckpointStats
 from tests.measure.raw import RawFile, checkpoint, run_of
 
 RNG = np.random.default_rng(3)

@@ -20,7 +20,7 @@ from postmortem.checklist.signs import (
     loss_curve,
     to_chance,
 )
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:

@@ -46,7 +46,7 @@ from postmortem.checklist.signs import (
     trainable_of,
     whole,
 )
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
 KNOWS_NOTHING = 0.9  # times chance

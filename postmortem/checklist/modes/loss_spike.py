@@ -10,7 +10,7 @@ from postmortem.checklist.causes.stale_second_moment import stale_second_moment
 from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
 from postmortem.checklist.needs import curve
 from postmortem.checklist.signs import NOTHING_EXPECTED, clip_norm, file_of, to_chance
-from postmortem.model.evidence import CurveStats, Spike
+from postmortem.model.curves import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units
 KICK = 15.0  # × the gradient norm's level

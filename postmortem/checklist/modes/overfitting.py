@@ -15,7 +15,7 @@ from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
 from postmortem.checklist.signs import course, file_of, skill, to_chance, validation_level, whole
-from postmortem.model.evidence import CurveStats, GapStats
+from postmortem.model.curves import CurveStats, GapStats
 
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
 LOST = 0.03  # of what validation had gained, where nobody knows how low a guess would be

@@ -8,7 +8,7 @@ from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import OPTIMIZER_STATE
 from postmortem.checklist.quoting import cut, first_line
 from postmortem.checklist.signs import comes_down_once, file_of, optimizer_fell_behind, optimizer_lags
-from postmortem.model.evidence import ScheduleStats
+from postmortem.model.curves import ScheduleStats
 from postmortem.model.run import EventKind, LogEvent
 
 ENDED = 0.03  # of the peak: the schedule was used up

@@ -38,7 +38,7 @@ from postmortem.checklist.signs import (
     to_chance,
     whole,
 )
-from postmortem.model.evidence import CurveStats
+from postmortem.model.curves import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
 REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
