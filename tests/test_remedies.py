@@ -27,8 +27,8 @@ from postmortem.checklist.causes.unsafe_operation import unsafe_operation
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.extremes import extreme
 from postmortem.checklist.healthy import extreme_setting
+from postmortem.checklist.optimizers import rate_decades, used_rate
 from postmortem.checklist.rates import fitting_rate, needed_rate, usual_rate
-from postmortem.checklist.signs import rate_decades, used_rate
 from postmortem.measure.curves import curve_stats
 from postmortem.model.curves import Chance, GapStats
 from postmortem.model.run import Checkpoint, Series, Setting, Status

@@ -3,7 +3,8 @@
 from math import log
 
 from postmortem.check import Evidence, Severity, Sighting, say
-from postmortem.checklist.signs import course, excerpt, risen_score
+from postmortem.checklist.levels import course, risen_score
+from postmortem.checklist.signs import excerpt
 
 NO_BETTER = 0.003  # relative distance from the level of guessing, at the start and at the end
 NOTHING = 0.02  # share of the start

@@ -10,9 +10,10 @@ from postmortem.checklist.causes.learning_rate_too_high import far_above_usual, 
 from postmortem.checklist.causes.learning_rate_too_low import LOW, far_below_usual, learning_rate_too_low
 from postmortem.checklist.causes.too_little_capacity import narrow, too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import decay, dropout, too_much_regularization
+from postmortem.checklist.levels import course
+from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.rates import FINE_TUNING, pretrained
-from postmortem.checklist.signs import course, rate_decades
 
 ASKED = (dropout, decay, tiny, narrow, configured_decay, far_above_usual, far_below_usual, slow)
 # whose settings they are, for what to try where no verdict can be given

@@ -3,7 +3,8 @@
 import math
 
 from postmortem.check import Evidence
-from postmortem.checklist.signs import SURELY, course, excerpt, relative_fall, to_chance
+from postmortem.checklist.levels import SURELY, course, relative_fall, to_chance
+from postmortem.checklist.signs import excerpt
 from postmortem.model.curves import CurveStats
 
 EVEN = 10  # records from which an even fall is no accident

@@ -2,8 +2,10 @@
 
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
+from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.optimizers import rate_decades, rate_leapt
 from postmortem.checklist.rewards import left_the_reference
-from postmortem.checklist.signs import NOTHING_EXPECTED, before_it_grew, rate_decades, rate_leapt, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.signs import before_it_grew
 from postmortem.model.curves import CurveStats, Spike
 
 GREW = 2.0  # times the start

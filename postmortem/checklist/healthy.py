@@ -7,9 +7,9 @@ from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.extremes import CAUSES, extreme
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.policies import preferred
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
 from postmortem.model.curves import CurveStats
 
 FAR_BEHIND = -0.2  # ln(validation / train)

@@ -1,7 +1,9 @@
 """What tells of the data that went in: recorded batches, and what the first layer got of it."""
 
 from postmortem.check import Evidence
-from postmortem.checklist.signs import course, last_optimizer, standing_still, to_chance
+from postmortem.checklist.levels import course, to_chance
+from postmortem.checklist.optimizers import last_optimizer
+from postmortem.checklist.parameters import standing_still
 
 
 def inputs_are_zero(e: Evidence) -> bool:

@@ -7,7 +7,8 @@ Each says what was looked at, the figure, the limit and the file. A figure that 
 import math
 
 from postmortem.check import Clue, Evidence, Sentence, say
-from postmortem.checklist.signs import AT_CHANCE, LITTLE_FALL, file_of, loss_curve, relative_fall, to_chance
+from postmortem.checklist.levels import AT_CHANCE, LITTLE_FALL, loss_curve, relative_fall, to_chance
+from postmortem.checklist.signs import file_of
 
 
 def asked(claim: Sentence, holds: bool | None, detail: Sentence, source: str = "") -> Clue:  # noqa: FBT001
@@ -54,7 +55,7 @@ def times(decades: float) -> float:
 
 
 def flatness(e: Evidence) -> tuple[Clue, ...]:
-    """What `signs.loss_is_flat` looks at."""
+    """What `levels.loss_is_flat` looks at."""
     loss = loss_curve(e)
     if loss is None:
         return (asked(say("the loss is flat"), None, say("not measured")),)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from postmortem.check import Evidence, Need, say
-from postmortem.checklist.signs import standing_still
+from postmortem.checklist.parameters import standing_still
 
 WATCH = "recorder.watch(model, optimizer)"
 BATCH = "recorder.batch(x, y)"

@@ -1,8 +1,11 @@
 """Probes that several causes ask in the same words."""
 
 from postmortem.check import Evidence, Probe, Reading, Sighting, say
+from postmortem.checklist.levels import learned_nothing_at_all
 from postmortem.checklist.needs import BASELINE, CHANCE, LEARNING_RATE, curve
-from postmortem.checklist.signs import all_identical, learned_nothing_at_all, only_validation_differs, rate_decades, same_settings
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.parameters import all_identical
+from postmortem.checklist.signs import only_validation_differs, same_settings
 
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
 

@@ -3,7 +3,8 @@
 import math
 
 from postmortem.check import Evidence
-from postmortem.checklist.signs import last_optimizer, loss_curve, optimizer_name, used_rate
+from postmortem.checklist.levels import loss_curve
+from postmortem.checklist.optimizers import last_optimizer, optimizer_name, used_rate
 
 UNKNOWN_SIZE = 1e-3  # Adam's own default
 LARGEST, SMALLEST = 3e-3, 1e-4  # Adam, for models from scratch

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
 from postmortem.check import Change, Evidence, Fix, say
-from postmortem.checklist.signs import optimizer_name
+from postmortem.checklist.optimizers import optimizer_name
 from postmortem.checklist.warmup import steps_of_warmup
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, Value

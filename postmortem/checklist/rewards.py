@@ -7,8 +7,10 @@ what was chosen; a reward need only rise.
 from math import log
 
 from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.checklist.levels import course, loss_is_flat
+from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.policies import NO_DISTANCE, divergence, fell, preferred
-from postmortem.checklist.signs import all_identical, course, excerpt, file_of, loss_is_flat
+from postmortem.checklist.signs import excerpt, file_of
 from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # of the reward's start

@@ -2,8 +2,9 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import loss_is_flat, runaway_smoothness, starts_normal, to_chance, training_curves
 from postmortem.checklist.needs import GRADIENTS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
-from postmortem.checklist.signs import loss_is_flat, rate_decades, rate_leapt, runaway_smoothness, starts_normal, to_chance, training_curves
+from postmortem.checklist.optimizers import rate_decades, rate_leapt
 
 LARGE = -0.7  # log10 of the median gradient RMS
 USUAL = -1.5  # healthy runs lie below

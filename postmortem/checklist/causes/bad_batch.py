@@ -3,9 +3,10 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.too_much_regularization import DROPOUT, dropout
+from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.needs import BATCH_STATISTICS, FIRST_BAD_BATCH, curve
+from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm
 from postmortem.checklist.probes import usual_rate
-from postmortem.checklist.signs import ABSURD_NORM, clip_norm, loss_curve
 
 FIRST = 3  # records
 A_FEW, SELDOM = 0.2, 0.3  # of the first epoch; × the weight of beginning within it

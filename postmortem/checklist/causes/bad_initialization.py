@@ -5,21 +5,11 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs
+from postmortem.checklist.levels import course, loss_curve, starts_absurd, starts_normal, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
-from postmortem.checklist.signs import (
-    ABSURD_NORM,
-    ALL_ZERO,
-    all_identical,
-    course,
-    file_of,
-    first_norm,
-    loss_curve,
-    rate_decades,
-    rate_leapt,
-    starts_absurd,
-    starts_normal,
-    to_chance,
-)
+from postmortem.checklist.optimizers import ABSURD_NORM, first_norm, rate_decades, rate_leapt
+from postmortem.checklist.parameters import ALL_ZERO, all_identical
+from postmortem.checklist.signs import file_of
 
 SCHEMES = (
     "none",

@@ -3,8 +3,8 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.falls import flat_at_guessing
+from postmortem.checklist.levels import skill
 from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, VALIDATION, curve
-from postmortem.checklist.signs import skill
 
 UNEVEN = 0.6  # share of the largest class
 

@@ -2,8 +2,10 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import starts_normal
 from postmortem.checklist.needs import TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import clip_norm, file_of, rate_decades, starts_normal
+from postmortem.checklist.optimizers import clip_norm, rate_decades
+from postmortem.checklist.signs import file_of
 
 TIGHT = 0.01  # a clip norm below this is out of the usual 0.1 to 10
 CREPT = 0.01  # relative change of the weights over the run; healthy runs lie above 0.16

@@ -2,8 +2,8 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.needs import VALIDATION
-from postmortem.checklist.signs import loss_curve
 
 
 @probe(say("training and validation settled together"), VALIDATION, holds=0.4, fails=-0.8)

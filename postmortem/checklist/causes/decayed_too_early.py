@@ -5,7 +5,8 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG, RATES
-from postmortem.checklist.signs import DECAYED_AWAY, nothing_moved
+from postmortem.checklist.optimizers import DECAYED_AWAY
+from postmortem.checklist.parameters import nothing_moved
 
 FACTORS = ("decay_rate", "gamma", "lr_gamma", "lr_decay")  # keys of a factor by which the rate falls
 STEPS = ("decay_steps", "lr_decay_iters", "lr_decay_steps")  # keys of the schedule's length

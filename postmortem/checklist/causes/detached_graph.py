@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE
-from postmortem.checklist.signs import last_optimizer
+from postmortem.checklist.optimizers import last_optimizer
 
 FROZEN_TOO = 0.3  # × the weight of a clean cut
 

@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import WEIGHTS, curve
-from postmortem.checklist.signs import scale_collapsed
+from postmortem.checklist.optimizers import scale_collapsed
 from postmortem.model.run import EventKind
 
 HALF = ("16", "half", "fp16", "amp", "mixed")

@@ -4,21 +4,12 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import course, loss_is_flat, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
+from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, rate_with_momentum, supposed_pretrained, usual_rate
-from postmortem.checklist.signs import (
-    clip_norm,
-    course,
-    file_of,
-    learning_rate,
-    loss_is_flat,
-    optimizer_name,
-    rate_decades,
-    rate_leapt,
-    to_chance,
-    used_rate,
-)
+from postmortem.checklist.signs import file_of
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 USUAL = 0.7

@@ -3,9 +3,11 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.falls import creeps
+from postmortem.checklist.levels import course
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
+from postmortem.checklist.optimizers import optimizer_name, rate_decades, used_rate
 from postmortem.checklist.rates import adam_rate, fitting_rate
-from postmortem.checklist.signs import course, file_of, optimizer_name, rate_decades, used_rate
+from postmortem.checklist.signs import file_of
 from postmortem.checklist.warmup import total_steps, warmup_steps
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2

@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.signs import scale_collapsed
+from postmortem.checklist.optimizers import scale_collapsed
 from postmortem.model.run import EventKind
 
 

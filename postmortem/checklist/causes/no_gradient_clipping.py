@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.needs import curve
+from postmortem.checklist.optimizers import clip_norm, learning_rate, rate_decades
 from postmortem.checklist.rates import fitting_rate
-from postmortem.checklist.signs import clip_norm, learning_rate, loss_curve, rate_decades
 
 SMALLEST, LARGEST = 0.05, 5.0  # usual clip norms
 HIGH = 2.0  # times the fitting rate

@@ -3,8 +3,10 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, STILL_TENSORS
+from postmortem.checklist.optimizers import last_optimizer
+from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.probes import nothing_learned_at_all, same_evaluations
-from postmortem.checklist.signs import all_identical, last_optimizer, warned
+from postmortem.checklist.signs import warned
 
 
 @probe(say("no weight changed between checkpoints"), STILL_TENSORS, holds=2.0, fails=-4.0)

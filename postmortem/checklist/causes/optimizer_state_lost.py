@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE
-from postmortem.checklist.signs import optimizer_fell_behind, optimizer_lags
+from postmortem.checklist.optimizers import optimizer_fell_behind, optimizer_lags
 from postmortem.model.run import EventKind
 
 

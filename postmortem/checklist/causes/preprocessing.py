@@ -3,8 +3,10 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.inputs import inputs_are_zero, uneven_inputs, unscaled_inputs
+from postmortem.checklist.levels import starts_normal, to_chance
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, GRADIENTS, WEIGHTS, curve
-from postmortem.checklist.signs import ABSURD_NORM, file_of, first_norm, rate_decades, same_settings, starts_normal, to_chance
+from postmortem.checklist.optimizers import ABSURD_NORM, first_norm, rate_decades
+from postmortem.checklist.signs import file_of, same_settings
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75

@@ -3,8 +3,8 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.inputs import same_batches as are_the_same
+from postmortem.checklist.levels import FEW_PASSES, passes_to_half, to_chance, training_curves
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import FEW_PASSES, passes_to_half, to_chance, training_curves
 
 NOTHING = 0.02  # times chance
 AHEAD = 0.5  # ln(validation / train) at the first evaluation, where the training loss is the mean of the first epoch

@@ -5,8 +5,9 @@ from math import log
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.contrasts import alternatives
+from postmortem.checklist.levels import course
 from postmortem.checklist.needs import WEIGHTS
-from postmortem.checklist.signs import course, output_spread
+from postmortem.checklist.parameters import output_spread
 
 
 @probe(say("rows of the weight matrices became copies of each other"), WEIGHTS, holds=1.5, fails=-1.0)

@@ -3,7 +3,8 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
-from postmortem.checklist.signs import last_optimizer, trainable_of
+from postmortem.checklist.optimizers import last_optimizer
+from postmortem.checklist.parameters import trainable_of
 
 
 @probe(say("a saved flag or the model summary says that they are not trainable"), holds=3.0, fails=-3.0)

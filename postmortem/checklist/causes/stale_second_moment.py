@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.signs import optimizer_name
+from postmortem.checklist.optimizers import optimizer_name
 
 
 @probe(say("the optimizer is Adam with a slow second moment"), holds=0.8, fails=-3.0)

@@ -4,8 +4,9 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, to_chance
 from postmortem.checklist.needs import LEARNING_RATE
-from postmortem.checklist.signs import NOTHING_EXPECTED, course, rate_decades, to_chance
+from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.warmup import total_steps
 from postmortem.model.sentence import Sentence
 

@@ -2,8 +2,9 @@
 
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.needs import VALIDATION
-from postmortem.checklist.signs import hidden_width, is_narrow, loss_curve, to_chance
+from postmortem.checklist.parameters import hidden_width, is_narrow
 
 WIDE, WIDE_SHARE = 32, 1.5  # units from which width is seldom what is missing; × the weight of not being narrow
 LEARNED = 0.95  # times chance: a loss above it never left guessing, and where it stays says nothing of room

@@ -3,9 +3,10 @@
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.trained_too_long import stop_at_best
+from postmortem.checklist.levels import to_chance, training_curves
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.probes import not_of_the_settings
-from postmortem.checklist.signs import to_chance, training_curves, training_samples
+from postmortem.checklist.signs import training_samples
 
 FEW = 500  # samples
 PER_SAMPLE = 20.0  # parameters per sample from which memorising is easy

@@ -3,8 +3,9 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
+from postmortem.checklist.levels import skill
 from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION, curve
-from postmortem.checklist.signs import optimizer_name, rate_decades, skill
+from postmortem.checklist.optimizers import optimizer_name, rate_decades
 
 DROPOUT, HALF = 0.65, 0.4
 WORSE = 0.15  # of the way from guessing to perfect

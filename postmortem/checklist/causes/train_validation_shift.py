@@ -2,9 +2,10 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import below_any_guess, skill, to_chance, validation_level
+from postmortem.checklist.levels import learned_at_once as few_passes
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, VALIDATION, curve
-from postmortem.checklist.signs import below_any_guess, only_validation_differs, skill, to_chance, validation_level
-from postmortem.checklist.signs import learned_at_once as few_passes
+from postmortem.checklist.signs import only_validation_differs
 
 HARDLY = 0.88  # times chance, for the best validation loss
 STILL = 0.03  # range of an accuracy that never moves: the share of one class

@@ -2,9 +2,9 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.probes import usual_rate
 from postmortem.checklist.quoting import cut
-from postmortem.checklist.signs import loss_curve
 
 
 @probe(say("a whole epoch was finite first, so it is not the data"), holds=1.6, fails=-0.8)

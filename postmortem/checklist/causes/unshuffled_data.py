@@ -2,8 +2,9 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.levels import course, learned_nothing_at_all, skill, to_chance
 from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.signs import clip_norm, course, learned_nothing_at_all, rate_decades, skill, to_chance
+from postmortem.checklist.optimizers import clip_norm, rate_decades
 
 CLUSTERED = 0.3  # 0 is a fair draw of the classes, 1 a batch of one class; shuffled data stays within 0.05
 SWING, WILD = 0.2, 1.25  # noise and peak, times chance

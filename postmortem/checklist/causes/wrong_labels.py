@@ -4,11 +4,14 @@ from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.inputs import NEVER_FIRES
+from postmortem.checklist.levels import course, skill, starts_normal, to_chance
+from postmortem.checklist.levels import learned_at_once as few_passes
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, VALIDATION, curve
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.parameters import is_narrow
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.probes import USUAL, nothing_learned_at_all
-from postmortem.checklist.signs import course, is_narrow, rate_decades, same_settings, skill, starts_normal, to_chance
-from postmortem.checklist.signs import learned_at_once as few_passes
+from postmortem.checklist.signs import same_settings
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
 RELATED, UNRELATED = 4.0, 2.0  # standard errors of guessing by which recorded labels can be predicted from their inputs

@@ -5,9 +5,11 @@ from math import exp, log
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
+from postmortem.checklist.levels import course, runaway_smoothness, skill, to_chance, training_curves
 from postmortem.checklist.needs import CHANCE, curve
+from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure, sinks
-from postmortem.checklist.signs import all_identical, course, runaway_smoothness, skill, to_chance, training_curves, warned
+from postmortem.checklist.signs import warned
 
 LEARNED, LEFT = 0.85, 0.5  # share of the way to perfect accuracy; times chance
 STANDS = 2.0  # times chance

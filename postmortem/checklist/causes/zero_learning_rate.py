@@ -3,8 +3,8 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE
+from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.rates import usual_rate
-from postmortem.checklist.signs import nothing_moved
 
 HIGHER = 3.0  # times, when the first rate was not it
 

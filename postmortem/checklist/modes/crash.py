@@ -4,9 +4,10 @@ from math import isfinite
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.process import PROCESS_CAUSES
+from postmortem.checklist.levels import course, loss_is_flat
 from postmortem.checklist.limits import asked, is_above, share_is_below
 from postmortem.checklist.quoting import cut, first_line, last_line
-from postmortem.checklist.signs import course, excerpt, loss_is_flat, whole_run
+from postmortem.checklist.signs import excerpt, whole_run
 from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Sentence
 

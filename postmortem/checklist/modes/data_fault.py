@@ -8,9 +8,10 @@ from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.inputs import constant_inputs as are_constant
 from postmortem.checklist.inputs import unscaled_inputs
+from postmortem.checklist.levels import skill, to_chance
 from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import BATCH_STATISTICS
-from postmortem.checklist.signs import file_of, skill, to_chance
+from postmortem.checklist.signs import file_of
 
 COPIES = 0.3  # share of the samples of the median batch that equal another one of it
 MOSTLY_COPIES = 0.6

@@ -6,9 +6,11 @@ from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.inputs import inputs_are_zero
+from postmortem.checklist.levels import loss_curve, loss_is_flat
 from postmortem.checklist.limits import asked, flatness, is_below, newest, share_is_above, share_is_below, times
 from postmortem.checklist.needs import ACTIVATIONS, OPTIMIZER_STATE, WEIGHTS
-from postmortem.checklist.signs import ALL_ZERO, last_optimizer, loss_curve, loss_is_flat, rate_leapt, weights_are_zero
+from postmortem.checklist.optimizers import last_optimizer, rate_leapt
+from postmortem.checklist.parameters import ALL_ZERO, weights_are_zero
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 THROWN = 0.75  # decades of weight scale at the first checkpoint

@@ -11,15 +11,11 @@ from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.growth import ABOVE, BRIEF, GIVEN_BACK, GREW, LARGE_GRADIENT, LOOKS, STEADY, THROWN, hit_once, schedule_did_it
+from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.signs import (
-    LEAP,
-    before_it_grew,
-    file_of,
-    loss_curve,
-    to_chance,
-)
+from postmortem.checklist.optimizers import LEAP
+from postmortem.checklist.signs import before_it_grew, file_of
 from postmortem.model.curves import CurveStats
 
 

@@ -6,21 +6,11 @@ from postmortem.checklist.causes.missing_from_optimizer import missing_from_opti
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
 from postmortem.checklist.inputs import inputs_are_zero
+from postmortem.checklist.levels import course, loss_is_flat, skill, to_chance
 from postmortem.checklist.limits import asked, flatness, is_above, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, STILL_TENSORS
-from postmortem.checklist.signs import (
-    ALL_ZERO,
-    all_identical,
-    course,
-    last_optimizer,
-    loss_is_flat,
-    skill,
-    standing_still,
-    to_chance,
-    trainable_of,
-    weights_are_zero,
-    without_gradient,
-)
+from postmortem.checklist.optimizers import last_optimizer
+from postmortem.checklist.parameters import ALL_ZERO, all_identical, standing_still, trainable_of, weights_are_zero, without_gradient
 
 GUESSING = 0.9  # times chance
 FEW = 0.2  # of all parameters

@@ -25,27 +25,14 @@ from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
+from postmortem.checklist.levels import NOTHING_EXPECTED, RISING, course, loss_curve, relative_fall, risen_score, skill, to_chance, whole
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.parameters import trainable_of
 from postmortem.checklist.policies import fell
 from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
-from postmortem.checklist.signs import (
-    FEW_OF_AN_ATTEMPT,
-    NOTHING_EXPECTED,
-    RISING,
-    before_it_grew,
-    course,
-    excerpt,
-    file_of,
-    loss_curve,
-    rate_decades,
-    relative_fall,
-    risen_score,
-    skill,
-    to_chance,
-    trainable_of,
-    whole,
-)
+from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
 from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)

@@ -7,9 +7,11 @@ from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.stale_second_moment import stale_second_moment
+from postmortem.checklist.levels import NOTHING_EXPECTED, to_chance
 from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, clip_norm, file_of, to_chance
+from postmortem.checklist.optimizers import clip_norm
+from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units

@@ -4,9 +4,11 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
+from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, skill, starts_normal, to_chance
 from postmortem.checklist.limits import asked, family_expected_to_learn, is_above
 from postmortem.checklist.needs import curve
-from postmortem.checklist.signs import NOTHING_EXPECTED, file_of, rate_decades, relative_fall, skill, starts_normal, to_chance
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.signs import file_of
 
 STRONG = 0.4  # autocorrelation at the period
 WIDE = 0.4  # amplitude / chance level, or / level of the curve

@@ -12,9 +12,10 @@ from postmortem.checklist.causes.too_much_capacity import too_much_capacity
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
+from postmortem.checklist.levels import course, skill, to_chance, validation_level, whole
 from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
-from postmortem.checklist.signs import course, file_of, skill, to_chance, validation_level, whole
+from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, GapStats
 
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny

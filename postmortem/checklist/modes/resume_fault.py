@@ -6,8 +6,9 @@ from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_los
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import OPTIMIZER_STATE
+from postmortem.checklist.optimizers import comes_down_once, optimizer_fell_behind, optimizer_lags
 from postmortem.checklist.quoting import cut, first_line
-from postmortem.checklist.signs import comes_down_once, file_of, optimizer_fell_behind, optimizer_lags
+from postmortem.checklist.signs import file_of
 from postmortem.model.curves import ScheduleStats
 from postmortem.model.run import EventKind, LogEvent
 

@@ -6,9 +6,11 @@ from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too
 from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
+from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, LEARNING_RATE
-from postmortem.checklist.signs import LEAP, comes_down_once, file_of, loss_curve, rate_leapt, to_chance
+from postmortem.checklist.optimizers import LEAP, comes_down_once, rate_leapt
+from postmortem.checklist.signs import file_of
 
 ZERO = 0.9  # share of records at exactly 0
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33

@@ -22,22 +22,12 @@ from postmortem.checklist.causes.wrong_loss import UNSURE, honest, wrong_loss
 from postmortem.checklist.falls import creeps, never_bends, steepness
 from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.latents import unused
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, of_letters, relative_fall, skill, to_attainable, to_chance, whole
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
-from postmortem.checklist.signs import (
-    NOTHING_EXPECTED,
-    course,
-    file_of,
-    is_narrow,
-    loss_curve,
-    of_letters,
-    rate_decades,
-    relative_fall,
-    skill,
-    to_attainable,
-    to_chance,
-    whole,
-)
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.parameters import is_narrow
+from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less

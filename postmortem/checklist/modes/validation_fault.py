@@ -12,21 +12,11 @@ from postmortem.checklist.causes.train_validation_shift import train_validation_
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.inputs import same_batches
+from postmortem.checklist.levels import below_any_guess, of_letters, skill, to_chance, training_curves, validation_level, whole
+from postmortem.checklist.levels import learned_at_once as few_passes
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import BASELINE, VALIDATION, curve
-from postmortem.checklist.signs import (
-    below_any_guess,
-    file_of,
-    of_letters,
-    only_validation_differs,
-    skill,
-    to_chance,
-    training_curves,
-    training_samples,
-    validation_level,
-    whole,
-)
-from postmortem.checklist.signs import learned_at_once as few_passes
+from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance

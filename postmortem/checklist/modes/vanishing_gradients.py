@@ -5,9 +5,11 @@ from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.missing_normalization_or_residuals import missing_normalization_or_residuals
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.too_deep import too_deep
+from postmortem.checklist.levels import loss_curve, loss_is_flat, to_chance
 from postmortem.checklist.limits import asked, flatness, is_above, is_below, newest, share_is_above, share_is_below, times
 from postmortem.checklist.needs import ACTIVATIONS, GRADIENTS, TWO_CHECKPOINTS
-from postmortem.checklist.signs import ALL_ZERO, file_of, loss_curve, loss_is_flat, to_chance, weights_are_zero
+from postmortem.checklist.parameters import ALL_ZERO, weights_are_zero
+from postmortem.checklist.signs import file_of
 
 STEEP = -3.5  # decades from the last layer to the first; healthy −0.7 and better, −3 after a divergence, failures −3.7 to −12
 THROWN = 0.65  # decades of weight scale: after a divergence depth ratios mean nothing

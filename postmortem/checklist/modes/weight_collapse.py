@@ -4,9 +4,11 @@ from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, 
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.representation_collapse import representation_collapse
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.levels import loss_curve, loss_is_flat
 from postmortem.checklist.limits import is_below, newest, share_is_below, times
 from postmortem.checklist.needs import TWO_CHECKPOINTS, WEIGHTS
-from postmortem.checklist.signs import ALL_ZERO, file_of, loss_curve, loss_is_flat, output_spread, weights_are_zero
+from postmortem.checklist.parameters import ALL_ZERO, output_spread, weights_are_zero
+from postmortem.checklist.signs import file_of
 
 TINY = -2.5  # decades below the default initialisation
 SHRUNKEN = -1.7  # decades below, for weights that shrank: what the loss fell by meanwhile was the penalty on their size
