@@ -19,6 +19,9 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 # parts of modes that have a file of their own
 PARTS = {
+    "attainable": ("underfitting",),
+    "evaluations": ("validation_fault",),
+    "hopeless": ("underfitting",),
     "contrasts": ("loss_not_decreasing",),
     "growth": ("exploding_gradients",),
     "rewards": ("loss_not_decreasing", "exploding_gradients"),
@@ -26,8 +29,8 @@ PARTS = {
 
 # Thresholds that no fixture of this repository is near enough to: each with the reason. A threshold that is not here must matter.
 UNREACHED = {
-    "underfitting.DROWNING": "extreme dropout beside accuracies, where no chance level is known",
-    "validation_fault.GUESSING": "a validation accuracy that ends a little above guessing, after it never was far from it",
+    "hopeless.DROWNING": "extreme dropout beside accuracies, where no chance level is known",
+    "evaluations.GUESSING": "a validation accuracy that ends a little above guessing, after it never was far from it",
     "growth.LARGE_LOG": "tells language models from classifiers; no fixture lies between",
     "loss_not_decreasing.CREPT": "a slow fall with weights that hardly moved, at a usual rate, and no chance level",
     "growth.NO_END": "a loss below zero of an unknown family that grows a thousandfold, not a millionfold",

@@ -1,0 +1,85 @@
+"""The loss that a run of a family should come down to, times chance: above it, it has learned too little."""
+
+from postmortem.check import Evidence
+from postmortem.checklist.causes.too_much_regularization import strong_decay
+from postmortem.checklist.causes.wrong_loss import UNSURE, honest
+from postmortem.checklist.falls import steepness
+from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.parameters import is_narrow
+from postmortem.model.curves import CurveStats
+
+HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
+REGRESSION = 0.6  # times the target's variance: noise in the target leaves half of it in many data sets
+EXPLAINED_CLASSES = 0.35  # times chance, where rate, width or dropout explain that little was learned
+EXPLAINED_REGRESSION = 0.3  # the same where rate, width or dropout explain that little was learned
+EVALUATED = 5  # evaluations
+STEEP = 1.0  # natural logarithms per length of the run
+WELL_ABOVE, A_PART = 1.15, 0.15  # times chance; share of the records
+HARDER = -0.2  # ln(validation / train)
+STARTED = 1.2  # × its first record: what goes beyond is no regularisation
+MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
+MANY_LABELS_EXPLAINED = 0.7  # the same where rate, width or dropout explain that little was learned
+MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
+LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
+PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
+EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
+TOGETHER = 0.35  # |ln(validation / train)|
+
+
+def limit(e: Evidence) -> float:
+    """Times chance: from there on a model of this family has learned too little, sooner where its settings explain it."""
+    if e.chance.accuracy is None and (e.chance.classes or 0) > 2:
+        return MANY_LABELS_EXPLAINED if explained(e) else MANY_LABELS
+    little = explained(e)
+    language = EXPLAINED if little else LANGUAGE
+    chance, loss = e.chance.loss, course(e)
+    if of_letters(e) and chance and loss is not None and (little or loss.plateau_share > AT_REST):
+        return min(language, PAIRS / chance)
+    if e.family == "regression":
+        return EXPLAINED_REGRESSION if little else REGRESSION
+    if e.family == "language-model" or (e.chance.classes or 0) >= MANY_CLASSES:
+        return language
+    return EXPLAINED_CLASSES if little else HIGH
+
+
+def attained(e: Evidence, loss: CurveStats) -> float | None:
+    """The level at the end: that of validation where training is made much harder than validation is, by what regularises it."""
+    val, level = e.curve("val/loss"), to_attainable(e, loss.final)
+    harder = (
+        e.family != "regression"
+        and e.gap is not None
+        and e.gap.gap < HARDER
+        and e.gap.evaluations >= EVALUATED
+        and loss.highest < STARTED * loss.first
+    )
+    return to_chance(e, val.final) if val is not None and level is not None and harder else level
+
+
+def explained(e: Evidence) -> bool:
+    """A learning rate, a width or a dropout with which little can be learned."""
+    stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
+    stated |= strong_decay(e)
+    return stated or _long_above_guessing(e) or steepness(e) > STEEP
+
+
+def _long_above_guessing(e: Evidence) -> bool:
+    """After its first record the loss lay well above guessing for a part of the run: something threw it, and what time was left was not enough."""
+    means = course(e)
+    if means is None or means.finite < EVALUATED or not e.chance.loss or (means.first > WELL_ABOVE * e.chance.loss):
+        return False
+    values = e.series[means.name].values[1:]
+    return float((values > WELL_ABOVE * e.chance.loss).mean()) > A_PART
+
+
+def as_sure_as_right(e: Evidence, loss: CurveStats) -> bool:
+    """The loss is no higher than that of a model which is right as often and knows how often it is."""
+    right = e.curve(loss.name.replace("/loss.epoch", "/accuracy").replace("/loss", "/accuracy"))
+    if right is None or not right.finite or not e.chance.classes:
+        return False
+    return loss.final <= UNSURE * honest(right.final / whole(right), e.chance.classes)
+
+
+def ahead(e: Evidence) -> bool:
+    """Training is ahead of validation: the model is not too weak for the training set."""
+    return e.gap is not None and e.gap.gap > TOGETHER

@@ -1,0 +1,328 @@
+"""Faces of a validation that is impossible beside training, and what speaks for overfitting instead. First come, first served."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp
+
+from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighting, say
+from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
+from postmortem.checklist.falls import rests_half_way
+from postmortem.checklist.inputs import same_batches
+from postmortem.checklist.levels import below_any_guess, learned_at_once, of_letters, skill, to_chance, training_curves, validation_level, whole
+from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
+from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
+from postmortem.model.curves import CurveStats, GapStats
+
+BELOW = -0.05  # accuracy above chance
+BAD = 0.3  # validation loss / chance
+WIDE = 1.0  # ln(validation / train)
+ERRATIC = 0.5  # share of the evaluations
+NOTHING_LEFT = 0.02  # times chance, for a training loss
+SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
+FAR_ABOVE = 3.0  # times chance, for a validation loss: beyond, labels are mapped otherwise
+BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
+HANDFUL = 30.0  # training samples per class
+GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
+GUESSING = 0.03  # the same, at the end
+FEWEST = 4  # evaluations
+LAGS = 0.3  # share of their way from 1 that running variances have still to go; other runs end below 0.05
+BEHIND = 0.2  # ln(validation / train) beside that
+LEARNED = 0.4  # share of the way from guessing to perfect accuracy, at its best
+NEVER_GOOD = 0.85  # times chance: below, validation had learned something before it rose
+FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
+MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; share of its start; ln(validation / train)
+TOO_GOOD = 0.15  # nats a letter
+ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
+MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
+FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Validation beside training, as every face looks at it."""
+
+    e: Evidence
+    gap: GapStats
+    val: CurveStats
+    train: CurveStats | None
+    train_level: float | None  # × chance, at the end
+    level: float | None  # the same of validation
+    best: float | None  # and at its best
+    accuracy: float | None  # share of the way from guessing to perfect
+    reached: float | None  # the same at its best
+
+    @property
+    def works(self) -> bool:
+        """Training did."""
+        return self.train is not None and (self.train.net_change < -0.3 or (self.train_level or 1.0) < 0.6)
+
+    @property
+    def by_heart(self) -> bool:
+        return (self.train_level or 1.0) < NOTHING_LEFT
+
+    @property
+    def followed(self) -> bool:
+        """It learned what training did, if not as much of it, where nobody knows how low a guess would be."""
+        return self.level is None and self.val.final < FOLLOWED * self.val.first
+
+    @property
+    def guesses(self) -> bool:
+        """By its accuracy it guesses in all of several evaluations."""
+        return self.reached is not None and self.reached < GUESSED and (self.accuracy or 0.0) < GUESSING and self.gap.evaluations >= FEWEST
+
+    def shows(self, facet: str, summary: Sentence, *also: str, source: str = "") -> Sighting:
+        """The fault, from the first evaluation on."""
+        at, show = self.val.first_step, ("train/loss", "val/loss", *also)
+        return Sighting(Severity.SERIOUS, summary, at, at, show, source or file_of(self.e, "val/loss"), facet)
+
+
+def beside(e: Evidence) -> Beside | None:
+    """None without a validation loss beside a training loss."""
+    gap, val = e.gap, e.curve("val/loss")
+    if gap is None or val is None:
+        return None
+    train = next(iter(training_curves(e)), None)
+    return Beside(
+        e, gap, val, train, to_chance(e, train.final) if train is not None else None, validation_level(e), to_chance(e, val.best),
+        skill(e, "val"), skill(e, "val", best=True),
+    )  # fmt: skip
+
+
+def below_guessing(b: Beside) -> Sighting | None:
+    wrong = b.accuracy is not None and b.accuracy < BELOW and b.level is not None and b.level > 1.0
+    if not b.works or not (wrong or (b.accuracy is None and below_any_guess(b.e) and b.gap.gap > WIDE)):
+        return None
+    return b.shows(
+        "below-chance",
+        say("Validation accuracy is below guessing while training works: labels or inputs are prepared differently."),
+        "val/accuracy",
+    )
+
+
+def other_shares(b: Beside) -> Sighting | None:
+    majority = _one_answer(b.e)
+    if majority is None:
+        return None
+    step, share, right = majority
+    why = say(
+        "Around step {step:g} the same answer to everything was right for {share:.1%} of the training set and for {right:.1%} of validation.",
+        step=step,
+        share=share,
+        right=right,
+    )
+    return b.shows("one-class", why, "train/accuracy", "val/accuracy", source=file_of(b.e, "val/accuracy"))
+
+
+def same_samples(b: Beside) -> Cleared | None:
+    if not same_batches(b.e):
+        return None
+    again = asked(say("training goes on with new samples"), False, say("{n} different batches", n=b.e.batches.distinct if b.e.batches else 0))
+    why = say("The same samples are trained on again and again, and validation never could follow: that is overfitting.")
+    return Cleared(why, (again, *figures(b)))
+
+
+def constant(b: Beside) -> Sighting | None:
+    if not (b.val.constant and b.works and b.val.finite >= 3):
+        return None
+    return b.shows("constant", say("Validation gives the same loss {n} times while training goes on.", n=b.val.finite))
+
+
+def worse_than_the_good_run(b: Beside) -> Sighting | None:
+    if not only_validation_differs(b.e):
+        return None
+    return b.shows(
+        "baseline",
+        say("Training goes as in the good run, with the same settings, and validation is worse: the model is as good, the validation data is not."),
+    )
+
+
+def nothing_but_by_heart(b: Beside) -> Cleared | None:
+    nothing_else = b.best is not None and (b.best > 0.85 or (b.train_level or 1.0) < NOTHING_LEFT / 20)
+    samples = training_samples(b.e)
+    few = samples is not None and samples < HANDFUL * (b.e.chance.classes or 1) and b.by_heart
+    rose = b.gap.rise >= 0.15 and not few
+    if not (b.gap.gap > BY_HEART or few) or not nothing_else or rose or (b.accuracy is not None and b.accuracy <= BELOW):
+        return None
+    return Cleared(
+        say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=b.train_level or 0.0),
+        (is_below(say("ln(validation / train) at the end"), b.gap.gap, BY_HEART, file_of(b.e, "val/loss")), *figures(b)),
+    )
+
+
+def turned_by_heart(b: Beside) -> Cleared | None:
+    turned = b.gap.validation_trend_after_best
+    turns = b.gap.rise > 0.15 and turned is not None and turned.tau > 0.5
+    if not (b.by_heart and turns and (b.best or 1.0) < SOMETHING and (b.level or 0.0) < FAR_ABOVE) or b.guesses:
+        return None
+    return Cleared(
+        say(
+            "Training was learned by heart ({train:.2g} × chance), and validation got worse from then on: that is overfitting.",
+            train=b.train_level or 0.0,
+        ),
+        (is_above(say("{name} at the end (× chance)", name="train/loss"), b.train_level, NOTHING_LEFT, file_of(b.e, "train/loss")), *figures(b)),
+    )
+
+
+def never_good(b: Beside) -> Sighting | None:
+    if not b.works or b.best is None or b.level is None or b.gap.gap <= WIDE:
+        return None
+    slowly = b.reached is not None and b.reached > LEARNED and learned_at_once(b.e) is None  # it learned, and was then learned by heart
+    hardly_moved = b.gap.rise < 0.15 and b.gap.evaluations >= 4  # what overfits gets worse than it was
+    never = b.best > NEVER_GOOD and b.level > 1.15 and not slowly
+    unmoved = b.best > 0.75 and ((hardly_moved and (b.reached or 0.0) < LEARNED) or b.guesses)
+    if not (never or unmoved) or not ((b.train_level or 1.0) < 0.4 or rests_half_way(b.e) is not None):
+        return None
+    return b.shows(
+        "never-good" if b.level > 1.15 else "unmoved",
+        say("Validation was never better than {best:.2f} × chance while training reached {train:.2f} ×.", best=b.best, train=b.train_level or 0.0),
+    )
+
+
+def bad_from_the_start(b: Beside) -> Sighting | None:
+    high = b.level is None or b.level > BAD
+    if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed:
+        return None
+    return b.shows(
+        "from-start",
+        say("Validation is {times:.3g} × training from the first evaluations on, and does not rise: that is not overfitting.", times=exp(b.gap.gap)),
+    )
+
+
+def above_all_of_training(b: Beside) -> Sighting | None:
+    if b.train is None or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
+        return None
+    if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= FEWEST and b.gap.rise < 0.15):
+        return None
+    return b.shows(
+        "from-start",
+        say(
+            "Validation was never better than {best:.4g} and does not move, while training, at its worst, was at {highest:.4g}.",
+            best=b.val.lowest,
+            highest=b.train.highest,
+        ),
+    )
+
+
+def too_good(b: Beside) -> Sighting | None:
+    if not (of_letters(b.e) and b.val.final < TOO_GOOD):
+        return None
+    return b.shows(
+        "too-good",
+        say(
+            "Validation ends at {final:.2g} nats a letter; the best models of text stay above 0.4: it sees what it is to predict.",
+            final=b.val.final,
+        ),
+    )
+
+
+def erratic(b: Beside) -> Sighting | None:
+    # worse than training ever was, where nobody knows how bad a guess would be
+    high = b.level > 0.5 if b.level is not None else b.train is not None and b.val.final > b.train.highest and not b.followed
+    if not (b.works and b.gap.evaluations >= 5 and b.gap.erratic > ERRATIC and b.gap.gap > WIDE and high):
+        return None
+    return b.shows("erratic", say("Validation jumps from evaluation to evaluation while training falls smoothly."))
+
+
+def never_as_good(b: Beside) -> Sighting | None:
+    passes = learned_at_once(b.e)
+    if b.train is None or passes is None or not b.works or b.gap.evaluations < FEWEST:
+        return None
+    if not (b.train.floor < 0 and b.val.lowest > b.train.highest and WIDE < b.gap.gap < BY_HEART):
+        return None
+    return b.shows(
+        "never-as-good",
+        say(
+            "Validation was never better than {best:.4g}: training, learned within {passes:.2g} passes, was at {highest:.4g} at its worst.",
+            best=b.val.lowest,
+            passes=passes,
+            highest=b.train.highest,
+        ),
+    )
+
+
+def lags_by_its_setting(b: Beside) -> Sighting | None:
+    momentum = stated_momentum(b.e)
+    if momentum is None or not (momentum.holds and b.works and b.gap.gap > WIDE and (b.level is None or b.level > BAD)):
+        return None
+    return b.shows(
+        "statistics",
+        say(
+            "Validation is {times:.3g} × training, and the momentum of batch normalisation ({setting}) lets its statistics lag behind.",
+            times=exp(b.gap.gap),
+            setting=momentum.detail,
+        ),
+    )
+
+
+def lags_behind(b: Beside) -> Sighting | None:
+    lag = b.e.weights.running_var_lag or 0.0
+    if lag <= LAGS or b.gap.gap <= BEHIND:
+        return None
+    return b.shows(
+        "statistics",
+        say(
+            "The running statistics of batch normalisation have still {lag:.0%} of their way to go: validation, at {times:.3g} × training, is of another model.",
+            lag=lag,
+            times=exp(b.gap.gap),
+        ),
+        source=newest(b.e),
+    )
+
+
+FACES: tuple[Callable[[Beside], Sighting | Cleared | None], ...] = (
+    below_guessing,
+    other_shares,
+    same_samples,
+    constant,
+    worse_than_the_good_run,
+    nothing_but_by_heart,
+    turned_by_heart,
+    never_good,
+    bad_from_the_start,
+    above_all_of_training,
+    too_good,
+    erratic,
+    never_as_good,
+    lags_by_its_setting,
+    lags_behind,
+)
+
+
+def _one_answer(e: Evidence) -> tuple[float, float, float] | None:
+    """Step, training accuracy and validation accuracy, where in the first part of the run neither changes from record to record, which
+    nothing but the same answer to everything gives, and the training set holds far more of that class. None elsewhere."""
+    train, val = e.series.get("train/accuracy"), e.series.get("val/accuracy")
+    if train is None or val is None or len(train) != len(val):
+        return None
+    shares = (train.values / whole(e.curves["train/accuracy"])).tolist()
+    rights = (val.values / whole(e.curves["val/accuracy"])).tolist()
+    for at in range(int(BEGINNING * len(train))):
+        share, right = shares[at : at + ALIKE], rights[at : at + ALIKE]
+        if (
+            len(share) < ALIKE
+            or not max(max(share) - min(share), max(right) - min(right)) < TO_THE_DIGIT
+            or not MOSTLY[0] + right[0] < share[0] < MOSTLY[1]
+        ):
+            continue
+        if e.chance.accuracy is not None and abs(right[0] - e.chance.accuracy) < AROUND:
+            return float(train.steps[at]), share[0], right[0]
+    return None
+
+
+def figures(b: Beside) -> tuple[Clue, ...]:
+    """What an evaluation that cannot be would show in."""
+    e, gap, val, file = b.e, b.gap, b.val, file_of(b.e, "val/loss")
+    return (
+        share_is_below(say("the way of val/accuracy from guessing to perfect"), skill(e, "val"), BELOW, file_of(e, "val/accuracy")),
+        asked(
+            say("every evaluation gives the same loss"),
+            val.constant,
+            say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct),
+            file,
+        ),
+        is_above(say("ln(validation / train) at the first evaluation"), gap.first_gap, FIRST, file),
+        is_above(say("ln(validation / train) at the end"), gap.gap, WIDE, file),
+        is_above(say("{name} at the end (× chance)", name="val/loss"), validation_level(e), BAD, file),
+        share_is_above(say("the share of evaluations at which it turned beyond its noise"), gap.erratic, ERRATIC, file),
+        share_is_above(say("the way that running statistics have still to go"), e.weights.running_var_lag, LAGS, newest(e)),
+    )

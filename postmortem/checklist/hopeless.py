@@ -1,0 +1,134 @@
+"""Signs that a model cannot have learned its task, whatever its loss may mean and whatever would be attainable."""
+
+from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained
+from postmortem.checklist.falls import creeps
+from postmortem.checklist.inputs import uneven_inputs
+from postmortem.checklist.latents import unused
+from postmortem.checklist.levels import course, relative_fall, whole
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.model.curves import CurveStats
+
+DROWNING = 0.8  # dropout
+SCORES = ("val/score", "val/f1")
+ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
+FREQUENT = 0.7  # accuracy
+HURLING = 1.9  # decades above the usual rate, which no healthy run of those looked at has
+SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
+AT_GUESSING = 0.3  # relative distance of a loss from −1 / classes
+SAME_SHARE = 0.3  # between an accuracy and a mean probability of the right class
+
+
+def score_at_zero(e: Evidence) -> Sighting | None:
+    """What the model is trained for never came off: a score (mIoU, mAP, Dice, BLEU) of nearly 0 at each of many evaluations."""
+    for name in SCORES:
+        c = e.curve(name)
+        if c is None or c.finite < EVALUATED or c.lowest < 0 or (c.highest > ZERO if c.finite < 2 * EVALUATED else c.highest > 5 * ZERO):
+            continue
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "The score ({name}) was never better than {highest:.3g} in {n} evaluations.",
+                name=e.series[name].logged_as,
+                highest=c.highest,
+                n=c.finite,
+            ),
+            c.first_step,
+            None,
+            (name, "train/loss"),
+            e.series[name].source,
+            "score",
+        )
+    return _never_yes(e)
+
+
+def _never_yes(e: Evidence) -> Sighting | None:
+    """Nearly all answers are right, and none of them finds what is looked for: the frequent class is the answer to everything."""
+    f1, right = e.curve("val/f1"), e.curve("val/accuracy")
+    if f1 is None or right is None or f1.zeros < EVALUATED - 1 or f1.last != 0.0 or right.final / whole(right) < FREQUENT:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "Of the answers {right:.1%} are right and F1 is 0: the frequent class is the answer to everything.",
+            right=right.final / whole(right),
+        ),
+        f1.first_step,
+        None,
+        ("val/f1", "val/accuracy"),
+        e.series["val/f1"].source,
+        "one-class",
+    )
+
+
+def no_logarithm(e: Evidence) -> Sighting | None:
+    """A classifier's loss that starts at −1 / C and goes towards −1: minus the probability of the right class, as `nll_loss` gives it for
+    the outputs of a softmax. What is hopeless gets no gradient from it."""
+    loss, right, classes = course(e), e.curve("val/accuracy") or e.curve("train/accuracy"), e.chance.classes
+    if loss is None or right is None or not classes or e.family != "classifier" or loss.floor == 0 or loss.highest >= 0 or not right.finite:
+        return None
+    share = right.final / whole(right)
+    if abs(classes * loss.first + 1.0) > AT_GUESSING or abs(share + loss.final) > SAME_SHARE:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "The loss goes from {first:.3g}, which is −1 / {classes}, to {final:.3g}: it is minus a probability, and not its logarithm.",
+            first=loss.first,
+            classes=classes,
+            final=loss.final,
+        ),
+        loss.first_step, loss.first_step, (loss.name, right.name), e.series[loss.name].source, "bare",
+    )  # fmt: skip
+
+
+def without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """What shows that a model cannot have learned its task although nothing tells what loss would be attainable. None without such a sign."""
+    shown: tuple[str, ...] = (loss.name,)
+    if (e.weights.symmetric_share or 0.0) >= SYMMETRIC:
+        facet = "symmetric"
+        summary = say(
+            "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
+            final=loss.final,
+        )
+    elif (divergence := unused(e)) is not None:
+        facet, shown = "latents", (divergence.name, loss.name)
+        summary = say(
+            "The divergence of the latent variables from the prior ({name}) fell from {first:.2g} to {final:.2g}: they tell the decoder nothing.",
+            name=e.series[divergence.name].logged_as,
+            first=divergence.first,
+            final=divergence.final,
+        )
+    elif _drowned(e):
+        facet, shown = "dropout", ("train/accuracy", "val/accuracy")
+        summary = say(
+            "Training accuracy ends at {train:.0%} and validation, without dropout, at {val:.0%}.",
+            train=e.curves["train/accuracy"].final,
+            val=e.curves["val/accuracy"].final,
+        )
+    elif uneven_inputs(e):
+        facet = "inputs"
+        summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
+    elif loss.floor < 0 and loss.final - loss.floor > HIGH and e.gap is not None and not ahead(e) and explained(e):
+        facet = "floor"
+        summary = say("The loss, which can come down to {floor:g}, ends at {final:.4g}, on training data too.", floor=loss.floor, final=loss.final)
+    elif (rate_decades(e) or 0.0) > HURLING and loss.plateau_share > AT_REST:
+        facet = "rate"
+        summary = say(
+            "The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.",
+            final=loss.final,
+            times=10 ** (rate_decades(e) or 0.0),
+        )
+    elif creeps(e, loss):
+        facet = "even"
+        summary = say("The loss fell by {fall:.0%}, evenly: it never slowed down, as it does once something is learned.", fall=relative_fall(loss))
+    else:
+        return None
+    return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, shown, e.series[shown[0]].source, facet)
+
+
+def _drowned(e: Evidence) -> bool:
+    """Extreme dropout under which training never gets near what the same model does without it."""
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    extreme = (e.number("dropout") or 0.0) >= DROWNING
+    return extreme and train is not None and val is not None and train.finite > 0 and val.finite > 0 and train.final < 0.5 * val.final
