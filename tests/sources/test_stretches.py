@@ -13,7 +13,7 @@ from postmortem.sources.logs import csv, effort, jsonl, stretches
 from postmortem.sources.logs.blocks import LONGEST_LINE
 from postmortem.sources.logs.text import lines
 from postmortem.sources.logs.text import reader as text
-from postmortem.sources.logs.text.noise import spots
+from postmortem.sources.logs.text.noise import Part, Sieve, Words
 from postmortem.sources.reader import Candidate, Found, Reader
 from tests.hostile.slow_text import made
 
@@ -116,7 +116,12 @@ def noisy(n: int) -> str:
 def test_noise_is_passed_over_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = noisy(20_000) + "RuntimeError: CUDA error: device-side assert triggered\n\n" + noisy(20) + "Training completed.\n\n\n"
     quick = read(text.READER, tmp_path, "a.log", told.encode())
-    monkeypatch.setattr(text, "past_noise", lambda data, start, marks, effort: start)
+    parts = Sieve.part
+    left = []
+    monkeypatch.setattr(Sieve, "part", lambda sieve, start: (left.append(parts(sieve, start)), left[-1])[1])
+    read(text.READER, tmp_path, "a.log", told.encode())
+    assert sum(len(part.data) for part in left) < 0.3 * len(told)
+    monkeypatch.setattr(Sieve, "part", lambda sieve, start: Part(sieve.data[start:], [0], [start], len(sieve.data), 0))
     slow = read(text.READER, tmp_path, "a.log", told.encode())
     assert quick.events == slow.events
     assert [e.kind.value for e in quick.events] == ["device-assert", "finished"]
@@ -125,17 +130,36 @@ def test_noise_is_passed_over_and_nothing_else(tmp_path: Path, monkeypatch: pyte
     assert len(by_name(quick)) == 2_002
 
 
-def test_every_word_of_training_leaves_a_mark() -> None:
+def test_every_word_of_training_and_of_a_crash_is_found() -> None:
     from postmortem.sources.logs.crash_rules import NEEDLES
     from postmortem.sources.logs.text.shapes import HINTS, hints
 
-    for word in (*NEEDLES, *HINTS):
-        for line in (f"xx {word} yy\n", f"xx {word.upper()} yy\n", f"\n{word}=1\n"):
-            assert len(spots(line.encode()).either), line
+    for words in (HINTS, NEEDLES):
+        for word in words:
+            for line in (f"xx {word} yy\n", f"xx {word.upper()} yy\n", f"\n{word}=1\n", word):
+                found = Words(line.encode())
+                places = found.training if words is HINTS else found.crash[0][[w == word for w in found.crash[1]]]
+                assert line.lower().index(word) in places.tolist(), line
     for word in HINTS:
         assert hints(f"({word})".encode())
     assert not hints(b"already 3 files")
-    assert len(spots(b"INFO worker 3: fetched 9e3779b1 from there\n" * 100).either) == 0
+    nothing = Words(b"INFO worker 3: fetched 9e3779b1 already\n" * 100)
+    assert not len(nothing.training)
+    assert not len(nothing.crash[0])
+
+
+def test_lines_are_known_by_their_place_where_noise_was_left_out() -> None:
+    data = b"noise\nstep 1 loss 2\n\nnoise\n\nmore\nloss 3\nTraceback (most recent call last):\nnoise\nloss 4\nmore\nthe end\n\n"
+    sieve = Sieve(data, effort.Effort(), {})
+    first = sieve.part(0)
+    assert first.data == b"step 1 loss 2\n\nloss 3\nTraceback (most recent call last):\n"
+    assert first.data[first.told :].startswith(b"Traceback")
+    second = sieve.part(first.end)
+    assert (second.data, second.told) == (b"loss 4\nthe end\n\n", len(second.data))
+    for part in (first, second):
+        for offset in (0, *(n + 1 for n, byte in enumerate(part.data[:-1]) if byte == 10)):
+            line = part.data[offset:].partition(b"\n")[0]
+            assert data[part.place(offset) :].partition(b"\n")[0] == line
 
 
 def test_of_a_log_of_prose_only_shapes_that_come_again_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

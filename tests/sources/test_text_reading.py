@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from postmortem.model.run import EventKind, Status
 from postmortem.sources.logs.text import READER, runs
+from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.reader import Candidate, Found
 
 
@@ -239,3 +240,28 @@ def test_time_is_linear_in_the_lines(tmp_path: Path, line: str) -> None:
     begin = time.process_time()
     read(tmp_path, text)
     assert time.process_time() - begin < 20
+
+
+def test_names_with_ever_other_numbers_make_one_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digits that are a part of a word: a thousand files are one habit, three layers are three quantities."""
+    from postmortem.sources.logs.text.shapes import Shapes
+
+    lines = [f"iter train/IMG_{i * 7919 % 99991:05d}.jpg, loss: {1 / (i + 1):.4f}" for i in range(999)]
+    found = read(tmp_path, "".join(f"{line}, layer{i % 3}_norm={i}\n" for i, line in enumerate(lines)))
+    assert {s.logged_as: len(s) for s in found.series} == {"loss": 999, "layer0_norm": 333, "layer1_norm": 333, "layer2_norm": 333}
+    understood: list[bytes] = []
+    understand = Shapes._understand
+    monkeypatch.setattr(Shapes, "_understand", staticmethod(lambda masked, raw, **many: (understood.append(raw), understand(masked, raw, **many))[1]))
+    assert len(values(read(tmp_path, "\n".join(lines)), "train/loss")) == 999
+    assert len(understood) == 1
+
+
+def test_lines_that_say_nothing_are_passed_over_by_the_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[bytes] = []
+    line = Scan.line
+    monkeypatch.setattr(Scan, "line", lambda scan, raw: (lines.append(raw), line(scan, raw))[1])
+    chatter = "".join(f"2024-01-02 03:{i // 60:02d}:{i % 60:02d} fetched shard {i} of 5000\n" for i in range(3000))
+    found = read(tmp_path, f"step 1 loss 0.5\n{chatter}step 2 loss 0.25\n")
+    assert values(found, "train/loss") == [0.5, 0.25]
+    assert found.facts["ended_at"] - found.facts["started_at"] == 2999
+    assert len(lines) < 100

@@ -139,17 +139,26 @@ RULES: tuple[Rule, ...] = (
         r"[Tt]raining (?:has )?started\b|Starting Optimization)"),
 )  # fmt: skip
 # One of these is in every line that a rule can match: a cheap question before the dear one.
+# As long as the patterns allow: a short word is in many lines that tell nothing.
 NEEDLES = (
-    "loss scale", "overflow", "nan", "infinit", "non-finite", "invalid", "constraint", "normal expects", "oom", "out of memory", "outofmemory",
+    "loss scale", "overflow", "returned nan", "found nan", "result nan", "norm is nan", "detected nan", "nan loss", "nan gradient", "contains nan",
+    "training_step", "inf or nan", "probability tensor", "non-finite", "invalid values", "invalid loss", "satisfy the constraint", "normal expects",
+    "from oom", "oom: ran", "ran oom", "oom-kill", "oom_kill", "oom kill", "oomkill", "oom when", "out of memory", "outofmemory",
     "memoryallocation", "runtime error (2)", "alloc_failed", "error=2", "out_of_memory", "resource_exhausted", "cannot allocate",
-    "can't allocate", "memoryerror", "not enough memory", "dataloader worker", "bus error", "shared memory", "ecc", "xid", "bus", "hardware",
-    "nvlink", "assert", "no space left", "quota", "errno 28", "writing file", "cancelled", "due to", "walltime", "wallclock", "preempt",
-    "slurmstepd", "watchdog", "heartbeat", "timed out", "nccl", "distbackend", "unhandled", "gloo", "connection", "exitcode", "exit code",
-    "exit_status", "exit status", "segmentation", "aborted", "sigterm", "signal", "terminated", "killed", "worker died", "died unexpectedly",
-    "interrupt", "^c", "lr_scheduler", "target size", "requires_grad", "token indices", "some weights", "resum", "loaded", "optimizer state",
-    "loss is ", "loss became ", "loss was ", "norm is inf", "detected inf", "inf loss", "inf gradient",
-    "is not correct", "found inf", "found_inf", "find_unused", "bottleneck", "early", "did not improve", "stopping", "trainer.fit", "training",
-    "train_runtime", "optimization", "restor", "checkpoint", "save", "saving", "traceback", "error", "exception",
+    "can't allocate", "memoryerror", "not enough memory", "dataloader worker", "bus error", "shared memory", "uncorrectable", "nvrm: xid",
+    "xid (pci", "off the bus", "error: hardware", "nvlink", "device-side assert", "assertion", "no space left", "disk quota", "errno 28",
+    "writing file", "cancelled", "due to time limit", "due to preemption", "due to node failure", "walltime", "wallclock", "preempt",
+    "slurmstepd", "watchdog", "heartbeat monitor", "timed out", "nccl", "distbackend", "unhandled", "gloo", "socketprogress", "exitcode",
+    "exit code", "exit_status", "exit status", "segmentation", "aborted", "sigterm", "signal", "terminated", "killed", "worker died",
+    "died unexpectedly", "interrupt", "^c", "lr_scheduler", "target size", "requires_grad", "token indices", "some weights",
+    "resuming", "resumed", "resume from", "resume_param", "successfully loaded", "optimizer state",
+    "loss is ", "loss became ", "loss was ", "norm is inf", "found inf", "detected inf", "inf loss", "inf gradient",
+    "is not correct", "found_inf", "find_unused", "bottleneck", "early stop", "early-stop", "earlystop", "did not improve",
+    "training early", "trainer.fit", "training complete", "training is ", "training finished", "training done", "training over", "finished training",
+    "running training", "start training", "started training", "starting training", "start the training", "started the training",
+    "starting the training", "training started", "training has started", "continuing training",
+    "train_runtime", "optimization done", "starting optimization", "restoring", "restored", "checkpoint", "saved ", "saving ",
+    "traceback", "error", "exception",
 )  # fmt: skip
 ABOUT_EXCEPTION = frozenset(
     {
@@ -171,10 +180,21 @@ _EXCEPTION_NAME = re.compile(r"^\s*(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception
 
 # Needles that no pattern spells out in one piece: how one does.
 _SPELT = {
-    "exit_status": "exit[_ ]status", "exit status": "exit[_ ]status", "found inf": "found (?:nan|inf",
-    "save": "sav(?:ed|ing)", "saving": "sav(?:ed|ing)", "loss is ": "loss (?:is|", "loss became ": "loss (?:is|",
-    "loss was ": "loss (?:is|", "norm is inf": "norm is (?:nan|inf)", "detected inf": "detected (?:nan",
-    "inf loss": "inf) (?:loss|", "inf gradient": "inf) (?:loss|",
+    "exit_status": "exit[_ ]status", "exit status": "exit[_ ]status", "saved ": "sav(?:ed|ing)", "saving ": "sav(?:ed|ing)",
+    **dict.fromkeys(("loss is ", "loss became ", "loss was "), "loss (?:is|"),
+    **dict.fromkeys(("norm is nan", "norm is inf"), "norm is (?:nan|inf)"),
+    **dict.fromkeys(("found nan", "found inf"), "found (?:nan|inf"),
+    **dict.fromkeys(("detected nan", "detected inf"), "detected (?:nan"),
+    **dict.fromkeys(("nan loss", "inf loss", "nan gradient", "inf gradient"), "inf) (?:loss|"),
+    **dict.fromkeys(("resuming", "resumed", "restoring", "restored"), "(?:ing|ed) "),
+    "resume from": "resum(?:e|ing) from",
+    **dict.fromkeys(("early stop", "early-stop", "earlystop"), "early[ -]?stopp"),
+    **dict.fromkeys(("training complete", "training is ", "training finished", "training done", "training over"), "training (?:is )?(?:complete"),
+    **dict.fromkeys(("start training", "started training", "starting training", "start the training", "started the training",
+                     "starting the training"), "start(?:ing|ed)? (?:the )?"),
+    **dict.fromkeys(("training started", "training has started"), "training (?:has )?started"),
+    **dict.fromkeys(("oom-kill", "oom_kill", "oom kill", "oomkill"), "oomkilled"),
+    "successfully loaded": "uccessfully (?:loaded",
 }  # fmt: skip
 
 

@@ -31,6 +31,8 @@ _ROLES: dict[str, Role] = {
                      "training batch", "batch no", "mb", "b", "cur batch"), Role.BATCH),
     **dict.fromkeys(("rank", "local rank", "gpu", "worker", "device", "cuda", "local rank id", "global rank", "process"), Role.RANK),
 }  # fmt: skip
+_LAST_WORDS = frozenset(key.split()[-1] for key in _ROLES)
+_JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SPLITS: dict[str, str] = {
     "train": "train", "training": "train", "trn": "train", "tr": "train", "va": "val", "vl": "val",
     "val": "val", "vali": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
@@ -66,6 +68,11 @@ def role_of(key: str) -> Role | None:
     if role is None and parts and parts[-1] in ("epoch", "step", "iteration", "iter") and len(parts) <= 3 and all(_skippable(p) for p in parts[:-1]):
         role = _ROLES.get(parts[-1])
     return role
+
+
+def may_count(text: str) -> bool:
+    """Whether a text has a word in it that a key which counts may end with: a quick question before `role_of` of each of its parts."""
+    return not _LAST_WORDS.isdisjoint(_WORD.findall(_JOINT.sub(" ", text).lower()))
 
 
 def _skippable(word: str) -> bool:

@@ -34,6 +34,7 @@ class Period:
     tail: int  # bytes after its last
     counts: tuple[int, ...]  # numbers of each line
     moments: bool
+    silent: bool = False  # its lines say nothing, whatever their numbers are
 
 
 def runnable(entry: Entry) -> bool:
@@ -70,6 +71,15 @@ def _drawn(entry: Entry) -> bool:
     return told and drawn and plan.rank == NO and len(entry.shape) <= 1_000
 
 
+def _silent(entry: Entry) -> bool:
+    """A line that says nothing beyond that it is there, and when, unless it is close to a record."""
+    plan = entry.plan
+    told = entry.suspicious or entry.header or entry.heading or entry.rule or entry.final or entry.pair or entry.lone
+    counter = plan.keyless and not plan.values and plan.epoch == NO and plan.step == NO  # `shard 3 of 500`
+    idle = plan is EMPTY or ((counter or plan.weak) and not plan.progress and not plan.bar)
+    return idle and not (told or "Namespace(" in entry.shape or "====" in entry.shape or "%||" in entry.shape or len(entry.shape) > 1_000)
+
+
 def _begins_well(entries: tuple[Entry, ...]) -> bool:
     """No line leans on a counter of the period before: some rotation of the same period begins with its counters."""
     plans = [e.plan for e in entries if e.plan is not EMPTY]
@@ -84,6 +94,9 @@ def period_of(entries: tuple[Entry, ...]) -> Period | None:
     """The pattern of a period, not compiled yet; None when it cannot be read at once."""
     if len(entries) == 1 and _drawn(entries[0]):
         return Period(entries, b"", (), 0, 0, (entries[0].shape.count(NUMBER),), moments=MOMENT in entries[0].shape)
+    if all(_silent(e) for e in entries):
+        counts = tuple(e.shape.count(NUMBER) for e in entries)
+        return Period(entries, b"", (), 0, 0, counts, moments=any(MOMENT in e.shape for e in entries), silent=True) if any(counts) else None
     if not all(runnable(e) for e in entries) or not any(e.plan.values for e in entries) or not _begins_well(entries):
         return None
     literals: list[bytes] = [b""]

@@ -15,7 +15,7 @@ from postmortem.sources.logs.detection import with_total_of_console
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.bars import Redraws
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
-from postmortem.sources.logs.text.noise import CHATTER, past_chatter, past_noise, spots
+from postmortem.sources.logs.text.noise import CHATTER, Part, Sieve, Words, past_chatter
 from postmortem.sources.logs.text.periods import first_lines, last_lines
 from postmortem.sources.logs.text.rows import Settled, settle, to_series
 from postmortem.sources.logs.text.runs import Repeats
@@ -146,48 +146,74 @@ class _Cursor:
     def __init__(self, chunk: Chunk, before: int) -> None:
         self.chunk = chunk
         self.before = before  # bytes of earlier chunks
-        self.offset = 0
+        self.part: Part | None = None  # what is read instead of the chunk
+        self.offset = 0  # in what is read
         self.counted = 0
         self.number = chunk.first_line
 
+    def _here(self) -> int:
+        return self.part.place(self.offset) if self.part else self.offset
+
     def place(self) -> int:
         """Bytes before the line that begins at `offset`."""
-        return self.before + self.offset
+        return self.before + self._here()
 
     def line_number(self) -> int:
         """The number, in the file, of the line that begins at `offset`."""
-        if self.offset > self.counted:
-            self.number += self.chunk.line_ends(self.counted, self.offset)
-            self.counted = self.offset
+        here = self._here()
+        if here > self.counted:
+            self.number += self.chunk.line_ends(self.counted, here)
+            self.counted = here
         return self.number
 
 
 def _lines(scan: Scan, repeats: Repeats, bars: Redraws, chunk: Chunk, path: str) -> LogEvent | None:
-    """Read a chunk: line by line, and by the stretch where shapes repeat. A last line that is cut is left out and returned."""
-    data = chunk.data
+    """Read a chunk. A last line that is cut is left out and returned."""
+    whole = chunk.data.rfind(b"\n") + 1 if chunk.cut else len(chunk.data)
+    data, rest = chunk.data[:whole], chunk.data[whole:]
     cursor = _Cursor(chunk, scan.read)
     scan.line_number, scan.offset = cursor.line_number, cursor.place
-    scan.read += len(data)
-    chatter = data.count(CHATTER) > _CHATTER
-    marks = spots(data) if chatter else None  # where words of training or of a crash may be
-    start, size = 0, len(data)
-    while start < size:
+    scan.read += len(chunk.data)
+    words = Words(data) if data.count(CHATTER) > _CHATTER else None
+    sieve: Sieve | None = None
+    start = 0
+    while start < whole:
+        if scan.noisy:
+            sieve = sieve or Sieve(data, scan.effort, scan.told)
+            cursor.part = part = sieve.part(start)
+            scan.shapes.sieved = True
+            _some(scan, repeats, bars, cursor, part.data[: part.told], 0, None)
+            scan.shapes.sieved = False
+            _some(scan, repeats, bars, cursor, part.data, part.told, None)
+            start = part.end
+        else:
+            cursor.part = None
+            start = _some(scan, repeats, bars, cursor, data, start, words)
+    if rest:
+        cursor.part, cursor.offset = None, whole
+    if rest and scan.shapes.ends_early(rest):
+        return LogEvent(EventKind.CUT, rest[:400].decode("utf-8", "replace"), path, cursor.line_number())
+    if rest:
+        scan.line(rest)
+    return None
+
+
+def _some(scan: Scan, repeats: Repeats, bars: Redraws, cursor: _Cursor, data: bytes, start: int, words: Words | None) -> int:
+    """Read lines from `start` on: line by line, and by the stretch where shapes repeat. Returns where that ends: at the end of the text, or
+    where the rest is better read without its noise."""
+    while start < len(data):
         begin, start = start, bars.take(data, start)
         if start > begin:
             repeats.saw(bars.entry)
             continue
-        if chatter and marks and not (scan.watch.reading or scan.closing or scan.block):
-            start = past_chatter(data, begin, marks.training)
+        if words and not (scan.watch.reading or scan.closing or scan.block):
+            start = past_chatter(data, begin, words.training)
             if start > begin:
                 scan.chatter([*first_lines(data[begin:start], 1), *last_lines(data[begin:start], 1)], data.count(b"\n", begin, start))
                 repeats.saw(NOISE)
                 continue
         end = data.find(b"\n", start)
         cursor.offset = start
-        if end < 0:
-            end = size
-            if chunk.cut and scan.shapes.ends_early(data[start:]):
-                return LogEvent(EventKind.CUT, data[start : start + 400].decode("utf-8", "replace"), path, cursor.line_number())
         entry = scan.line(data[start:end])
         period = repeats.saw(entry)
         bars.saw(entry, data[start:end])
@@ -196,15 +222,11 @@ def _lines(scan: Scan, repeats: Repeats, bars: Redraws, chunk: Chunk, path: str)
             begin, start = start, _BLANKS.match(data, start).end()  # type: ignore[union-attr]
             scan.blank(start - begin)
             repeats.saw(None)
-        elif period is not None and start < size:
+        elif period is not None and start < len(data):
             start = repeats.take(period, data, start)
-        elif scan.shapes.many and not scan.watch.reading:
-            marks = spots(data) if marks is None else marks
-            start, noise = past_noise(data, start, marks, scan.effort), start
-            if start > noise:
-                repeats.saw(NOISE)
-                scan.passed_over(blank=data.find(b"\n\n", noise - 1, start) >= 0)
-    return None
+        if cursor.part is None and scan.noisy:
+            break
+    return start
 
 
 def _facts(scan: Scan, where: Settled) -> dict[str, Value]:

@@ -103,6 +103,14 @@ def record(scan: Scan, stretch: Stretch) -> bool:
     return True
 
 
+def pass_over(scan: Scan, stretch: Stretch) -> None:
+    """Note that lines went by that say nothing."""
+    scan.near -= len(stretch) * len(stretch.entries)
+    scan.dump.over("")
+    _clock(scan, stretch)
+    scan.last_text = stretch.last
+
+
 def _words_after(words: int, entries: tuple[Entry, ...]) -> int | None:
     """What `Dump` has counted after the stretch; None when it would take numbers for settings, or has not settled."""
     after: list[int] = []

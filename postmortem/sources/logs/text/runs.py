@@ -14,7 +14,7 @@ from postmortem.model.run import Floats
 from postmortem.sources.logs.text.bars import overwritten, quiet
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
 from postmortem.sources.logs.text.periods import Period, compiled, evaluates, first_lines, last_lines, numbers_of, period_of, times_of
-from postmortem.sources.logs.text.records import Stretch, ready, record
+from postmortem.sources.logs.text.records import Stretch, pass_over, ready, record
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.templates import Learnt, alike, learn
@@ -79,7 +79,9 @@ class Repeats:
 
     def take(self, period: Period, data: bytes, start: int) -> int:
         """Read the repeats of the period that begin at `start`; returns where they end, `start` when there are too few."""
-        if period.pattern and not ready(self.scan, period.entries):
+        if (period.pattern or period.silent) and not ready(self.scan, period.entries):
+            return start
+        if period.silent and self.scan.near > 0:
             return start
         ahead = _lines_from(data, start, FEWEST * len(period.entries))
         end, printed_anew = start, False
@@ -113,6 +115,11 @@ class Repeats:
         behind = first + len(found) * len(period.entries)
         if len(found) < FEWEST:
             return start, alike(period.entries, window.lines(behind, len(period.entries)))
+        if period.silent:
+            silence = _stretch(period.entries, learnt, found)
+            if silence:
+                pass_over(self.scan, silence)
+            return window.offset_behind(behind) if silence else start, False
         if not period.pattern:
             n = self._bars(period.entries[0], learnt, found)
             self.limits[key] = max(_LEAST, (8 if n == len(found) else 2) * n)

@@ -60,6 +60,7 @@ class Scan:
         self.early = 0  # lines before the first record that were asked for settings
         self.placed = False  # a record that says where training is was seen
         self.shapes = Shapes(effort)
+        self.told: dict[bytes, bool] = {}  # whether lines, by their text without digits, may tell an event
         self.place = Place()  # of the last row or counter
         self.adrift = ""  # after a gap: "epoch" or "step", which has to be said again before rows can be placed
         self.near = 0  # lines that still belong to it
@@ -86,6 +87,11 @@ class Scan:
         self.first_time = NAN
         self.last_time = NAN
 
+    @property
+    def noisy(self) -> bool:
+        """Mostly noise, and not amid an event: what has no word of training and tells no event can be left out."""
+        return self.shapes.many and not self.watch.reading
+
     # -- one line
 
     def line(self, raw: bytes) -> Entry | None:
@@ -110,7 +116,7 @@ class Scan:
             self.blank()
             return None
         self.last_text = raw
-        if self.shapes.many and not self.watch.reading and not hints(raw):
+        if self.noisy and not hints(raw):
             self.effort.spent += A_LOOK + A_LOOK_BYTE * len(raw)
             if is_suspicious(text := raw.decode("utf-8", "replace")):
                 self.watch.line(text, self._where())
@@ -205,11 +211,6 @@ class Scan:
             if time is not None:
                 self.note_time(time)
         self.last_text = lines[-1]
-
-    def passed_over(self, *, blank: bool) -> None:
-        """Noise was left out of the reading, blank lines among it or not."""
-        if blank:
-            self.blank()
 
     def blank(self, lines: int = 1) -> None:
         """Take in lines with nothing in them."""

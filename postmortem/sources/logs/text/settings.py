@@ -83,13 +83,17 @@ def wanted(text: str) -> Wanted:
     low = text[:2000].lower()
     if ("linear(" in low or "(dense)" in low) and _LAYER_OUT.match(head):
         return Wanted.ALWAYS
-    if any(w in low for w in _HINTS) and (
-        _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG]) or any(p.search(head) for _, p in _COUNTS)
-    ):
+    if any(w in low for w in _HINTS) and (_config_in(text) or any(p.search(head) for _, p in _COUNTS)):
         return Wanted.ALWAYS
     if ":" in head or "=" in head or "...." in head or "--" in head:
         return Wanted.EARLY
     return Wanted.NEVER
+
+
+def _config_in(text: str) -> "re.Match[str] | None":
+    """A configuration that ends a line."""
+    text = text[:MAX_CONFIG]
+    return _CONFIG.search(text) or _NAMESPACE.search(text) if text.rstrip().endswith((")", "}")) else None
 
 
 class Settings:
@@ -111,8 +115,8 @@ class Settings:
         if optimizer:
             self._add("optimizer", optimizer["name"])
             return
-        known = len(self.found)
-        for name, pattern in _COUNTS:
+        known, low = len(self.found), text[:2000].lower()
+        for name, pattern in _COUNTS if any(w in low for w in _HINTS) else ():
             match = pattern.search(text[:400])
             if match:
                 count = _count(next(g for g in match.groups() if g is not None))
@@ -120,7 +124,7 @@ class Settings:
                     self._add(name, count, name)
         if len(self.found) > known:
             return
-        config = _CONFIG.search(text[:MAX_CONFIG]) or _NAMESPACE.search(text[:MAX_CONFIG])
+        config = _config_in(text)
         if config:
             self._config(config["body"])
             return

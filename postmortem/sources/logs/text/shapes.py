@@ -25,9 +25,11 @@ HINTS = ("loss", "acc", "epoch", "step", "iter", "lr", "error", "ppl", "nll", "s
 _HINT = re.compile("|".join(rf"\b{word}\b" if len(word) < 3 else word for word in HINTS), re.IGNORECASE)
 _LONG_HINTS = tuple(word.encode() for word in HINTS if len(word) > 2)
 _SHORT_HINT = re.compile(rb"\blr\b")
+_DIGITS = b"0123456789"
 MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
 NEW_SHAPES = 1_000  # then too, where more than every second line had one of its own
 MOST_UNDERSTOOD = 20_000  # shapes; then only those that come a second time
+MOST_VAIN = 4_000  # shapes with nothing in them that one knows by name; then too, where nine of ten were such
 # What is paid for (see `effort`): a shape that is understood, its bytes, numbers and values, and a look at one that came once
 A_SHAPE, A_SHAPE_BYTE, A_SHAPE_NUMBER, A_SHAPE_VALUE, A_LOOK, A_LOOK_BYTE = 120.0, 0.5, 5.0, 25.0, 35.0, 0.1
 _MOST_ONCE = 500_000  # shapes that came once, of which a checksum is kept
@@ -71,14 +73,23 @@ def hints(raw: bytes) -> bool:
     return any(map(low.__contains__, _LONG_HINTS)) or (b"lr" in low and _SHORT_HINT.search(low) is not None)
 
 
+def _numbered(entry: Entry) -> bool:
+    """Digits that are parts of words may tell one such shape from another."""
+    if entry.suspicious or entry.header or entry.heading or entry.final or entry.pair or entry.lone or entry.settings == Wanted.ALWAYS:
+        return True
+    return any(c.isdigit() for slot in entry.plan.values for c in slot.logged_as)
+
+
 class Shapes:
     """All shapes that were seen."""
 
     def __init__(self, effort: Effort) -> None:
         self.effort = effort
-        self.understood = self.asked = 0
+        self.understood = self.asked = self.vain = 0
+        self.sieved = False  # whether a line tells an event was asked before
         self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
+        self._but_for_digits: dict[bytes, Entry] = {}  # shapes by their text without the digits that are parts of words
         self.saw: set[str] = set()  # frameworks whose habits were seen
 
     @property
@@ -91,18 +102,29 @@ class Shapes:
         self.asked += 1
         found = self.known.get(masked)
         if found is None:
-            if self.understood >= MOST_UNDERSTOOD and self._first_time(masked):
+            if self._enough and self._first_time(masked):
                 self.effort.spent += A_LOOK + A_LOOK_BYTE * len(raw)
-                return Entry(EMPTY, "", suspicious=is_suspicious(raw.decode("utf-8", "replace")))
+                return NOISE if self.sieved else Entry(EMPTY, "", suspicious=is_suspicious(raw.decode("utf-8", "replace")))
             if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
                 self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
+            bare = masked.translate(None, _DIGITS)
+            if bare in self._but_for_digits:
+                return self._but_for_digits[bare]
             self.understood += 1
             if len(self.known) >= MAX_SHAPES:
                 self.known.clear()
             found = self.known[masked] = self._understand(masked, raw, many=self.many)
+            if bare != masked and not _numbered(found) and len(self._but_for_digits) < MAX_SHAPES:
+                self._but_for_digits[bare] = found
             numbers, values = masked.count(b"\0"), len(found.plan.values)
+            self.vain += all(slot.name.startswith("other/") for slot in found.plan.values)
             self.effort.spent += A_SHAPE + A_SHAPE_BYTE * len(masked) + A_SHAPE_NUMBER * numbers + A_SHAPE_VALUE * values
         return found
+
+    @property
+    def _enough(self) -> bool:
+        """Shapes that come once are not worth understanding."""
+        return self.understood >= MOST_UNDERSTOOD or (self.vain >= MOST_VAIN and 10 * self.vain >= 9 * self.understood)
 
     def _first_time(self, masked: bytes) -> bool:
         mark = crc32(masked)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from postmortem.sources.logs.text.keys import Role, is_noise, role_of, split_in
+from postmortem.sources.logs.text.keys import Role, is_noise, may_count, role_of, split_in
 from postmortem.sources.logs.text.tokens import NUMBERS, number
 from postmortem.sources.names import of_validation, series_name
 
@@ -37,7 +37,7 @@ def is_rule(text: str) -> bool:
 def header_of(text: str) -> Header | None:
     """The header that a line without numbers is; None when it is none: it needs a counter and a known quantity."""
     text = text.translate(_EDGE).strip()
-    if not text or len(text) > 2000 or text.endswith((":", ".")):
+    if not text or len(text) > 2000 or text.endswith((":", ".")) or not may_count(text):
         return None
     for style, cells in _splits(text):
         keys = tuple(c.strip().strip("\"'") for c in cells)
