@@ -563,3 +563,19 @@ def test_inspect_puts_long_names_above_their_figures() -> None:
     assert max(map(len, lines)) <= 80
     assert (lines[0], lines[2], lines[4]) == ("tensor", "x" * 60, "y")
     assert lines[3] == lines[5]
+
+
+def test_many_files_of_a_directory_take_one_row(tmp_path: Path) -> None:
+    """A tracking store has a file for each setting; all of them are in the JSON."""
+    store = tmp_path / "mlruns/0/ab12"
+    for folder in ("params", "metrics"):
+        (store / folder).mkdir(parents=True)
+    (store / "meta.yaml").write_text("artifact_uri: x\nrun_id: ab12\nrun_uuid: ab12\nstatus: 3\nlifecycle_stage: active\n")
+    (store / "metrics/loss").write_text("".join(f"{1000 + n} {1 / (n + 1)} {n}\n" for n in range(20)))
+    for n in range(40):
+        (store / f"params/setting{n}").write_text("1")
+    said = run("sources", tmp_path).stdout
+    assert "mlruns/0/ab12/params/ (40 files)" in said
+    assert "setting7" not in said
+    assert "metrics/loss" in said
+    assert len([s for s in json.loads(run("sources", tmp_path, "--json").stdout)["sources"] if "/params/" in s["path"]]) == 40

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from postmortem.cli.analyze import aliases
 from postmortem.cli.text import plain
 from postmortem.errors import UsageError
 from postmortem.model.codec import encode
-from postmortem.model.run import Run
+from postmortem.model.run import Run, Source
 from postmortem.redact import redact
 from postmortem.sources import read_run
 from postmortem.sources.archives import opened
 from postmortem.supervision import doing
 
+_FOLDED = 12  # files of one directory that take one row
 _UNBROKEN = 100_000  # columns, where the output is no terminal
 
 
@@ -94,9 +96,25 @@ def _table(console: Console, title: str, columns: Sequence[str], rows: Iterable[
         console.print(table)
 
 
+def _files(sources: Sequence[Source]) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each file; one for many of a directory of which nothing else is to be said (a tracking store has a file for each setting)."""
+    alike = Counter(map(_kind, sources))
+    said: set[tuple[str, str, str, str]] = set()
+    for source in sources:
+        kind = status, reader, folder, detail = _kind(source)
+        if not folder or alike[kind] < _FOLDED:
+            yield status, reader, source.path, detail
+        elif kind not in said:
+            said.add(kind)
+            yield status, reader, f"{folder}/ ({alike[kind]} files)", detail
+
+
+def _kind(source: Source) -> tuple[str, str, str, str]:
+    return source.status.value, source.reader or "-", source.path.rpartition("/")[0], str(source.detail or "")
+
+
 def _print(run: Run, console: Console) -> None:
-    files = ((s.status.value, s.reader or "-", s.path, s.detail or "") for s in run.sources)
-    _table(console, "Files", ("status", "reader", "file", "detail"), files)
+    _table(console, "Files", ("status", "reader", "file", "detail"), _files(run.sources))
     series = (
         (s.name, s.logged_as, len(s), f"{s.steps[0]:g}–{s.steps[-1]:g}", f"{s.values[0]:.4g} → {s.values[-1]:.4g}", s.source)
         for s in run.series

@@ -378,3 +378,14 @@ def test_a_step_that_counts_on_below_headings_is_global(tmp_path: Path, epochs: 
 def test_zero_beside_numbers_in_full_is_zero(tmp_path: Path, line: str, exact: bool) -> None:
     run = run_of(tmp_path, "".join(line.format(2.0 / 3 / n) + "\n" for n in range(1, 9)))
     assert (one(run, "lr").quantum is None) == exact
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_whole_epochs_among_parts_of_epochs_are_as_much_as_is_done(tmp_path: Path, first: int) -> None:
+    """The Trainer of transformers 5 prints `'epoch': '1'` between `'0.5'` and `'1.5'`: one curve, and no means over epochs."""
+    lines = [f"{{'loss': '{4 / n:.4g}', 'learning_rate': '0.001', 'epoch': '{n / 2:.4g}'}}\n" for n in range(first, 9)]
+    lines = [line + f"{{'eval_loss': '{5 / n:.4g}', 'epoch': '{n / 2:.4g}'}}\n" * (n % 2 == 0) for n, line in enumerate(lines, start=first)]
+    found = {s.name: s for s in run_of(tmp_path, "".join(lines)).series}
+    assert set(found) == {"train/loss", "lr", "val/loss"}
+    assert found["train/loss"].epochs.tolist() == [n / 2 for n in range(first, 9)]
+    assert found["val/loss"].epochs.tolist() == [1, 2, 3, 4]

@@ -45,7 +45,7 @@ _NOISE = re.compile(
     r"^(?:eta|v[ _]?num|pid|job|seed|port|line|version|stalled|last best|best|best loss|user|node|host|shape|size|dim|thread|threads|ver|"
     r"net output|train net output|test net output|channel|coll|nranks|busid|opid|frame|id|index|num|no|table|region|remaining|"
     r"median|std|min|max|avg|mean|sd|elapsed|eta seconds|wall time|date|jobid|image|images|total count|conv|layer|to|from|of|by|in|cudadev|nvmldev|"
-    r"fold|kfold|k fold|"
+    r"fold|kfold|k fold|exp name|"
     r"via)$",
     re.IGNORECASE,
 )

@@ -83,7 +83,7 @@ def record(scan: Scan, stretch: Stretch) -> bool:
     n = len(stretch)
     plans = [scan.as_evaluation(e.plan) for e in stretch.entries]
     words = _words_after(scan.dump.words, stretch.entries)
-    exact = [_exact(stretch, j, plan) for j, plan in enumerate(plans)]
+    exact = [_exact(stretch, j, plan, fractional=scan.rows.fractional) for j, plan in enumerate(plans)]
     if words is None or None in exact:
         return False
     nothing: Floats = np.full(n, np.nan)
@@ -126,8 +126,10 @@ def _words_after(words: int, entries: tuple[Entry, ...]) -> int | None:
     return words if after[0] == after[1] else None
 
 
-def _exact(stretch: Stretch, line: int, plan: Plan) -> bool | None:
-    """Whether the epochs of a line are shares that are done, not the number of one; None when both occur."""
+def _exact(stretch: Stretch, line: int, plan: Plan, *, fractional: bool) -> bool | None:
+    """Whether the epochs of a line are shares that are done, not the number of one; None when both occur. `fractional`: in dicts before they were."""
+    if plan.mapping and fractional and plan.epoch != NO:
+        return True
     if plan.epoch == NO or plan.epoch >= len(stretch.first[line]):
         return False if plan.epoch == NO else None
     if b"." in stretch.first[line][plan.epoch].rstrip(b"."):
@@ -203,6 +205,7 @@ class _State:
         epoch, kind = nothing, Kind.BARE
         if plan.epoch != NO and exact:
             epoch, kind = own[:, plan.epoch], Kind.EXACT
+            self.scan.rows.fractional |= plan.mapping and bool((epoch != np.floor(epoch)).any())
         elif plan.epoch != NO:
             epoch, kind = self.epoch, Kind.MAPPED if plan.mapping else Kind.WITHIN if counted else Kind.SUMMARY
         elif known and (plan.batch != NO or (plan.step != NO and plan.step_total == NO)):

@@ -8,7 +8,7 @@ all rows are known.
 import math
 import re
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -73,6 +73,7 @@ class Rows:
     samples: bool = False
     rounded: bool = False  # steps were printed with few digits: `| step | 4.74e+04 |`
     paired: bool = False  # a nameless counter stands before values of training and validation
+    fractional: bool = False  # dicts told of parts of an epoch: `'epoch': '1'` among them is one that is done
     from_zero: bool = False  # a habit that counts epochs from 0 was seen
     lowest_epoch: float = NAN
     columns: dict[ColumnKey, Column] = field(default_factory=dict)
@@ -116,6 +117,19 @@ class Rows:
             found = self.columns[key] = Column(name, logged_as, split, summary, spare)
         return found
 
+    def rejoin(self, exact: "npt.NDArray[np.bool_]") -> None:
+        """Columns that were taken for those of whole epochs go to the others, where all of their rows say how much of an epoch is done."""
+        for key, column in list(self.columns.items()):
+            name, logged_as, summary, spare = key
+            if not summary or not exact[np.frombuffer(column.rows, dtype=np.int64)].all():
+                continue
+            other = self.columns.pop((name, logged_as, False, spare), None)
+            del self.columns[key]
+            if other is not None:
+                other.rows.extend(column.rows)
+                other.values.extend(column.values)
+            self.columns[name, logged_as, False, spare] = other or replace(column, summary=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -144,6 +158,8 @@ def settle(rows: Rows) -> Settled:
     mapped = kind == Kind.MAPPED
     kind = np.where(mapped, Kind.EXACT if fractional else np.where(np.isfinite(step) | np.isfinite(batch), Kind.WITHIN, Kind.SUMMARY), kind)
     whole |= mapped & (not fractional)
+    if fractional and mapped.any():
+        rows.rejoin(kind == Kind.EXACT)
     lowest = np.nanmin(np.append(epoch[whole], rows.lowest_epoch)) if whole.any() or np.isfinite(rows.lowest_epoch) else np.nan
     zero = bool(lowest == 0) or rows.from_zero
     before = epoch - (0.0 if zero else 1.0)  # epochs done before this one

@@ -416,8 +416,9 @@ class Scan:
         if plan.epoch != NO:
             epoch = numbers[plan.epoch]
             token = tokens[plan.epoch]
-            if b"." in token.rstrip(b".") or epoch != math.floor(epoch):
+            if b"." in token.rstrip(b".") or epoch != math.floor(epoch) or (plan.mapping and self.rows.fractional):
                 kind = Kind.EXACT
+                self.rows.fractional |= plan.mapping and epoch != math.floor(epoch)
             else:
                 self._new_epoch(epoch)
                 kind = Kind.MAPPED if plan.mapping else Kind.SUMMARY if math.isnan(step) and math.isnan(batch) else Kind.WITHIN
