@@ -91,6 +91,7 @@ def test_1_a_finding_as_severe_as_asked_for(tmp_path: Path) -> None:
         (("analyse", "x"), "No such command 'analyse'."),
         (("analyze", "train.log", "--fail-on", "bad"), "'bad' is not one of 'fatal', 'serious', 'minor'."),
         (("analyze", "train.log", "--alias", "x"), "--alias takes KEY=NAME, such as mynll=val/loss; not 'x'"),
+        (("analyze", "train.log", "--alias", "nll=val/los"), "'val/los' is not the name of a series that is known; names are train|val|test/loss|"),
         (("analyze", "train.log", "--ignore", "nonsense"), "ignore names no failure mode of the checklist: nonsense"),
         (("checklist", "nonsense"), "the checklist has no 'nonsense'"),
         (("render", "train.log"), "this is not JSON"),
@@ -579,3 +580,13 @@ def test_many_files_of_a_directory_take_one_row(tmp_path: Path) -> None:
     assert "setting7" not in said
     assert "metrics/loss" in said
     assert len([s for s in json.loads(run("sources", tmp_path, "--json").stdout)["sources"] if "/params/" in s["path"]]) == 40
+
+
+def test_sources_names_series_as_the_user_does(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,mynll,mine\n1,2.0,1\n2,1.5,1\n3,1.2,1\n")
+    (tmp_path / "postmortem.toml").write_text('[aliases]\nmine = "lr"\n')
+    done = run("sources", tmp_path, "--json", "--alias", "mynll=val/loss", "--alias", "nosuch=train/loss")
+    data = json.loads(done.stdout)
+    assert {s["logged_as"]: s["name"] for s in data["series"]} == {"mynll": "val/loss", "mine": "lr"}
+    assert ("stated", "read") in [(s["reader"], s["status"]) for s in data["sources"]]
+    assert done.stderr == "postmortem: no series is logged as 'nosuch'\n"

@@ -95,11 +95,16 @@ def _as_severe(diagnosis: Diagnosis, least: Severity) -> bool:
 
 def aliases(texts: Sequence[str]) -> dict[str, str]:
     """`KEY=NAME` pairs. Raises `UsageError`."""
+    from postmortem.sources.names import BARE, QUANTITIES, SPLITS, is_series_name
+
     out: dict[str, str] = {}
     for text in texts:
         key, equals, name = text.rpartition("=")
         if not equals or not key or not name:
             raise UsageError(f"--alias takes KEY=NAME, such as mynll=val/loss; not {text!r}")
+        if not is_series_name(name):
+            known = f"{'|'.join(SPLITS)}/{'|'.join(QUANTITIES)}, or {', '.join(BARE)}"
+            raise UsageError(f"{name!r} is not the name of a series that is known; names are {known}")
         out[key] = name
     return out
 

@@ -20,6 +20,7 @@ from postmortem.model.run import Run, Source
 from postmortem.redact import redact
 from postmortem.sources import read_run
 from postmortem.sources.archives import opened
+from postmortem.stated import listed, stated_beside
 from postmortem.supervision import doing
 
 _FOLDED = 12  # files of one directory that take one row
@@ -31,18 +32,24 @@ def show_sources(runs: Sequence[str], alias: Sequence[str], *, as_json: bool) ->
     for text in runs:
         if not Path(text).exists():
             raise UsageError(f"there is no {text}")
+    named = aliases(alias)
     with ExitStack() as stack:
         places = [stack.enter_context(opened(Path(text))) for text in runs]
         refused = [source for place in places for source in place.skipped]
+        stated, own = stated_beside([p.directory for p in places])
         run = redact(
             read_run(
                 [p.directory for p in places],
                 name=places[0].name if len(places) == 1 else "",
-                aliases=aliases(alias),
+                aliases={**stated.aliases, **named},
                 refused=refused,
                 progress=lambda what, _: doing(what),
             )
         )
+        run = listed(run, own)
+    known = {s.logged_as for attempt in (run, *run.earlier) for s in attempt.series} | {s.logged_as for s in run.left_out}
+    for key in named.keys() - known:
+        sys.stderr.write(f"postmortem: no series is logged as {key!r}\n")
     if as_json:
         print(json.dumps(as_data(run), indent=1, allow_nan=False))  # noqa: T201
         return

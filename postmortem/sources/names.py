@@ -17,6 +17,7 @@ __all__ = [
     "QUANTITIES",
     "SETTINGS",
     "SPLITS",
+    "is_series_name",
     "names_a_loss",
     "plainness",
     "reduction_of",
@@ -32,6 +33,7 @@ __all__ = [
 QUANTITIES = ("loss", "accuracy", "perplexity", "error", "mae", "mse", "rmse", "r2", "f1", "auc", "score", "reward")
 SPLITS = ("train", "val", "test")
 BARE = ("lr", "grad_norm", "loss_scale", "throughput", "step_time", "epoch", "memory", "reward", "weight_norm", "update_ratio", "skipped_steps")
+_SERIES_NAME = re.compile(rf"(?:(?:{'|'.join(SPLITS)})(?:\.[^/]+)?/(?:{'|'.join(QUANTITIES)})|{'|'.join(BARE)})(?:\.epoch)?|other/.+")
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -297,6 +299,11 @@ def series_name(key: str, split: str = "", aliases: Mapping[str, str] | None = N
         return f"{found}/{quantity}"
     name, quantity = _named_set(key, rest)
     return f"val.{name}/{quantity}" if name else f"other/{key}"
+
+
+def is_series_name(name: str) -> bool:
+    """Whether a name is one of the vocabulary, or one that nothing is known of: "other/<anything>"."""
+    return _SERIES_NAME.fullmatch(name) is not None
 
 
 def validation_twins(keys: Iterable[str]) -> frozenset[str]:
