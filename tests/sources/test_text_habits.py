@@ -389,3 +389,34 @@ def test_whole_epochs_among_parts_of_epochs_are_as_much_as_is_done(tmp_path: Pat
     assert set(found) == {"train/loss", "lr", "val/loss"}
     assert found["train/loss"].epochs.tolist() == [n / 2 for n in range(first, 9)]
     assert found["val/loss"].epochs.tolist() == [1, 2, 3, 4]
+
+
+def test_rows_of_a_table_with_bars_drawn_between_them(tmp_path: Path) -> None:
+    """fastai outside a notebook: fastprogress draws a bar for each epoch and blanks it before the row."""
+    text = "█\repoch     train_loss  valid_loss  accuracy  time    \n█\r"
+    for epoch in range(4):
+        text += "".join(
+            f"\rEpoch {epoch + 1}/4 : |{'█' * n:-<10}| {n * 10:.2f}% [{n}/10 00:00<00:00{f'... {1 / (n + 1):.4f}' if n > 1 else ''}]"
+            for n in range(11)
+        )
+        text += f"\rEpoch {epoch + 1}/4 : {' ' * 60}\r{epoch}         {2 / (epoch + 2):.6f}    {1 / (epoch + 2):.6f}    0.992188  00:00     \n"
+    found = run_of(tmp_path, text)
+    assert {s.name: s.values.tolist() for s in found.series} == {
+        "train/loss": [float(f"{2 / n:.6f}") for n in range(2, 6)],
+        "val/loss": [float(f"{1 / n:.6f}") for n in range(2, 6)],
+        "val/accuracy": [0.992188] * 4,
+    }
+    assert one(found, "val/loss").epochs.tolist() == [1, 2, 3, 4]
+
+
+def test_a_table_marks_the_epochs_that_it_saved(tmp_path: Path) -> None:
+    """skorch: colours, and a plus where a checkpoint was written."""
+    rows = [(1, "0.7178", "0.3846", "0.7294", "+"), (2, "0.6960", "0.4038", "0.7115", " "), (3, "0.6795", "0.5000", "0.6972", "+")]
+    text = "  epoch    train_loss    valid_acc    valid_loss    cp     dur\n-------  ------------  -----------  ------------  ----  ------\n"
+    text += "".join(
+        f"      {n}        \x1b[36m{a}\x1b[0m       \x1b[32m{b}\x1b[0m        \x1b[35m{c}\x1b[0m     {mark}  0.05\n" for n, a, b, c, mark in rows
+    )
+    found = run_of(tmp_path, text)
+    assert one(found, "train/loss").values.tolist() == [0.7178, 0.6960, 0.6795]
+    assert one(found, "val/accuracy").values.tolist() == [0.3846, 0.4038, 0.5]
+    assert one(found, "val/loss").values.tolist() == [0.7294, 0.7115, 0.6972]

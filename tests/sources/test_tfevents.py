@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import EventKind, Status
+from postmortem.sources import read_run
 from postmortem.sources.logs import tfevents, tfevents_compiled, tfevents_scan, tfevents_values
 from postmortem.sources.logs.protobuf import MalformedError
-from postmortem.sources.logs.tfevents import READER, split_of_folder
+from postmortem.sources.logs.tfevents import READER, curve_of_folder, split_of_folder
 from postmortem.sources.reader import Candidate, Found
 from tests.sources.wire import crc32c, event, fixed, masked, record, scalar, sub, varint
 
@@ -133,6 +134,36 @@ def test_every_encoding_of_a_scalar_tensor() -> None:
 
 def test_add_scalars_writes_one_directory_per_curve() -> None:
     assert [s.name for s in read(FIXTURES, only("tensorboardx/Loss/val")).series] == ["val/loss"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "tag", "curve"),
+    [
+        ("log/metrics_recall", "metrics", "recall"),
+        ("log/loss_G_adversarial", "loss/G", "adversarial"),
+        ("metrics/recall", "metrics", "recall"),
+        ("log/exp1", "metrics", ""),
+        ("", "metrics", ""),
+        ("metrics", "metrics", ""),
+    ],
+)
+def test_curves_that_share_a_tag_are_told_by_their_directories(folder: str, tag: str, curve: str) -> None:
+    assert curve_of_folder(folder, tag) == curve
+
+
+def test_curves_that_share_a_tag_stay_apart(tmp_path: Path) -> None:
+    """As `SummaryWriter.add_scalars` of torch writes them."""
+    for name, value in (("metrics_precision", 0.25), ("metrics_recall", 0.75), ("loss_train", 1.0), ("loss_val", 2.0)):
+        (tmp_path / name).mkdir()
+        tag = name.partition("_")[0].encode()
+        (tmp_path / name / "events.out.tfevents.1.host").write_bytes(b"".join(event(i, scalar(tag, value)) for i in range(9)))
+    found = {s.name: (s.logged_as, set(s.values.tolist())) for s in read_run([tmp_path]).series}
+    assert found == {
+        "other/metrics/precision": ("metrics/precision", {0.25}),
+        "other/metrics/recall": ("metrics/recall", {0.75}),
+        "train/loss": ("loss", {1.0}),
+        "val/loss": ("loss", {2.0}),
+    }
 
 
 def test_an_empty_run() -> None:

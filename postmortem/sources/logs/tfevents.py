@@ -73,6 +73,16 @@ def split_of_folder(folder: str) -> str:
     return next((_SPLIT_WORDS[p.lower()] for p in reversed(parts[:-1]) if p.lower() in _SPLIT_WORDS), "")
 
 
+def curve_of_folder(folder: str, tag: str) -> str:
+    """The curve that a file of one tag is, of several with that tag, "" elsewhere: `add_scalars("metrics", {"recall": …})` writes to
+    `metrics_recall/`, tensorboardX to `metrics/recall/`."""
+    before, _, last = folder.rpartition("/")
+    prefix = tag.replace("/", "_") + "_"
+    if last.startswith(prefix):
+        return last.removeprefix(prefix)
+    return last if before == tag or before.endswith("/" + tag) else ""
+
+
 def _scanner(size: int) -> Scan:
     if size < COMPILED_ABOVE:
         return tfevents_scan.scan
@@ -270,7 +280,7 @@ class _EventFile:
     def found(self, candidate: Candidate) -> Found:
         """Everything, with one series per tag."""
         starts = [float(c[2][0]) for c in self.chunks if len(c[2]) and c[2][0] > 0]
-        series = self._series(split_of_folder(candidate.folder))
+        series = self._series(candidate.folder)
         empty = not (series or self.histograms or self.settings or self.events)
         notes = self._notes(empty=empty)
         status = Status.READ
@@ -302,9 +312,10 @@ class _EventFile:
             notes.append(say("the file holds no values"))
         return notes
 
-    def _series(self, split: str) -> list[Series]:
+    def _series(self, folder: str) -> list[Series]:
         if not self.chunks:
             return []
+        split = split_of_folder(folder)
         tags, steps, walls, values, tensors = self._columns()
         order = np.argsort(tags, kind="stable")  # 16 bits: a radix sort
         tags = tags[order]
@@ -324,6 +335,8 @@ class _EventFile:
             if len(found := order[part]):
                 parts.append((int(found[0]), tag_names[int(tags[a])], part))
         parts.sort(key=lambda p: p[0])  # in order of appearance
+        if len(parts) == 1 and not split and (curve := curve_of_folder(folder, parts[0][1])):
+            parts = [(place, f"{key}/{curve}", part) for place, key, part in parts]
         names = series_names([key for _, key, _ in parts], split)
         curves = _with_epochs(
             [

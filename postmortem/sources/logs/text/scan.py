@@ -370,7 +370,8 @@ class Scan:
             self.step = step
         self.place = Place(step, self.epoch, batch, total, kind)
         self.near = NEAR
-        self.table = None
+        if self.table is not None and self.table.roles[0] != Role.EPOCH:  # bars are drawn between the rows of one that counts epochs
+            self.table = None
 
     def _new_epoch(self, epoch: float) -> None:
         self._flush_waiting()

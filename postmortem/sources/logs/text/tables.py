@@ -15,7 +15,7 @@ _WIDE = re.compile(r"\s{2,}|\t")
 _PAIR = re.compile(r"^\s*\|\s{0,8}([A-Za-z][\w /@.%()-]{0,60}?)\s*\|\s*(\S{1,32})\s*\|\s*$")
 _SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
 _JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
-_MISSING = {"", "-", "none", "na", "n/a", "null", "_", "no log"}
+_MISSING = {"", "-", "none", "na", "n/a", "null", "_", "no log", "+", "*"}  # a mark, such as skorch's at the epochs that it saved
 
 
 @dataclass(frozen=True, slots=True)
