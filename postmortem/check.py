@@ -122,3 +122,4 @@ class Check:
     causes: tuple[tuple[Cause, float], ...] = ()  # with the prior of each under this mode
     by_hand: tuple[Sentence, ...] = ()
     consequences: tuple[str, ...] = field(default=())  # modes that this one brings about: they fold under it when both are present
+    unusual: Callable[[Evidence], tuple[Cause, ...]] = lambda _: ()  # causes whose settings lie where sound runs have none, whatever was seen

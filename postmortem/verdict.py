@@ -1,11 +1,11 @@
 """From findings to one story: the verdict, when it began, what it cost, and where to restart."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from postmortem.check import Check, Sighting
-from postmortem.diagnose import OFFERED, examine, probability, root_finding
+from postmortem.diagnose import OFFERED, SURE, examine, probability, root_finding
 from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Fix, Onset, RestartFrom, Severity, Verdict
 from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import say
@@ -25,7 +25,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
     """The verdict on one attempt. `healthy` is the check that says what a good run looks like."""
     root = root_finding(findings, attempt)
     if root is not None and root.severity is not None and root.severity.rank >= Severity.SERIOUS.rank:
-        return _failed(evidence, root)
+        return _failed(evidence, root, healthy)
     good = examine(healthy, evidence, attempt)
     if good.status == FindingStatus.NOT_MEASURED or good.confidence is None:
         tries = to_try(evidence, healthy, attempt, seen=False)
@@ -52,7 +52,18 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
     minor = root is not None
     summary = root.summary if root is not None else good.summary
     stated = unseen_too(confidence)
-    return Verdict("healthy", healthy.title, None, None, Severity.MINOR if minor else None, stated, None, summary, decided_by=deciding(good.clues))
+    return Verdict(
+        "healthy",
+        healthy.title,
+        None,
+        None,
+        Severity.MINOR if minor else None,
+        stated,
+        None,
+        summary,
+        decided_by=deciding(good.clues),
+        fixes=of_unusual_settings(evidence, healthy)[:FEW_TRIES],
+    )
 
 
 def unseen_too(confidence: float) -> float:
@@ -61,7 +72,7 @@ def unseen_too(confidence: float) -> float:
     return min(confidence, max(SURELY, less))
 
 
-def _failed(evidence: Evidence, root: Finding) -> Verdict:
+def _failed(evidence: Evidence, root: Finding, healthy: Check) -> Verdict:
     top = next((c for c in root.causes if c.confidence >= OFFERED), None)
     clues = root.clues + (top.clues if top else ())
     restart = last_good(evidence, root)
@@ -78,9 +89,25 @@ def _failed(evidence: Evidence, root: Finding) -> Verdict:
         restart=restart,
         cost=cost(evidence, root.onset),
         decided_by=deciding(clues),
-        fixes=root.fixes,
+        fixes=root.fixes if top is not None and top.confidence >= SURE else with_unusual_settings(evidence, root, healthy),
         cause_confidence=top.confidence if top else None,
     )
+
+
+def of_unusual_settings(evidence: Evidence, healthy: Check, known: Collection[str] = ()) -> tuple[Fix, ...]:
+    """The fixes of settings that lie where sound runs have none, but for those of causes that are `known`."""
+    seen = Sighting(Severity.MINOR, healthy.symptom)
+    try:
+        return tuple(fix for cause in healthy.unusual(evidence) if cause.id not in known for fix in cause.fixes(evidence, seen))
+    except Exception:  # as in a check: what cannot be asked says nothing
+        return ()
+
+
+def with_unusual_settings(evidence: Evidence, root: Finding, healthy: Check) -> tuple[Fix, ...]:
+    """Where no cause is sure: first the settings that lie where sound runs have none and that the mode did not ask about."""
+    asked = {cause.cause for cause in root.causes}
+    first = of_unusual_settings(evidence, healthy, asked)[:FEW_TRIES]
+    return (*first, *root.fixes) if root.causes else root.fixes
 
 
 def to_try(evidence: Evidence, healthy: Check, attempt: int, *, seen: bool = True) -> tuple[Fix, ...]:

@@ -1,13 +1,16 @@
-"""Settings that lie where sound runs have none: what the causes ask of the configuration, asked of every run."""
+"""Settings and starts that lie where sound runs have none: what the causes ask of them, asked of every run."""
 
 import math
+from collections.abc import Iterator
 
-from postmortem.check import Evidence, Probe, Reading, Sighting
+from postmortem.check import Cause, Evidence, Probe, Reading, Severity, Sighting, say
+from postmortem.checklist.causes.bad_initialization import bad_initialization, never_calm
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, slow
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight, tiny
 from postmortem.checklist.causes.decayed_too_early import configured_decay, decayed_too_early
 from postmortem.checklist.causes.learning_rate_too_high import far_above_usual, learning_rate_too_high
 from postmortem.checklist.causes.learning_rate_too_low import LOW, far_below_usual, learning_rate_too_low
+from postmortem.checklist.causes.stopped_too_early import few_updates, stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import narrow, too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import decay, dropout, too_much_regularization
 from postmortem.checklist.levels import course
@@ -15,18 +18,22 @@ from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.rates import FINE_TUNING, pretrained
 
-ASKED = (dropout, decay, tiny, narrow, configured_decay, far_above_usual, far_below_usual, slow)
-# whose settings they are, for what to try where no verdict can be given
-CAUSES = (
-    too_much_regularization,
-    clipping_too_tight,
-    too_little_capacity,
-    decayed_too_early,
-    learning_rate_too_high,
-    learning_rate_too_low,
-    batchnorm_eval_mismatch,
+# what is asked, and whose setting it is
+ASKED = (
+    (dropout, too_much_regularization),
+    (decay, too_much_regularization),
+    (tiny, clipping_too_tight),
+    (narrow, too_little_capacity),
+    (configured_decay, decayed_too_early),
+    (far_above_usual, learning_rate_too_high),
+    (far_below_usual, learning_rate_too_low),
+    (slow, batchnorm_eval_mismatch),
+    (few_updates, stopped_too_early),
+    (never_calm, bad_initialization),
 )
+CAUSES = tuple({cause.id: cause for _, cause in ASKED}.values())
 GOT_FAR = 0.3  # share of the loss
+NOTHING_SEEN = Sighting(Severity.MINOR, say("A setting lies where sound runs have none."))
 
 
 def _got_far(e: Evidence) -> bool:
@@ -50,7 +57,18 @@ def _meant(asked: Probe, e: Evidence) -> bool:
     return asked is far_below_usual and (_got_far(e) or not _low_for_what_it_is(e))
 
 
+def _found(e: Evidence, seen: Sighting) -> Iterator[tuple[Reading, Cause]]:
+    for asked, cause in ASKED:
+        reading = asked.ask(e, seen) if not _meant(asked, e) and all(need.met(e) for need in asked.needs) else None
+        if reading is not None and reading.holds and reading.share == 1.0:
+            yield reading, cause
+
+
 def extreme(e: Evidence, seen: Sighting) -> Reading | None:
     """The first such setting; None when there is none."""
-    readings = (p.ask(e, seen) for p in ASKED if not _meant(p, e) and all(need.met(e) for need in p.needs))
-    return next((r for r in readings if r is not None and r.holds and r.share == 1.0), None)
+    return next((reading for reading, _ in _found(e, seen)), None)
+
+
+def unusual(e: Evidence) -> tuple[Cause, ...]:
+    """The causes that such settings speak for."""
+    return tuple({cause.id: cause for _, cause in _found(e, NOTHING_SEEN)}.values())

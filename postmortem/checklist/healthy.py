@@ -3,10 +3,8 @@
 import re
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.causes.bad_initialization import bad_initialization
-from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.wrong_loss import wrong_loss
-from postmortem.checklist.extremes import CAUSES, extreme
+from postmortem.checklist.extremes import CAUSES, extreme, unusual
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.policies import preferred
@@ -210,5 +208,6 @@ HEALTHY = Check(
     detect=detect,
     probes=(progressed, bounded, below_chance, unknown_ground, behind, few, raw_targets, extreme_setting, follows, good, finite, ended),
     prior=-0.8,
-    causes=tuple((cause, UNSTATED) for cause in (*CAUSES, stopped_too_early, wrong_loss, bad_initialization)),
+    causes=tuple((cause, UNSTATED) for cause in (*CAUSES, wrong_loss)),
+    unusual=unusual,
 )

@@ -36,7 +36,7 @@ def inputs_are_zero(e: Evidence) -> bool:
         return learned  # without biases, nothing behind it is active either
     bias = first.replace("weight", "bias").replace("kernel", "bias")
     if bias != first and any(t.name == bias for t in e.checkpoints[-1].tensors):
-        return bias not in still
+        return bias not in still and bias not in w.decayed  # what decay alone moved got no gradient either
     return e.model.batch_norm  # a layer without a bias; what batch normalisation gives is never all negative
 
 

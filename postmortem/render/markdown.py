@@ -88,7 +88,7 @@ def _parts(diagnosis: Diagnosis) -> Iterable[str]:
     if v.decided_by:
         yield "\n".join((f"**{t('What decides it')}**", "", *(_clue(c) for c in story.deciding(v))))
     if v.fixes:
-        yield f"### {t('What to try') if v.mode == 'inconclusive' else t('What to change')}"
+        yield f"### {t('What to try') if v.mode in ('inconclusive', 'healthy') else t('What to change')}"
         for one in v.fixes[:2]:
             yield _fix(one)
     if v.restart is not None:

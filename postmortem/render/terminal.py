@@ -36,7 +36,7 @@ def render_terminal(diagnosis: Diagnosis, console: Console) -> None:
     if v.decided_by:
         parts += [_label(t("What decides it")), _clues(story.deciding(v)[:CLUES])]
     if v.fixes:
-        parts += [_label(t("What to try") if v.mode == "inconclusive" else t("What to change")), Text(_flat(v.fixes[0].title))]
+        parts += [_label(t("What to try") if v.mode in ("inconclusive", "healthy") else t("What to change")), Text(_flat(v.fixes[0].title))]
         for file, lines in checklist.diff(v.fixes[0].changes):
             parts.append(Text(f"  {one_line(file, 120)}", style="dim"))
             parts += [

@@ -374,8 +374,10 @@ def test_a_step_that_counts_on_below_headings_is_global(tmp_path: Path, epochs: 
     assert one(run, "train/loss").steps.tolist() == list(range(10, total + 1, 10))
 
 
-@pytest.mark.parametrize(("line", "exact"), [("{{'loss': {0!r}, 'learning_rate': 0.0}}", True), ("loss {0:.4f} lr 0.0000", False)])
-def test_zero_beside_numbers_in_full_is_zero(tmp_path: Path, line: str, exact: bool) -> None:
+@pytest.mark.parametrize(
+    ("line", "exact"), [("{{'loss': {0!r}, 'learning_rate': 0.0}}", True), ("loss {0:.4f} lr 0.0000", False), ("loss {0:.4f} lr 0.00e+00", True)]
+)
+def test_zero_beside_numbers_in_full_or_with_an_exponent_is_zero(tmp_path: Path, line: str, exact: bool) -> None:
     run = run_of(tmp_path, "".join(line.format(2.0 / 3 / n) + "\n" for n in range(1, 9)))
     assert (one(run, "lr").quantum is None) == exact
 

@@ -7,7 +7,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs
 from postmortem.checklist.levels import course, loss_curve, starts_absurd, starts_normal, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
-from postmortem.checklist.optimizers import ABSURD_NORM, first_norm, rate_decades, rate_leapt
+from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
 from postmortem.checklist.signs import file_of
 
@@ -125,6 +125,14 @@ def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
     return None if norm is None else Reading(norm > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm), file_of(e, "grad_norm"))
 
 
+@probe(say("a classifier's gradient is absurd from the first record to the last, at an ordinary learning rate"), curve("grad_norm", 4), holds=2.2)
+def never_calm(e: Evidence, seen: Sighting) -> Reading | None:
+    norm, scored = e.curve("grad_norm"), e.curve("train/accuracy") or e.curve("val/accuracy")
+    if norm is None or scored is None or clip_norm(e) is not None or (rate_decades(e) or 0.0) > ORDINARY or not norm.lowest > ABSURD_NORM:
+        return None
+    return Reading(True, say("its norm is {low:.3g} or more", low=norm.lowest), file_of(e, "grad_norm"))
+
+
 @probe(say("no loss was ever finite, at an ordinary learning rate: it was too much before anything was learned"), holds=1.2)
 def never_finite(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
@@ -142,8 +150,8 @@ def never_finite(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the loss is that of guessing from the first record to the last: all outputs are alike, and stay so"), CHANCE, holds=2.5)
 def outputs_alike(e: Evidence, seen: Sighting) -> Reading | None:
     loss, classes = course(e), e.chance.classes
-    if loss is None or not classes or classes < 2 or loss.finite < FEW or e.model.adapters:
-        return None
+    if loss is None or not classes or classes < 2 or loss.finite < FEW or e.model.adapters or all_identical(e):
+        return None  # no step was ever made: then the loss stays where it is from any start
     level = math.log(classes)
     off = max(abs(value / level - 1.0) for value in (loss.first, loss.final, loss.highest, loss.best))
     return Reading(True, say("it never left ln {classes} by more than {off:.2g}", classes=classes, off=off * level)) if off < ALIKE else None
@@ -222,6 +230,7 @@ bad_initialization = Cause(
         wrong_scale,
         first_loss,
         first_gradient,
+        never_calm,
         never_finite,
         outputs_alike,
         came_to_life,

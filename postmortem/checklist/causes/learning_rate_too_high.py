@@ -4,12 +4,14 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.leaps import unlogged_leap
 from postmortem.checklist.levels import course, loss_is_flat, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, rate_with_momentum, supposed_pretrained, usual_rate
 from postmortem.checklist.signs import file_of
+from postmortem.model.sentence import Sentence
 
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 USUAL = 0.7
@@ -70,6 +72,11 @@ def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
         say("the learning rate jumped {times:.3g}-fold at step {step:g}", times=schedule.jump, step=schedule.jump_step),
         file_of(e, "lr"),
     )
+
+
+@probe(say("for a while it was far above what is configured and logged"), LEARNING_RATE, TWO_CHECKPOINTS, holds=3.5)
+def leapt_unseen(e: Evidence, seen: Sighting) -> Reading | None:
+    return unlogged_leap(e)
 
 
 @probe(say("the loss was fine before the first update"), holds=0.7, fails=-1.2)
@@ -148,8 +155,10 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         why = say(
             "The learning rate jumped to {highest:g}; without that jump it stays at {peak:g}.", highest=e.schedule.highest, peak=e.schedule.peak
         )
-        stated = remedies.removed(e, "schedule", (s for s in e.settings if s.name == "schedule"))
-        return (remedies.fix(e, say("Remove the jump from the schedule"), why, stated or (remedies.change(e, "schedule", None),)),)
+        return (_without_jump(e, why),)
+    unseen = unlogged_leap(e)
+    if unseen is not None:
+        return (_without_jump(e, say("Nothing logged it: {how}.", how=unseen.detail)),)
     if rate == 0:
         return ()
     calmer = _less_momentum(e, rate)
@@ -174,6 +183,11 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     elif clip_norm(e) is None:
         out.append(remedies.clip(e, 1.0, say("No clipping is configured: a norm of 1 keeps a single bad step from throwing the weights away.")))
     return tuple(out)
+
+
+def _without_jump(e: Evidence, why: Sentence) -> Fix:
+    stated = remedies.removed(e, "schedule", (s for s in e.settings if s.name == "schedule"))
+    return remedies.fix(e, say("Remove the jump from the schedule"), why, stated or (remedies.change(e, "schedule", None),))
 
 
 def _less_momentum(e: Evidence, rate: float | None) -> tuple[Fix, ...]:
@@ -207,6 +221,7 @@ learning_rate_too_high = Cause(
         weights_thrown,
         still_after,
         rate_jumped,
+        leapt_unseen,
         first_loss_fine,
         thrown_at_first,
         came_with_the_rate,

@@ -55,10 +55,19 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("there were very few epochs, or very few updates"), holds=1.8, fails=-1.2)
 def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
-    epochs, steps = e.last_epoch or e.number("epochs"), total_steps(e)
-    if steps is not None and steps < FEW_STEPS and _huge_batches(e) is not None and e.family not in NOTHING_EXPECTED:
-        return Reading(True, say("{n:g} updates", n=steps))
+    loss, updates = course(e), few_updates.ask(e, seen)
+    epochs = e.last_epoch or e.number("epochs") or (loss.finite if loss is not None and loss.reduction == "epoch" else None)
+    if updates is not None and updates.holds:
+        return updates
     return None if epochs is None or e.family in NOTHING_EXPECTED else Reading(epochs <= SHORT, say("{n:.2g} epochs", n=epochs))
+
+
+@probe(say("batches are so large that the whole training is a few updates"), holds=1.8)
+def few_updates(e: Evidence, seen: Sighting) -> Reading | None:
+    size, steps = e.number("batch_size"), total_steps(e)
+    if size is None or steps is None or _huge_batches(e) is None or e.family in NOTHING_EXPECTED:
+        return None
+    return Reading(steps < FEW_STEPS, say("{n:g} updates, with batches of {size:g}", n=steps, size=size))
 
 
 @probe(say("the learning rate is usual"), LEARNING_RATE, holds=0.4, fails=-2.0)

@@ -1,10 +1,13 @@
 """The learning rate is 0."""
 
+from dataclasses import replace
+
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.needs import LEARNING_RATE
-from postmortem.checklist.parameters import nothing_moved
-from postmortem.checklist.rates import usual_rate
+from postmortem.checklist.needs import LEARNING_RATE, OPTIMIZER_STATE, STILL_TENSORS
+from postmortem.checklist.optimizers import last_optimizer, used_rate
+from postmortem.checklist.parameters import all_identical, nothing_moved
+from postmortem.checklist.rates import fitting_rate
 
 HIGHER = 3.0  # times, when the first rate was not it
 
@@ -22,20 +25,28 @@ def zero_everywhere(e: Evidence, seen: Sighting) -> Reading | None:
     return None if rate is None else Reading(rate == 0, say("it is configured as {rate:g}", rate=rate))
 
 
+@probe(say("the optimizer stepped, and no weight changed"), OPTIMIZER_STATE, STILL_TENSORS, holds=4.5)
+def stepped_on_the_spot(e: Evidence, seen: Sighting) -> Reading | None:
+    last = last_optimizer(e)
+    if last is None or not last.keeps_state or not last.has_state or last.absent or (used_rate(e) or 0.0) > 0 or not all_identical(e):
+        return None
+    return Reading(True, say("its state has entries, and the weights are the same in all checkpoints"))
+
+
+@probe(say("no weight changed, and nothing tells the learning rate"), STILL_TENSORS, holds=2.0)
+def still_and_unknown(e: Evidence, seen: Sighting) -> Reading | None:
+    if used_rate(e) is not None or last_optimizer(e) is not None or not all_identical(e):
+        return None
+    return Reading(True, say("neither the log nor a configuration nor a checkpoint does"))
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    to, stated = remedies.rounded(usual_rate(e) or 1e-3), e.number("learning_rate")
+    to, stated = remedies.rounded(fitting_rate(e) or 1e-3), e.number("learning_rate")
     rate = remedies.set_rate(e, stated, to, say("It is 0: no step changes anything."))
     if not stated:
         higher = remedies.set_rate(e, stated, remedies.rounded(HIGHER * to), say("If the loss only creeps: three times that."))
         if stated is None:  # nobody knows whether it was set to 0 or made 0
-            why = say("Or a schedule, or what steps it, makes 0 of the rate that is set.")
-            unscheduled = remedies.fix(
-                e,
-                say("Train without the schedule, then put it back with the right number of steps"),
-                why,
-                (remedies.change(e, "schedule", None),),
-            )
-            return (rate, unscheduled, higher)
+            return (_unscheduled(e, rate), _unscheduled(e, higher), rate)
         return (rate, higher, remedies.set_rate(e, stated, remedies.rounded(to / HIGHER), say("If it swings: a third of that.")))
     # a usual rate is configured, and something makes 0 of it
     why = say("{rate:g} is configured and 0 was used: the schedule (or what steps it) makes 0 of it.", rate=stated)
@@ -48,13 +59,20 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     )
 
 
+def _unscheduled(e: Evidence, rate: Fix) -> Fix:
+    """The same without a schedule, which may be what makes 0 of the rate."""
+    title = say("{fix}, and train without a schedule at first", fix=rate.title)
+    why = say("{why} Whether it was set to 0 or a schedule makes 0 of it, the run does not say.", why=rate.why)
+    return replace(rate, title=title, why=why, changes=(*rate.changes, remedies.change(e, "schedule", None)))
+
+
 zero_learning_rate = Cause(
     id="zero-learning-rate",
     title=say("The learning rate is zero"),
     mechanism=say(
         "A schedule that ends before training starts, a warm-up that never leaves 0, a default of 0: every update is multiplied by nothing."
     ),
-    probes=(zero_everywhere,),
+    probes=(zero_everywhere, stepped_on_the_spot, still_and_unknown),
     fixes=fixes,
     by_hand=(say("Print optimizer.param_groups[0]['lr'] in the first and the hundredth step."),),
 )

@@ -23,6 +23,7 @@ from postmortem.checklist.causes.too_much_regularization import too_much_regular
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, RISING, course, loss_curve, relative_fall, risen_score, skill, to_chance, whole
@@ -358,6 +359,7 @@ CHECK = Check(
         (saturating_activations, -2.8),
         (stopped_too_early, -1.5),
         (decayed_too_early, -2.8),
+        (zero_learning_rate, -3.0),
         (accumulating_gradients, -2.2),
         (too_little_capacity, -2.5),
         (batch_too_small, -2.8),

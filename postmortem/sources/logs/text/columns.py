@@ -34,6 +34,8 @@ def look_at(column: Column, slot: Slot, lines: Iterable[bytes]) -> None:
 def sample(column: Column, token: bytes, slot: Slot, numbers: list[float]) -> None:
     """Look at the printed digits of one value."""
     column.sampled += 1
+    if b"e" in token.lower() and number(token) == 0.0:
+        return  # 0.00e+00 is no small number rounded: the exponent would show it
     unit = quantum(token)
     if slot.total != NO:
         unit = 1.0 / numbers[slot.total] if numbers[slot.total] else None
