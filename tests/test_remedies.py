@@ -158,12 +158,12 @@ def test_what_follows_the_first_rate_brackets_it() -> None:
     zero = zero_learning_rate.fixes(evidence(settings=stated(lr=0.0, optimizer="adam")), seen())
     assert [to(f)["learning_rate"] for f in zero] == [2e-3, 5e-3, 5e-4]
     unknown = zero_learning_rate.fixes(evidence(settings=stated(optimizer="adam")), seen())
-    assert [to(f) for f in unknown] == [{"learning_rate": 1e-3}, {"schedule": None}, {"learning_rate": 3e-3}]
+    assert [to(f) for f in unknown] == [{"learning_rate": 2e-3, "schedule": None}, {"learning_rate": 5e-3, "schedule": None}, {"learning_rate": 2e-3}]
     alone = evidence(settings=stated(lr=30.0), framework="transformers")  # a Trainer's state: perhaps nothing was learned before
     assert [to(f)["learning_rate"] for f in learning_rate_too_high.fixes(alone, seen())] == [1e-4, 3e-5, 1e-3]
     low = learning_rate_too_low.fixes(evidence(settings=stated(lr=1e-3, optimizer="sgd")), seen())
-    assert [to(f) for f in low] == [{"learning_rate": 0.05}, {"learning_rate": 0.2}, {"optimizer": "adam", "learning_rate": 1e-3}]
-    assert to(first(learning_rate_too_low, evidence(settings=stated(optimizer="adam")))) == {"learning_rate": 1e-3}
+    assert [to(f) for f in low] == [{"learning_rate": 0.05}, {"learning_rate": 0.2}, {"optimizer": "adam", "learning_rate": 2e-3}]
+    assert to(first(learning_rate_too_low, evidence(settings=stated(optimizer="adam")))) == {"learning_rate": 2e-3}
 
 
 def test_the_usual_rate_knows_batch_normalisation_adapters_and_what_transformers_are_trained_with() -> None:
