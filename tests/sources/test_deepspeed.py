@@ -1,6 +1,7 @@
 """DeepSpeed's ZeRO checkpoints. Synthetic: laid out here as deepspeed/utils/zero_to_fp32.py reads them, not written by DeepSpeed."""
 
 from collections import OrderedDict
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,12 @@ def shares_of_each(tensors: list[torch.Tensor], world: int) -> list[torch.Tensor
     return [torch.cat(parts) for parts in out]
 
 
+class ZeroStage(int, Enum):
+    """As deepspeed/runtime/zero/config.py has it: what is pickled is a call of the class with the number."""
+
+    optimizer_states, gradients, weights = 1, 2, 3
+
+
 def save_zero_2(folder: Path, world: int = 3, *, groups: tuple[tuple[str, ...], ...] = (tuple(SHAPES),), shapes: object = None) -> None:
     folder.mkdir(parents=True)
     master, slots = values(0), {slot: values(n + 1) for n, slot in enumerate(SLOTS)}
@@ -51,7 +58,7 @@ def save_zero_2(folder: Path, world: int = 3, *, groups: tuple[tuple[str, ...], 
         state = {g: {slot: memory[slot][g][rank] for slot in SLOTS} | {"step": 40} for g in range(len(groups))}
         inner = {"state": state, "param_groups": [{**SETTINGS, "params": [g]} for g in range(len(groups))]}
         optimizer = {"base_optimizer_state": inner, "single_partition_of_fp32_groups": [part[rank] for part in fp32],
-                     "zero_stage": 2, "partition_count": [world] * len(groups), "loss_scaler": None}  # fmt: skip
+                     "zero_stage": ZeroStage.gradients, "partition_count": [world] * len(groups), "loss_scaler": None}  # fmt: skip
         torch.save({"optimizer_state_dict": optimizer}, folder / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
 
 
@@ -71,7 +78,7 @@ def save_zero_3(folder: Path, world: int = 4, *, frozen: tuple[str, ...] = ()) -
         groups = [shares_of_each([master[n] for n in names], world)[rank] for names in (first, rest)]
         state = {g: {slot: shares_of_each([v[n] for n in names], world)[rank] for slot, v in slots.items()} | {"step": torch.tensor(40.0)}
                  for g, names in enumerate((first, rest))}  # fmt: skip
-        optimizer = {"zero_stage": 3, "partition_count": world, "fp32_flat_groups": groups,
+        optimizer = {"zero_stage": ZeroStage.weights, "partition_count": world, "fp32_flat_groups": groups,
                      "optimizer_state_dict": {"state": state, "param_groups": [{**SETTINGS, "params": [0, 1]}]}}  # fmt: skip
         torch.save({"optimizer_state_dict": optimizer}, folder / f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
 

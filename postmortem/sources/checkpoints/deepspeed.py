@@ -93,7 +93,7 @@ def _read(candidate: Candidate, stack: ExitStack) -> Found | None:
     content = contents(main.pickled.value, placer, candidate.path)
     groups = _groups_of_shapes(state.get("param_shapes"))
     shares = _gathered(candidate, model[1], state, stack)
-    stage = max((n for r in shares.ranks if isinstance(n := r.optimizer.get("zero_stage"), int)), default=0)
+    stage = max((_stage(rank.optimizer.get("zero_stage")) for rank in shares.ranks), default=0)
     problem: Sentence | None = None
     if shares.missing:
         problem = say("{n} of {all} ranks' files are missing", n=shares.missing, all=shares.missing + len(shares.ranks))
@@ -131,6 +131,13 @@ def _gathered(candidate: Candidate, model_rank: str, state: Mapping[object, obje
     counted = [n for n in (state.get("dp_world_size"), *(_partitions(r.optimizer) for r in out.ranks[:1])) if isinstance(n, int) and 0 < n <= 1 << 20]
     out.missing = max(out.missing, *(n - len(out.ranks) for n in counted), 0) if counted else out.missing
     return out
+
+
+def _stage(value: object) -> int:
+    """A number, or one of an enumeration, which is pickled as a call with it: `ZeroStageEnum(3)`. 0 for neither."""
+    if isinstance(value, Record) and isinstance(value.args, tuple) and len(value.args) == 1:
+        value = value.args[0]
+    return value if isinstance(value, int) else 0
 
 
 def _partitions(optimizer: Mapping[object, object]) -> int | None:
