@@ -37,6 +37,40 @@ def save(folder: Path, *, groups: tuple[float, ...] = (0.1, 0.0), prefix: str = 
     return weights
 
 
+def save_of_stage_3(folder: Path, world: int = 2) -> OrderedDict[str, torch.Tensor]:
+    """Laid out as ds_to_universal.py of DeepSpeed 0.19 leaves it: flat tensors, no steps, a model file of each rank."""
+    weights = model()
+    for name, value in weights.items():
+        (folder / "zero" / name).mkdir(parents=True)
+        for n, slot in enumerate(("fp32", *SLOTS)):
+            torch.save(value.flatten() * (n + 1), folder / "zero" / name / f"{slot}.pt")
+    inner = {"state": {0: {"step": torch.tensor(40.0), "exp_avg": torch.zeros(9)}}, "param_groups": [{**SETTINGS, "params": [0]}]}
+    torch.save({"zero_stage": 3, "optimizer_state_dict": inner}, folder / "zero" / "optimizer_state.pt")
+    shapes = [OrderedDict((name, value.shape) for name, value in weights.items())]
+    for rank in range(world):
+        left = {"module": OrderedDict((name, torch.empty(0)) for name in weights), "param_shapes": shapes, "global_steps": 40}
+        torch.save(left, folder / f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt")
+    return weights
+
+
+def test_flat_tensors_of_stage_3_have_the_shapes_of_the_model_file(tmp_path: Path) -> None:
+    weights = save_of_stage_3(tmp_path / "global_step40_universal")
+    one = only(tmp_path)
+    assert (one.path, one.step, one.status) == ("global_step40_universal", 40, Status.READ)
+    assert {t.name: t.shape for t in one.tensors} == {name: tuple(value.shape) for name, value in weights.items()}
+    assert one.optimizer is not None
+    assert one.optimizer.groups[0].settings["lr"] == SETTINGS["lr"]
+    states = {s.param: s for s in one.optimizer.states}
+    with TensorFiles(tmp_path, 16) as files:
+        for ref in one.tensors:
+            np.testing.assert_array_equal(files.whole(ref), weights[ref.name].flatten().numpy())
+            for n, slot in enumerate(SLOTS):
+                held = states[ref.name].slots[slot]
+                assert held.shape == ref.shape
+                np.testing.assert_allclose(files.whole(held), weights[ref.name].flatten().numpy() * (n + 2))
+            assert states[ref.name].step == 40
+
+
 def only(root: Path) -> Checkpoint:
     run = read_run([root])
     assert len(run.sources) == 1

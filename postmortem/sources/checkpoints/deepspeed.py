@@ -91,7 +91,7 @@ def _read(candidate: Candidate, stack: ExitStack) -> Found | None:
         return None
     placer = _placer(main)
     content = contents(main.pickled.value, placer, candidate.path)
-    groups = _groups_of_shapes(state.get("param_shapes"))
+    groups = groups_of_shapes(state.get("param_shapes"))
     shares = _gathered(candidate, model[1], state, stack)
     stage = max((_stage(rank.optimizer.get("zero_stage")) for rank in shares.ranks), default=0)
     problem: Sentence | None = None
@@ -147,7 +147,7 @@ def _partitions(optimizer: Mapping[object, object]) -> int | None:
     return count if isinstance(count, int) else max(several, default=None)
 
 
-def _groups_of_shapes(value: object) -> list[Shapes]:
+def groups_of_shapes(value: object) -> list[Shapes]:
     """Names and shapes by group, in the order in which they were flattened."""
     listed = as_list(value)
     out: list[Shapes] = []
@@ -189,7 +189,7 @@ def _other_models(candidate: Candidate, model_rank: str) -> tuple[str, ...]:
 
 def _frozen(candidate: Candidate, model_rank: str, ranks: int, state: Mapping[object, object], stack: ExitStack) -> tuple[TensorRef, ...]:
     """Parameters without an optimizer: stage 3 cuts them too, and each rank's model file has a share."""
-    shapes = [pair for group in _groups_of_shapes(state.get("frozen_param_shapes")) for pair in group]
+    shapes = [pair for group in groups_of_shapes(state.get("frozen_param_shapes")) for pair in group]
     if not shapes or not candidate.name.startswith("zero_pp_rank_0_"):
         return ()
     shares: list[tuple[dict[str, object], Placer]] = []

@@ -1,10 +1,13 @@
 """DeepSpeed's universal checkpoints: `zero/<parameter>/fp32.pt`, `exp_avg.pt`, `exp_avg_sq.pt`, `step.pt` beside the model files of the ranks.
 
 Each file holds one whole tensor, whatever the ranks were that it was trained on; the groups of the optimizer are in `zero/optimizer_state.pt`.
+Made from stage 3 they are flat, without steps, and their shapes are in the model file.
 Source: deepspeed/checkpoint/ds_to_universal.py, deepspeed/checkpoint/constants.py.
 """
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -13,6 +16,8 @@ from postmortem.model.run import OptimizerState, ParamGroup, ParamState, TensorR
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.checkpoints import torch_zip
 from postmortem.sources.checkpoints.contents import Contents, contents
+from postmortem.sources.checkpoints.deepspeed import groups_of_shapes
+from postmortem.sources.checkpoints.flat import Flat
 from postmortem.sources.checkpoints.fragments import fragment
 from postmortem.sources.checkpoints.naming import plain_names
 from postmortem.sources.checkpoints.optimizers import kind_of, optimizer_state
@@ -23,7 +28,9 @@ from postmortem.sources.checkpoints.zip_directory import Window
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "deepspeed-universal"
-_MODEL, _FOLDER, _GROUPS, _WEIGHTS, _STEP = "mp_rank_00_model_states.pt", "zero", "optimizer_state.pt", "fp32.pt", "step.pt"
+_MODEL = re.compile(r"(zero_pp_rank_0_)?mp_rank_00_model_states\.pt")
+_OTHER = re.compile(r"zero_pp_rank_[1-9]\d{0,4}_mp_rank_00_model_states\.pt")  # of the other ranks, stage 3: nothing of the model is in them
+_FOLDER, _GROUPS, _WEIGHTS, _STEP = "zero", "optimizer_state.pt", "fp32.pt", "step.pt"
 _MOST_PARAMETERS = 200_000
 _MOST_SLOTS = 16
 
@@ -31,7 +38,7 @@ _MOST_SLOTS = 16
 def claims(candidate: Candidate) -> bool:
     """The first rank's model file, with a directory `zero` beside it."""
     folder = candidate.file.parent / _FOLDER
-    return candidate.name == _MODEL and _FOLDER in candidate.siblings and folder.is_dir() and not folder.is_symlink()
+    return _MODEL.fullmatch(candidate.name) is not None and _FOLDER in candidate.siblings and folder.is_dir() and not folder.is_symlink()
 
 
 def read(candidate: Candidate) -> Found:
@@ -68,13 +75,17 @@ class _File:
         value = as_mapping(self.pickled.value)
         self.tensor: TensorRef | None = self.placer.ref("", value.get("param") if value is not None else self.pickled.value)
         self.number = self.placer.number(self.pickled.value) if value is None else None
-        self.content = contents(self.pickled.value, self.placer, self.path) if self.path.endswith(_MODEL) else Contents()
-        groups = value.get("param_groups") if value is not None else None
+        self.content = contents(self.pickled.value, self.placer, self.path) if _MODEL.fullmatch(self.path.rpartition("/")[2]) else Contents()
+        self.shapes = dict(pair for group in groups_of_shapes((value or {}).get("param_shapes")) for pair in group)
+        inner = as_mapping((value or {}).get("optimizer_state_dict")) or value or {}
+        memory = as_mapping((as_mapping(inner.get("state")) or {}).get(0)) or {}
+        self.step = self.placer.number(memory.get("step"))  # of the first part of the flat optimizer
+        groups = inner.get("param_groups")
         self.groups = optimizer_state({"state": {}, "param_groups": groups}, self.placer, self.path).groups if groups is not None else ()
 
 
 def _read(candidate: Candidate) -> Found | None:
-    main = _File(candidate, _MODEL)
+    main = _File(candidate, candidate.name)
     files = [main]
     folder = candidate.file.parent / _FOLDER
     weights: dict[str, TensorRef] = {}
@@ -94,6 +105,8 @@ def _read(candidate: Candidate) -> Found | None:
             step = one.number if slot == _STEP else step
             if one.tensor is not None and slot != _STEP:
                 found[slot.removesuffix(".pt")] = one.tensor
+        shape = main.shapes.get(param, ())
+        found = {slot: Flat([ref]).shaped(ref.name, shape) if ref.count == math.prod(shape) else ref for slot, ref in found.items()}
         if (master := found.pop(_WEIGHTS.removesuffix(".pt"), None)) is not None:
             weights[param] = replace(master, name=param)
         if found:
@@ -125,6 +138,7 @@ def _optimizer(candidate: Candidate, files: list[_File], states: list[ParamState
         shared = {k: v for k, v in groups[0].settings.items() if all(g.settings.get(k) == v for g in groups)} if groups else {}
     except (OSError, ValueError):
         pass
+    states = [replace(s, step=files[-1].step) if s.step is None else s for s in states]
     group = ParamGroup(tuple(s.param for s in states), MappingProxyType(dict(shared)))
     return OptimizerState(kind_of((group,), states), (group,), tuple(states), files[-1].path)
 
@@ -132,7 +146,9 @@ def _optimizer(candidate: Candidate, files: list[_File], states: list[ParamState
 def _found(candidate: Candidate, content: Contents, files: list[_File], problem: Sentence | None, unread: list[str]) -> Found:
     dangerous = tuple(dict.fromkeys(name for f in files for name in f.pickled.dangerous))
     found = fragment(candidate, NAME, content, [problem, files[0].pickled.problem], dangerous=dangerous)
-    consumed = (*(f.path for f in files[1:]), *unread)
+    above = f"{candidate.folder}/" if candidate.folder else ""
+    others = (above + name for name in sorted(candidate.siblings) if _OTHER.fullmatch(name))
+    consumed = (*(f.path for f in files[1:]), *unread, *others)
     whole = tuple(replace(c, files=(candidate.path, *consumed), size=sum(f.size for f in files)) for c in found.checkpoints)
     return replace(found, checkpoints=whole, consumed=consumed)
 
