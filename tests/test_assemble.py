@@ -182,6 +182,13 @@ def test_planned_steps_from_epochs() -> None:
     assert run_of(loss, setting=(Setting("max_steps", "max_steps", -1, "args.json"),)).planned_steps is None
 
 
+def test_the_steps_of_an_episode_are_not_those_of_the_training() -> None:
+    reward = series("reward", range(5, 31, 5))
+    episode = (Setting("", "env", "KeyDoor", "config.json"), Setting("max_steps", "max_steps", 40, "config.json"))
+    assert run_of(reward, setting=episode).planned_steps is None
+    assert run_of(reward, setting=(*episode, Setting("max_steps", "updates", 30, "config.json"))).planned_steps == 30
+
+
 def test_a_batch_that_counts_what_is_accumulated_is_told_by_the_planned_steps() -> None:
     numbers = {"train_samples": 23_273, "batch_size": 16, "accumulation": 2, "epochs": 10}
     setting = tuple(Setting(name, name, value, "train.err") for name, value in numbers.items())

@@ -174,3 +174,13 @@ def test_what_is_called_a_step_is_an_epoch_where_as_many_were_planned() -> None:
     assert once_an_epoch(both[:1], 10.0)[0] is both[0]  # nothing says that an epoch lies between two records
     apart = [one("train/loss", [0, 10, 20]), one("val/loss", [0, 10, 20])]
     assert once_an_epoch(apart, 100.0) is apart
+
+
+def test_as_many_counts_as_epochs_were_planned_are_epochs_however_few_steps_they_have() -> None:
+    """`add_scalar("Loss/val", x, epoch)` in a training of five steps per epoch, and the accuracy that was written beside it."""
+    train = series(np.arange(0, 200, 5))
+    val, right = series(np.arange(1, 41), name="val/loss", reduction=Reduction.EPOCH), series(np.arange(1, 41), name="train/accuracy")
+    placed, _, per_epoch = on_one_axis([train, val, right], None, 40.0)
+    assert per_epoch == pytest.approx(195 / 40)
+    assert placed[1].steps[-1] == placed[2].steps[-1] == 195
+    assert [s.steps[-1] for s in on_one_axis([train, val, right], None)[0]] == [195, 40, 40]  # nobody says how many were planned

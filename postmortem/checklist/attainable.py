@@ -3,7 +3,7 @@
 from postmortem.check import Evidence
 from postmortem.checklist.causes.too_much_regularization import strong_decay
 from postmortem.checklist.causes.wrong_loss import UNSURE, honest
-from postmortem.checklist.falls import steepness
+from postmortem.checklist.falls import falls_to_the_end, steepness
 from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import is_narrow
@@ -14,6 +14,7 @@ REGRESSION = 0.6  # times the target's variance: noise in the target leaves half
 EXPLAINED_CLASSES = 0.35  # times chance, where rate, width or dropout explain that little was learned
 EXPLAINED_REGRESSION = 0.3  # the same where rate, width or dropout explain that little was learned
 EVALUATED = 5  # evaluations
+LOW = -0.9  # decades from the usual rate
 STEEP = 1.0  # natural logarithms per length of the run
 WELL_ABOVE, A_PART = 1.15, 0.15  # times chance; share of the records
 HARDER = -0.2  # ln(validation / train)
@@ -60,6 +61,8 @@ def explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
     stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
     stated |= strong_decay(e)
+    loss = course(e)
+    stated |= loss is not None and (rate_decades(e) or 0.0) <= LOW and falls_to_the_end(loss)
     return stated or _long_above_guessing(e) or steepness(e) > STEEP
 
 

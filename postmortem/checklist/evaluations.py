@@ -10,6 +10,7 @@ from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.levels import below_any_guess, learned_at_once, of_letters, skill, to_chance, training_curves, validation_level, whole
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
+from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
 from postmortem.model.curves import CurveStats, GapStats
 
@@ -34,6 +35,7 @@ MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; 
 TOO_GOOD = 0.15  # nats a letter
 ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
+NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the best validation
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -217,7 +219,11 @@ def too_good(b: Beside) -> Sighting | None:
 
 def erratic(b: Beside) -> Sighting | None:
     # worse than training ever was, where nobody knows how bad a guess would be
-    high = b.level > 0.5 if b.level is not None else b.train is not None and b.val.final > b.train.highest and not b.followed
+    high = (
+        max(b.level, to_chance(b.e, b.val.halves.mean) or 0.0 if b.val.halves is not None else 0.0) > 0.5
+        if b.level is not None
+        else b.train is not None and b.val.final > b.train.highest and not b.followed
+    )
     if not (b.works and b.gap.evaluations >= 5 and b.gap.erratic > ERRATIC and b.gap.gap > WIDE and high):
         return None
     return b.shows("erratic", say("Validation jumps from evaluation to evaluation while training falls smoothly."))
@@ -227,7 +233,9 @@ def never_as_good(b: Beside) -> Sighting | None:
     passes = learned_at_once(b.e)
     if b.train is None or passes is None or not b.works or b.gap.evaluations < FEWEST:
         return None
-    if not (b.train.floor < 0 and b.val.lowest > b.train.highest and WIDE < b.gap.gap < BY_HEART):
+    apart = b.train.floor < 0 and b.val.lowest > b.train.highest
+    unmoved = b.level is None and not pretrained(b.e) and b.val.best > NO_BETTER * b.val.first and b.gap.train_fell_after_best > WENT_ON
+    if not (apart or unmoved) or not WIDE < b.gap.gap < BY_HEART:
         return None
     return b.shows(
         "never-as-good",

@@ -28,6 +28,11 @@ def never_bends(e: Evidence, loss: CurveStats) -> bool:
     return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY and at_once < AT_ONCE * (loss.start - loss.final)
 
 
+def falls_to_the_end(loss: CurveStats) -> bool:
+    """In its last third each record is lower than the one before: it had not come to where it was going."""
+    return loss.tail is not None and loss.finite >= EVEN and loss.tail.tau < -STEADILY and loss.tail.p_value < 0.05
+
+
 def steepness(e: Evidence) -> float:
     """By how many natural logarithms the loss would fall in a run as long as this short one, going on as it did in its last third and in
     its last sixth: validation's where it was evaluated often enough to tell. 0 of a run that did not reach its end, and of a long one."""

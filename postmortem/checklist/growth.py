@@ -35,8 +35,10 @@ LARGE_GRADIENT = -0.7  # log10 of the median gradient RMS from Adam's state; hea
 OUTGROWN = 0.5  # decades above the usual size, of the median layer; healthy runs end below 0.3
 FAR = 0.6  # relative change of the weights; healthy runs 0.16 to 0.7
 HURLED = 3.0  # decades above the usual size: whatever the rate was, it was too much for these weights
+RESTS = 0.5  # share of the run
 ORDINARY = 5.0  # × the gradient norm's start
 KICKED = 20.0  # × both ends of the loss
+LEARNED = 0.5  # times chance
 EXTREME = 1.3  # decades above the usual rate
 ABOVE_ANYTHING = 1e3
 UNSETTLED = 0.25  # times chance
@@ -290,7 +292,9 @@ def _one_kick(e: Evidence, loss: CurveStats) -> bool:
 def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A rate a hundred times the usual one and weights ten times their usual size, where no chance level says how bad the loss is."""
     decades, scale = rate_decades(e), e.weights.highest_scale
-    if decades is not None and decades > EXTREME and loss.highest > max(ABOVE_ANYTHING, KICKED * loss.final):
+    came_back = (to_chance(e, loss.final) or 1.0) < LEARNED
+    anything = KICKED * e.chance.loss if came_back and e.chance.loss else ABOVE_ANYTHING
+    if decades is not None and decades > EXTREME and loss.highest > max(anything, KICKED * loss.final):
         return Sighting(
             Severity.SERIOUS,
             say("At {times:.3g} × the usual learning rate the loss reached {highest:.3g}.", times=10**decades, highest=loss.highest),
@@ -303,6 +307,8 @@ def _thrown_by_the_rate(e: Evidence, loss: CurveStats) -> Sighting | None:
     if e.chance.loss is not None or decades is None or scale is None:
         return None
     if scale < HURLED and (decades < 2.0 or scale < 1.0):
+        return None
+    if loss.highest <= loss.first and loss.plateau_share > RESTS:  # nothing grew but the weights, and nothing was learned since
         return None
     return Sighting(
         Severity.SERIOUS,

@@ -90,7 +90,7 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     scored = risen_score(e)
     if scored is not None and not (shown.relative_gain > 0.2 or steady):
         return Reading(True, say("{name} went from {start:.3g} to {final:.3g}", name=scored.name, start=scored.start, final=scored.final))
-    lost = shown.goal == "lower" and shown.lost_ground > 1.0  # it ends above where it began
+    lost = (shown.goal == "lower" or e.family == "reinforcement") and shown.lost_ground > 1.0  # it ends worse than it began
     return Reading(
         (shown.relative_gain > 0.2 and not lost) or steady,
         say("{name} got better by {gain:.0%}", name=shown.name, gain=shown.relative_gain),

@@ -7,9 +7,15 @@ from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.latents import unused
 from postmortem.checklist.levels import course, relative_fall, whole
 from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.parameters import NARROW
+from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats
 
 DROWNING = 0.8  # dropout
+UNSCALED = 100.0  # mean square of the inputs, 1 where they are standardised
+HALF = 0.5  # of where the loss began
+LITTLE_DROPOUT, LESS_RIGHT, MOSTLY_RIGHT = 0.3, 0.12, 0.75  # dropout; of the answers, of training and of validation
+HARDER_BY = ("aug", "mixup", "cutmix", "cutout", "label_smoothing", "mask", "noise", "crop")  # what else makes training harder than validation
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 FREQUENT = 0.7  # accuracy
@@ -106,6 +112,15 @@ def without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
             train=e.curves["train/accuracy"].final,
             val=e.curves["val/accuracy"].final,
         )
+    elif (e.number("dropout") or 0.0) >= DROWNING and relative_fall(loss) < HALF and not ahead(e):
+        facet = "dropout"
+        summary = say("With a dropout of {dropout:g} the loss fell by {fall:.0%}.", dropout=e.number("dropout") or 0.0, fall=relative_fall(loss))
+    elif (e.number("model_width") or NARROW) < NARROW and not ahead(e):
+        facet = "narrow"
+        summary = say("The loss ends at {final:.4g}, of a model with {width:g} hidden units.", final=loss.final, width=e.number("model_width") or 0.0)
+    elif e.family == "autoencoder" and loss.first > UNSCALED and loss.final > 1.0 and _squared(e):
+        facet = "inputs"
+        summary = say("The first squared error is {first:.4g}, which is the mean square of the inputs: they are not scaled.", first=loss.first)
     elif uneven_inputs(e):
         facet = "inputs"
         summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
@@ -125,6 +140,38 @@ def without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     else:
         return None
     return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, shown, e.series[shown[0]].source, facet)
+
+
+def taught_otherwise(e: Evidence) -> Sighting | None:
+    """Training came to rest far below validation, and hardly any dropout makes it harder: of what it is taught, a part is not true. None where
+    the configuration says nothing of dropout, or names an augmentation."""
+    train, val, dropout = e.curve("train/accuracy"), e.curve("val/accuracy"), e.number("dropout")
+    if train is None or val is None or dropout is None or dropout > LITTLE_DROPOUT or min(train.finite, val.finite) < EVALUATED:
+        return None
+    if any(word in s.key.lower() for s in e.settings for word in HARDER_BY) or not _at_rest(e):
+        return None
+    right, held = train.final / whole(train), val.final / whole(val)
+    if held - right < LESS_RIGHT or held < MOSTLY_RIGHT:  # in order, batches are answered worse than they are known
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("Training came to rest at {train:.0%} of right answers and validation at {val:.0%}: a part of what is taught is not true.", train=right, val=held),
+        train.first_step, train.first_step, ("train/accuracy", "val/accuracy"), file_of(e, "train/accuracy"), "noise",
+    )  # fmt: skip
+
+
+def _at_rest(e: Evidence) -> bool:
+    """In its second half the accuracy of training rose by less than a third of what it lies below validation."""
+    train, val = e.series["train/accuracy"], e.curves["val/accuracy"]
+    values = [float(v) for v in train.values]
+    half = values[len(values) // 2]
+    return values[-1] - half < (val.final - values[-1]) / 3
+
+
+def _squared(e: Evidence) -> bool:
+    """The configuration names a mean of squares, which a sum over pixels is not."""
+    setting = e.setting("loss")
+    return setting is not None and any(word in str(setting.value).lower() for word in ("mse", "mean_squared", "meansquared"))
 
 
 def _drowned(e: Evidence) -> bool:

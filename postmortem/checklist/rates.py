@@ -19,6 +19,7 @@ GATED = 2.0  # times: gates that saturate bear larger steps
 OF_TRANSFORMERS = ("language-model", "preference")  # which nobody trains with SGD
 FINE_TUNING = 0.1  # of the rate from scratch
 PRETRAINED = ("pretrained", "from_checkpoint", "finetune", "fine_tune", "init_from", "model_name_or_path")
+NOTHING_BEFORE = (None, False, 0, "", "none", "no", "scratch")  # values of those settings that say the opposite
 NETS_WITH_BATCH_NORM = ("resnet", "resnext", "densenet", "efficientnet", "mobilenet", "regnet", "_bn")
 ADAPTED = 0.5  # of the rate from scratch: adapters begin at nothing
 BY_SHARE = 0.3  # of the run: by then a loss with the right rate has made its way
@@ -122,7 +123,7 @@ def pretrained(e: Evidence) -> bool:
         return True
     if e.family == "preference":
         return True  # what is preferred is asked of a model that can answer
-    return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in (None, False, 0, "", "none", "no") for s in e.settings)
+    return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in NOTHING_BEFORE for s in e.settings)
 
 
 def batch_normalised(e: Evidence) -> bool:

@@ -7,7 +7,7 @@ what was chosen; a reward need only rise.
 from math import log
 
 from postmortem.check import Evidence, Severity, Sighting, say
-from postmortem.checklist.levels import course, loss_is_flat
+from postmortem.checklist.levels import course, loss_is_flat, whole
 from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.policies import NO_DISTANCE, divergence, fell, preferred
 from postmortem.checklist.signs import excerpt, file_of
@@ -23,6 +23,7 @@ COIN = 0.55  # share of the pairs of which the chosen answer is preferred
 PAIRS = 10  # records from which a preference that never came is no accident
 WORSE = 1.25  # × ln 2: a loss of a policy that is surely wrong, however it was meant
 LEFT = -1.0  # reward of the chosen answers: they became less likely by that much, before anything was preferred
+SELDOM = 0.02  # of the episodes
 REWARDED = frozenset({"reinforcement", "preference"})
 
 
@@ -32,7 +33,7 @@ def flat_reward(e: Evidence) -> Sighting | None:
     if e.family not in REWARDED or reward is None or excerpt(e) or e.outcome in ("crashed", "cancelled"):
         return None
     lost = fell(reward) and reward.final < reward.start - LOST * abs(reward.start)
-    if reward.finite < (FEWER if fell(reward) else REWARDS) or (e.family == "preference" and not lost):
+    if reward.finite < (FEWER if fell(reward) or _never_succeeds(e) else REWARDS) or (e.family == "preference" and not lost):
         return None  # what is tuned by preferences may have been as good from the start
     if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)):
         return None
@@ -50,6 +51,12 @@ def flat_reward(e: Evidence) -> Sighting | None:
         e.series["reward"].source,
         "reward",
     )
+
+
+def _never_succeeds(e: Evidence) -> bool:
+    """A rate of success was logged beside the reward, and is 0 in the second half."""
+    rates = [c for n, c in e.curves.items() if "success" in n.lower() and c.finite >= FEWER and c.halves is not None]
+    return any(c.halves is not None and c.halves.mean < SELDOM * whole(c) for c in rates)
 
 
 def nothing_moved(e: Evidence) -> Sighting | None:

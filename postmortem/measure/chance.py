@@ -70,12 +70,14 @@ AROUND_GUESSING = 0.05  # relative distance of the end from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
 MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
 KNOWS_NOTHING = 4.0  # nats; what was trained on text before begins below
+MISTAKEN, IMPOSSIBLE = 0.2, 0.9  # share of wrong answers from which their price can be told; × ln 2 each
 COMES_DOWN = 1.5  # times ln C
 HIGH_FIRST = 0.6  # times ln C
 _NOT_ENTROPY = frozenset(
     words_of("mse l1 l2 mae huber smoothl1 hinge focal triplet contrastive margin dice elbo wasserstein ctc kl dpo cosine arcface infonce")
 )
 _BEFORE = frozenset({"pretrained", "lora", "peft", "finetune", "from"})  # `init_from`, `model_name_or_path` of another training
+_EMBEDDED = ("embedding", "embed", "emb", "latent", "projection", "proj", "feature", "features")
 _BINARY = frozenset(words_of("bce binary bcewithlogits sigmoid"))
 _CLASSIFYING = ("classifier", "language-model", "segmentation")
 
@@ -128,6 +130,10 @@ def chance(
         return _of_first_text(settings, train_loss, val_loss)
     if classes is None or (basis == "first-loss" and _knew(classes, train_loss, train_accuracy)):
         return UNKNOWN
+    if basis == "head" and any(_no_entropy(classes, loss_of, right) for loss_of, right in ((train_loss, train_accuracy), (val_loss, val_accuracy))):
+        return UNKNOWN
+    if basis == "first-loss" and _trained_before(settings) and _answers(classes, train_loss, val_accuracy):
+        return UNKNOWN
     entropy = math.log(classes)
     loss: float | None = entropy
     other = bool(loss_words & _NOT_ENTROPY) or (train_loss is not None and train_loss.floor < 0)  # no cross-entropy comes to rest below 0
@@ -160,9 +166,13 @@ def _nothing_but_no(outputs: int, accuracy: CurveStats | None, f1: CurveStats | 
 def _of_first_text(settings: Sequence[Setting], train: CurveStats | None, val: CurveStats | None) -> Chance:
     """Chance of a language model whose vocabulary nothing tells: its loss before its first step, nats, where that is higher than that of any
     model that knows some language."""
-    known = any(set(words_of(s.key)) & _BEFORE and s.value not in (None, False, "", "scratch", "None") for s in settings)
     first = next((c.first for c in (val, train) if c is not None and c.finite and c.first_step <= (0 if c is val else 1)), math.nan)
-    return UNKNOWN if known or not first > KNOWS_NOTHING else Chance(loss=first, accuracy=None, classes=None, basis="first-loss")
+    return UNKNOWN if _trained_before(settings) or not first > KNOWS_NOTHING else Chance(loss=first, accuracy=None, classes=None, basis="first-loss")
+
+
+def _trained_before(settings: Sequence[Setting]) -> bool:
+    """The configuration names what training went on from."""
+    return any(set(words_of(s.key)) & _BEFORE and s.value not in (None, False, "", "scratch", "None") for s in settings)
 
 
 def _knew(classes: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
@@ -170,6 +180,30 @@ def _knew(classes: int, loss: CurveStats | None, accuracy: CurveStats | None) ->
     if loss is None or accuracy is None or not accuracy.finite or accuracy.first_step != loss.first_step:
         return False
     return accuracy.first / _all_right(accuracy) > 1 / classes + FAR_FROM_GUESSING
+
+
+def _compares(settings: Sequence[Setting], outputs: int) -> bool:
+    """The outputs are an embedding whose distances are compared: as wide as the configuration says that it is, beside a margin."""
+    keys = {word: s.value for s in settings for word in words_of(s.key)}
+    return "margin" in keys and any(_whole(keys.get(word)) == outputs for word in _EMBEDDED)
+
+
+def _no_entropy(classes: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
+    """Far below ln C from the start, and a wrong answer, which got at most half of the probability, costs at least ln 2: a mean below
+    (1 − accuracy) · ln 2 is no cross-entropy."""
+    if loss is None or accuracy is None or not accuracy.finite or loss.non_finite is not None or loss.lowest < 0:
+        return False
+    if loss.first > HIGH_FIRST * math.log(classes):
+        return False
+    wrong = 1 - accuracy.final / _all_right(accuracy)
+    return wrong > MISTAKEN and loss.final < IMPOSSIBLE * wrong * math.log(2)
+
+
+def _answers(classes: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
+    """From its first evaluation on it answers better than a guess does, at a loss that hardly changed: what it had learned before is at ln C."""
+    if loss is None or accuracy is None or not accuracy.finite or abs(loss.final / math.log(classes) - 1) > AROUND_GUESSING:
+        return False
+    return accuracy.first / _all_right(accuracy) > 1 / classes + ALIKE
 
 
 def _many_labels(outputs: int, loss: CurveStats | None, accuracy: CurveStats | None) -> bool:
@@ -188,7 +222,7 @@ def _classes(
         return max(count, 2), "configuration"
     if model.outputs is None:  # no checkpoint tells, and the log may hold the printed model
         model = replace(model, outputs=_whole(next((s.value for s in settings if s.name == "outputs"), None)))
-    if model.outputs is not None and model.outputs >= 1:
+    if model.outputs is not None and model.outputs >= 1 and not _compares(settings, model.outputs):
         told = family in _CLASSIFYING or accuracy is not None
         outputs = max(model.outputs, 2)
         level = math.log(outputs)
@@ -205,7 +239,8 @@ def _classes(
         return named, "dataset"
     if loss is not None and accuracy is not None and _one_of_two(accuracy) and _near(loss.final, math.log(2), LEANING):
         return 2, "first-loss"
-    if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "":
+    read_before = family == "language-model" and _trained_before(settings)  # a new head guesses; the head of a model of language does not
+    if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "" and not read_before:
         for count in (*range(2, SMALL + 1), *COMMON):
             if _near(loss.first, math.log(count), FIRST_LOSS):
                 return count, "first-loss"

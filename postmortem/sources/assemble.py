@@ -30,11 +30,11 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     joined = join([c for f in found for c in f.checkpoints])
     known = _number(facts.get("steps_per_epoch")) or _steps_per_epoch_of(joined) or _steps_per_epoch_from(settings)
     planned_epochs = _number(facts.get("planned_epochs")) or _planned_epochs(settings)
-    series, axis, per_epoch = on_one_axis(once_an_epoch(chosen, planned_epochs), known)
+    series, axis, per_epoch = on_one_axis(once_an_epoch(chosen, planned_epochs), known, planned_epochs)
     attempts = into_attempts(series)
     events = tuple(e for f in found for e in f.events)
     checkpoints = _place_checkpoints(joined, per_epoch, axis, series)
-    planned_steps = _number(facts.get("planned_steps")) or _setting_number(settings, "max_steps")
+    planned_steps = _number(facts.get("planned_steps")) or _planned_steps(settings)
     if planned_steps is not None and planned_steps <= 0:
         planned_steps = None
     if axis == "epoch":
@@ -76,6 +76,13 @@ def _number(value: object) -> float | None:
 
 def _setting_number(settings: Sequence[Setting], name: str) -> float | None:
     return next((_number(s.value) for s in settings if s.name == name and _number(s.value) is not None), None)
+
+
+def _planned_steps(settings: Sequence[Setting]) -> float | None:
+    """The steps of the configuration; beside an environment, `max_steps` is the length of an episode and `n_steps` that of a rollout."""
+    acts = any(s.key.lower().rpartition(".")[2] in ("env", "env_id", "env_name", "environment") for s in settings)
+    within = ("max_steps", "n_steps", "num_steps") if acts else ()
+    return _setting_number([s for s in settings if s.key.lower().rpartition(".")[2] not in within], "max_steps")
 
 
 def _planned_epochs(settings: Sequence[Setting]) -> float | None:

@@ -96,7 +96,7 @@ def spread(epochs: Floats) -> Floats:
     return out
 
 
-def _counts_epochs(one: Series, longest: float) -> bool:
+def _counts_epochs(one: Series, longest: float, planned_epochs: float | None) -> bool:
     """The series' own "step" is an epoch counter (Keras' `epoch_loss`, `add_scalar("val/loss", x, epoch)`), while others count batches."""
     known = one.steps[np.isfinite(one.steps)]
     if one.reduction != Reduction.EPOCH or (one.epochs is not None and np.isfinite(one.epochs).any()) or len(known) < 2:
@@ -105,7 +105,19 @@ def _counts_epochs(one: Series, longest: float) -> bool:
     named = "epoch" in one.logged_as.lower()
     if known[0] not in (0.0, 1.0) or not np.all((by_one == 1) | (by_one < 0)):
         return named and bool(np.all(by_one == 1)) and float(known[-1]) < longest / 2
-    return float(known.max()) < (longest / 2 if named else longest / 5) and (named or len(known) >= 3)
+    planned = planned_epochs is not None and float(known.max()) == planned_epochs - 1 + known[0]
+    return float(known.max()) < (longest / 2 if named or planned else longest / 5) and (named or len(known) >= 3)
+
+
+def _epochs_apart(series: Sequence[Series], planned_epochs: float | None) -> list[Series]:
+    """Series that count epochs, on an axis of epochs; with them those of the same file that were written at the same counts."""
+    longest = max((float(np.nanmax(s.steps)) for s in series if np.isfinite(s.steps).any()), default=0.0)
+    counters = [s for s in series if _counts_epochs(s, longest, planned_epochs)]
+
+    def along(one: Series) -> bool:
+        return one.epochs is None and any(one.source == c.source and np.array_equal(one.steps, c.steps) for c in counters)
+
+    return [_as_epochs(s) if along(s) or any(s is c for c in counters) else s for s in series]
 
 
 def once_an_epoch(series: Sequence[Series], planned_epochs: float | None) -> Sequence[Series]:
@@ -137,11 +149,11 @@ def _sane(one: Series) -> Series:
     )
 
 
-def on_one_axis(series: Sequence[Series], known_steps_per_epoch: float | None) -> tuple[tuple[Series, ...], AxisUnit, float | None]:
+def on_one_axis(
+    series: Sequence[Series], known_steps_per_epoch: float | None, planned_epochs: float | None = None
+) -> tuple[tuple[Series, ...], AxisUnit, float | None]:
     """All series with finite `steps`, the unit of that axis, and the steps per epoch when they could be told."""
-    unrolled = [within_epochs(_sane(s), known_steps_per_epoch) for s in series if len(s)]
-    longest = max((float(np.nanmax(s.steps)) for s in unrolled if np.isfinite(s.steps).any()), default=0.0)
-    unrolled = [_as_epochs(s) if _counts_epochs(s, longest) else s for s in unrolled]
+    unrolled = _epochs_apart([within_epochs(_sane(s), known_steps_per_epoch) for s in series if len(s)], planned_epochs)
     stepped = [s for s in unrolled if np.isfinite(s.steps).any()]
     epoched = [s for s in unrolled if s.epochs is not None and np.isfinite(s.epochs).any()]
     per_epoch = steps_per_epoch(unrolled) or known_steps_per_epoch

@@ -13,6 +13,7 @@ _FATAL = frozenset({
     EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR,
 })  # fmt: skip
 
+LATEST = 1e11  # seconds since 1970; a clock that shows more is none
 QUIET, RECORDS = 600.0, 50  # seconds; distances between two records
 _NUMERICS = frozenset({EventKind.NON_FINITE_GUARD, EventKind.LOSS_SCALE_FLOOR})
 _BEGINNINGS = frozenset({EventKind.STARTED, EventKind.RESUMED})
@@ -29,7 +30,7 @@ def of_the_last_job(events: Sequence[LogEvent]) -> tuple[LogEvent, ...]:
 
 def silent(series: Sequence[Series], now: float) -> bool:
     """Nothing was recorded for far longer than between two records. `now` in seconds since 1970; False where no times were recorded."""
-    times = [s.times[np.isfinite(s.times)] for s in series if s.times is not None]
+    times = [s.times[np.abs(s.times) < LATEST] for s in series if s.times is not None]
     last = max((float(t[-1]) for t in times if len(t)), default=None)
     apart = max((float(np.ptp(t)) / (len(t) - 1) for t in times if len(t) > 1), default=0.0)
     return last is not None and now - last > max(QUIET, RECORDS * apart)

@@ -91,7 +91,7 @@ _SPELLINGS: dict[str, str] = {
     "max_steps": (
         "max_steps max_iters max_iter total_steps train_iters num_train_steps num_steps n_steps max_train_steps max_update max_updates "
         "total_iterations num_iterations iterations n_iters num_iters training_steps train_steps total_iters total_timesteps max_iterations "
-        "total_iter niter n_iter total_num_steps num_training_steps max_step steps num_updates n_updates timesteps niters "
+        "total_iter niter n_iter total_num_steps num_training_steps max_step steps num_updates n_updates updates timesteps niters "
         "nsteps after_batches total_training_steps total_train_steps"
     ),
     "patience": (

@@ -177,3 +177,25 @@ def test_no_cross_entropy_ends_below_zero() -> None:
     found = chance(ModelFacts(outputs=3), (), subtracted, None, "classifier")
     assert (found.loss, found.classes) == (None, 3)
     assert chance(ModelFacts(outputs=3), (), curve_stats(series([-1.1, -4.0, -60.0, -900.0])), None, "classifier").loss == pytest.approx(math.log(3))
+
+
+def test_outputs_that_are_compared_are_no_classes() -> None:
+    """Siamese networks: an embedding as wide as configured, and a margin between pairs."""
+    told = [setting("", 32, key="embedding"), setting("", 1.0, key="margin")]
+    assert chance(ModelFacts(outputs=32), told, first_loss(0.4), ACCURACY, "classifier").classes is None
+    assert chance(ModelFacts(outputs=32), told[:1], first_loss(3.4), ACCURACY, "classifier").classes == 32
+
+
+def test_half_of_the_answers_wrong_cost_more_than_that_in_any_cross_entropy() -> None:
+    loss, right = curve_stats(series([0.45, 0.3, 0.27])), curve_stats(series([0.5, 0.52, 0.51], "train/accuracy"))
+    assert chance(ModelFacts(outputs=32), (), loss, ACCURACY, "classifier", train_accuracy=right).classes is None
+    sure = curve_stats(series([0.9, 0.95, 0.97], "train/accuracy"))
+    assert chance(ModelFacts(outputs=32), (), loss, ACCURACY, "classifier", train_accuracy=sure).classes == 32
+
+
+def test_a_first_loss_says_nothing_of_a_model_that_was_trained_before() -> None:
+    before, first = [setting("", "weights/base.pt", key="pretrained_checkpoint")], curve_stats(series([math.log(4), 1.37, 1.36]))
+    right = curve_stats(series([0.4, 0.41, 0.4], "val/accuracy"))
+    assert chance(NOTHING, before, first, None, "language-model").classes is None
+    assert chance(NOTHING, before, first, right, "classifier").classes is None
+    assert chance(NOTHING, before, first, None, "classifier").classes == 4  # a new head guesses

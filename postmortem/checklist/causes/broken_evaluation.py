@@ -12,13 +12,14 @@ def constant(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(val.constant and not train.constant, say("{n} evaluations, {distinct} distinct values", n=val.finite, distinct=val.distinct))
 
 
+LEARNED = 0.6  # of its first record
 THROWN = 0.65  # decades above the default initialisation
 
 
 @probe(say("the score is nearly 0 at every evaluation although the loss falls"), holds=3.5)
 def score_at_zero(e: Evidence, seen: Sighting) -> Reading | None:
     score, loss = e.curve("val/score") or e.curve("val/f1"), e.curve("train/loss")
-    if seen.facet != "score" or score is None or loss is None or loss.net_change > -0.2:
+    if seen.facet != "score" or score is None or loss is None or loss.net_change > -0.2 or loss.final > LEARNED * loss.first:
         return None
     thrown = (e.weights.first_median_scale or 0.0) > THROWN  # the loss fell from absurd to less absurd
     fell = say("its best is {best:.3g}, and the loss fell by {fell:.0%}", best=score.best, fell=-loss.net_change)

@@ -26,6 +26,7 @@ def from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
         say(
             "ln(validation / train) starts at {first:.2f}; validation rose by {rise:.2f} (ln) since its best", first=e.gap.first_gap, rise=e.gap.rise
         ),
+        share=1.0 if skill(e, "val") is not None else 0.3,  # so is any other validation at fault
     )
 
 

@@ -16,6 +16,13 @@ GONE = 0.01  # of the peak
 EARLY = 0.6  # of the run
 
 
+def _stood_before(e: Evidence) -> bool:
+    """Nothing moved from a checkpoint on that was saved before the rate was low: it is not the rate that held it."""
+    low = e.schedule.low_from_step if e.schedule is not None else None
+    saved = e.checkpoints[0].step if e.checkpoints else None
+    return nothing_moved(e) and not (low is not None and saved is not None and saved > low)
+
+
 @probe(say("it is below 1 % of its peak for most of the run"), RATES, holds=3.0, fails=-3.0)
 def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is None:
@@ -28,7 +35,7 @@ def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
             return None
         return Reading(True, say("the optimizer was saved with {saved:.3g}, and {configured:.3g} is configured", saved=saved, configured=configured))
     return Reading(
-        (e.schedule.low_share > 0.4 or e.schedule.zero_share > 0.4) and e.schedule.highest > 0 and not nothing_moved(e),
+        (e.schedule.low_share > 0.4 or e.schedule.zero_share > 0.4) and e.schedule.highest > 0 and not _stood_before(e),
         say("for {share:.0%} of the records", share=e.schedule.low_share),
     )
 

@@ -24,7 +24,7 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
     shallow = "sigmoid" not in name and 0 < len(e.model.weight_layers) < DEEP  # around 0 they pass on what they get
     return Reading(
         "sigmoid" in name or "tanh" in name or "softsign" in name,
-        share=0.4 if shallow else 1.0,
+        share=0.15 if shallow else 1.0,
         detail=say("{key} = {value}", key=setting.key if setting else "", value=name),
         source=setting.file if setting else "",
     )

@@ -117,6 +117,11 @@ def batches_of_a_kind(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("batches differ by more than chance draws from one data set do"), holds=3.0)
+def unlike(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "unlike" else None
+
+
 @probe(say("shuffling is switched off"), holds=3.0, fails=-1.0)
 def switched_off(e: Evidence, seen: Sighting) -> Reading | None:
     setting = e.setting("shuffle")

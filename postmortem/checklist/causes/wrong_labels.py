@@ -33,6 +33,8 @@ MOVED = 0.6  # relative change of the weights: memorising moves them more than l
 
 @probe(say("validation accuracy never leaves chance"), curve("val/accuracy"), holds=0.6, fails=-2.5)
 def validation_at_chance(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet == "noise":
+        return None  # what is true of it was learned
     best = skill(e, "val", best=True)
     if best is None:
         return None
@@ -43,6 +45,8 @@ def validation_at_chance(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("training memorises while validation gets worse than guessing"), VALIDATION, holds=2.4, fails=-1.2)
 def memorises(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet == "noise":
+        return None  # what is true of it was learned
     train, val = e.curve("train/loss.epoch") or e.curve("train/loss"), e.curve("val/loss")
     if train is None or val is None:
         return None
@@ -67,6 +71,8 @@ def memorises(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the training labels were learned within a few passes, as only labels are that belong to their inputs"), VALIDATION, holds=-2.0, fails=0.0)
 def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet == "noise":
+        return None  # what is true of it was learned
     passes = few_passes(e)
     return None if passes is None else Reading(True, say("training loss was halved in {passes:.2g} passes over the data", passes=passes))
 
@@ -142,6 +148,11 @@ def good_run_learns(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("training stays far below validation, which nothing but wrong labels of its own explains"), holds=4.5)
+def below_validation(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "noise" else None
+
+
 @probe(say("the policy left its reference, and prefers neither of the two answers"), holds=3.7)
 def prefers_neither(e: Evidence, seen: Sighting) -> Reading | None:
     chosen, rejected, margins = (preferred(e, what) for what in ("chosen", "rejected", "margins"))
@@ -176,6 +187,7 @@ wrong_labels = Cause(
         signal_missing,
         good_run_learns,
         prefers_neither,
+        below_validation,
         nothing_learned_at_all(holds=-2.0, fails=0.3),
     ),
     fixes=remedies.only(

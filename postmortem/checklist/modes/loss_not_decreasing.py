@@ -27,11 +27,12 @@ from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, RISING, course, loss_curve, relative_fall, risen_score, skill, to_chance, whole
-from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
+from postmortem.checklist.limits import asked, family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import trainable_of
 from postmortem.checklist.policies import fell
+from postmortem.checklist.rates import pretrained
 from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
 from postmortem.model.curves import CurveStats
@@ -43,6 +44,7 @@ LONG_EXCERPT = 1.4  # last step / first step from which a piece of a log is long
 TOO_HIGH = 1.3  # decades above
 TOO_LOW = -1.3  # decades of the learning rate below the usual
 CREPT = 0.03  # relative change of the weights over the run
+EPOCHS, NOT_MOVED, MOSTLY, SOME = 8, 0.06, 0.6, 0.25  # of an accuracy that never moves: records, its range, its highest; and the fall of the loss
 STAYED = 0.03  # of the first loss
 THROWN = 8  # records among which resting at one number is no accident
 RESTING = 0.5  # share of the run
@@ -108,24 +110,25 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(why, (best, *_figures(e, loss)))
     stuck = _stuck(e, level)
     thrown = _thrown_to_chance(loss) if level is None else None
+    coin = _no_answer_better(e)
+    if coin is not None and gained < SOME and not skilled:
+        return Sighting(
+            Severity.SERIOUS,
+            say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.", n=coin.finite, right=coin.final / whole(coin), gained=gained),
+            loss.first_step, loss.first_step, ("train/accuracy", loss.name), file_of(e, "train/accuracy"), "accuracy",
+        )  # fmt: skip
     if gained >= LITTLE and not at_chance and not stuck and thrown is None:
         why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
         return Cleared(why, _figures(e, loss))
     trend = loss.trend
     crept = _rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT or (never_bends(e, loss) and not _fine_tuned(e))
-    if (
-        not crept
-        and not at_chance
-        and not stuck
-        and loss.finite >= STEADY
-        and gained >= 0.03
-        and trend is not None
-        and trend.tau < FALLING
-        and trend.p_value < 1e-6
-    ):
+    steady = gained >= 0.03 and trend is not None and trend.tau < FALLING
+    went_on = level is None and pretrained(e) and gained > 0  # from where its training before had left it
+    if not crept and not at_chance and not stuck and loss.finite >= STEADY and (steady or went_on) and trend is not None and trend.p_value < 1e-6:
         slowly = say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained)
         tau = is_above(say("Kendall's tau of {name}", name=loss.name), trend.tau, FALLING, file_of(e, loss.name))
-        return Cleared(slowly, (tau, *_figures(e, loss)))
+        fresh = asked(say("training begins from scratch"), False, say("the configuration names what was trained before"))
+        return Cleared(slowly, (tau if steady else fresh, *_figures(e, loss)))
     scored = None if stuck or at_chance else risen_score(e)
     if scored is not None and scored.trend is not None:
         better = say(
@@ -170,6 +173,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _no_answer_better(e: Evidence) -> CurveStats | None:
+    """The accuracy of training, where it began low and never moved."""
+    c = e.curve("train/accuracy")
+    if c is None or c.trend is None or c.finite < EPOCHS or c.highest > MOSTLY * whole(c):
+        return None
+    return c if c.trend.p_value > 0.05 and c.highest - c.lowest < NOT_MOVED * whole(c) else None
+
+
 def _comes_down(loss: CurveStats, level: float) -> bool:
     """It began above the level of guessing, and each record is lower than the one before: slow, and no standstill."""
     t = loss.trend
@@ -197,6 +208,8 @@ def _stuck(e: Evidence, level: float | None) -> bool:
     if val is None or train is None or val.finite < 5 or val.non_finite is not None:
         return False
     falling = train.trend is not None and train.trend.tau < -0.3
+    if level is None and _only_worse(e, train, val):
+        return True
     if level is None:  # no chance level to compare with, but a rate that explains it
         return (
             (rate_decades(e) or 0.0) >= TOO_HIGH and abs(val.final / val.start - 1) < STAYED and val.best > (1 - STAYED) * val.start and not falling
@@ -204,6 +217,14 @@ def _stuck(e: Evidence, level: float | None) -> bool:
     if level < 0.6:
         return False
     return val.final > 0.98 * val.start and val.best > BETTER * val.start and not falling
+
+
+def _only_worse(e: Evidence, train: CurveStats, val: CurveStats) -> bool:
+    """Validation was best at its first evaluation and got steadily worse, and training hardly fell since: what it fell by at first holds for
+    everything alike."""
+    t, since = val.trend, [float(v) for v in e.series[train.name].values[1:2]]
+    worse = t is not None and t.tau > 0.5 and t.p_value < 0.01 and val.best_step == val.first_step
+    return worse and train.finite >= 5 and bool(since) and train.final > (1 - STAYED) * since[0] > 0
 
 
 def _rate_too_low(e: Evidence) -> bool:
@@ -264,7 +285,8 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
-    sure = not _rate_too_low(e) and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
+    away = val is not None and val.trend is not None and val.trend.tau > 0.5 and val.trend.p_value < 0.01  # validation goes the other way
+    sure = not _rate_too_low(e) and not away and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.1,
         share=3.0 if sure and e.chance.loss is None else 1.0,

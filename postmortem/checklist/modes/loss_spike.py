@@ -25,6 +25,7 @@ MANY = 100  # records
 SMALL = 0.1  # times chance: a classifier that sure loses nothing by a record of twice that
 OVER_START = 1.2  # × the loss at its start, for a spike that is none of the beginning
 FAR = 10.0  # × the level before
+LOST = 0.1  # of the level before
 SEVERE = 3.0  # × the level before
 
 
@@ -55,6 +56,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "above-both-ends",
         )
     high = [s for s in loss.spikes if _stands_out(e, loss, s)]
+    behind = next((s for s in loss.spikes if _left_behind(e, loss, s)), None) if not high else None
+    if behind is not None:
+        return Sighting(
+            Severity.SERIOUS,
+            say("At step {step:g} the loss jumped from {level:.3g} to {value:.4g}, validation with it, and neither came back.", step=behind.step, level=behind.level, value=behind.value),
+            behind.step, behind.step, (loss.name, "val/loss"), e.series[loss.name].source, "behind",
+        )  # fmt: skip
     kick = _unclipped_kick(e) if not high else None
     if kick is not None:
         return Sighting(
@@ -144,6 +152,14 @@ def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     return spike.height >= HEIGHT and spike.ratio >= SEVERE and over and not warming and not left_behind
 
 
+def _left_behind(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
+    """A jump that stands out from the noise and from all others, from which neither the loss nor validation came back."""
+    val = e.curve("val/loss")
+    if val is None or spike.recovery != "never" or spike.height < HEIGHT or spike.prominence < AMONG_OTHERS or val.best_step > spike.step:
+        return False
+    return loss.final > (1 + LOST) * spike.level and val.final > (1 + LOST) * val.best
+
+
 def _place(loss: CurveStats, spike: Spike | None) -> float | None:
     """Share of the run that lies before a spike."""
     span = loss.last_step - loss.first_step
@@ -158,7 +174,7 @@ def _over_start(loss: CurveStats, spike: Spike) -> float:
 @probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-1.1)
 def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     loss = _sampled_or_mean(e)
-    if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends"):
+    if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends", "behind"):
         return None
     worst = max(loss.spikes, key=lambda s: s.value)
     return Reading(_far_above(e, worst), say("{ratio:.3g} × the level before", ratio=worst.ratio))

@@ -1,5 +1,7 @@
 """The loss goes up and down in a pattern."""
 
+import math
+
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
@@ -9,12 +11,19 @@ from postmortem.checklist.limits import asked, family_expected_to_learn, is_abov
 from postmortem.checklist.needs import curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.signs import file_of
+from postmortem.model.curves import CurveStats
+from postmortem.model.run import Reduction
 
 STRONG = 0.4  # autocorrelation at the period
+FAIR = 0.8  # √B × noise / mean of shuffled batches, usually
+ORDINARY = 1.0  # decades from the usual rate
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
 ORDERED = 0.5  # of the way from batches that are a fair draw of the classes to batches of one class
 COMES_DOWN = -0.5  # Kendall's tau of the epoch means
 FELL = 0.1  # share of their start
+UNLIKE = 1.6  # √B × the noise of batch losses / their mean; shuffled classes stay below 1.25 while half is still to be learned
+MUCH_LEFT = 0.4  # times chance
+RECORDS = 24
 UNBOUNDED = frozenset({"regression", "autoencoder"})  # squared errors of one batch of n scatter by sqrt(2/n) of their mean, guessing or not
 
 
@@ -45,6 +54,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             Severity.MINOR, say("Recorded batches hold few of the classes each: the data comes in order, and the loss goes up and down with it."),
             loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source, "order",
         )  # fmt: skip
+    scatter = _scatter(e, loss)
+    if scatter is not None and scatter > UNLIKE and not (wide and bad and (periodic or above)):
+        return Sighting(
+            Severity.SERIOUS,
+            say("The losses of batches differ {times:.2g} × as much as those of fair draws from one data set do.", times=scatter / FAIR),
+            loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source, "unlike",
+        )  # fmt: skip
     if not (wide and bad and (periodic or above)):
         file = file_of(e, loss.name)
         swing = say("the swing around the course (× chance)") if e.chance.loss else say("the swing around the course (× the start)")
@@ -64,6 +80,24 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         else say("The loss of single batches swings by {amplitude:.3g}, above and below what guessing gives.", amplitude=o.amplitude)
     )
     return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source)
+
+
+def _scatter(e: Evidence, loss: CurveStats) -> float | None:
+    """√B × noise / mean of the second half: what the losses of single samples scatter by, where batches are fair draws, in units of their mean.
+    None where not single batches were logged, where little is left to learn, and where a rate far too high could throw them about."""
+    batch, level = e.number("batch_size"), to_chance(e, loss.halves.mean) if loss.halves is not None else None
+    if (
+        loss.halves is None
+        or batch is None
+        or level is None
+        or e.family != "classifier"
+        or (e.chance.classes or 0) <= 2
+        or loss.non_finite is not None
+    ):
+        return None
+    single = loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.finite >= RECORDS and not loss.spikes
+    thrown = (rate_decades(e) or 0.0) > ORDINARY
+    return math.sqrt(batch) * loss.noise / loss.halves.mean if single and MUCH_LEFT < level < 1.3 and not thrown else None
 
 
 def _means_come_down(e: Evidence) -> bool:

@@ -12,8 +12,8 @@ from postmortem.checklist.causes.too_much_capacity import too_much_capacity
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.levels import course, skill, to_chance, validation_level, whole
-from postmortem.checklist.limits import is_above, share_is_above
+from postmortem.checklist.levels import course, skill, validation_level, whole
+from postmortem.checklist.limits import is_above, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, GapStats
@@ -26,21 +26,21 @@ LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means noth
 BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
 HUNDREDFOLD = 4.6  # ln(validation / train)
 WIDE, MUCH = 0.7, 0.25  # ln(validation / train), and of validation over its best: either alone is serious
+OF_THE_FALL = 0.2  # the same of the difference between the two, where a loss goes below zero: of what training fell by
 BOTH = 1.5  # of the two together
-NOTHING = 0.95  # times chance, for the best validation loss
-GUESSING = 0.1  # share of the way from guessing to perfect accuracy
-MOST = 0.6  # of the way from guessing to perfect accuracy
 MANY = 20  # evaluations
 RIGHT = 0.9  # accuracy
 METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
 PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
 WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
+STEADILY, FELL_ON = 0.1, 0.25  # of what validation had gained; of the training loss where validation was best
 RISING, SINCE = 0.5, 8  # Kendall's tau of validation since its best; evaluations since then
 SMALL_RISE = 0.12  # ln(validation / its best)
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 AFTER = 2  # evaluations after the best one
+ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -66,19 +66,24 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     idle = gap.gap > BY_HEART or _stood_still(e, gap, val)
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
-    wide = (slight and gap.evaluations_after_best >= AFTER) or idle
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
+    wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(gap))
     if level is None and lost < LOST and not idle and not _ever_since(gap):
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
         return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
-    if not rises and not wide and not _nothing_holds(e):
+    if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
-    best = to_chance(e, val.best)
-    nothing = best is not None and best > NOTHING and (skill(e, "val") or 0.0) < GUESSING  # nothing of what was learned holds for new data
-    apart = (gap.gap if isfinite(gap.gap) else 0.0) / WIDE  # a training loss below zero has no ratio
-    severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH, level or 0.0) > 1.0 or nothing else Severity.MINOR
+    if not idle and gap.gap < PARTED and gap.train_fell_after_best < ROSE_TOO:
+        fell = share_is_below(
+            say("the fall of {name} since the best validation", name="train/loss"), gap.train_fell_after_best, ROSE_TOO, file_of(e, "train/loss")
+        )
+        return Cleared(
+            say("Training loss rose with it, by {rise:.0%}: nothing was learned by heart.", rise=-gap.train_fell_after_best), (fell, *_figures(e))
+        )
+    apart = gap.gap / WIDE if isfinite(gap.gap) else gap.difference / _fall(e) / OF_THE_FALL  # a loss below zero has no ratio
+    severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH, level or 0.0) > 1.0 else Severity.MINOR
     kept = val.final < val.first  # of what validation had gained something is left
-    if severity is Severity.SERIOUS and not nothing and kept and (level or 0.0) < 1.0 and _metric_went_on(e, gap):
+    if severity is Severity.SERIOUS and kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
     if idle and not rises:
         settled = val.plateau_step if val.plateau_step is not None else gap.best_step
@@ -89,6 +94,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
                 final=val.final,
                 step=settled,
                 times=exp(-gap.gap),
+            )
+            if isfinite(gap.gap)
+            else say(
+                "Validation loss has stood at {final:.4g} since step {step:g}, while training loss went on to {train:.4g}.",
+                final=val.final,
+                step=settled,
+                train=val.final - gap.difference,
             ),
             settled,
             settled,
@@ -112,11 +124,24 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _fall(e: Evidence) -> float:
+    """What training loss fell by from its first record to its last, at least a little."""
+    train = course(e)
+    return max(train.first - train.final, 1e-12) if train is not None else 1.0
+
+
 def _ever_since(gap: GapStats) -> bool:
     """Far above training, validation has risen from evaluation to evaluation ever since its best, and training went on falling."""
     after = gap.validation_trend_after_best
     went_on = gap.gap > PARTED and gap.rise > WIDE_RISE and gap.train_fell_after_best > GAINED
     return went_on and after is not None and after.tau > RISING and after.points >= SINCE
+
+
+def _turned_for_good(gap: GapStats) -> bool:
+    """Slowly, but from evaluation to evaluation, validation rises since its best, while training went on to fall by much."""
+    after = gap.validation_trend_after_best
+    rises = after is not None and after.tau > RISING and after.p_value < 0.01 and after.points >= SINCE
+    return rises and gap.train_fell_after_best > FELL_ON
 
 
 def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:
@@ -128,13 +153,6 @@ def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:
     train, settled = course(e), val.plateau_step
     then = e.at(train.name, settled) if train is not None and settled is not None else None
     return then is not None and train is not None and val.plateau_share >= 0.5 and train.final < 0.5 * then
-
-
-def _nothing_holds(e: Evidence) -> bool:
-    """Training got most answers right and validation never more than guessing gets, in its loss and in its accuracy."""
-    best = to_chance(e, c.best) if (c := e.curve("val/loss")) is not None else None
-    train, val = skill(e, "train"), skill(e, "val", best=True)
-    return best is not None and best > NOTHING and train is not None and val is not None and train > MOST and val < GUESSING
 
 
 def _nearly_right(e: Evidence) -> bool:

@@ -21,7 +21,7 @@ from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero, without_chance
+from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero, taught_otherwise, without_chance
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, skill, to_chance
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
@@ -51,6 +51,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     bare = no_logarithm(e)
     if bare is not None:
         return bare
+    noise = taught_otherwise(e)
+    if noise is not None:
+        return noise
     if level is None or (level > SOMETHING_LEFT and (e.weights.symmetric_share or 0.0) >= SYMMETRIC):
         told = without_chance(e, loss)
         if told is not None:
@@ -78,7 +81,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series[loss.name].source,
             "contradiction",
         )
-    if e.gap is not None and ahead(e):
+    if e.gap is not None and ahead(e) and not (level >= bound and explained(e)):
         gap = is_below(say("ln(validation / train) at the end"), e.gap.gap, TOGETHER, file_of(e, "val/loss"))
         why = say("Training is ahead of validation (ln ratio {gap:.2f}): the model is not too weak for the training set.", gap=e.gap.gap)
         return Cleared(why, (gap, _level(e, loss, level, bound)))
@@ -181,6 +184,11 @@ def copies(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{share:.0%} of the weight matrices are nearly one number or have identical rows or columns", share=share))
 
 
+@probe(say("nothing else holds training below validation for good"), holds=1.0)
+def noise(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "noise" else None
+
+
 @probe(say("training worked at all"), holds=0.3, fails=-0.5)
 def worked(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
@@ -193,7 +201,7 @@ CHECK = Check(
     symptom=say("Training and validation loss both stay high although training works."),
     detect=detect,
     needs=(LOSS,),
-    probes=(together, far, contradict, bare, latents, never_yes, copies, worked),
+    probes=(together, far, contradict, bare, latents, never_yes, copies, noise, worked),
     prior=0.5,
     causes=(
         (too_little_capacity, -1.0),

@@ -18,6 +18,7 @@ BLOWN = 2.0  # decades at the first checkpoint: what no longer gets a gradient t
 LEARNED = 0.4  # times chance
 GAINED = 0.6  # of the first loss, where chance is not known
 NOTHING_ARRIVED = -6.0  # decades from the last layer to the first
+NOT_AT_ALL = 1e-4  # change of the first layer / of the last, whatever the loss fell by without it
 HARDLY = 1e-2  # change of the first layer / of the last
 DEPTH = Need(
     "per-layer gradients or two checkpoints",
@@ -87,6 +88,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "",
             "change",
         )
+    if change is not None and 0 < change <= NOT_AT_ALL and ratio is None and (e.weights.highest_scale or 0.0) < THROWN:
+        return Sighting(
+            Severity.SERIOUS,
+            say("The first layer's weights changed {change:.2g} times as much as the last layer's: only what lies behind it learned.", change=change),
+            start, start, ("train/loss",), "", "change",
+        )  # fmt: skip
     if _saturating_and_flat(e) and ratio is None and loss_is_flat(e):
         return Sighting(Severity.SERIOUS, say("A flat loss in a deep stack of sigmoids."), start, start, ("train/loss",), "", "configuration")
     if ratio is not None:

@@ -3,7 +3,7 @@
 from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.representation_collapse import representation_collapse
-from postmortem.checklist.causes.too_much_regularization import too_much_regularization
+from postmortem.checklist.causes.too_much_regularization import strong_decay, too_much_regularization
 from postmortem.checklist.levels import loss_curve, loss_is_flat
 from postmortem.checklist.limits import is_below, newest, share_is_below, times
 from postmortem.checklist.needs import TWO_CHECKPOINTS, WEIGHTS
@@ -11,7 +11,7 @@ from postmortem.checklist.parameters import ALL_ZERO, output_spread, weights_are
 from postmortem.checklist.signs import file_of
 
 TINY = -2.5  # decades below the default initialisation
-SHRUNKEN = -1.7  # decades below, for weights that shrank: what the loss fell by meanwhile was the penalty on their size
+DECAYED = -1.2  # decades below, where the configured weight decay explains it
 COPIES = 0.5  # share of the weight matrices
 SHRANK = -1.0  # decades between the first and the last checkpoint
 NO_DISTANCE = 5e-4  # outputs of a thousand dimensions that point everywhere have sixty times that
@@ -43,7 +43,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         zero = share_is_below(say("the share of layers that are exactly zero"), w.zero_weight_share, ALL_ZERO, newest(e))
         return Cleared(say("The weights are exactly zero from the first checkpoint on: they never had a size to lose."), (zero,))
     at = e.checkpoints[0].step if e.checkpoints else None
-    if drift is not None and drift < SHRANK and (scale < SHRUNKEN or (scale < TINY and (loss is None or loss_is_flat(e)))):
+    if scale < DECAYED and strong_decay(e):
+        return Sighting(
+            Severity.SERIOUS,
+            say("Under the configured weight decay the weights are {times:.2g} × their usual size.", times=times(scale)),
+            at, e.first_step, ("train/loss",), "", "shrank",
+        )  # fmt: skip
+    if drift is not None and drift < SHRANK and scale < TINY and (loss is None or loss_is_flat(e)):
         return Sighting(
             Severity.FATAL,
             say(
