@@ -71,7 +71,7 @@ CONTRACT = frozenset(
         "frozen_parameters",
     ]
 )
-BESIDE = frozenset({"train_samples", "accumulation", "beta2"})  # no word of the contract names them
+BESIDE = frozenset({"train_samples", "accumulation", "beta2", "momentum"})  # no word of the contract names them
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.parent.name}/{c.name}")

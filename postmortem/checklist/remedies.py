@@ -39,8 +39,9 @@ def change(e: Evidence, name: str, to: Value, default: Value = None) -> Change:
     if setting is not None:
         return changed(e, parameter, setting, to)
     file = next((s.file for s in e.settings if s.name and s.file.endswith((".json", ".yaml", ".yml", ".toml")) and editable(e, s)), "")
-    file = file if default is None else ""
-    return Change(parameter, _KEYS.get(parameter, parameter), file, default, to)
+    key = _KEYS.get(parameter, parameter)
+    taken = default is not None or any(_leaf(s.key) == key for s in e.settings)  # by something else: a list of widths
+    return Change(parameter, key, "" if taken else file, default, to)
 
 
 def reset(e: Evidence, name: str) -> Change:

@@ -116,13 +116,20 @@ def epoch_period(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(abs(loss.oscillation.period_epochs - 1) < 0.2, say("{period:.2g} epochs", period=loss.oscillation.period_epochs))
 
 
+@probe(say("shuffled batches do not differ that much"), holds=1.5)
+def unlike(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = e.curve("train/loss")
+    scatter = _scatter(e, loss) if loss is not None and seen.facet == "unlike" else None
+    return Reading(True, say("{times:.2g} × what they usually do", times=scatter / FAIR)) if scatter is not None else None
+
+
 CHECK = Check(
     id="oscillating-loss",
     title=say("Oscillating loss"),
     symptom=say("The loss goes up and down periodically or in alternation."),
     detect=detect,
     needs=(curve("train/loss", 8),),
-    probes=(epoch_period,),
+    probes=(epoch_period, unlike),
     prior=0.6,
     causes=((unshuffled_data, -0.5), (learning_rate_too_high, -0.8), (batch_too_small, -1.5)),
     by_hand=(say("Print the label histogram of ten consecutive batches."),),

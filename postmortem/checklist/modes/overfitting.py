@@ -13,7 +13,7 @@ from postmortem.checklist.causes.train_validation_shift import train_validation_
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.levels import course, skill, validation_level, whole
-from postmortem.checklist.limits import is_above, share_is_above, share_is_below
+from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, GapStats
@@ -74,7 +74,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
     if not idle and gap.gap < PARTED and gap.train_fell_after_best < ROSE_TOO:
-        fell = share_is_below(
+        fell = share_is_above(
             say("the fall of {name} since the best validation", name="train/loss"), gap.train_fell_after_best, ROSE_TOO, file_of(e, "train/loss")
         )
         return Cleared(
@@ -141,7 +141,7 @@ def _turned_for_good(gap: GapStats) -> bool:
     """Slowly, but from evaluation to evaluation, validation rises since its best, while training went on to fall by much."""
     after = gap.validation_trend_after_best
     rises = after is not None and after.tau > RISING and after.p_value < 0.01 and after.points >= SINCE
-    return rises and gap.train_fell_after_best > FELL_ON
+    return rises and isfinite(gap.gap) and gap.train_fell_after_best > FELL_ON
 
 
 def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:
