@@ -146,6 +146,8 @@ def _over_all(summary: WeightSummary) -> Iterator[str]:
         yield plain(f"{name}: finite in {first}" if first == last else f"{name}: finite from {first} to {last}")
     if summary.lowest_norm_gain is not None and summary.highest_norm_gain is not None:
         yield f"normalisation gains: medians from {summary.lowest_norm_gain:.3g} to {summary.highest_norm_gain:.3g}"
+    if summary.memory_lag is not None:
+        yield f"gradients since the save before: {10**summary.memory_lag:.3g} times what the optimizer's second moments say (median over layers)"
     if summary.running_var_off is not None:
         yield f"running variances of batch normalisation: a factor of {math.exp(summary.running_var_off):.3g} from 1 (median)"
 

@@ -199,6 +199,7 @@ def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[s
     if len(tables) > 1:
         grown = [math.log10(last[n].rms / g.rms) for n, g in tables[0].items() if n in last and g.rms > 0 and last[n].rms > 0]
         out["gradient_growth"] = _median(grown)
+    out["memory_lag"] = _memory_lag(told[-1], last)
     sizes = {t.name: t.count for t in checkpoints[-1].tensors}
     total = sum(sizes.get(n, 1) for n in last)
     out["gradient_zero_share"] = sum(g.zero_share * sizes.get(n, 1) for n, g in last.items()) / total if total else None
@@ -215,6 +216,13 @@ def _gradient_table(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[
     wanted = set(layers)
     told = (g for g in reversed(checkpoint.gradients) if (g.decay_share or 0.0) <= HIDDEN)
     return {g.name: g for g in told if g.name in wanted and g.source in _DECIDED and not g.non_finite}
+
+
+def _memory_lag(checkpoint: CheckpointStats, remembered: Mapping[str, GradientStats]) -> float | None:
+    """Median of log10 (RMS of the gradients since the save before / RMS that Adam's bias-corrected second moment says): at most
+    −log10(1 − β₂ᵏ) / 2 after k steps, for what is new is part of what is remembered."""
+    windows = (g for g in checkpoint.gradients if g.source == "adam-window" and not g.non_finite and g.rms > 0)
+    return _median(math.log10(g.rms / remembered[g.name].rms) for g in windows if g.name in remembered and remembered[g.name].rms > 0)
 
 
 def _embedding_gradient(checkpoint: CheckpointStats) -> float:

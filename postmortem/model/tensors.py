@@ -240,6 +240,10 @@ class WeightSummary:
     gradient_depth_ratio: float | None = None  # log10(gradient RMS of first / last weight layer that has one), worst over checkpoints
     gradient_median: float | None = None  # log10 of the median gradient RMS, last checkpoint
     gradient_growth: float | None = None  # log10 of the median growth, first → last checkpoint
+    memory_lag: float | None = (
+        None  # log10 of (gradient RMS between the last two saves / what the second moments say at the last), median over weight layers:
+    )
+    # above 0 they are out of date and steps come out too large, below 0 they remember larger gradients than there are now
     gradient_zero_share: float | None = None  # elements of weight layers with a second moment of exactly 0
     gradient_dead_layers: tuple[str, ...] = ()  # weight layers that never got a gradient: second moments of exactly 0, or decay alone moved them
     gradient_source: str = ""
