@@ -319,6 +319,10 @@ def test_an_unguarded_logarithm_gives_way_to_the_usual_loss() -> None:
 def test_weight_decay_is_switched_off_and_dropout_lowered() -> None:
     assert to(first(too_much_regularization, evidence(settings=stated(weight_decay=3.0)))) == {"weight_decay": 0.0}
     assert to(first(too_much_regularization, evidence(settings=stated(dropout=0.9)))) == {"dropout": 0.0}
+    assert to(first(too_much_regularization, evidence(settings=stated(weight_decay=0.01, dropout=0.3)))) == {"weight_decay": 0.0, "dropout": 0.0}
+    for light in ({"weight_decay": 1e-4, "dropout": 0.1}, {"weight_decay": 0.01, "optimizer": "adamw"}):
+        assert too_much_regularization.fixes(evidence(settings=stated(**light)), seen()) == ()
+    assert to(first(too_much_regularization, evidence())) == {}  # nothing tells: then it is advice
     split = first(too_much_regularization, evidence(settings=stated(attn_pdrop=0.9, resid_pdrop=0.9, embd_pdrop=0.1, drop_last=True)))
     assert [(c.parameter, c.key, c.from_, c.to) for c in split.changes] == [("dropout", k, 0.9, 0.0) for k in ("attn_pdrop", "resid_pdrop")]
 

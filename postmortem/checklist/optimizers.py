@@ -103,6 +103,12 @@ def rate_decades(e: Evidence) -> float | None:
 ABSURD_NORM = 300.0  # of a gradient before any clipping; healthy runs start at 0.1 to 30
 
 
+def decay_is_decoupled(e: Evidence) -> bool:
+    """The weight decay does not go through the gradient: AdamW, which is also what a Trainer uses."""
+    setting = e.setting("optimizer")
+    return e.framework == "transformers" or (setting is not None and "adamw" in str(setting.value).lower())
+
+
 def clip_norm(e: Evidence) -> float | None:
     """The configured gradient clip norm; None when none is configured or it is off (0)."""
     value = e.number("gradient_clip_norm") or e.number("gradient_clip_value")

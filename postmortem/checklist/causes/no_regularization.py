@@ -5,6 +5,7 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG
+from postmortem.checklist.optimizers import decay_is_decoupled
 from postmortem.checklist.probes import not_of_the_settings
 
 WIDE = 1.0  # ln(validation / train) from which more is needed than a little of it
@@ -27,8 +28,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     gap = e.gap.gap if e.gap is not None else 1.0
     wide = gap > WIDE
     dropout = round(min(MOST, max(0.1, PER_GAP * gap)), 1)
-    setting = e.setting("optimizer")
-    decoupled = e.framework == "transformers" or (setting is not None and "adamw" in str(setting.value).lower())
+    decoupled = decay_is_decoupled(e)
     decay = (0.1 if wide else 0.01) if decoupled else (1e-3 if wide else 1e-4)
     name = "AdamW" if decoupled else remedies.optimizer_class(e)
     return (

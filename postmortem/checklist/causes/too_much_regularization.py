@@ -5,13 +5,14 @@ from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
 from postmortem.checklist.levels import skill
 from postmortem.checklist.needs import TWO_CHECKPOINTS, VALIDATION, curve
-from postmortem.checklist.optimizers import optimizer_name, rate_decades
+from postmortem.checklist.optimizers import decay_is_decoupled, optimizer_name, rate_decades
 
 DROPOUT, HALF = 0.65, 0.4
 WORSE = 0.15  # of the way from guessing to perfect
 SHRUNK = -0.5  # decades: weights that end at a third of their first scale
 WITH_SGD = 0.05
 DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
+LIGHT, LIGHT_DECOUPLED = {"weight_decay": 1e-3, "dropout": 0.15}, 0.1  # so little of it holds no training back; of AdamW, which scales it by the rate
 STEEP = 1.3  # decades of the learning rate above the usual
 
 
@@ -103,8 +104,11 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         )
         out.insert(0 if shrank or (strong_decay(e) and (drop or 0.0) <= DROPOUT) else len(out), off)
     if not out:
-        changes = tuple(remedies.change(e, name, 0.0) for name in ("weight_decay", "dropout") if e.number(name))
-        out.append(remedies.fix(e, say("Switch weight decay and dropout off and compare"), say("It is the quickest test of this cause."), changes))
+        light = {**LIGHT, "weight_decay": LIGHT_DECOUPLED} if decay_is_decoupled(e) else LIGHT
+        lowered = tuple(remedies.change(e, name, 0.0) for name in light if (e.number(name) or 0.0) > light[name])
+        if not lowered and any(e.setting(name) is not None for name in light):
+            return ()  # what is configured holds nothing back
+        out.append(remedies.fix(e, say("Switch weight decay and dropout off and compare"), say("It is the quickest test of this cause."), lowered))
     return tuple(out)
 
 
