@@ -16,7 +16,7 @@ from postmortem.checklist.causes.requires_grad_off import filtered
 from postmortem.checklist.causes.too_little_capacity import agree, narrow, settled
 from postmortem.checklist.causes.too_much_regularization import decay
 from postmortem.checklist.causes.unsafe_operation import after_first_epoch
-from postmortem.checklist.causes.unshuffled_data import above_validation
+from postmortem.checklist.causes.unshuffled_data import above_validation, batches_worse_than_guessing
 from postmortem.diagnose import weigh
 from postmortem.measure.curves import curve_stats
 from postmortem.model.curves import Chance
@@ -109,6 +109,17 @@ def test_training_that_ends_above_guessing_where_validation_lies_at_it_was_not_s
     assert above_validation.ask(e, seen()).holds
     level = [2.30] * 20
     assert not above_validation.ask(ending(level, **logged(train_loss=level, val_loss=[2.3] * 10)), seen()).holds
+
+
+def test_single_batches_of_squared_errors_scatter_by_lot() -> None:
+    up, none = [1.0 + 0.007 * i for i in range(20)], Chance(1.0, None, None, "first-loss")
+    swings = [1.0 + 0.9 * (-1) ** i for i in range(40)]
+    for classes, holds in ((Chance(1.0, 0.37, 3, "head"), True), (none, False)):
+        level = ending(up, chance=classes, **logged(train_loss=up, val_loss=[0.95] * 10))
+        assert above_validation.ask(level, seen()).holds is holds
+        noisy = ending(swings[:20], chance=classes, **logged(train_loss=[1.0 + 0.3 * (v - 1.0) / 0.9 for v in swings] + [1.5], val_loss=[0.95] * 10))
+        assert batches_worse_than_guessing.ask(noisy, seen()).holds is holds
+    assert batches_worse_than_guessing.ask(ending(swings, chance=none, **logged(train_loss=swings, val_loss=[0.95] * 10)), seen()).holds
 
 
 def test_a_model_that_had_learned_before_the_trouble_was_not_started_badly() -> None:

@@ -31,6 +31,7 @@ SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
 BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
 GREW = 0.3  # decades
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
+TWICE = 2.0  # × the first gradient norm: what grew beyond it began later
 ORDINARY = 0.7  # decades above the usual learning rate
 AT_ONCE = 0.2  # of an epoch
 ALIKE, FEW = 1e-3, 4  # relative distance from ln C: outputs as drawn lie a hundredth and more above it; records
@@ -125,12 +126,13 @@ def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
     return None if norm is None else Reading(norm > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm), file_of(e, "grad_norm"))
 
 
-@probe(say("a classifier's gradient is absurd from the first record to the last, at an ordinary learning rate"), curve("grad_norm", 4), holds=2.2)
-def never_calm(e: Evidence, seen: Sighting) -> Reading | None:
+@probe(say("a classifier's gradient is absurd from the first record on, at an ordinary learning rate"), curve("grad_norm", 4), holds=2.2)
+def absurd_from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
     norm, scored = e.curve("grad_norm"), e.curve("train/accuracy") or e.curve("val/accuracy")
-    if norm is None or scored is None or clip_norm(e) is not None or (rate_decades(e) or 0.0) > ORDINARY or not norm.lowest > ABSURD_NORM:
+    if norm is None or scored is None or clip_norm(e) is not None or (rate_decades(e) or 0.0) > ORDINARY:
         return None
-    return Reading(True, say("its norm is {low:.3g} or more", low=norm.lowest), file_of(e, "grad_norm"))
+    late = norm.first_step > (e.steps_per_epoch or math.inf) or norm.highest > TWICE * norm.first
+    return None if late or norm.first <= ABSURD_NORM else Reading(True, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
 
 
 @probe(say("no loss was ever finite, at an ordinary learning rate: it was too much before anything was learned"), holds=1.2)
@@ -230,7 +232,7 @@ bad_initialization = Cause(
         wrong_scale,
         first_loss,
         first_gradient,
-        never_calm,
+        absurd_from_the_start,
         never_finite,
         outputs_alike,
         came_to_life,

@@ -18,7 +18,8 @@ FEW = 3  # epochs
 BELOW, ABOVE = 0.5, 1.5  # × the accuracy of a guess
 FEW_SAMPLES = 16  # of a batch, whose mean may be low by luck
 UNLEARNED, HARDLY = 0.4, 0.1  # times chance; × the course
-APART = 0.03  # times chance
+APART, UNEVEN = 0.03, 0.25  # times chance
+BY_LOT = 0.75  # the same of squared errors: the mean of 32 of them scatters by a quarter, and so does the first, by which guessing is judged
 
 
 @probe(say("the training loss repeats its course every epoch"), curve("train/loss", 16), holds=2.5, fails=-0.7)
@@ -43,7 +44,7 @@ def batches_worse_than_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     peak, level = to_chance(e, loss.highest), to_chance(e, loss.final)
     if peak is None or level is None:
         return None
-    wild = peak > 1.3 and loss.noise > 0.25 * (e.chance.loss or 1.0)
+    wild = peak > 1.3 and loss.noise > (UNEVEN if e.chance.classes else BY_LOT) * (e.chance.loss or 1.0)
     late = loss.highest_step > loss.first_step + WARM * (loss.last_step - loss.first_step)
     skilled = (skill(e, "val") or 0.0) > SKILLED and ((peak > WORSE and late) or (peak > WILD and loss.noise > SWING * (e.chance.loss or 1.0)))
     return Reading(
@@ -62,7 +63,7 @@ def above_validation(e: Evidence, seen: Sighting) -> Reading | None:
     if train is None or level is None:
         return None
     return Reading(
-        1.03 < train < 2.5 and 0.9 < level < 1.1 and train > level + APART,
+        1.03 < train < 2.5 and 0.9 < level < 1.1 and train > level + (APART if e.chance.classes else BY_LOT),
         say("training {train:.2f} ×, validation {level:.2f} × chance", train=train, level=level),
     )
 
