@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from postmortem.check import Check, Sighting
-from postmortem.diagnose import OFFERED, SURE, examine, probability, root_finding
-from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Fix, Onset, RestartFrom, Severity, Verdict
+from postmortem.diagnose import OFFERED, examine, probability, root_finding
+from postmortem.model.diagnosis import Clue, Cost, Finding, FindingStatus, Fix, Onset, RestartFrom, Severity, Standing, Verdict
 from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import say
 from postmortem.model.tensors import CheckpointStats
@@ -89,7 +89,7 @@ def _failed(evidence: Evidence, root: Finding, healthy: Check) -> Verdict:
         restart=restart,
         cost=cost(evidence, root.onset),
         decided_by=deciding(clues),
-        fixes=root.fixes if top is not None and top.confidence >= SURE else with_unusual_settings(evidence, root, healthy),
+        fixes=root.fixes if top is not None and top.standing is Standing.CONFIRMED else with_unusual_settings(evidence, root, healthy),
         cause_confidence=top.confidence if top else None,
     )
 
@@ -104,7 +104,7 @@ def of_unusual_settings(evidence: Evidence, healthy: Check, known: Collection[st
 
 
 def with_unusual_settings(evidence: Evidence, root: Finding, healthy: Check) -> tuple[Fix, ...]:
-    """Where no cause is sure: first the settings that lie where sound runs have none and that the mode did not ask about."""
+    """Where no cause is confirmed: first the settings that lie where sound runs have none and that the mode did not ask about."""
     asked = {cause.cause for cause in root.causes}
     first = of_unusual_settings(evidence, healthy, asked)[:FEW_TRIES]
     return (*first, *root.fixes) if root.causes else root.fixes

@@ -113,8 +113,8 @@ def test_the_usual_rate_knows_optimizer_momentum_and_size() -> None:
     def rate(parameters: int | None = None, **settings: Value) -> float | None:
         return usual_rate(evidence(settings=stated(**settings), model=ModelFacts(parameters=parameters)))
 
-    assert rate(optimizer="sgd") == 0.05
-    assert rate(optimizer="sgd", momentum=0.9) == pytest.approx(0.01)
+    assert rate(optimizer="sgd") == 0.1
+    assert rate(optimizer="sgd", momentum=0.9) == pytest.approx(0.02)
     assert rate(optimizer="adam") == 2e-3
     assert rate(10_000, optimizer="adamw") == pytest.approx(1.95e-3, rel=0.01)  # Kaplan et al. 2020
     assert rate(124_000_000, optimizer="adamw") == pytest.approx(0.64e-3, rel=0.02)
@@ -139,7 +139,7 @@ def test_a_flat_or_finished_loss_says_nothing_of_the_rate() -> None:
 
 def test_rates_that_are_too_high_and_too_low_are_set_to_what_fits_and_then_about_it() -> None:
     high = evidence(settings=stated(lr=3.0, optimizer="sgd"))
-    assert [to(f) for f in learning_rate_too_high.fixes(high, seen())] == [{"learning_rate": 0.05}, {"learning_rate": 0.01}, {"learning_rate": 0.2}]
+    assert [to(f) for f in learning_rate_too_high.fixes(high, seen())] == [{"learning_rate": 0.1}, {"learning_rate": 0.03}, {"learning_rate": 0.5}]
     low = evidence(settings=stated(lr=1e-6, optimizer="adam"))
     assert [to(f) for f in learning_rate_too_low.fixes(low, seen())] == [{"learning_rate": 2e-3}, {"learning_rate": 5e-3}, {"learning_rate": 5e-4}]
 
@@ -162,7 +162,7 @@ def test_what_follows_the_first_rate_brackets_it() -> None:
     alone = evidence(settings=stated(lr=30.0), framework="transformers")  # a Trainer's state: perhaps nothing was learned before
     assert [to(f)["learning_rate"] for f in learning_rate_too_high.fixes(alone, seen())] == [1e-4, 3e-5, 1e-3]
     low = learning_rate_too_low.fixes(evidence(settings=stated(lr=1e-3, optimizer="sgd")), seen())
-    assert [to(f) for f in low] == [{"learning_rate": 0.05}, {"learning_rate": 0.2}, {"optimizer": "adam", "learning_rate": 2e-3}]
+    assert [to(f) for f in low] == [{"learning_rate": 0.1}, {"learning_rate": 0.3}, {"optimizer": "adam", "learning_rate": 2e-3}]
     assert to(first(learning_rate_too_low, evidence(settings=stated(optimizer="adam")))) == {"learning_rate": 2e-3}
 
 
@@ -170,8 +170,8 @@ def test_the_usual_rate_knows_batch_normalisation_adapters_and_what_transformers
     def rate(**changes: object) -> float | None:
         return usual_rate(evidence(**changes))
 
-    assert rate(settings=stated(optimizer="sgd", momentum=0.9, model="resnet18")) == pytest.approx(0.025)
-    assert rate(settings=stated(optimizer="sgd"), model=ModelFacts(batch_norm=True)) == pytest.approx(0.125)
+    assert rate(settings=stated(optimizer="sgd", momentum=0.9, model="resnet18")) == pytest.approx(0.05)
+    assert rate(settings=stated(optimizer="sgd"), model=ModelFacts(batch_norm=True)) == pytest.approx(0.1)
     assert rate(settings=stated(optimizer="adam", model_name_or_path="gpt2"), model=ModelFacts(adapters=True)) == pytest.approx(5e-4)
     assert rate(family="language-model") == 1e-3
     assert rate() is None
@@ -179,7 +179,7 @@ def test_the_usual_rate_knows_batch_normalisation_adapters_and_what_transformers
 
 def test_an_extreme_momentum_is_lowered_before_the_rate() -> None:
     fixes = learning_rate_too_high.fixes(evidence(settings=stated(lr=0.1, optimizer="sgd", momentum=0.999)), seen())
-    assert [to(f) for f in fixes] == [{"momentum": 0.9, "learning_rate": 0.01}, {"momentum": 0.9}]
+    assert [to(f) for f in fixes] == [{"momentum": 0.9, "learning_rate": 0.02}, {"momentum": 0.9}]
     assert [to(f) for f in learning_rate_too_high.fixes(evidence(settings=stated(lr=0.01, optimizer="sgd", momentum=0.99)), seen())] == [
         {"momentum": 0.9}
     ]
@@ -214,7 +214,7 @@ def test_the_clip_norm_is_what_nine_in_ten_gradients_had_before_the_trouble() ->
 
 def test_clipping_comes_with_a_lower_rate_where_the_rate_is_high() -> None:
     e = evidence(settings=stated(lr=0.5, optimizer="sgd"))
-    assert to(first(no_gradient_clipping, e)) == {"gradient_clip_norm": 1.0, "learning_rate": 0.05}
+    assert to(first(no_gradient_clipping, e)) == {"gradient_clip_norm": 1.0, "learning_rate": 0.1}
 
 
 def test_a_clip_norm_that_was_too_tight_is_set_to_what_the_gradients_are() -> None:
@@ -304,7 +304,7 @@ def test_many_saturating_layers_become_fewer_ones_that_do_not_saturate() -> None
 
 def test_a_rate_that_nothing_tells_is_set_to_what_is_usual() -> None:
     unknown = first(learning_rate_too_high, evidence(settings=stated(optimizer="sgd", momentum=0.9)))
-    assert to(unknown) == {"learning_rate": 0.01}
+    assert to(unknown) == {"learning_rate": 0.02}
     assert unknown.changes[0].from_ is None
     assert to(first(learning_rate_too_high, evidence())) == {"learning_rate": 0.003}
     assert learning_rate_too_high.fixes(evidence(settings=stated(lr=0.0)), seen()) == ()

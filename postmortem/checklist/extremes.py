@@ -8,7 +8,7 @@ from postmortem.checklist.causes.bad_initialization import absurd_from_the_start
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, slow
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight, tiny
 from postmortem.checklist.causes.decayed_too_early import configured_decay, decayed_too_early
-from postmortem.checklist.causes.learning_rate_too_high import far_above_usual, learning_rate_too_high
+from postmortem.checklist.causes.learning_rate_too_high import extreme_momentum, far_above_usual, learning_rate_too_high
 from postmortem.checklist.causes.learning_rate_too_low import LOW, far_below_usual, learning_rate_too_low
 from postmortem.checklist.causes.stopped_too_early import few_updates, stopped_too_early
 from postmortem.checklist.causes.too_little_capacity import narrow, too_little_capacity
@@ -26,6 +26,7 @@ ASKED = (
     (narrow, too_little_capacity),
     (configured_decay, decayed_too_early),
     (far_above_usual, learning_rate_too_high),
+    (extreme_momentum, learning_rate_too_high),
     (far_below_usual, learning_rate_too_low),
     (slow, batchnorm_eval_mismatch),
     (few_updates, stopped_too_early),

@@ -10,11 +10,13 @@ from postmortem.checklist.optimizers import last_optimizer, optimizer_name, used
 UNKNOWN_SIZE = 2e-3  # the median of sound runs that do not tell how large their model is; they lie between 0.001 and 0.01
 LARGE_SIZE = 1e-3  # Adam's own default: for what learned before, and for text of a vocabulary
 LARGEST, SMALLEST = 3e-3, 1e-4  # Adam, for models from scratch
-PLAIN_SGD = 0.05
-WITH_MOMENTUM = 0.1  # times (1 − momentum): a gradient counts 1 / (1 − momentum) times
+PLAIN_SGD = 0.1  # nine sound runs took 0.003 to 0.3
+WITH_MOMENTUM = (
+    0.2  # times (1 − momentum): a gradient counts 1 / (1 − momentum) times; eight sound runs without normalisation took 0.004 to 0.05 at 0.9
+)
 OTHERS = {"rmsprop": 1e-3, "adagrad": 1e-2, "adafactor": 1e-3, "lion": 1e-4, "adadelta": 1.0}
 UNKNOWN_OPTIMIZER = 3e-3  # SGD and Adam both learn with it
-NORMALISED = 2.5  # times: batch normalisation takes the scale of the weights out of the steps
+NORMALISED = 2.5  # times: batch normalisation takes the scale of the weights out of the steps; eleven sound runs took 0.02 to 0.1 at 0.9
 GATED = 2.0  # times: gates that saturate bear larger steps
 OF_TRANSFORMERS = ("language-model", "preference")  # which nobody trains with SGD
 FINE_TUNING = 0.1  # of the rate from scratch
@@ -64,8 +66,9 @@ def adam_rate(e: Evidence) -> float:
 
 def rate_with_momentum(e: Evidence, momentum: float) -> float:
     """What SGD usually takes with a momentum, 0 for none."""
-    rate = WITH_MOMENTUM * (1 - momentum) if 0.5 < momentum < 1 else PLAIN_SGD
-    return rate * (NORMALISED if batch_normalised(e) else 1.0)
+    if not 0.5 < momentum < 1:
+        return PLAIN_SGD
+    return WITH_MOMENTUM * (1 - momentum) * (NORMALISED if batch_normalised(e) else 1.0)
 
 
 def fitting_rate(e: Evidence) -> float | None:

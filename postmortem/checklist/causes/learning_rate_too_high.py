@@ -20,7 +20,8 @@ WITHERED = -2.0  # decades below the default initialisation
 LOWER = 3.0  # at least this much lower than what was too high
 AGAIN = 4.0  # times lower or higher, when the first rate was not it
 FRESH = 10.0  # times the rate of a model that had learned before
-EXTREME_MOMENTUM, USUAL_MOMENTUM = 0.97, 0.9
+HIGH_MOMENTUM, USUAL_MOMENTUM = 0.97, 0.9
+EXTREME_MOMENTUM = 0.992  # nnU-Net trains with 0.99
 HALVED = 0.5  # of the peak
 WHILE = 0.25  # of the run
 LITTLE, MUCH = 0.4, 0.97  # of the fall; × the loss
@@ -36,6 +37,14 @@ def far_above_usual(e: Evidence, seen: Sighting) -> Reading | None:
     detail = say("the rate is {rate:g}, {times:.3g} times the usual {usual:g}", rate=rate, times=10**decades, usual=rate / 10**decades)
     share = 0.45 if USUAL < decades < HIGH else 0.5 if HIGH <= decades < HIGH + 0.5 else 1.0  # five to twenty times may be either
     return Reading(decades >= HIGH, detail, share=share)
+
+
+@probe(say("the momentum is extreme"), holds=2.0)
+def extreme_momentum(e: Evidence, seen: Sighting) -> Reading | None:
+    momentum = _high_momentum(e)
+    if momentum is None or momentum < EXTREME_MOMENTUM:
+        return None
+    return Reading(True, say("at {momentum:g} each gradient counts {times:.3g} times", momentum=momentum, times=1 / (1 - momentum)))
 
 
 @probe(say("the weights grew far beyond any initialisation"), WEIGHTS, holds=1.5, fails=-0.7)
@@ -190,10 +199,16 @@ def _without_jump(e: Evidence, why: Sentence) -> Fix:
     return remedies.fix(e, say("Remove the jump from the schedule"), why, stated or (remedies.change(e, "schedule", None),))
 
 
+def _high_momentum(e: Evidence) -> float | None:
+    """The momentum of plain descent, where it makes every gradient count more than thirty times; None else."""
+    momentum = e.number("momentum")
+    return momentum if momentum is not None and optimizer_name(e) == "sgd" and HIGH_MOMENTUM <= momentum < 1 else None
+
+
 def _less_momentum(e: Evidence, rate: float | None) -> tuple[Fix, ...]:
     """The usual momentum, where the stated one makes every gradient count a hundred times; with the rate that goes with it, and with the run's own."""
-    momentum = e.number("momentum")
-    if optimizer_name(e) != "sgd" or momentum is None or not EXTREME_MOMENTUM <= momentum < 1:
+    momentum = _high_momentum(e)
+    if momentum is None:
         return ()
     change = remedies.change(e, "momentum", USUAL_MOMENTUM, momentum)
     why = say("With a momentum of {momentum:g} each gradient counts {times:.3g} times.", momentum=momentum, times=1 / (1 - momentum))
@@ -218,6 +233,7 @@ learning_rate_too_high = Cause(
     ),
     probes=(
         far_above_usual,
+        extreme_momentum,
         weights_thrown,
         still_after,
         rate_jumped,

@@ -30,8 +30,8 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or loss.finite < 2 or e.family in NOTHING_EXPECTED:
         return None
-    level, epochs = to_chance(e, loss.final), e.last_epoch or e.number("epochs")
-    if level is not None and level > GUESSING and epochs is not None and epochs > SHORT and (rate_decades(e) or 0.0) > LOW:
+    level, epochs, few = to_chance(e, loss.final), e.last_epoch or e.number("epochs"), few_updates.ask(e, seen) is not None
+    if level is not None and level > GUESSING and epochs is not None and epochs > SHORT and (rate_decades(e) or 0.0) > LOW and not few:
         return Reading(False, say("it came down to the level of guessing ({level:.2f} × chance), and no further", level=level))
     if loss.asymptote is not None:
         return Reading(
@@ -57,7 +57,7 @@ def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
 def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
     loss, updates = course(e), few_updates.ask(e, seen)
     epochs = e.last_epoch or e.number("epochs") or (loss.finite if loss is not None and loss.reduction == "epoch" else None)
-    if updates is not None and updates.holds:
+    if updates is not None:
         return updates
     return None if epochs is None or e.family in NOTHING_EXPECTED else Reading(epochs <= SHORT, say("{n:.2g} epochs", n=epochs))
 
@@ -65,9 +65,9 @@ def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("batches are so large that the whole training is a few updates"), holds=1.8)
 def few_updates(e: Evidence, seen: Sighting) -> Reading | None:
     size, steps = e.number("batch_size"), total_steps(e)
-    if size is None or steps is None or _huge_batches(e) is None or e.family in NOTHING_EXPECTED:
+    if size is None or steps is None or not steps < FEW_STEPS or _huge_batches(e) is None or e.family in NOTHING_EXPECTED:
         return None
-    return Reading(steps < FEW_STEPS, say("{n:g} updates, with batches of {size:g}", n=steps, size=size))
+    return Reading(True, say("{n:g} updates, with batches of {size:g}", n=steps, size=size))
 
 
 @probe(say("the learning rate is usual"), LEARNING_RATE, holds=0.4, fails=-2.0)

@@ -2,6 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.causes.stopped_too_early import few_updates
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.inputs import NEVER_FIRES
 from postmortem.checklist.levels import course, skill, starts_normal, to_chance
@@ -104,7 +105,7 @@ def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
 def signal_missing(e: Evidence, seen: Sighting) -> Reading | None:
     w, loss, decades = e.weights, course(e), rate_decades(e)
     level = to_chance(e, loss.final) if loss is not None else None
-    if e.last_epoch is not None and e.last_epoch < PASSES:
+    if (e.last_epoch is not None and e.last_epoch < PASSES) or few_updates.ask(e, seen) is not None:
         return None
     if level is None or decades is None or w.change_median is None or w.identical_share is None:
         return None
