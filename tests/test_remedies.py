@@ -183,6 +183,8 @@ def test_an_extreme_momentum_is_lowered_before_the_rate() -> None:
     assert [to(f) for f in learning_rate_too_high.fixes(evidence(settings=stated(lr=0.01, optimizer="sgd", momentum=0.99)), seen())] == [
         {"momentum": 0.9}
     ]
+    both = learning_rate_too_high.fixes(evidence(settings=stated(lr=0.04, optimizer="sgd", momentum=0.99)), seen())
+    assert to(both[0]) == {"momentum": 0.9, "learning_rate": 0.02}
     assert rate_decades(evidence(settings=stated(lr=0.01, optimizer="sgd", momentum=0.999))) == pytest.approx(math.log10(0.01 / 2.5e-4))
 
 

@@ -200,6 +200,8 @@ def test_epochs_are_counted_by_their_records_where_nothing_else_tells() -> None:
 @pytest.mark.parametrize(("norms", "changes", "absurd"), [
     ([5e4, 2e4, 1e4, 9.0], {}, True),
     ([50.0, 20.0, 10.0, 9.0], {}, False),
+    ([math.nan] * 4, {}, False),
+    ([5e4, 2e4, 1e4, 9.0], logged(grad_norm=[5e4, 2e4, 1e4, 9.0], loss_scale=[65536.0] * 4, **{"val/accuracy": [0.4] * 4}), False),
     ([5e2, 2e4, 1e4, 9.0], {}, False),
     ([5e4, 2e4, 1e4, 9.0], {"settings": stated(lr=1.0, optimizer="adam")}, False),
 ])  # fmt: skip

@@ -129,10 +129,17 @@ def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("a classifier's gradient is absurd from the first record on, at an ordinary learning rate"), curve("grad_norm", 4), holds=2.2)
 def absurd_from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
     norm, scored = e.curve("grad_norm"), e.curve("train/accuracy") or e.curve("val/accuracy")
-    if norm is None or scored is None or clip_norm(e) is not None or (rate_decades(e) or 0.0) > ORDINARY:
+    if (
+        norm is None
+        or scored is None
+        or not norm.first > ABSURD_NORM
+        or e.curve("loss_scale") is not None
+        or clip_norm(e) is not None
+        or (rate_decades(e) or 0.0) > ORDINARY
+    ):
         return None
     late = norm.first_step > (e.steps_per_epoch or math.inf) or norm.highest > TWICE * norm.first
-    return None if late or norm.first <= ABSURD_NORM else Reading(True, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
+    return None if late else Reading(True, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
 
 
 @probe(say("no loss was ever finite, at an ordinary learning rate: it was too much before anything was learned"), holds=1.2)

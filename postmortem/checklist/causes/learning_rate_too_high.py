@@ -21,6 +21,7 @@ LOWER = 3.0  # at least this much lower than what was too high
 AGAIN = 4.0  # times lower or higher, when the first rate was not it
 FRESH = 10.0  # times the rate of a model that had learned before
 HIGH_MOMENTUM, USUAL_MOMENTUM = 0.97, 0.9
+ABOUT = 1.5  # × the usual rate, which the usual momentum bears
 EXTREME_MOMENTUM = 0.992  # nnU-Net trains with 0.99
 HALVED = 0.5  # of the peak
 WHILE = 0.25  # of the run
@@ -215,7 +216,7 @@ def _less_momentum(e: Evidence, rate: float | None) -> tuple[Fix, ...]:
     code = {"pytorch": f"optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum={USUAL_MOMENTUM})"}
     alone = remedies.fix(e, say("Set the momentum to {to:g}", to=USUAL_MOMENTUM), why, (change,), code)
     to = remedies.rounded(rate_with_momentum(e, USUAL_MOMENTUM))
-    if rate is None or rate <= LOWER * to:
+    if rate is None or rate <= ABOUT * to:
         return (alone,)
     lower = remedies.change(e, "learning_rate", to, rate)
     both = remedies.fix(
