@@ -16,6 +16,7 @@ from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_
 from postmortem.checklist.causes.no_gradient_clipping import no_gradient_clipping
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.no_warmup import no_warmup
+from postmortem.checklist.causes.process import out_of_memory
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import few_epochs, longer, still_falling, stopped_too_early
 from postmortem.checklist.causes.too_deep import many, too_deep
@@ -291,6 +292,19 @@ def test_a_model_that_stays_far_above_its_task_is_widened_more_and_gets_a_second
     assert changed(1.8, hidden_size=20) == {"model_width": 160}
     assert changed(0.5, hidden_size=40) == {"model_width": 160}
     assert changed(1.8, hidden_size=2, num_layers=1) == {"model_width": 96, "model_depth": 2}
+
+    def deeper(layers: int) -> list[Value]:
+        return [to(f).get("model_depth") for f in too_little_capacity.fixes(evidence(settings=stated(hidden_size=2, num_layers=layers)), seen())]
+
+    assert deeper(2) == [None, 4]
+    assert deeper(7) == [None]  # which more plain layers would not make better
+
+
+@pytest.mark.parametrize(("samples", "steps", "size"), [(1200, 38.0, 16), (1000, 10.0, 50), (None, 38.0, None), (1200, None, None)])
+def test_memory_that_ran_out_takes_half_of_a_batch_that_nothing_states(samples: int | None, steps: float | None, size: int | None) -> None:
+    fix = first(out_of_memory, evidence(settings=stated(train_samples=samples) if samples else (), steps_per_epoch=steps))
+    assert to(fix).get("batch_size") == size
+    assert all(c.from_ is None for c in fix.changes)
 
 
 def test_no_change_to_what_is_there_already() -> None:

@@ -1,5 +1,6 @@
 """Why a process died: each of these is read off the log's own words."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -59,14 +60,24 @@ def _cause(
     return Cause(name, title, mechanism, probes, remedies.only(*fix), by_hand)
 
 
+def _size_of_batches(e: Evidence) -> float | None:
+    """Samples of a batch by those of the training set and the steps of an epoch: a power of two where one fits."""
+    samples, steps = e.number("train_samples"), e.steps_per_epoch if e.axis == "step" else None
+    if not samples or not steps or samples < steps:
+        return None
+    powers = (2.0**k for k in range(16))
+    return next((size for size in powers if math.ceil(samples / size) == round(steps)), float(math.ceil(samples / steps)))
+
+
 def _memory_fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     hit = next(iter(e.events_of(EventKind.OUT_OF_MEMORY)), None)
     asked = str(hit.data.get("asked") or "") if hit is not None else ""
-    size = e.number("batch_size")
+    stated = e.number("batch_size")
+    size = stated or _size_of_batches(e)
     told = say("The allocator's own words are in the log.") if hit is not None else say("A smaller batch needs less memory.")
     why = say("It asked for {asked} more than there was.", asked=asked) if asked else told
     changes = (
-        (remedies.change(e, "batch_size", max(1, int(size // 2)), size), remedies.change(e, "accumulation", 2 * int(e.number("accumulation") or 1)))
+        (remedies.change(e, "batch_size", max(1, int(size // 2)), stated), remedies.change(e, "accumulation", 2 * int(e.number("accumulation") or 1)))
         if size
         else ()
     )

@@ -9,6 +9,7 @@ from postmortem.checklist.parameters import hidden_width, is_narrow
 WIDE, WIDE_SHARE = 32, 1.5  # units from which width is seldom what is missing; × the weight of not being narrow
 LEARNED = 0.95  # times chance: a loss above it never left guessing, and where it stays says nothing of room
 USUAL = 96  # hidden units of a small model; has the divisors that attention heads need
+PLAIN = 4  # layers; more of them need a path past each other
 FAR, NEAR = 8, 4  # times wider when the loss settled above, below half of chance
 
 
@@ -58,9 +59,9 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         )
     )
     out = [remedies.fix(e, say("Use a wider model ({to} hidden units)", to=to), why, changes)]
-    if depth is not None:
-        deeper = (changes[0], remedies.change(e, "model_depth", int(max(4, 2 * depth)), depth))
-        out.append(remedies.fix(e, say("If that is not enough: {n} layers as well", n=int(max(4, 2 * depth))), why, deeper))
+    if depth is not None and depth < PLAIN:
+        deeper = (changes[0], remedies.change(e, "model_depth", PLAIN, depth))
+        out.append(remedies.fix(e, say("If that is not enough: {n} layers as well", n=PLAIN), why, deeper))
     return tuple(out)
 
 
