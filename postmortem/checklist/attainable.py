@@ -7,6 +7,7 @@ from postmortem.checklist.falls import falls_to_the_end, steepness
 from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import is_narrow
+from postmortem.checklist.rates import pretrained
 from postmortem.model.curves import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less
@@ -61,9 +62,13 @@ def explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
     stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
     stated |= strong_decay(e)
-    loss = course(e)
-    stated |= loss is not None and (rate_decades(e) or 0.0) <= LOW and falls_to_the_end(loss)
+    stated |= slow(e)
     return stated or _long_above_guessing(e) or steepness(e) > STEEP
+
+
+def slow(e: Evidence) -> bool:
+    """With a tenth of the usual learning rate, or less, the loss falls to the last record."""
+    return (rate_decades(e) or 0.0) <= LOW and falls_to_the_end(e) and not pretrained(e)
 
 
 def _long_above_guessing(e: Evidence) -> bool:

@@ -28,9 +28,10 @@ def never_bends(e: Evidence, loss: CurveStats) -> bool:
     return fit.remaining > STILL_TO_COME and trend.tau < -STEADILY and at_once < AT_ONCE * (loss.start - loss.final)
 
 
-def falls_to_the_end(loss: CurveStats) -> bool:
-    """In its last third each record is lower than the one before: it had not come to where it was going."""
-    return loss.tail is not None and loss.finite >= EVEN and loss.tail.tau < -STEADILY and loss.tail.p_value < 0.05
+def falls_to_the_end(e: Evidence) -> bool:
+    """In the last third of training or of validation each record is lower than the one before: it had not come to where it was going."""
+    curves = [c for c in (course(e), e.curve("val/loss")) if c is not None and c.tail is not None and c.finite >= EVEN]
+    return any(c.tail is not None and c.tail.tau < -STEADILY and c.tail.p_value < 0.05 for c in curves)
 
 
 def steepness(e: Evidence) -> float:

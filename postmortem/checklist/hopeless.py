@@ -1,7 +1,7 @@
 """Signs that a model cannot have learned its task, whatever its loss may mean and whatever would be attainable."""
 
 from postmortem.check import Evidence, Severity, Sighting, say
-from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained
+from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained, slow
 from postmortem.checklist.falls import creeps
 from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.latents import unused
@@ -12,6 +12,7 @@ from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats
 
 DROWNING = 0.8  # dropout
+FAR_ENOUGH, CRAWLING = 0.6, -1.9  # of where the loss began; decades from the usual rate
 UNSCALED = 100.0  # mean square of the inputs, 1 where they are standardised
 HALF = 0.5  # of where the loss began
 LITTLE_DROPOUT, LESS_RIGHT, MOSTLY_RIGHT = 0.3, 0.12, 0.75  # dropout; of the answers, of training and of validation
@@ -133,6 +134,14 @@ def without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
             "The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.",
             final=loss.final,
             times=10 ** (rate_decades(e) or 0.0),
+        )
+    elif slow(e) and (relative_fall(loss) < FAR_ENOUGH or (rate_decades(e) or 0.0) < CRAWLING):
+        facet = "slow"
+        summary = say(
+            "With {times:.2g} × the usual learning rate the loss was still falling at the last record, from {start:.4g} to {final:.4g}.",
+            times=10 ** (rate_decades(e) or 0.0),
+            start=loss.start,
+            final=loss.final,
         )
     elif creeps(e, loss):
         facet = "even"

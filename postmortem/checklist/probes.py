@@ -1,6 +1,6 @@
 """Probes that several causes ask in the same words."""
 
-from postmortem.check import Evidence, Probe, Reading, Sighting, say
+from postmortem.check import Evidence, Probe, Reading, Sentence, Sighting, say
 from postmortem.checklist.levels import learned_nothing_at_all
 from postmortem.checklist.needs import BASELINE, CHANCE, LEARNING_RATE, curve
 from postmortem.checklist.optimizers import rate_decades
@@ -8,6 +8,11 @@ from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.signs import only_validation_differs, same_settings
 
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
+
+
+def seen_as(*facets: str, claim: Sentence, holds: float) -> Probe:
+    """The symptom was sighted in a way that speaks for itself: where it has another face, the question is not asked."""
+    return Probe(claim, lambda _, seen: Reading(True, seen.summary) if seen.facet in facets else None, holds)
 
 
 def usual_rate(*, holds: float, fails: float) -> Probe:

@@ -134,7 +134,7 @@ _SPELLINGS: dict[str, str] = {
         "model_width width hidden hidden_size hidden_dim n_embd d_model dim embed_dim embedding_dim hidden_units n_hidden num_hidden "
         "hidden_channels channels nhid emb_dim model_dim n_embed num_units hidden_width units encoder_embed_dim base_channels "
         "hidden_sizes hidden_dims layer_size nf dim_model latent_width hidden_features hiddens n_units hidden_layer_sizes "
-        "feature_dim rnn_size rnn_dim lstm_units hidden_layer_size base_width n_filters num_filters base_filters filters"
+        "feature_dim rnn_size rnn_dim lstm_units hidden_layer_size base_width base n_filters num_filters base_filters filters"
     ),
     "model_depth": (
         "model_depth depth n_layer n_layers num_layers num_hidden_layers layers nlayers encoder_layers num_blocks n_blocks depths "

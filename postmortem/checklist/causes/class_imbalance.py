@@ -5,6 +5,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.falls import flat_at_guessing
 from postmortem.checklist.levels import skill
 from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, VALIDATION, curve
+from postmortem.checklist.probes import seen_as
 
 UNEVEN = 0.6  # share of the largest class
 
@@ -48,9 +49,9 @@ def no_classes(e: Evidence, seen: Sighting) -> Reading | None:
     return None if told else Reading(True, say("nothing of it speaks of classes"))
 
 
-@probe(say("the same answer to everything is right for most of the training set, and for one class's share of validation"), holds=4.5)
-def one_answer(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "one-class" else None
+one_answer = seen_as(
+    "one-class", claim=say("the same answer to everything is right for most of the training set, and for one class's share of validation"), holds=4.5
+)
 
 
 @probe(say("there are few training samples"), holds=0.7, fails=-0.3)

@@ -7,6 +7,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG, RATES
 from postmortem.checklist.optimizers import DECAYED_AWAY
 from postmortem.checklist.parameters import nothing_moved
+from postmortem.checklist.probes import seen_as
 
 FACTORS = ("decay_rate", "gamma", "lr_gamma", "lr_decay")  # keys of a factor by which the rate falls
 STEPS = ("decay_steps", "lr_decay_iters", "lr_decay_steps")  # keys of the schedule's length
@@ -88,9 +89,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     )
 
 
-@probe(say("the rate came to rest far below the one that was configured"), holds=3.5)
-def at_rest(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "settled" else None
+at_rest = seen_as("settled", claim=say("the rate came to rest far below the one that was configured"), holds=3.5)
 
 
 decayed_too_early = Cause(

@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import BATCH_STATISTICS
+from postmortem.checklist.probes import seen_as
 
 
 @probe(say("samples of the validation set were trained on"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
@@ -11,9 +12,7 @@ def overlap(e: Evidence, seen: Sighting) -> Reading | None:
     return None if share is None else Reading(share > 0.01, say("{share:.0%} of the validation samples", share=share))
 
 
-@probe(say("no text is that easy to predict"), holds=3.5, fails=0.0)
-def too_good(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "too-good" else None
+too_good = seen_as("too-good", claim=say("no text is that easy to predict"), holds=3.5)
 
 
 leakage = Cause(

@@ -2,6 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.attainable import slow
 from postmortem.checklist.falls import creeps
 from postmortem.checklist.levels import course
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
@@ -23,10 +24,12 @@ CREPT, MOVED = 0.05, 0.16  # relative change of the weights between checkpoints;
 @probe(say("the learning rate is far below what this optimizer usually takes"), LEARNING_RATE, holds=3.0, fails=-2.5)
 def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
     decades, rate = rate_decades(e), used_rate(e)
-    if decades is None or rate is None or LOW < decades < LOWISH:
+    if decades is None or rate is None or (LOW < decades < LOWISH and not slow(e)):
         return None
     return Reading(
-        decades <= LOW, say("the rate is {rate:g}, {share:.2g} of the usual {usual:g}", rate=rate, share=10**decades, usual=rate / 10**decades)
+        decades <= LOW or slow(e),
+        say("the rate is {rate:g}, {share:.2g} of the usual {usual:g}", rate=rate, share=10**decades, usual=rate / 10**decades),
+        share=1.0 if not LOW < decades < LOWISH else 0.5,
     )
 
 

@@ -4,6 +4,7 @@ from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE
 from postmortem.checklist.optimizers import optimizer_fell_behind, optimizer_lags
+from postmortem.checklist.probes import seen_as
 from postmortem.model.run import EventKind
 
 
@@ -19,9 +20,7 @@ def lags_behind(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(optimizer_fell_behind(e) is not None, say("by {lag:g} steps at step {step:g}", lag=lag, step=made))
 
 
-@probe(say("the loss leapt right after the resume"), holds=1.0, fails=0.0)
-def leapt(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "loss" else None
+leapt = seen_as("loss", claim=say("the loss leapt right after the resume"), holds=1.0)
 
 
 optimizer_state_lost = Cause(

@@ -77,6 +77,11 @@ def uneven(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(uneven_inputs(e), told)
 
 
+@probe(say("what an autoencoder is to give back is far from mean 0 and variance 1"), holds=3.5)
+def given_back(e: Evidence, seen: Sighting) -> Reading | None:
+    return Reading(True, seen.summary) if seen.facet == "inputs" and e.family == "autoencoder" and not uneven_inputs(e) else None
+
+
 @probe(say("a good run with the same settings gets other signals from its inputs"), BASELINE, holds=1.5)
 def other_inputs(e: Evidence, seen: Sighting) -> Reading | None:
     b = e.baseline
@@ -109,7 +114,7 @@ preprocessing = Cause(
         "Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
         "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."
     ),
-    probes=(first_loss, first_gradient, zero_inputs, configured, recorded, uneven, other_inputs),
+    probes=(first_loss, first_gradient, zero_inputs, configured, recorded, uneven, given_back, other_inputs),
     fixes=fixes,
     by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),
 )

@@ -5,6 +5,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.levels import course, learned_nothing_at_all, skill, to_chance
 from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, TWO_CHECKPOINTS, curve
 from postmortem.checklist.optimizers import clip_norm, rate_decades
+from postmortem.checklist.probes import seen_as
 
 CLUSTERED = 0.3  # 0 is a fair draw of the classes, 1 a batch of one class; shuffled data stays within 0.05
 SWING, WILD = 0.2, 1.25  # noise and peak, times chance
@@ -118,9 +119,7 @@ def batches_of_a_kind(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("batches differ by more than chance draws from one data set do"), holds=3.0)
-def unlike(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "unlike" else None
+unlike = seen_as("unlike", claim=say("batches differ by more than chance draws from one data set do"), holds=3.0)
 
 
 @probe(say("shuffling is switched off"), holds=3.0, fails=-1.0)

@@ -11,7 +11,7 @@ from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, CHANCE, TWO_C
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import is_narrow
 from postmortem.checklist.policies import preferred
-from postmortem.checklist.probes import USUAL, nothing_learned_at_all
+from postmortem.checklist.probes import USUAL, nothing_learned_at_all, seen_as
 from postmortem.checklist.signs import same_settings
 
 AT_CHANCE = 0.12  # accuracy above chance, as a share of what there is to gain
@@ -149,9 +149,8 @@ def good_run_learns(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("training stays far below validation, which nothing but wrong labels of its own explains"), holds=4.5)
-def below_validation(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "noise" else None
+only_worse = seen_as("worse", claim=say("validation got worse from its first evaluation on: what training learned holds for nothing else"), holds=2.5)
+below_validation = seen_as("noise", claim=say("training stays far below validation, which nothing but wrong labels of its own explains"), holds=4.5)
 
 
 @probe(say("the policy left its reference, and prefers neither of the two answers"), holds=3.7)
@@ -189,6 +188,7 @@ wrong_labels = Cause(
         good_run_learns,
         prefers_neither,
         below_validation,
+        only_worse,
         nothing_learned_at_all(holds=-2.0, fails=0.3),
     ),
     fixes=remedies.only(

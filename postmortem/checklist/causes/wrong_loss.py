@@ -9,6 +9,7 @@ from postmortem.checklist.levels import course, runaway_smoothness, skill, to_ch
 from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure, sinks
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import warned
 
 LEARNED, LEFT = 0.85, 0.5  # share of the way to perfect accuracy; times chance
@@ -103,9 +104,9 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("the loss is minus a probability: what takes logarithms of probabilities was given the probabilities"), holds=5.0)
-def no_logarithm(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "bare" else None
+no_logarithm = seen_as(
+    "bare", claim=say("the loss is minus a probability: what takes logarithms of probabilities was given the probabilities"), holds=5.0
+)
 
 
 @probe(say("the loss is low where accuracy is that of guessing"), holds=2.5, fails=0.0)

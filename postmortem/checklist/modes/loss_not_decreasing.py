@@ -32,6 +32,7 @@ from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import trainable_of
 from postmortem.checklist.policies import fell
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
@@ -169,7 +170,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         min(loss.first_step + 0.2 * (loss.last_step - loss.first_step), loss.last_step),
         (loss.name,),
         e.series[loss.name].source,
-        "thrown" if thrown is not None else "",
+        "thrown" if thrown is not None else "worse" if stuck and level is None and _only_worse(e, loss, e.curves["val/loss"]) else "",
     )
 
 
@@ -314,9 +315,7 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))
 
 
-@probe(say("no output is nearer to its partner than to any other"), holds=1.5)
-def alike(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "alike" else None
+alike = seen_as("alike", claim=say("no output is nearer to its partner than to any other"), holds=1.5)
 
 
 @probe(say("accuracy is what a uniform guess at this loss gives"), holds=2.0)

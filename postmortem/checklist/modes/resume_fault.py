@@ -7,6 +7,7 @@ from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import OPTIMIZER_STATE
 from postmortem.checklist.optimizers import comes_down_once, optimizer_fell_behind, optimizer_lags
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.quoting import cut, first_line
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import ScheduleStats
@@ -174,9 +175,7 @@ def never_rises(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(falling, say("{key} = {value}", key=setting.key, value=text), setting.file)
 
 
-@probe(say("the log itself says what was not restored"), holds=1.5, fails=0.0)
-def not_restored(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "words" else None
+not_restored = seen_as("words", claim=say("the log itself says what was not restored"), holds=1.5)
 
 
 @probe(say("a cyclic or stepped schedule is configured, which explains jumps"), holds=-3.0, fails=0.0)

@@ -25,6 +25,7 @@ from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, skill, to_chance
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats
 
@@ -156,24 +157,10 @@ def far(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(level > bound, say("{level:.2f} × chance", level=level), share=1.5 if guessed else 1.0)
 
 
-@probe(say("loss and accuracy contradict each other"), CHANCE, holds=2.5, fails=0.0)
-def contradict(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "contradiction" else None
-
-
-@probe(say("no loss of a classifier starts at −1 / classes"), holds=2.5)
-def bare(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "bare" else None
-
-
-@probe(say("who never says yes has learned nothing but how often it is no"), holds=2.0)
-def never_yes(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "one-class" else None
-
-
-@probe(say("a decoder that is told nothing can do no better than the mean"), holds=2.0)
-def latents(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "latents" else None
+contradict = seen_as("contradiction", claim=say("loss and accuracy contradict each other"), holds=2.5)
+bare = seen_as("bare", claim=say("no loss of a classifier starts at −1 / classes"), holds=2.5)
+never_yes = seen_as("one-class", claim=say("who never says yes has learned nothing but how often it is no"), holds=2.0)
+latents = seen_as("latents", claim=say("a decoder that is told nothing can do no better than the mean"), holds=2.0)
 
 
 @probe(say("units that are copies of each other can do no more than one"), holds=2.0)
@@ -184,9 +171,7 @@ def copies(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{share:.0%} of the weight matrices are nearly one number or have identical rows or columns", share=share))
 
 
-@probe(say("nothing else holds training below validation for good"), holds=1.0)
-def noise(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "noise" else None
+noise = seen_as("noise", claim=say("nothing else holds training below validation for good"), holds=1.0)
 
 
 @probe(say("training worked at all"), holds=0.3, fails=-0.5)

@@ -15,6 +15,7 @@ from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.levels import below_any_guess, skill, to_chance
 from postmortem.checklist.levels import learned_at_once as few_passes
 from postmortem.checklist.needs import BASELINE, VALIDATION, curve
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import only_validation_differs
 
 GOOD = 0.6  # share of the way from guessing to perfect accuracy
@@ -126,9 +127,7 @@ def only_validation(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("it is worse from {at:g} on, of {n} evaluations that both have", at=b.validation_at, n=b.evaluations))
 
 
-@probe(say("nothing else shows like that"), holds=1.8)
-def telling(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet in TELLING else None
+telling = seen_as(*TELLING, claim=say("nothing else shows like that"), holds=1.8)
 
 
 CHECK = Check(
