@@ -1,6 +1,7 @@
 """Very large text logs: read in part, said so, with the curve from begin to end; a line without end costs nothing."""
 
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from postmortem.measure.pace import pace_stats
 from postmortem.model.run import Series, Status
 from postmortem.sources.logs import csv, effort, jsonl, stretches
 from postmortem.sources.logs.blocks import LONGEST_LINE
+from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.text import lines
 from postmortem.sources.logs.text import reader as text
-from postmortem.sources.logs.text.noise import Part, Sieve, Words
+from postmortem.sources.logs.text.noise import Part, Sieve, Told, Words
 from postmortem.sources.reader import Candidate, Found, Reader
 from tests.hostile.slow_text import made
 
@@ -113,6 +115,53 @@ def noisy(n: int) -> str:
     )
 
 
+def without_sieve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sieve, "part", lambda sieve, start: Part(sieve.data[start:], [0], [start], len(sieve.data)))
+    monkeypatch.setattr(Told, "of", lambda told, line: is_suspicious(line.decode("utf-8", "replace")))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_noisy_log_says_the_same_read_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Records, prose with and without words of training, blank lines, events and tracebacks in any order."""
+    from postmortem.sources.logs.text import shapes
+
+    monkeypatch.setattr(shapes, "MANY_SHAPES", 30)
+    monkeypatch.setattr(shapes, "MOST_VAIN", 60)
+    draw = random.Random(seed)
+
+    def word() -> str:
+        return "".join(draw.choices("abcdefghij", k=6))
+
+    kinds: list[Callable[[int], str]] = [
+        lambda n: f"step {n} loss {loss(n):.5f}\n",
+        lambda n: f"{word()} {word()} fetched {n}\n",
+        lambda n: f"the step of {word()} trains {n} {word()}\n",
+        lambda n: f"the value of {word()}: {word()}\n",
+        lambda n: "\n" * draw.choice((1, 2)),
+        lambda n: f"[{n}] {word()}: val loss {loss(n):.4f}\n",
+        lambda n: f"Saving checkpoint to {word()}.pt\n",
+        lambda n: f"RuntimeError: {word()}{draw.choice((':', ''))}\n",
+        lambda n: f'Traceback (most recent call last):\n  File "{word()}.py", line {n}, in {word()}\n    {word()}()\nValueError: {word()}\n',
+        lambda n: f"[rank{n % 3}]: Traceback (most recent call last):\n{word()}\n",
+        lambda n: f"the loss of {word()} is nan, stopping {word()}\n",
+    ]
+    data = "".join(draw.choices(kinds, weights=(6, 12, 4, 4, 2, 1, 0.2, 0.1, 0.1, 0.05, 0.1))[0](n) for n in range(3_000)).encode()
+    quick = read(text.READER, tmp_path, "a.log", data)
+    without_sieve(monkeypatch)
+    slow = read(text.READER, tmp_path, "a.log", data)
+    assert [e.kind for e in quick.events] == [e.kind for e in slow.events]
+    assert quick.events == slow.events
+    assert {s.logged_as for s in quick.series} == {s.logged_as for s in slow.series}
+    for one in quick.series:
+        other = by_logged(slow, one.logged_as)
+        assert np.array_equal(one.values, other.values), one.logged_as
+        assert np.array_equal(one.steps, other.steps, equal_nan=True), one.logged_as
+
+
+def by_logged(found: Found, key: str) -> Series:
+    return next(s for s in found.series if s.logged_as == key)
+
+
 def test_noise_is_passed_over_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = noisy(20_000) + "RuntimeError: CUDA error: device-side assert triggered\n\n" + noisy(20) + "Training completed.\n\n\n"
     quick = read(text.READER, tmp_path, "a.log", told.encode())
@@ -121,7 +170,7 @@ def test_noise_is_passed_over_and_nothing_else(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Sieve, "part", lambda sieve, start: (left.append(parts(sieve, start)), left[-1])[1])
     read(text.READER, tmp_path, "a.log", told.encode())
     assert sum(len(part.data) for part in left) < 0.3 * len(told)
-    monkeypatch.setattr(Sieve, "part", lambda sieve, start: Part(sieve.data[start:], [0], [start], len(sieve.data), 0))
+    without_sieve(monkeypatch)
     slow = read(text.READER, tmp_path, "a.log", told.encode())
     assert quick.events == slow.events
     assert [e.kind.value for e in quick.events] == ["device-assert", "finished"]
@@ -150,12 +199,11 @@ def test_every_word_of_training_and_of_a_crash_is_found() -> None:
 
 def test_lines_are_known_by_their_place_where_noise_was_left_out() -> None:
     data = b"noise\nstep 1 loss 2\n\nnoise\n\nmore\nloss 3\nTraceback (most recent call last):\nnoise\nloss 4\nmore\nthe end\n\n"
-    sieve = Sieve(data, effort.Effort(), {})
+    sieve = Sieve(data, Told(effort.Effort()))
     first = sieve.part(0)
     assert first.data == b"step 1 loss 2\n\nloss 3\nTraceback (most recent call last):\n"
-    assert first.data[first.told :].startswith(b"Traceback")
     second = sieve.part(first.end)
-    assert (second.data, second.told) == (b"loss 4\nthe end\n\n", len(second.data))
+    assert second.data == b"loss 4\nthe end\n\n"
     for part in (first, second):
         for offset in (0, *(n + 1 for n, byte in enumerate(part.data[:-1]) if byte == 10)):
             line = part.data[offset:].partition(b"\n")[0]

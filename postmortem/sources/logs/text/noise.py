@@ -2,9 +2,9 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from postmortem.sources.logs.crash_rules import NEEDLES, is_suspicious
 from postmortem.sources.logs.effort import Effort
-from postmortem.sources.logs.text.shapes import HINTS
+from postmortem.sources.logs.text.shapes import HINTS, MAX_LINE
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -88,7 +88,6 @@ class Part(NamedTuple):
     begins: list[int]  # of its blocks of lines, in `data`
     places: list[int]  # where those begin in the text
     end: int  # of the lines, in the text
-    told: int  # where, in `data`, the line begins that may tell an event; at its end when none does
 
     def place(self, offset: int) -> int:
         """Where in the text the line at an offset of `data` is."""
@@ -96,69 +95,89 @@ class Part(NamedTuple):
         return self.places[block] + offset - self.begins[block] if block >= 0 else self.end
 
 
+class Told:
+    """Which lines of a noisy log may tell an event, each kind asked once."""
+
+    def __init__(self, effort: Effort) -> None:
+        self.effort = effort
+        self._known: dict[bytes, bool] = {}  # by their text without digits
+
+    def ask(self, line: bytes, words: Sequence[str]) -> bool:
+        """Of a line that has words of a crash in it."""
+        key = line if any(word in _BY_NUMBER for word in words) else line.translate(None, _DIGITS)
+        told = self._known.get(key)
+        if told is None:
+            self.effort.spent += A_MARK + A_MARK_BYTE * len(line)
+            told = is_suspicious(line.decode("utf-8", "replace"), words)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[key] = told
+        return told
+
+    def of(self, line: bytes) -> bool:
+        """Of a line that was asked about, or had no word of a crash in it."""
+        if len(self._known) >= _MOST_KNOWN:
+            return is_suspicious(line.decode("utf-8", "replace"))
+        return self._known.get(line.translate(None, _DIGITS), False) or self._known.get(line, False)
+
+
 class Sieve:
     """A piece of text of which only the lines are read that have a word of training in them or may tell of a crash."""
 
-    def __init__(self, data: bytes, effort: Effort, told: dict[bytes, bool]) -> None:
-        self.data, self.effort, self._told = data, effort, told
+    def __init__(self, data: bytes, told: Told) -> None:
+        self.data, self._told = data, told
         self.words = Words(data)
         codes = np.frombuffer(data, dtype=np.uint8)
         ends = np.flatnonzero(codes == 10) + 1
-        self._ends: Ints = ends if len(ends) and ends[-1] == len(data) else np.append(ends, len(data))
-        starts = np.concatenate(([0], self._ends[:-1]))
-        self._blank = ~np.logical_or.reduceat(codes > 32, starts) if len(codes) else np.zeros(0, bool)
-        self._kept = np.zeros(len(starts), dtype=bool)
-        self._kept[np.searchsorted(self._ends, self.words.training, side="right")] = True
+        ends = ends if len(ends) and ends[-1] == len(data) else np.append(ends, len(data))
+        self._bounds: Ints = np.concatenate(([0], ends))  # of the lines
+        self._blank = ~np.logical_or.reduceat(codes > 32, self._bounds[:-1]) if len(codes) else np.zeros(0, bool)
+        self._kept = np.zeros(len(ends), dtype=bool)
+        self._kept[self._line_of(self.words.training)] = True
         last = np.flatnonzero(~self._blank)
         self._kept[last[-1:]] = True  # it may say that the run is over
         places, words = self.words.crash
-        self._asked = list(zip(np.searchsorted(self._ends, places, side="right").tolist(), words, strict=True))
+        self._asked = list(zip(self._line_of(places).tolist(), words, strict=True))
         self._next = 0
 
     def part(self, start: int) -> Part:
-        """The lines from the one at `start` on up to one that may tell an event."""
-        first = int(np.searchsorted(self._ends, start, side="right"))
-        last = self._event(first)
-        stop = min(last + 1, len(self._ends))
+        """The lines from the one at `start` on, up to one that may begin a traceback."""
+        first = int(self._line_of(np.array([start]))[0])
+        stop = self._opening(first) + 1
         kept = self._kept[first:stop].copy()
-        kept[last - first : last - first + 1] = True
         blank = np.flatnonzero(self._blank[first:stop] & ~kept)
         runs = np.cumsum(kept)[blank]
-        kept[blank[np.flatnonzero(np.diff(runs, prepend=-1))]] = True  # one in each run of what is left out
-        edges = np.flatnonzero(np.diff(kept.astype(np.int8), prepend=0, append=0)) + first
-        bounds = np.concatenate(([0], self._ends))[edges].tolist()
-        places, ends = bounds[::2], bounds[1::2]
-        begins = np.concatenate(([0], np.cumsum(np.array(ends, dtype=np.int64) - np.array(places, dtype=np.int64)))).tolist()[:-1]
-        left = b"".join(self.data[a:b] for a, b in zip(places, ends, strict=True))
-        end = int(self._ends[stop - 1]) if stop else start
-        event = end - int(self._ends[last - 1]) * (last > 0) if last < stop else 0  # bytes of the line
-        return Part(left, begins, places, end, len(left) - event)
+        kept[blank[runs != np.append(-1, runs[:-1])]] = True  # one in each run of what is left out
+        places, ends = self._blocks(kept, first)
+        begins = [0, *accumulate(b - a for a, b in zip(places, ends, strict=True))][:-1]
+        return Part(b"".join(self.data[a:b] for a, b in zip(places, ends, strict=True)), begins, places, int(self._bounds[stop]))
 
-    def _event(self, first: int) -> int:
-        """The first line from `first` on that may tell an event; the number of lines when none does."""
+    def _line_of(self, places: Ints) -> Ints:
+        found: Ints = np.searchsorted(self._bounds[1:], places, side="right")
+        return found
+
+    def _blocks(self, kept: npt.NDArray[np.bool_], first: int) -> tuple[list[int], list[int]]:
+        """Where blocks of lines that are kept begin and end in the text."""
+        inside = np.zeros(len(kept) + 2, dtype=bool)
+        inside[1:-1] = kept
+        bounds = self._bounds[np.flatnonzero(inside[1:] != inside[:-1]) + first].tolist()
+        return bounds[::2], bounds[1::2]
+
+    def _opening(self, first: int) -> int:
+        """The first line from `first` on that may begin a traceback; the last line when none does. Lines before it that tell an event are kept."""
         while self._next < len(self._asked):
             line: int = self._asked[self._next][0]
             until = self._next
             while until < len(self._asked) and self._asked[until][0] == line:
                 until += 1
-            if line >= first and self._tells(line, [word for _, word in self._asked[self._next : until]]):
-                return line
+            begin, end = self._bounds[line : line + 2].tolist()
+            raw = self.data[begin : min(end, begin + MAX_LINE)].rstrip(b"\n")
+            words = [word for _, word in self._asked[self._next : until]]
             self._next = until
-        return len(self._ends)
-
-    def _tells(self, line: int, words: list[str]) -> bool:
-        begin, end = int(self._ends[line - 1]) if line else 0, int(self._ends[line])
-        raw = self.data[begin : min(end, begin + 4_000)]
-        bare = raw.translate(None, _DIGITS)
-        told = self._told.get(bare)
-        if told is None:
-            self.effort.spent += A_MARK + A_MARK_BYTE * len(raw)
-            told = is_suspicious(raw.decode("utf-8", "replace"), words)
-            if not any(word in _BY_NUMBER for word in words):
-                if len(self._told) >= _MOST_KNOWN:
-                    self._told.clear()
-                self._told[bare] = told
-        return told
+            if line >= first and self._told.ask(raw, words):
+                self._kept[line] = True
+                if "traceback" in words or raw.endswith(b":"):
+                    return line
+        return len(self._bounds) - 2
 
 
 def past_chatter(data: bytes, start: int, marks: Ints) -> int:

@@ -179,12 +179,11 @@ def _lines(scan: Scan, repeats: Repeats, bars: Redraws, chunk: Chunk, path: str)
     start = 0
     while start < whole:
         if scan.noisy:
-            sieve = sieve or Sieve(data, scan.effort, scan.told)
+            sieve = sieve or Sieve(data, scan.told)
             cursor.part = part = sieve.part(start)
-            scan.shapes.sieved = True
-            _some(scan, repeats, bars, cursor, part.data[: part.told], 0, None)
-            scan.shapes.sieved = False
-            _some(scan, repeats, bars, cursor, part.data, part.told, None)
+            scan.shapes.tells = scan.told.of
+            _some(scan, repeats, bars, cursor, part.data, 0, None)
+            scan.shapes.tells = None
             start = part.end
         else:
             cursor.part = None

@@ -13,6 +13,7 @@ from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.dumps import Dump
 from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
+from postmortem.sources.logs.text.noise import Told
 from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
@@ -60,7 +61,7 @@ class Scan:
         self.early = 0  # lines before the first record that were asked for settings
         self.placed = False  # a record that says where training is was seen
         self.shapes = Shapes(effort)
-        self.told: dict[bytes, bool] = {}  # whether lines, by their text without digits, may tell an event
+        self.told = Told(effort)
         self.place = Place()  # of the last row or counter
         self.adrift = ""  # after a gap: "epoch" or "step", which has to be said again before rows can be placed
         self.near = 0  # lines that still belong to it

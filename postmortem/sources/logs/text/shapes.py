@@ -1,6 +1,7 @@
 """The shapes of a log's lines, each understood once: its plan, whether it heads a table, whether it may tell an event."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -86,7 +87,7 @@ class Shapes:
     def __init__(self, effort: Effort) -> None:
         self.effort = effort
         self.understood = self.asked = self.vain = 0
-        self.sieved = False  # whether a line tells an event was asked before
+        self.tells: Callable[[bytes], bool] | None = None  # whether a line may tell an event, where that was asked before
         self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
         self._but_for_digits: dict[bytes, Entry] = {}  # shapes by their text without the digits that are parts of words
@@ -104,7 +105,8 @@ class Shapes:
         if found is None:
             if self._enough and self._first_time(masked):
                 self.effort.spent += A_LOOK + A_LOOK_BYTE * len(raw)
-                return NOISE if self.sieved else Entry(EMPTY, "", suspicious=is_suspicious(raw.decode("utf-8", "replace")))
+                suspicious = self.tells(raw) if self.tells else is_suspicious(raw.decode("utf-8", "replace"))
+                return Entry(EMPTY, "", suspicious=True) if suspicious else NOISE
             if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
                 self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
             bare = masked.translate(None, _DIGITS)
