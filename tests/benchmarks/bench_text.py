@@ -16,6 +16,33 @@ from postmortem.sources.reader import Candidate
 
 _PAIRS = re.compile(rb"(\w+)[:=]\s*([-+0-9.eE]+)")
 R = random.Random(0)
+WORDS = [
+    "once",
+    "upon",
+    "a",
+    "time",
+    "there",
+    "was",
+    "little",
+    "girl",
+    "who",
+    "lived",
+    "near",
+    "the",
+    "river",
+    "and",
+    "every",
+    "morning",
+    "she",
+    "would",
+    "walk",
+    "along",
+    "its",
+    "bank",
+    "with",
+    "her",
+    "dog",
+]
 
 LOGS: dict[str, Callable[[], str]] = {
     "step: N loss: N lr: N": lambda: "".join(f"step: {n} loss: {R.random() * 3:.3f} lr: 1e-03\n" for n in range(400_000)),
@@ -49,6 +76,13 @@ LOGS: dict[str, Callable[[], str]] = {
         "".join(f"\r {n % 1000 / 10:3.0f}%|{'█' * (n % 1000 // 100):10s}| {n}/50000 [00:05<00:33, 33.1it/s]" for n in range(k * 50, k * 50 + 50))
         + f"\n{{'loss': {R.random():.4f}, 'grad_norm': {R.random():.4f}, 'learning_rate': {R.random() / 1e3!r}, 'epoch': {k / 100:.2f}}}\n"
         for k in range(1000)
+    ),
+    "a downloader's line": lambda: "".join(
+        f"[{n % 8}] fetched shard {n} of 80000 from the bucket at {R.random() * 100:.1f} MB per second\n" for n in range(80_000)
+    ),
+    "a sample of prose every record": lambda: "".join(
+        f"step: {n} loss: {R.random() * 3:.3f} lr: 1e-03\n" + "".join(" ".join(R.choices(WORDS, k=12)) + "\n" for _ in range(20))
+        for n in range(4_000)
     ),
     "noise of other programs": lambda: "".join(
         f"2024-01-02 {n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d} DEBUG urllib3.connectionpool: https://hub:443 "

@@ -133,7 +133,7 @@ class Settings:
         if dump:
             self._add(dump["key"], _value(dump["value"]), always=True)
             return
-        if _COMMAND.search(text):
+        if "--" in text and _COMMAND.search(text):
             for option in _OPTION.finditer(text):
                 self._add(option["key"], _value(option["value"]) if option["value"] else True)
             return
