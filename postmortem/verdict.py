@@ -11,6 +11,7 @@ from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import say
 from postmortem.model.tensors import CheckpointStats
 
+OF_THE_PROCESS = ("crash", "corrupt-checkpoint", "stalled")  # modes that no setting of training brings about
 DECIDING = 3  # clues shown in the first screen
 FEW_TRIES = 3  # fixes
 DOUBT = 0.5  # P(healthy) below which the verdict is "inconclusive"
@@ -107,7 +108,7 @@ def with_unusual_settings(evidence: Evidence, root: Finding, healthy: Check) -> 
     """Where no cause is confirmed: first the settings that lie where sound runs have none and that the mode did not ask about."""
     asked = {cause.cause for cause in root.causes}
     first = of_unusual_settings(evidence, healthy, asked)[:FEW_TRIES]
-    return (*first, *root.fixes) if root.causes else root.fixes
+    return (*first, *root.fixes) if root.causes and root.mode not in OF_THE_PROCESS else root.fixes
 
 
 def to_try(evidence: Evidence, healthy: Check, attempt: int, *, seen: bool = True) -> tuple[Fix, ...]:
@@ -163,7 +164,7 @@ def last_good(evidence: Evidence, root: Finding) -> RestartFrom | None:
     whole = [c for c in evidence.checkpoints if not c.non_finite and c.tensors and c.path not in damaged]
     if not whole:
         return None
-    if root.mode in ("crash", "corrupt-checkpoint", "stalled"):
+    if root.mode in OF_THE_PROCESS:
         best = whole[-1]
         return RestartFrom(best.path, best.step, say("It is the newest checkpoint that is whole and finite."), resume_code(evidence, best))
     if onset is None or (evidence.first_step is not None and onset <= evidence.first_step):

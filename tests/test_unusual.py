@@ -240,6 +240,12 @@ def test_where_no_cause_is_confirmed_an_unusual_setting_that_was_not_asked_about
     assert [str(f.title) for f in verdict.fixes] == titles
 
 
+def test_what_a_process_died_of_is_no_matter_of_settings() -> None:
+    found = examine(check("crash", lambda e: seen(1.0, Severity.FATAL), prior=3.0, causes=((lowers("own"), 0.0),)), evidence())
+    verdict = judge(evidence(), (found,), check("healthy", unusual=lambda e: (lowers("odd"),)), 0)
+    assert [str(f.title) for f in verdict.fixes] == ["own"]
+
+
 def test_what_cannot_be_asked_of_settings_says_nothing() -> None:
     def broken(e: Evidence) -> tuple[Cause, ...]:
         raise ZeroDivisionError
