@@ -9,6 +9,7 @@ import pytest
 
 from postmortem.check import Cause, Evidence
 from postmortem.checklist.causes.bad_initialization import absurd_from_the_start, outputs_alike
+from postmortem.checklist.causes.decayed_too_early import configured_decay
 from postmortem.checklist.causes.learning_rate_too_high import extreme_momentum, leapt_unseen, learning_rate_too_high
 from postmortem.checklist.causes.stopped_too_early import few_epochs, few_updates, still_falling
 from postmortem.checklist.causes.wrong_labels import signal_missing
@@ -20,6 +21,7 @@ from postmortem.checklist.optimizers import LEAP
 from postmortem.checklist.rates import STEP, fitting_rate, rate_of_steps
 from postmortem.diagnose import examine
 from postmortem.measure.curves import curve_stats
+from postmortem.measure.schedule import schedule_stats
 from postmortem.model.curves import Chance
 from postmortem.model.diagnosis import Severity
 from postmortem.model.run import Series
@@ -215,6 +217,23 @@ def test_a_gradient_that_is_absurd_at_first_at_an_ordinary_rate_comes_from_the_s
     assert (
         absurd_from_the_start.ask(evidence(settings=stated(lr=1e-3), **logged(grad_norm=norms)), seen()) is None
     )  # of a regression it may be the targets
+
+
+@pytest.mark.parametrize("start", [{"zero_weight_share": 1.0}, {"symmetric_share": 1.0}, {"lowest_hidden_bias": -8.0}, {}])
+def test_weights_that_are_zero_or_copies_or_never_fire_are_no_sound_start(start: dict[str, float]) -> None:
+    told = [c.id for c in unusual(evidence(weights=WeightSummary(2, **start)))]  # type: ignore[arg-type]
+    assert told == (["bad-initialization"] if start else [])
+
+
+@pytest.mark.parametrize(("low", "holds"), [(None, True), (0.5, True), (0.0, False)])
+def test_a_rate_that_was_logged_tells_whether_the_configured_decay_left_nothing_of_it(low: float | None, holds: bool) -> None:
+    settings = stated(scheduler="exp", decay_rate=0.1, epochs=20)
+    logs = (
+        None
+        if low is None
+        else schedule_stats(Series("lr", "lr", "train.log", np.arange(10.0), np.array([1.0] * 10 if not low else [1.0] * 5 + [1e-5] * 5)), settings)
+    )
+    assert (configured_decay.ask(evidence(settings=settings, schedule=logs), seen()) is not None) is holds
 
 
 def lowers(name: str) -> Cause:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from postmortem.check import Cause, Evidence, Probe, Reading, Severity, Sighting, say
-from postmortem.checklist.causes.bad_initialization import absurd_from_the_start, bad_initialization
+from postmortem.checklist.causes.bad_initialization import absurd_from_the_start, bad_initialization, negative_biases, symmetric, zero
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, slow
 from postmortem.checklist.causes.clipping_too_tight import clipping_too_tight, tiny
 from postmortem.checklist.causes.decayed_too_early import configured_decay, decayed_too_early
@@ -31,6 +31,9 @@ ASKED = (
     (slow, batchnorm_eval_mismatch),
     (few_updates, stopped_too_early),
     (absurd_from_the_start, bad_initialization),
+    (zero, bad_initialization),
+    (symmetric, bad_initialization),
+    (negative_biases, bad_initialization),
 )
 CAUSES = tuple({cause.id: cause for _, cause in ASKED}.values())
 GOT_FAR = 0.3  # share of the loss

@@ -15,6 +15,7 @@ LENGTHS = (*FACTORS, *STEPS, "t_max", "step_size", "milestones")
 OTHER_UNIT = 0.1  # of an epoch: a length that short is one of epochs, as `lr_decay_iters` of CycleGAN is
 GONE = 0.01  # of the peak
 EARLY = 0.6  # of the run
+LATELY = 0.2  # of the records
 
 
 def _stood_before(e: Evidence) -> bool:
@@ -43,7 +44,9 @@ def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the configured decay leaves nothing of it long before the end"), CONFIG, holds=3.0, fails=0.0)
 def configured_decay(e: Evidence, seen: Sighting) -> Reading | None:
-    """A factor per epoch, or a length of the schedule in steps. Other schedules say nothing."""
+    """A factor per epoch, or a length of the schedule in steps. Other schedules say nothing, nor does a rate that was logged and did not fall so."""
+    if e.schedule is not None and e.schedule.source == "logged" and max(e.schedule.low_share, e.schedule.zero_share) < LATELY:
+        return None
     epochs = e.planned_epochs or e.number("epochs") or e.last_epoch
     factor, length = _stated(e, FACTORS), _stated(e, STEPS)
     if factor is not None and epochs and "exp" in _schedule(e):
