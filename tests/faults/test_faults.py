@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from postmortem.checklist import checklist
 from tests.faults.catalogue import FAULTS, Seen
 from tests.faults.healthy import AWKWARD, ground
 from tests.faults.make import GAMES, faulted, generate, names
+from tests.faults.plan import Plan, Trace
 from tests.faults.score import Answer, answered, calibration, figures, macro_f1, report
-from tests.faults.train import run
+from tests.faults.train import run, watched
 
 SMOKE = ("none", "no_step", "small_batches", "exception", "loss_sign")
 
@@ -49,6 +51,13 @@ def test_the_fault_is_the_only_difference_and_shows() -> None:
 def test_the_same_plan_trains_to_the_same_figures() -> None:
     plan = ground(random.Random(5), tasks=("teacher",), nets=("mlp",))
     assert run(plan).curve("train_loss") == run(plan).curve("train_loss")
+
+
+def test_a_framework_that_leaves_the_process_ends_the_run_and_not_the_benchmark() -> None:
+    trace = Trace(Plan())
+    with watched(trace):
+        sys.exit(1)
+    assert trace.ended == "raised"
 
 
 def test_every_label_is_an_id_of_the_checklist() -> None:

@@ -58,6 +58,8 @@ def watched(trace: Trace) -> Iterator[None]:
         except (Exception, KeyboardInterrupt):
             trace.ended = "raised"
             trace.stderr += traceback.format_exc()
+        except SystemExit:  # Lightning's answer to Ctrl-C, which it logs itself
+            trace.ended = "raised"
     for w in {str(w.message): w for w in caught if "target size" in str(w.message) or "lr_scheduler" in str(w.message)}.values():
         where = "/home/user/project/" + Path(w.filename).name if "faults" in w.filename else w.filename
         trace.stderr = warnings.formatwarning(w.message, w.category, where, w.lineno, "") + trace.stderr
