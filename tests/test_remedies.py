@@ -117,6 +117,7 @@ def test_the_usual_rate_knows_optimizer_momentum_and_size() -> None:
     assert rate(optimizer="sgd") == 0.1
     assert rate(optimizer="sgd", momentum=0.9) == pytest.approx(0.02)
     assert rate(optimizer="adam") == 2e-3
+    assert rate(optimizer="adam", model="BiLSTM") == 4e-3
     assert rate(10_000, optimizer="adamw") == pytest.approx(1.95e-3, rel=0.01)  # Kaplan et al. 2020
     assert rate(124_000_000, optimizer="adamw") == pytest.approx(0.64e-3, rel=0.02)
     assert rate(optimizer="adam", model_name_or_path="bert-base") == pytest.approx(1e-4)

@@ -12,6 +12,7 @@ from postmortem.checklist.causes.bad_initialization import absurd_from_the_start
 from postmortem.checklist.causes.decayed_too_early import configured_decay
 from postmortem.checklist.causes.learning_rate_too_high import extreme_momentum, leapt_unseen, learning_rate_too_high
 from postmortem.checklist.causes.stopped_too_early import few_epochs, few_updates, still_falling
+from postmortem.checklist.causes.too_little_capacity import settled
 from postmortem.checklist.causes.wrong_labels import signal_missing
 from postmortem.checklist.causes.zero_learning_rate import stepped_on_the_spot, still_and_unknown, zero_learning_rate
 from postmortem.checklist.extremes import unusual
@@ -178,7 +179,16 @@ def test_a_few_updates_leave_nothing_to_conclude_of_a_loss_at_guessing() -> None
     assert few[0] is None
     assert many[0] is not None
     assert many[1] is not None
-    assert few[1] is None or few[1].holds
+    assert not many[1].holds  # type: ignore[attr-defined]
+    assert few[1] is None
+
+    def rests(size: int) -> object:
+        losses = [2.3 * (0.6 + 0.4 * 0.5**i) for i in range(12)]
+        e = ending(losses, settings=stated(batch_size=size), steps_per_epoch=3.0, planned_steps=36.0, last_epoch=12.0)
+        return settled.ask(e, seen())
+
+    assert rests(32) is not None
+    assert rests(400) is None
 
 
 @pytest.mark.parametrize(("momentum", "extreme"), [(0.998, True), (0.99, False), (0.9, False)])

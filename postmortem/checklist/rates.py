@@ -136,7 +136,10 @@ def batch_normalised(e: Evidence) -> bool:
 
 
 def _gated(e: Evidence) -> bool:
-    """An LSTM or a GRU: its recurrent matrix is three or four times as tall as it is wide."""
+    """An LSTM or a GRU, by its name, or by its recurrent matrix, which is three or four times as tall as it is wide."""
+    named = e.setting("model")
+    if named is not None and any(word in str(named.value).lower() for word in ("lstm", "gru")):
+        return True
     last = e.checkpoints[-1].tensors if e.checkpoints else ()
     hidden = (t.shape for t in last if len(t.shape) == 2 and any(word in t.name for word in ("weight_hh", "recurrent_kernel")))
     return any(max(a, b) in (3 * min(a, b), 4 * min(a, b)) for a, b in hidden)

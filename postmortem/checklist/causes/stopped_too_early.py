@@ -27,11 +27,17 @@ STEPS = 600  # optimizer steps that a small model needs for a small task
 
 @probe(say("the loss was still falling when training ended"), holds=1.6, fails=-2.0)
 def still_falling(e: Evidence, seen: Sighting) -> Reading | None:
+    reading = _fell_to_the_end(e, seen)
+    settled = reading is not None and not reading.holds
+    return None if settled and few_updates.ask(e, seen) is not None else reading  # of a few updates a schedule's end is the end
+
+
+def _fell_to_the_end(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or loss.finite < 2 or e.family in NOTHING_EXPECTED:
         return None
-    level, epochs, few = to_chance(e, loss.final), e.last_epoch or e.number("epochs"), few_updates.ask(e, seen) is not None
-    if level is not None and level > GUESSING and epochs is not None and epochs > SHORT and (rate_decades(e) or 0.0) > LOW and not few:
+    level, epochs = to_chance(e, loss.final), e.last_epoch or e.number("epochs")
+    if level is not None and level > GUESSING and epochs is not None and epochs > SHORT and (rate_decades(e) or 0.0) > LOW:
         return Reading(False, say("it came down to the level of guessing ({level:.2f} × chance), and no further", level=level))
     if loss.asymptote is not None:
         return Reading(

@@ -2,6 +2,7 @@
 
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.causes.stopped_too_early import few_updates
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.parameters import hidden_width, is_narrow
@@ -24,7 +25,7 @@ def narrow(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the loss has settled"), holds=1.0, fails=-1.2)
 def settled(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.asymptote is None or _never_left_guessing(e):
+    if loss is None or loss.asymptote is None or _never_left_guessing(e) or few_updates.ask(e, seen) is not None:
         return None
     return Reading(loss.asymptote.remaining < 0.15, say("{share:.0%} of the drop was still to come", share=max(0.0, loss.asymptote.remaining)))
 
