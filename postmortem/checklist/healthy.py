@@ -86,7 +86,7 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     if shown is None or (e.family in NOTHING_EXPECTED and e.family != "contrastive" and shown.goal == "lower" and not shown.name.endswith(ERRORS)):
         return None
     val = e.curve("val/loss")
-    steady = any(c.relative_gain > LITTLE and _better(c) for c in (shown, val) if c is not None)
+    steady = any(c.relative_gain > LITTLE and _better(c) for c in (shown, val, e.curve("val/accuracy")) if c is not None)
     scored = risen_score(e)
     if scored is not None and not (shown.relative_gain > 0.2 or steady):
         return Reading(True, say("{name} went from {start:.3g} to {final:.3g}", name=scored.name, start=scored.start, final=scored.final))

@@ -23,6 +23,7 @@ COIN = 0.55  # share of the pairs of which the chosen answer is preferred
 PAIRS = 10  # records from which a preference that never came is no accident
 WORSE = 1.25  # × ln 2: a loss of a policy that is surely wrong, however it was meant
 LEFT = -1.0  # reward of the chosen answers: they became less likely by that much, before anything was preferred
+EPISODES, RISEN = 200, 5.0  # records of a reward; standard errors of its second half above the first
 SELDOM = 0.02  # of the episodes
 REWARDED = frozenset({"reinforcement", "preference"})
 
@@ -35,7 +36,7 @@ def flat_reward(e: Evidence) -> Sighting | None:
     lost = fell(reward) and reward.final < reward.start - LOST * abs(reward.start)
     if reward.finite < (FEWER if fell(reward) or _never_succeeds(e) else REWARDS) or (e.family == "preference" and not lost):
         return None  # what is tuned by preferences may have been as good from the start
-    if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)):
+    if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)) or _rises(reward):
         return None
     return Sighting(
         Severity.SERIOUS,
@@ -51,6 +52,12 @@ def flat_reward(e: Evidence) -> Sighting | None:
         e.series["reward"].source,
         "reward",
     )
+
+
+def _rises(reward: CurveStats) -> bool:
+    """Of hundreds of episodes single ones scatter by more than all of training gains: their mean tells."""
+    h = reward.halves
+    return h is not None and reward.finite >= EPISODES and h.fell < -RISEN and reward.final > reward.start
 
 
 def _never_succeeds(e: Evidence) -> bool:

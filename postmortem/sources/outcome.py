@@ -22,10 +22,12 @@ _BEGINNINGS = frozenset({EventKind.STARTED, EventKind.RESUMED})
 def of_the_last_job(events: Sequence[LogEvent]) -> tuple[LogEvent, ...]:
     """Without what ended an earlier job in the same log: one that starts or resumes below it.
 
-    events : of each file in the order of its lines. What says that numbers went wrong stays, for a job may go on from there.
+    events : of each file in the order of its lines, not that of time where a launcher tells at last that its program failed.
+    What says that numbers went wrong stays, for a job may go on from there.
     """
     begins = {e.source: n for n, e in enumerate(events) if e.kind in _BEGINNINGS}
-    return tuple(e for n, e in enumerate(events) if n > begins.get(e.source, -1) or e.kind not in _FATAL - _NUMERICS)
+    told = {e.source for n, e in enumerate(events) if n > begins.get(e.source, -1) and e.kind == EventKind.SIGNAL and e.data.get("exit_code") == 1}
+    return tuple(e for n, e in enumerate(events) if n > begins.get(e.source, -1) or e.source in told or e.kind not in _FATAL - _NUMERICS)
 
 
 def silent(series: Sequence[Series], now: float) -> bool:

@@ -15,6 +15,7 @@ from postmortem.sources.logs.crash_rules import RULES
 from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text import READER
 from postmortem.sources.logs.text.noise import Sieve, Told
+from postmortem.sources.outcome import of_the_last_job
 from postmortem.sources.reader import Candidate
 
 
@@ -75,6 +76,9 @@ LINES: list[tuple[str, K, dict[str, object]]] = [
     ("=> loaded checkpoint 'x.pth' (epoch 7)", K.RESUMED, {"epoch": 7.0}),
     ("Saving model checkpoint to out/checkpoint-500.pt", K.CHECKPOINT_SAVED, {"path": "out/checkpoint-500.pt"}),
     ("***** Running training *****", K.STARTED, {}),
+    ("train_26.py: error: unrecognized arguments: --domain_weight 0.02", K.EXCEPTION, {"exception": "SystemExit"}),
+    ("Error: l.outputs == params.inputs, filters= doesn't correspond to classes= in [yolo]-layer: Success", K.EXCEPTION, {"exception": "Error"}),
+    ("=== Training Failed with exit code 3 ===", K.SIGNAL, {"exit_code": 3.0}),
 ]  # fmt: skip
 
 
@@ -233,3 +237,11 @@ def test_memory_that_tensorflow_does_without(tmp_path: Path) -> None:
     assert not events(tmp_path, "step 1 loss 0.5\n" + said + "step 2 loss 0.4\n")
     died = "tensorflow.python.framework.errors_impl.ResourceExhaustedError: OOM when allocating tensor with shape[32,512] and type float on GPU:0\n"
     assert K.OUT_OF_MEMORY in {e.kind for e in events(tmp_path, "step 1 loss 0.5\n" + said + died)}
+
+
+def test_a_launcher_that_tells_the_end_of_what_it_started_is_no_new_beginning(tmp_path: Path) -> None:
+    """Standard error comes first, and what the launcher had buffered behind it."""
+    log = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n    main()\nRuntimeError: shapes differ\n=== Starting Training ===\n'
+    died, went_on = events(tmp_path, log + "=== Training Failed with exit code 1 ===\n"), events(tmp_path, log)
+    assert [e.kind for e in of_the_last_job(died)] == [K.EXCEPTION, K.STARTED, K.SIGNAL]
+    assert [e.kind for e in of_the_last_job(went_on)] == [K.STARTED]

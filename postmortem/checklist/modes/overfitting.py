@@ -34,6 +34,8 @@ METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
 PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
 WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
+RISEN, LOST_ANSWERS = 0.5, 0.1  # ln(validation / its best); of the answers, since the best evaluation
+ALL = 0.9  # of what validation had gained
 STEADILY, FELL_ON = 0.1, 0.25  # of what validation had gained; of the training loss where validation was best
 RISING, SINCE = 0.5, 8  # Kendall's tau of validation since its best; evaluations since then
 SMALL_RISE = 0.12  # ln(validation / its best)
@@ -55,7 +57,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     level = validation_level(e)
     noise = 2.0 * val.noise / abs(val.best) if val.best else 0.0
-    if gap.gap < (GAP_ABOVE if (level or 0.0) > 1.0 and gap.rise > RISE else GAP):
+    if not _knows_it_by_heart(e, gap) and gap.gap < (GAP_ABOVE if (level or 0.0) > 1.0 and gap.rise > RISE else GAP):
         return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap), _figures(e))
     if level is not None and level < LEVEL:
         small = is_above(say("{name} at the end (× chance)", name="val/loss"), level, LEVEL, file_of(e, "val/loss"))
@@ -83,6 +85,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     apart = gap.gap / WIDE if isfinite(gap.gap) else gap.difference / _fall(e) / OF_THE_FALL  # a loss below zero has no ratio
     severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH, level or 0.0) > 1.0 else Severity.MINOR
     kept = val.final < val.first  # of what validation had gained something is left
+    if lost > ALL and _turned_for_good(gap):
+        severity = Severity.SERIOUS  # all that validation had gained is gone
     if severity is Severity.SERIOUS and kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
     if idle and not rises:
@@ -135,6 +139,14 @@ def _ever_since(gap: GapStats) -> bool:
     after = gap.validation_trend_after_best
     went_on = gap.gap > PARTED and gap.rise > WIDE_RISE and gap.train_fell_after_best > GAINED
     return went_on and after is not None and after.tau > RISING and after.points >= SINCE
+
+
+def _knows_it_by_heart(e: Evidence, gap: GapStats) -> bool:
+    """By their accuracies training knows nearly every answer and validation loses what it knew, whatever else the training loss is a sum of."""
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    if train is None or val is None or not train.finite or val.finite < SINCE or gap.rise < RISEN:
+        return False
+    return train.final > RIGHT * whole(train) and (val.best - val.final) > LOST_ANSWERS * whole(val)
 
 
 def _turned_for_good(gap: GapStats) -> bool:

@@ -94,6 +94,9 @@ RULES: tuple[Rule, ...] = (
         r"[Gg]loo.{0,100}(?:[Cc]onnection closed|[Tt]imed out|[Rr]ead error)|"
         r"socketProgress\w{0,10}: .{0,120}Connection reset", about="connection"),
     # processes
+    _rule(_K.EXCEPTION, r"^[\w./-]{1,200}\.py: error: (?P<message>.{1,300})", exception="SystemExit"),  # the arguments were not understood
+    _rule(_K.EXCEPTION, r"^Error: (?P<message>.{1,300}): Success\b", exception="Error"),  # darknet
+    _rule(_K.SIGNAL, r"\b[Ff]ailed with exit code:? (?P<exit_code5>[1-9]\d{0,2})\b"),
     _rule(_K.SIGNAL, r"[Ss]ignal (?P<signal>\d{1,2}) \((?P<name>SIG[A-Z]{2,6})\) received by PID"),
     _rule(_K.SIGNAL, r"\(exitcode:? (?P<exit_code>-?\d{1,3})\)|^\s*exitcode\s*: (?P<exit_code2>-?\d{1,3}) \(pid|"
         r"Exited with exit code (?P<exit_code3>\d{1,3})|exit[_ ]status[=: ](?P<exit_code4>[1-9]\d{0,2})\b"),
