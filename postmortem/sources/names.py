@@ -62,7 +62,8 @@ _QUANTITY_PHRASES: dict[str, str] = {
         "top 1, accuracy top@1, top 1 acc, top 1 accuracy, prec@1, prec1, prec 1, precision@1, accuracy@1, accuracy 1, categorical accuracy, "
         "sparse categorical accuracy, binary accuracy, multiclass accuracy, classification accuracy, cls acc, token acc, token accuracy, mean "
         "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, aacc, acc pose, oa, "
-        "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate"
+        "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate, "
+        "class accuracy"
     ),
     "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, word ppl, token ppl, perp, word perplexity",
     "error": (

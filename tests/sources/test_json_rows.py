@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,3 +138,17 @@ def test_a_document_of_too_many_values_is_not_made_into_objects(tmp_path: Path, 
         except documents.Unreadable as error:
             why = str(error.why)
         assert why == wanted
+
+
+def test_records_listed_by_split(tmp_path: Path) -> None:
+    document = {
+        "train": [{"total_loss": float("nan"), "kl": 1.5}, {"total_loss": float("inf"), "kl": 1.0}],
+        "val": [{"total_loss": 2.5}],
+        "best": 1.0,
+    }
+    found = curves(read(tmp_path, "results.json", document))
+    assert np.isnan(found["train/loss"].values[0])
+    assert np.isinf(found["train/loss"].values[1])
+    assert found["val/loss"].values.tolist() == [2.5]
+    assert found["other/train/kl"].values.tolist() == [1.5, 1.0]
+    assert not read(tmp_path, "training_history.json", {"train": [{"id": 3, "text": "a"}], "val": [{"id": 4}]}).series

@@ -30,6 +30,7 @@ _PREFIX = re.compile(
 _RANK = re.compile(r"\b(?:\[?[Rr]ank:? |global rank |rank=)(\d{1,6})\b")
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):")
 _FRAME = re.compile(r'^\s*File "([^"]{1,400})", line (\d{1,9})(?:, in (\S{1,200}))?')
+_BEGINS = re.compile(rb'\s{0,8}(?:Traceback \(most recent call last\):|File "[^"\n]{1,400}", line \d{1,9}, in \S)')
 _EXCEPTION = re.compile(
     r"^(?P<type>(?:[A-Za-z_][\w]{0,60}\.){0,8}[A-Za-z_]\w{0,80}(?:Error|Exception|Interrupt|Exit|Warning|Failure|Timeout|Killed|Stop|NotFound|OutOfMemory|Died|Refused|Expired))"
     r"(?::\s?(?P<message>.*))?$"
@@ -241,6 +242,11 @@ class Watch:
 def _survived(kind: EventKind, at: Where, reached: Where) -> bool:
     """Records follow far below: more text than a buffer holds that is only written out as the process dies."""
     return kind in _SURVIVABLE and reached.rows - at.rows >= RECORDS_AFTER and reached.offset - at.offset > BUFFERED
+
+
+def of_a_traceback(head: bytes) -> bool:
+    """Whether a file begins with a traceback, or with what is left of one: whatever its name says, it is no table."""
+    return _BEGINS.match(head) is not None
 
 
 def _peel(text: str) -> tuple[int | None, str]:

@@ -13,12 +13,14 @@ from postmortem.model.run import Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
+from postmortem.sources.logs.crash import of_a_traceback
 from postmortem.sources.logs.csvblocks import cells_of, parse, parse_beside
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
 from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.numbers import MISSING_WORDS, fixed_decimals, instant, number
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
+from postmortem.sources.logs.unlabelled import delimiter_of_numbers, stem_of
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "csv"
@@ -33,10 +35,12 @@ def claims(candidate: Candidate) -> bool:
     """A `.csv` or `.tsv`, or a text file whose first lines are a header and rows that fit it."""
     name = candidate.name.lower()
     if name.endswith((".csv", ".tsv", ".csv.txt")):
-        return True
+        return not of_a_traceback(candidate.head)
     if not (name.endswith((".txt", ".log", ".dat", ".tab")) or "." not in name):
         return False
     text = head_text(candidate.head)
+    if delimiter_of_numbers(candidate.name, text, whole=candidate.size <= len(candidate.head)):
+        return True
     lines = text.splitlines()[:4]
     layout = layout_of(text)
     if layout is None or len(lines) < 2:
@@ -47,20 +51,27 @@ def claims(candidate: Candidate) -> bool:
         not layout.header
         or layout.delimiter == "|"
         or no_log(layout) is not None
-        or len(layout.header) < 2
+        or len(layout.header) < (1 if layout.preamble.startswith("%") else 2)
         or any(len(h) > 60 for h in layout.header)
     ):
         return False
     row = lines[layout.skip].split(layout.delimiter) if layout.skip < len(lines) else []
+    row = row[:-1] if layout.preamble.startswith("%") and row and not row[-1].strip() else row
     return len(row) == len(layout.header) and all(number(c) is not None or c.strip().lower() in MISSING_WORDS for c in row)
 
 
 def read(candidate: Candidate) -> Found:
     """Every numeric column as a curve. Cells that are empty are no points; a cut last row is left out."""
-    layout = layout_of(head_text(candidate.head if candidate.size <= len(candidate.head) else _longer_head(candidate)))
+    head = head_text(candidate.head if candidate.size <= len(candidate.head) else _longer_head(candidate))
+    numbers = delimiter_of_numbers(candidate.name, head, whole=candidate.size <= len(candidate.head))
+    if numbers:
+        delimiter, width = numbers
+        layout: Layout | None = Layout(delimiter, (stem_of(candidate.name),) if width == 1 else (), 0)
+    else:
+        layout = layout_of(head)
     if layout is None:
         return _none(candidate, say("it holds no table with a header row"))
-    reason = no_log(layout)
+    reason = None if numbers else no_log(layout)
     if reason:
         return _none(candidate, reason)
     met = Reading(Extent(candidate.size))
@@ -135,7 +146,7 @@ class Rows:
             return
         if not self.keys:
             first = block.lstrip(b"\n").partition(b"\n")[0].decode("utf-8", "replace")
-            self.keys = tuple(f"column {n + 1}" for n in range(len(first.split(self.layout.delimiter))))
+            self.keys = tuple(f"column {n + 1}" for n in range(len(first.split(None if self.layout.delimiter == " " else self.layout.delimiter))))
         delimiter = self.layout.delimiter.encode()
         self.effort.spent += A_BYTE * len(block) + A_COLUMN * len(self.keys)
         if delimiter == b" ":

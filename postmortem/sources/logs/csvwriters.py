@@ -15,6 +15,7 @@ from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.detection import PART, parts_of_loss
 from postmortem.sources.logs.numbers import MISSING_WORDS, number
 from postmortem.sources.logs.table import Column, Table
+from postmortem.sources.logs.unlabelled import MOSTLY, behind_counter
 from postmortem.sources.names import names_a_loss, series_name
 from postmortem.sources.reader import Candidate
 
@@ -32,7 +33,6 @@ _DATA_COLUMNS = frozenset({
 _LOG_QUANTITIES = ("loss", "accuracy", "perplexity")
 _WIDEST = 20_000  # columns
 _A_LOG = re.compile(r"(?i)loss|(?:^|[_\W])(?:log|train|training|history|curve)(?:[_\W]|$)")
-_MOSTLY = 0.95  # share of forward steps of a counter, restarts apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,16 @@ def layout_of(head: str) -> Layout | None:
             preamble, at = lines[at], at + 1
         else:
             lines[at] = lines[at].lstrip("# ")
+    if lines[at].startswith("%") and at + 1 < len(lines):  # torch.Logger: a title for each curve
+        titles = tuple(t.strip("% ") for t in lines[at].rstrip().split("\t"))
+        return Layout("\t", titles, at + 1, lines[at]) if any(map(_is_quantity, titles)) else None
     if _YOLO_ROW.fullmatch(lines[at]):
         return Layout(" ", _YOLO_FIELDS[: len(lines[at].split())], at)
     counts = {d: lines[at].count(d) for d in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda d: counts[d])
     if not counts[delimiter]:
         cells = [lines[at].strip().strip('"')]
-        return Layout(",", tuple(cells), at + 1, preamble) if series_name(cells[0]).partition("/")[2] in _LOG_QUANTITIES else None
+        return Layout(",", tuple(cells), at + 1, preamble) if _is_quantity(cells[0]) else None
     cells = [c.strip() for c in next(csv.reader([lines[at]], delimiter=delimiter), [])]
     if not 1 < len(cells) <= _WIDEST:
         return None
@@ -75,6 +78,10 @@ def layout_of(head: str) -> Layout | None:
     return Layout(delimiter, tuple(cells), at + 1, preamble)
 
 
+def _is_quantity(key: str) -> bool:
+    return series_name(key).partition("/")[2] in _LOG_QUANTITIES
+
+
 def no_log(layout: Layout) -> Sentence | None:
     """Why a table is no log of a training, None when it may be one."""
     if not layout.header or has_axis(layout.header) or layout.preamble.startswith("#{"):
@@ -82,7 +89,7 @@ def no_log(layout: Layout) -> Sentence | None:
     keys = [plain(k) for k in layout.header]
     if not _DATA_COLUMNS.isdisjoint(keys):
         return say("it looks like a data set: no column counts steps or epochs")
-    if {"wall time", "value"} <= set(keys) or any(names_a_loss(k) or series_name(k).partition("/")[2] in _LOG_QUANTITIES for k in layout.header):
+    if {"wall time", "value"} <= set(keys) or any(names_a_loss(k) or _is_quantity(k) for k in layout.header):
         return None
     return say("no column counts steps or epochs, and none is a loss or an accuracy")
 
@@ -209,14 +216,15 @@ def _with_ends_of_epochs(table: Table) -> Table:
 def _first_is_loss(table: Table, name: str) -> dict[str, str]:
     """Without a header: what stands behind the counter, in a file whose name speaks of a loss or a log, is taken for the loss."""
     first = next((k for k in table.columns if k != "step"), None)
-    if first is None or "step" not in table.columns or not _A_LOG.search(name):
+    if first is None or "step" not in table.columns:
         return {}
-    return {first: "train/loss"}
+    known = behind_counter(name) or ("train/loss" if _A_LOG.search(name) else "")
+    return {first: known} if known else {}
 
 
 def _with_first_column_as_step(table: Table) -> Table:
     """No header: a first column of increasing whole numbers counts steps; what the others are, nobody says."""
     first = table.columns.get("column 1")
-    if first is None or len(first) < 2 or np.mean(np.diff(first.values) > 0) < _MOSTLY or not np.array_equal(np.floor(first.values), first.values):
+    if first is None or len(first) < 2 or np.mean(np.diff(first.values) > 0) < MOSTLY or not np.array_equal(np.floor(first.values), first.values):
         return table
     return Table(table.count, {"step": first} | {k: c for k, c in table.columns.items() if k != "column 1"}, table.texts)

@@ -17,13 +17,20 @@ from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import number
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
+from postmortem.sources.logs.text.keys import split_in
+from postmortem.sources.logs.unlabelled import metric_of, stem_of
 from postmortem.sources.names import names_a_loss, series_name
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "json-history"
 _LARGEST = 256 << 20  # bytes
-_LISTS = re.compile(r'\s*\{\s*"[^"]{1,100}"\s*:\s*(?:\{\s*"[^"]{1,100}"\s*:\s*)?\[\s*(?:-?[\d.]|NaN|"-?[\d.])')
-_LOSSES = re.compile(r'"[^"]{0,60}(?i:loss)[^"]{0,40}"\s*:\s*\[\s*(?:-?[\d.]|NaN|"-?[\d.])')
+_VALUE = r'(?:"?-?(?:[\d.]|Infinity)|NaN)'
+_LISTS = re.compile(rf'\s*\{{\s*"[^"]{{1,100}}"\s*:\s*(?:\{{\s*"[^"]{{1,100}}"\s*:\s*)?\[\s*{_VALUE}')
+_LOSSES = re.compile(rf'"[^"]{{0,60}}(?i:loss)[^"]{{0,40}}"\s*:\s*\[\s*{_VALUE}')
+_BY_SPLIT = re.compile(
+    rf'\s*\{{\s*"(?i:train|val|test)[^"]{{0,20}}"\s*:\s*\[\s*\{{[^{{}}]{{0,2000}}"[^"]{{0,60}}(?i:loss)[^"]{{0,40}}"\s*:\s*{_VALUE}'
+)
+_LIST_ALONE = re.compile(rf"\s*+\[\s*+{_VALUE}[^\[\]{{]*+(?:\]\s*+)?")  # a list of numbers alone, or how it begins
 _RECORDS = re.compile(r'\s*\[\s*\{\s*"')
 _TRIPLES = re.compile(r"\s*\[\s*\[\s*\d{9,}(?:\.\d+)?\s*,\s*\d+\s*,")
 _ONE_EPOCH = re.compile(r"metrics_epoch_(\d{1,9})\.json")
@@ -34,12 +41,14 @@ _NESTED = 3  # levels of `{"train": {"loss": […]}}`
 def claims(candidate: Candidate) -> bool:
     """A JSON document that starts like a history."""
     name = candidate.name.lower()
+    if name.endswith((".json", ".txt", ".log")) and _LIST_ALONE.fullmatch(head_text(candidate.head)):
+        return bool(metric_of(candidate.name))
     if not (name.endswith(".json") or name == "log"):
         return False
     head = head_text(candidate.head)
     if _ONE_EPOCH.fullmatch(name) or _ALLENNLP.match(head):
         return True
-    lists = _LISTS.match(head) or (head.lstrip().startswith("{") and ("history" in name or _LOSSES.search(head)))
+    lists = _LISTS.match(head) or (head.lstrip().startswith("{") and ("history" in name or _LOSSES.search(head) or _BY_SPLIT.match(head)))
     return bool(_RECORDS.match(head) or _TRIPLES.match(head) or (lists and not _is_config(name)))
 
 
@@ -61,6 +70,8 @@ def read(candidate: Candidate) -> Found:
         row = {"epoch": epoch, **{k: v for k, v in document.items() if k != "epoch" and not k.startswith(("best_", "peak_"))}}
         table = _table_of_rows([row])
         habits = Habits(epoch_base=0, row_is_epoch=True)
+    elif isinstance(document, list) and document and metric_of(candidate.name) and not {dict, list} & set(map(type, document)):
+        table = Table(len(document), {stem_of(candidate.name): _column(document)})
     elif isinstance(document, list):
         table, habits = _of_list(document, candidate.name)
     elif isinstance(document, dict):
@@ -112,7 +123,7 @@ def _is_log(table: Table) -> bool:
 
 
 def _of_lists(document: dict[str, Any]) -> Table:
-    """Lists of numbers by key; those of the most common length, which is that of epochs, are rows of one table."""
+    """Lists of numbers by key, and records listed by split; those of the most common length, which is that of epochs, are rows of one table."""
     columns: dict[str, Column] = {}
     longest = 0
 
@@ -124,6 +135,10 @@ def _of_lists(document: dict[str, Any]) -> Table:
             if isinstance(value, list) and value and not {dict, list} & set(map(type, value)):
                 columns[prefix + str(key)] = _column(value)
                 longest = max(longest, len(value))
+            elif isinstance(value, list) and value and split_in(str(key)) and set(map(type, value)) == {dict}:
+                records = _table_of_rows(value)
+                columns.update({f"{prefix}{key}/{k}": c for k, c in records.columns.items()})
+                longest = max(longest, records.count)
             elif isinstance(value, dict) and depth < _NESTED:
                 walk(value, prefix if key == "history" else f"{prefix}{key}/", depth + 1)
 

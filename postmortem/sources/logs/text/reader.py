@@ -11,6 +11,7 @@ import numpy as np
 from postmortem.model.run import EventKind, LogEvent, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.blocks import Reading
+from postmortem.sources.logs.crash import of_a_traceback
 from postmortem.sources.logs.detection import with_total_of_console
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.bars import Redraws
@@ -67,6 +68,8 @@ _CONTROL = frozenset(range(32)) - {0, 8, 9, 10, 12, 13, 27}
 def claims(candidate: Candidate) -> bool:
     """Any file that looks like text and has a name that logs have."""
     name = candidate.name.lower()
+    if name.endswith((".csv", ".tsv")):
+        return of_a_traceback(candidate.head)
     if name in _NOT_LOGS or name.endswith(_OTHERS) or not candidate.size:
         return False
     stem, dot, ending = name.rpartition(".")
