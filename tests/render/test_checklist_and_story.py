@@ -3,11 +3,16 @@
 import dataclasses
 import re
 
+import pytest
+
 from postmortem.model.diagnosis import Change, Cost, Finding, FindingStatus, Onset, Severity, Standing
 from postmortem.model.exhibits import Exhibits
 from postmortem.model.sentence import say
 from postmortem.render import checklist, story, templates
+from postmortem.render.html import render_html
+from postmortem.render.markdown import render_markdown
 from tests.render import samples
+from tests.render.test_terminal import shown
 
 
 def test_groups_put_the_verdict_first_and_leave_nothing_out() -> None:
@@ -107,3 +112,13 @@ def test_undefined_names_in_a_template_are_errors() -> None:
     with pytest.raises(jinja2.UndefinedError):
         templates.environment().from_string("{{ nothing }}").render()
     assert templates.environment().from_string("{{ x }}").render(x="<b>\x1b") == "&lt;b&gt;␛"
+
+
+@pytest.mark.parametrize(("name", "heading"), [("healthy", "What to try"), ("exploding", "What to change")])
+def test_what_is_worth_a_try_is_no_thing_to_change(name: str, heading: str) -> None:
+    """A healthy run may name a setting where sound runs have none."""
+    diagnosis = samples.SAMPLES[name]()
+    tried = dataclasses.replace(diagnosis, verdict=dataclasses.replace(diagnosis.verdict, fixes=samples.exploding().verdict.fixes))
+    for text in (shown(tried), render_markdown(tried), render_html(tried)):
+        assert heading in text
+        assert ({"What to try", "What to change"} - {heading}).pop() not in text
