@@ -57,7 +57,15 @@ def _from_best_source(
             x, y, before = _with_earlier(x, y, earlier)
             return _stats("logged", x, y, quantum=series.quantum or 0.0, zero_is_zero=telling, before=before)
     if saved:
-        if configured is not None and configured > 0 and len(saved) > 1 and configured >= max(lr for _, lr in saved) and saved[0][0] > 0:
+        rising = len(saved) > 1 and saved[0][1] < saved[1][1]  # a warm-up is under way, and began lower
+        if (
+            configured is not None
+            and configured > 0
+            and len(saved) > 1
+            and configured >= max(lr for _, lr in saved)
+            and saved[0][0] > 0
+            and not rising
+        ):
             saved = [(0.0, configured), *saved]  # what it was before the first checkpoint
         return _stats("optimizer", np.array([s for s, _ in saved]), np.array([lr for _, lr in saved]), quantum=0.0, zero_is_zero=True)
     if configured is None or configured < 0:

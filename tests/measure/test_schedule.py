@@ -160,6 +160,14 @@ def test_saved_rates_begin_with_the_configured_one() -> None:
     assert alone.peak == 3.6e-5
 
 
+def test_a_warm_up_that_checkpoints_hold_did_not_begin_with_the_configured_rate() -> None:
+    rising = [(44.0 * n, 8.8e-6 * n) for n in range(1, 7)]
+    found = schedule_stats(None, [setting("learning_rate", 1e-3)], rising)
+    assert found is not None
+    assert found.first == 8.8e-6
+    assert found.restarts == ()
+
+
 def test_the_rate_between_two_saved_ones_falls_evenly_in_its_logarithm() -> None:
     found = schedule_stats(None, (), [(0.0, 1.0), (100.0, 1e-4), (200.0, 1e-8)])
     assert found is not None
