@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO checkpoints. Synthetic: laid out here as deepspeed/utils/zero_to_fp32.py reads them, not written by DeepSpeed."""
+"""DeepSpeed's ZeRO checkpoints: synthetic ones of any number of ranks, laid out as deepspeed/utils/zero_to_fp32.py reads them, and some that DeepSpeed wrote."""
 
 from collections import OrderedDict
 from enum import Enum
@@ -184,3 +184,41 @@ def test_shares_that_do_not_fit_are_not_assigned(tmp_path: Path, shapes: object,
     assert said in str(one.detail)
     assert len(one.tensors) == len(SHAPES)
     assert one.optimizer is None
+
+
+WRITTEN = Path(__file__).parent / "data/deepspeed"  # by DeepSpeed itself: see `make.py` there
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_what_deepspeed_writes_holds_the_master_weights_that_it_puts_together(stage: int) -> None:
+    run = read_run([WRITTEN / f"stage{stage}"])
+    one = only(run)
+    assert (one.path, one.status, one.step, one.format) == ("global_step20", Status.READ, 20, "deepspeed")
+    assert one.facts["zero_stage"] == stage
+    assert one.optimizer is not None
+    assert one.optimizer.kind == "adamw"
+    with np.load(WRITTEN / f"stage{stage}.npz") as masters, TensorFiles(run.root) as files:
+        assert {t.name for t in one.tensors} == set(masters)
+        for ref in one.tensors:
+            assert ref.shape == masters[ref.name].shape
+            if ref.dtype == "bfloat16":  # stages 1 and 2 keep what the forward pass uses in the model file
+                bits = files.whole(ref).astype(np.uint32) << 16
+                np.testing.assert_allclose(bits.view(np.float32), masters[ref.name].ravel(), rtol=2**-8)
+            else:
+                np.testing.assert_array_equal(files.whole(ref), masters[ref.name].ravel())
+        states = {s.param: s for s in one.optimizer.states}
+        assert set(states) == set(masters)
+        for name, state in states.items():
+            assert state.step == 20
+            assert {slot: ref.shape for slot, ref in state.slots.items()} == dict.fromkeys(SLOTS, masters[name].shape)
+            assert (files.whole(state.slots["exp_avg_sq"]) > 0).all()
+
+
+def test_the_universal_checkpoint_that_deepspeed_makes_of_stage_3() -> None:
+    run = read_run([WRITTEN / "universal"])
+    one = only(run)
+    assert (one.status, one.step, one.format) == (Status.READ, 20, "deepspeed-universal")
+    with np.load(WRITTEN / "stage3.npz") as masters, TensorFiles(run.root) as files:
+        assert {t.name: t.shape for t in one.tensors} == {name: masters[name].shape for name in masters}
+        for ref in one.tensors:
+            np.testing.assert_array_equal(files.whole(ref), masters[ref.name].ravel())
