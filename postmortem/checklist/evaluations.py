@@ -8,7 +8,17 @@ from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighti
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.inputs import same_batches
-from postmortem.checklist.levels import below_any_guess, learned_at_once, of_letters, skill, to_chance, training_curves, validation_level, whole
+from postmortem.checklist.levels import (
+    below_any_guess,
+    knows_the_noise,
+    learned_at_once,
+    of_letters,
+    skill,
+    to_chance,
+    training_curves,
+    validation_level,
+    whole,
+)
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
@@ -143,7 +153,8 @@ def nothing_but_by_heart(b: Beside) -> Cleared | None:
     samples = training_samples(b.e)
     few = samples is not None and samples < HANDFUL * (b.e.chance.classes or 1) and b.by_heart
     rose = b.gap.rise >= 0.15 and not few
-    if not (b.gap.gap > BY_HEART or few) or not nothing_else or rose or (b.accuracy is not None and b.accuracy <= BELOW):
+    exactly = knows_the_noise(b.e) and (b.best or 1.0) < SOMETHING
+    if (not exactly and (not (b.gap.gap > BY_HEART or few) or not nothing_else)) or rose or (b.accuracy is not None and b.accuracy <= BELOW):
         return None
     return Cleared(
         say("Training was learned by heart ({train:.2g} × chance) and nothing else was: that is overfitting.", train=b.train_level or 0.0),

@@ -9,6 +9,7 @@ SURELY, LEVEL = 2.5, 2.0  # standard errors
 COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen
 FEW_PASSES = 4.0  # over the data until the training loss is halved; what is learned by heart, or drawn by lot, takes six and more
 FIRST_STEPS = 1.0  # of an epoch: until then no sample was seen before
+EXACT = 0.01  # times the target's variance
 BELOW_GUESS = 0.5  # × the accuracy of a guess
 NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
 
@@ -99,6 +100,13 @@ def learned_at_once(e: Evidence) -> float | None:
     """`passes_to_half`, where they are so few that nothing was learned by heart; None otherwise."""
     passes = passes_to_half(e)
     return passes if passes is not None and passes <= FEW_PASSES else None
+
+
+def knows_the_noise(e: Evidence) -> bool:
+    """Numbers are given back more exactly than any that were measured can be foretold: each of the training samples is known."""
+    loss = course(e)
+    level = to_chance(e, loss.final) if loss is not None else None
+    return e.family == "regression" and level is not None and level < EXACT
 
 
 def below_any_guess(e: Evidence) -> bool | None:

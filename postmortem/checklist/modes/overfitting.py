@@ -12,7 +12,7 @@ from postmortem.checklist.causes.too_much_capacity import too_much_capacity
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.levels import course, skill, validation_level, whole
+from postmortem.checklist.levels import course, knows_the_noise, skill, validation_level, whole
 from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, curve
 from postmortem.checklist.signs import file_of
@@ -66,7 +66,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             (small, *_figures(e)),
         )
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
-    idle = gap.gap > BY_HEART or _stood_still(e, gap, val)
+    idle = gap.gap > BY_HEART or _stood_still(e, gap, val) or (knows_the_noise(e) and gap.gap > FAR_APART)
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(gap))
