@@ -144,7 +144,7 @@ def _guesses_at_a_low_loss(e: Evidence, limit: float) -> bool:
 
 @probe(say("validation is as bad as training"), VALIDATION, holds=0.6, fails=-0.8)
 def together(e: Evidence, seen: Sighting) -> Reading | None:
-    return None if e.gap is None else Reading(not ahead(e), say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
+    return None if e.gap is None or seen.facet == "noise" else Reading(not ahead(e), say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
 
 
 @probe(say("the level is far from what healthy runs reach"), CHANCE, holds=1.0, fails=-0.7)
@@ -171,7 +171,7 @@ def copies(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{share:.0%} of the weight matrices are nearly one number or have identical rows or columns", share=share))
 
 
-noise = seen_as("noise", claim=say("nothing else holds training below validation for good"), holds=1.0)
+noise = seen_as("noise", claim=say("nothing else holds training below validation for good"), holds=1.6)
 
 
 @probe(say("training worked at all"), holds=0.3, fails=-0.5)
