@@ -148,7 +148,7 @@ def test_time_is_linear(part: int) -> None:
 def test_a_quadratic_pattern_would_be_seen() -> None:
     bad = re.compile(r"a+$")
     once, four = cost(bad, "a" * 1500 + "!"), cost(bad, "a" * 6000 + "!")
-    assert four > 9 * once
+    assert four > 6 * once  # 16 on a quiet machine; 4 is linear
 
 
 def test_flags_are_part_of_a_pattern() -> None:
