@@ -15,6 +15,7 @@ POINTS = 0.15  # of accuracy
 FEWEST, FEW = 3, 6  # records
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
+MANY, NO_TREND = 20, 0.1  # records; Kendall's tau
 WON, LOST = 0.02, 3.0  # × its first record, which for a discriminator that guesses is 1.39
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
 
@@ -72,6 +73,12 @@ def _better(c: CurveStats) -> bool:
     return (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and t.p_value < 1e-5)
 
 
+def _by_chance(c: CurveStats) -> bool:
+    """A score without any trend that ends within its own scatter: its best record is the luckiest, as a rate of success near nothing has them."""
+    no_trend = c.trend is not None and c.trend.points >= MANY and abs(c.trend.tau) < NO_TREND
+    return c.goal == "higher" and no_trend and c.final - c.start <= 2.0 * c.noise
+
+
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     shown, margins = _progress(e), preferred(e, "margins")
@@ -90,6 +97,8 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     scored = risen_score(e)
     if scored is not None and not (shown.relative_gain > 0.2 or steady):
         return Reading(True, say("{name} went from {start:.3g} to {final:.3g}", name=scored.name, start=scored.start, final=scored.final))
+    if not steady and _by_chance(shown):
+        return Reading(False, say("{name} went from {start:.3g} to {final:.3g}", name=shown.name, start=shown.start, final=shown.final))
     lost = (shown.goal == "lower" or e.family == "reinforcement") and shown.lost_ground > 1.0  # it ends worse than it began
     return Reading(
         (shown.relative_gain > 0.2 and not lost) or steady,

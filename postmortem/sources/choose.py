@@ -9,10 +9,12 @@ import numpy as np
 
 from postmortem.model.run import LeftOut, Reduction, Series
 from postmortem.model.sentence import Sentence, say
+from postmortem.sources.logs.text.keys import split_in
 
 ONE_IS_A_SETTING = frozenset({"lr", "loss_scale"})  # a single record of these among many others is the configuration, printed
 MANY = 3
 _GROUP = re.compile(r"(.*\D)\d{1,3}")  # a key that ends in the number of a parameter group
+_SUCCESS = re.compile(r"(?i)(?:^|[/_. ])success[_ ]?rate$")
 _ENOUGH_GROUPS = 3  # for a majority
 LATEST = 1e12  # seconds since 1970; beyond, a clock is none
 
@@ -24,7 +26,7 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
     """
     notes = [] if left_out is None else left_out
     by_name: dict[str, list[Series]] = defaultdict(list)
-    for one in _error_as_loss(_test_as_validation(_rate_of_most_groups(series))):
+    for one in _error_as_loss(_test_as_validation(_success_as_score(_rate_of_most_groups(series)))):
         by_name[one.name].append(one)
     out: list[Series] = []
     longest = max(map(len, series), default=0)
@@ -54,6 +56,22 @@ def _error_as_loss(series: Sequence[Series]) -> Sequence[Series]:
     if "train/mse" not in names or not names.isdisjoint({"train/loss", "val/loss"}):
         return series
     return [replace(s, name=s.name.replace("/mse", "/loss")) if s.name in ("train/mse", "val/mse") else s for s in series]
+
+
+def _success_as_score(series: Sequence[Series]) -> Sequence[Series]:
+    """Where neither a reward nor a score was logged, rates of success are: the reward, in training without a loss, else the split's score.
+
+    Of several for one split, such as those of tasks, none stands for all.
+    """
+    if any(s.name == "reward" or s.name.endswith(("/reward", "/score")) for s in series):
+        return series
+    lossless = not any(s.name.endswith("/loss") for s in series)
+    keys: dict[str, set[str]] = defaultdict(set)
+    for key in {s.logged_as for s in series if s.name.startswith("other/") and _SUCCESS.search(s.logged_as)}:
+        split = split_in(key.replace("_", " ")) or "val"
+        keys["reward" if lossless and split == "train" else f"{split}/score"].add(key)
+    named = {key: name for name, several in keys.items() if len(several) == 1 for key in several}
+    return [replace(s, name=named[s.logged_as]) if s.logged_as in named else s for s in series]
 
 
 def _by_key(series: Sequence[Series]) -> list[list[Series]]:

@@ -199,6 +199,7 @@ _MIXED_CASE = re.compile(r"mIoU|IoU|mAP|GiB|MiB|mDice|NLL|aAcc|gNorm")  # one wo
 # Measured at evaluations only: without a word for the split they are of the validation set.
 _EVALUATION = frozenset({"map", "ap", "map50", "miou", "iu", "bleu", "sacrebleu", "pck", "pseudo", "foreground", "spearman"})
 _ALONE = frozenset({"epoch", "scale", "scaler", "speed", "skipped"})  # too common to mean this beside other words
+_OVER_WINDOW = re.compile(r"(?:avg|ave|average|mean)\d{1,5}")  # of so many episodes
 _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000
 _FEWEST_TWINS = 3
@@ -236,6 +237,7 @@ def _quantity(rest: list[str]) -> tuple[str, int]:
     once = list(dict.fromkeys(rest))
     kept = [w for w in once if w not in _NOISE]
     noise = len(rest) - len(kept)
+    kept = [w for w in kept if not _OVER_WINDOW.fullmatch(w)]
     for candidate in (" ".join(w for w in rest if w not in _NOISE), " ".join(once), " ".join(kept)):
         if candidate in _QUANTITY_OF:
             name, rank = _QUANTITY_OF[candidate]
@@ -384,9 +386,19 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
             names[group[0]] = f"{where}/loss"
     if not split:
         names.update(of_validation(names))
+    names.update(of_episodes(names))
     if "step_time" not in names.values():
         names.update({key: "step_time" for key in keys if key not in (aliases or ()) and _beside_data_time(key, names)})
     return names
+
+
+def of_episodes(names: Mapping[str, str]) -> dict[str, str]:
+    """What counts episodes calls their return a score: the new names of such keys.
+
+    names : canonical name by key.
+    """
+    counted = any(words(key) in (("episode",), ("episodes",)) for key in names)
+    return {key: "reward" for key, name in names.items() if name == "train/score"} if counted and "reward" not in names.values() else {}
 
 
 def _beside_data_time(key: str, keys: Iterable[str]) -> bool:

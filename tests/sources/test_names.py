@@ -164,3 +164,11 @@ def test_a_table_of_nothing_but_splits_holds_losses() -> None:
 def test_an_objective_is_a_loss() -> None:
     assert series_name("fit/objective") == "train/loss"
     assert series_name("holdout/objective") == "val/loss"
+
+
+def test_the_score_of_episodes_is_their_return() -> None:
+    assert series_names(["episode", "score", "loss"])["score"] == "reward"
+    assert series_names(["episode", "score", "reward"])["score"] == "train/score"
+    assert series_names(["epoch", "score"])["score"] == "train/score"
+    assert series_name("Average100 Score") == "train/score"
+    assert series_name("loss_avg100") == "train/loss"

@@ -422,3 +422,81 @@ def test_a_table_marks_the_epochs_that_it_saved(tmp_path: Path) -> None:
     assert one(found, "train/loss").values.tolist() == [0.7178, 0.6960, 0.6795]
     assert one(found, "val/accuracy").values.tolist() == [0.3846, 0.4038, 0.5]
     assert one(found, "val/loss").values.tolist() == [0.7294, 0.7115, 0.6972]
+
+
+# -- logs that say little
+
+
+STARTS = [
+    "2025-05-28 14:33:06,123 - __main__ - INFO - Starting training...", "2019-08-21 18:15:04,263:INFO: Start train for 100epochs",
+    "[2024-03-01 10:00:00] [trainer.py:88] [rank 0] INFO: Training started",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", STARTS)
+def test_a_log_that_only_says_that_training_started_is_one(tmp_path: Path, line: str) -> None:
+    run = run_of(tmp_path, f"2025-05-28 14:30:53,472 - __main__ - INFO - CUDA available: False\n{line}\n")
+    assert [str(e.kind) for e in run.events] == ["started"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "INFO: the loader starts training data workers",
+        "INFO: restart train",
+        "10:00:01,140 - root - me - x - y - z - INFO - Starting training step on epoch 3",
+    ],
+)
+def test_other_starts(tmp_path: Path, line: str) -> None:
+    assert not run_of(tmp_path, f"{line}\n").events
+
+
+def test_a_bar_without_values_that_was_still_drawn_is_a_start(tmp_path: Path) -> None:
+    bars = "".join(f"\r  1%|▏         | {n}/1250 [08:0{n}<10:17:03, 30.00s/batch]" for n in range(1, 8))
+    run = run_of(tmp_path, f"loading\n{bars}")
+    assert [str(e.kind) for e in run.events] == ["started"]
+    assert run.events[0].text.endswith("30.00s/batch]")
+    assert not run_of(tmp_path, "100%|██████████| 8/8 [00:08<00:00, 1.00it/s]\n").events
+    crashed = run_of(tmp_path, f'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\nValueError: x\n{bars}')
+    assert [str(e.kind) for e in crashed.events] == ["exception"]
+
+
+def test_episodes_count_and_their_score_is_a_return(tmp_path: Path) -> None:
+    text = "".join(f"\rEpisode {n}\tFrame {20 * n} \tAverage100 Score: {n / 4:.2f}" for n in range(1, 21))
+    run = run_of(tmp_path, f"Using cpu\n{text}")
+    assert one(run, "reward").values.tolist() == [n / 4 for n in range(1, 21)]
+    assert one(run, "reward").steps.tolist() == list(range(1, 21))
+    planned = run_of(tmp_path, "".join(f"Episode {n}/64 | Score: {n}.5 | Loss: 0.{n}\n" for n in range(1, 10)))
+    assert planned.planned_steps == 64
+    assert one(planned, "train/loss").steps.tolist() == list(range(1, 10))
+    stepped = run_of(tmp_path, "".join(f"Step: {n}00 | Episode: {n} | Score: {n}.5\n" for n in range(1, 10)))
+    assert one(stepped, "reward").steps.tolist() == [n * 100 for n in range(1, 10)]
+
+
+def test_a_score_without_episodes_is_no_return(tmp_path: Path) -> None:
+    assert one(run_of(tmp_path, "".join(f"Epoch {n} | Score: {n}.5\n" for n in range(1, 10))), "train/score")
+
+
+def test_blocks_counted_by_updates(tmp_path: Path) -> None:
+    text = "".join(f"=====\ntime elapsed: 0:0{n}:07\nnum of updates: {n}000\nret loss: {9 - n}.5\naction loss: 0.{n}\n" for n in range(1, 9))
+    run = run_of(tmp_path, text)
+    assert one(run, "other/ret loss").steps.tolist() == [n * 1000 for n in range(1, 9)]
+    assert one(run, "other/action loss").values.tolist() == [n / 10 for n in range(1, 9)]
+
+
+def _block(epoch: int, **values: float) -> str:
+    rows = {"epoch": epoch, **values}
+    return "-" * 40 + "\n" + "".join(f"| {key.replace('__', '/'):<20} | {value:<14} |\n" for key, value in rows.items()) + "-" * 40 + "\n"
+
+
+def test_rates_of_success_are_the_score_where_no_reward_was_logged(tmp_path: Path) -> None:
+    rates = [0.125, 0.25, 0.375]
+    run = run_of(tmp_path, "".join(_block(n, test__success_rate=r, train__success_rate=r / 2) for n, r in enumerate(rates)))
+    assert one(run, "val/score").values.tolist() == rates
+    assert one(run, "reward").values.tolist() == [r / 2 for r in rates]
+    rewarded = run_of(tmp_path, "".join(_block(n, rollout__ep_rew_mean=r, rollout__success_rate=r) for n, r in enumerate(rates)))
+    assert {s.name for s in rewarded.series} == {"reward", "other/rollout/success_rate"}
+    imitated = run_of(tmp_path, "".join(_block(n, train__loss=1 - r, eval__success_rate=r) for n, r in enumerate(rates)))
+    assert {s.name for s in imitated.series} == {"train/loss", "val/score"}
+    tasks = run_of(tmp_path, "".join(_block(n, push__success_rate=r, pick__success_rate=r) for n, r in enumerate(rates)))
+    assert all(s.name.startswith("other/") for s in tasks.series)

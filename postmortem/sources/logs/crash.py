@@ -113,6 +113,11 @@ class Watch:
         """The log's last line says that it is done."""
         self._add(EventKind.FINISHED, text.strip(), None, where, {})
 
+    def add_started(self, text: str, where: Where) -> None:
+        """Something was under way when the log ended, and nothing else is known of it."""
+        if not self.events and not self._open:
+            self._add(EventKind.STARTED, text.strip(), None, where, {})
+
     def gap(self) -> None:
         """Lines are left out: what was being read ends here."""
         for rank in list(self._open):

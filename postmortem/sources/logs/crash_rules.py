@@ -138,7 +138,8 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.CHECKPOINT_SAVED, r"\b[Ss]av(?:ed|ing) (?:the )?(?:best |new |current |final |last |full )?(?:model |"
         r"training )?(?:checkpoint|state|weights|model|ckpt)\b(?:.{0,40}?(?P<path>[\w./=\-]{1,200}\.(?:ckpt|pth?|tar|h5|keras|"
         r"safetensors|bin|npz))\b)?|[Cc]heckpoint saved|successfully saved checkpoint"),
-    _rule(_K.STARTED, r"\*{3,5} ?Running training ?\*{3,5}|^\W{0,4}(?:\S{1,60} ){0,6}?(?:[Ss]tart(?:ing|ed)? (?:the )?[Tt]raining\b|"
+    _rule(_K.STARTED, r"\*{3,5} ?Running training ?\*{3,5}|"
+        r"^(?:\W{0,4}(?:\S{1,60} ){0,6}?|.{1,100}?\bINFO\b\W{1,6})(?:[Ss]tart(?:ing|ed)? (?:the )?[Tt]rain(?:ing)?\b(?! steps?\b)|"
         r"[Tt]raining (?:has )?started\b|Starting Optimization)"),
 )  # fmt: skip
 # One of these is in every line that a rule can match: a cheap question before the dear one.
@@ -158,8 +159,8 @@ NEEDLES = (
     "loss is ", "loss became ", "loss was ", "norm is inf", "found inf", "detected inf", "inf loss", "inf gradient",
     "is not correct", "found_inf", "find_unused", "bottleneck", "early stop", "early-stop", "earlystop", "did not improve",
     "training early", "trainer.fit", "training complete", "training is ", "training finished", "training done", "training over", "finished training",
-    "running training", "start training", "started training", "starting training", "start the training", "started the training",
-    "starting the training", "training started", "training has started", "continuing training",
+    "running training", "start train", "started train", "starting train", "start the train", "started the train",
+    "starting the train", "training started", "training has started", "continuing training",
     "train_runtime", "optimization done", "starting optimization", "restoring", "restored", "checkpoint", "saved ", "saving ",
     "traceback", "error", "exception",
 )  # fmt: skip
@@ -193,8 +194,8 @@ _SPELT = {
     "resume from": "resum(?:e|ing) from",
     **dict.fromkeys(("early stop", "early-stop", "earlystop"), "early[ -]?stopp"),
     **dict.fromkeys(("training complete", "training is ", "training finished", "training done", "training over"), "training (?:is )?(?:complete"),
-    **dict.fromkeys(("start training", "started training", "starting training", "start the training", "started the training",
-                     "starting the training"), "start(?:ing|ed)? (?:the )?"),
+    **dict.fromkeys(("start train", "started train", "starting train", "start the train", "started the train", "starting the train"),
+                    "start(?:ing|ed)? (?:the )?"),
     **dict.fromkeys(("training started", "training has started"), "training (?:has )?started"),
     **dict.fromkeys(("oom-kill", "oom_kill", "oom kill", "oomkill"), "oomkilled"),
     "successfully loaded": "uccessfully (?:loaded",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
-from postmortem.sources.names import of_validation, plainness, series_name, validation_twins, words
+from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, validation_twins, words
 
 MAX_KEY = 60  # characters
 NO = -1  # no such slot
@@ -168,6 +168,7 @@ class _Reading:
         self.pending: list[tuple[int, str, str, bool, bool]] = []  # index, key, split, marked, percent
         self.bare: list[tuple[int, str, bool]] = []  # index, split, percent: values that only their split names
         self.totals: dict[int, int] = {}
+        self.episode = NO  # the number of the episode
         self.brackets = False
         self.samples = False
         self.last: tuple[str, int] = ("", NO)  # what the previous number was, and where
@@ -209,6 +210,9 @@ class _Reading:
         if "lead" in slot and not {"step", "batch", "iteration"} & slot.keys() and not self.bar and self._any_known():
             slot["step"] = slot["lead"]
         slot.pop("lead", None)
+        if self.episode != NO and not slot.keys() - {"rank"} and self._any_known():
+            slot["step"], slot["step_total"] = self.episode, self.totals.get(self.episode, NO)
+            self.pending = [found for found in self.pending if found[0] != self.episode]
         if "step_total" in slot and "iteration" in slot and not {"iteration_total", "epoch", "batch"} & slot.keys():
             slot["epoch"] = slot.pop("iteration")  # `iteration:12 step:616/1044`
         if "step" in slot and "iteration" in slot:
@@ -333,6 +337,8 @@ class _Reading:
         if is_noise(key) or (not trail and _MEAN.match("".join(self.parts[index + 2 : index + 4]))):  # "Prec@1 05 4.2 (4.1)": which, not how much
             self.last = ("", index)
             return
+        if key.lower() == "episode" and self.episode == NO:
+            self.episode = index
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
         self.last = ("value", index)
 
@@ -387,14 +393,14 @@ class _Reading:
                 named.append((Slot(index, name, used), False))
         named += [(slot, True) for slot in self._only_split(any(slot.name.endswith("/loss") for slot, _ in named))]
         self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping
-        return self._beside_both_losses(
-            tuple(
-                slot
-                if not known or best.get(slot.name, (0, slot.index))[1] == slot.index
-                else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
-                for slot, known in named
-            )
+        values = tuple(
+            slot
+            if not known or best.get(slot.name, (0, slot.index))[1] == slot.index
+            else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
+            for slot, known in named
         )
+        returns = of_episodes({"episode": "", **{s.logged_as: s.name for s in values}}) if self.episode != NO else {}
+        return tuple(replace(s, name=returns.get(s.logged_as, s.name)) for s in self._beside_both_losses(values))
 
     def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
         """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""

@@ -21,7 +21,7 @@ _ROLES: dict[str, Role] = {
                      "epoch idx", "cur epoch", "val epoch", "valid epoch", "test epoch", "eval epoch", "validation epoch", "end of epoch",
                      "e", "at epoch", "finish", "eval epoch", "round"), Role.EPOCH),
     **dict.fromkeys(("global step", "globalstep", "num updates", "total timesteps", "total steps", "time total timesteps", "kimg",
-                     "trainer global step", "completed step", "total iterations", "total iter"), Role.GLOBAL),
+                     "trainer global step", "completed step", "total iterations", "total iter", "num of updates", "number of updates"), Role.GLOBAL),
     **dict.fromkeys(("step", "steps", "training step", "train step", "current step", "s", "up", "upd", "update", "updates", "timestep", "timesteps",
                      "total step", "at step", "val step", "eval step", "num timesteps", "n step", "learning iteration", "cur step", "current steps",
                      "trained steps", "optimizer step", "step num", "step no"), Role.STEP),

@@ -247,8 +247,11 @@ class Scan:
     def end(self) -> None:
         """The log is over."""
         self.end_of_part()
+        last = self.last_text.decode("utf-8", "replace")
         if _DONE.match(self.last_text):
-            self.watch.add_finished(self.last_text.decode("utf-8", "replace"), self._where())
+            self.watch.add_finished(last, self._where())
+        elif not len(self.rows) and self.bar[0] < self.bar[1]:  # a bar that was still being drawn, and no metric
+            self.watch.add_started(last, self._where())
 
     # -- plans
 
