@@ -32,6 +32,12 @@ def _of_players(e: Evidence) -> list[CurveStats]:
     return told or [c for n, c in e.curves.items() if e.family == "gan" and n.startswith("other/") and PLAYERS.fullmatch(n.removeprefix("other/"))]
 
 
+def _slowest_part(e: Evidence) -> CurveStats | None:
+    """Of losses without a total the one that got least better, where every one did: whatever their weights, their sum fell."""
+    parts = [c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower() and c.goal == "lower"]
+    return min(parts, key=lambda c: c.relative_gain) if len(parts) > 1 and all(map(_better, parts)) else None
+
+
 def _progress(e: Evidence) -> CurveStats | None:
     """The curve that shows progress best: a loss, else an accuracy, a score or a reward."""
     loss = course(e)
@@ -42,6 +48,8 @@ def _progress(e: Evidence) -> CurveStats | None:
         scored += [c for n, c in e.curves.items() if n.startswith("other/") and c.goal == "higher" and n.lower().endswith(("reward", "return"))]
     if loss is None or loss.finite < 3:  # no loss to speak of: an error measure is as good
         scored += [c for n, c in e.curves.items() if n.endswith(ERRORS)]
+    if loss is None and not scored and e.family not in NOTHING_EXPECTED:
+        return _slowest_part(e)
     if loss is None or loss.finite < 3 or loss.highest == 0.0 or e.family in NOTHING_EXPECTED:
         return max(scored, key=lambda c: c.finite, default=loss)
     return loss
@@ -76,7 +84,7 @@ def _better(c: CurveStats) -> bool:
 def _by_chance(c: CurveStats) -> bool:
     """A score without any trend that ends within its own scatter: its best record is the luckiest, as a rate of success near nothing has them."""
     no_trend = c.trend is not None and c.trend.points >= MANY and abs(c.trend.tau) < NO_TREND
-    return c.goal == "higher" and no_trend and c.final - c.start <= 2.0 * c.noise
+    return c.goal == "higher" and c.name != "reward" and no_trend and c.final - c.start <= 2.0 * c.noise
 
 
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
