@@ -6,7 +6,7 @@ from math import exp
 
 from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighting, say
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
-from postmortem.checklist.falls import rests_half_way
+from postmortem.checklist.falls import of_one_batch, rests_half_way
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.levels import (
     below_any_guess,
@@ -30,7 +30,6 @@ WIDE = 1.0  # ln(validation / train)
 ERRATIC = 0.5  # share of the evaluations
 NOTHING_LEFT = 0.02  # times chance, for a training loss
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
-FAR_ABOVE = 3.0  # times chance, for a validation loss: beyond, labels are mapped otherwise
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
 HANDFUL = 30.0  # training samples per class
 GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
@@ -126,9 +125,14 @@ def other_shares(b: Beside) -> Sighting | None:
 
 
 def same_samples(b: Beside) -> Cleared | None:
-    if not same_batches(b.e):
+    if not same_batches(b.e) and not of_one_batch(b.e):
         return None
-    again = asked(say("training goes on with new samples"), False, say("{n} different batches", n=b.e.batches.distinct if b.e.batches else 0))
+    told = (
+        say("{n} different batches", n=b.e.batches.distinct)
+        if b.e.batches is not None and b.e.batches.distinct is not None
+        else say("the training loss has no noise from step to step")
+    )
+    again = asked(say("training goes on with new samples"), False, told)
     why = say("The same samples are trained on again and again, and validation never could follow: that is overfitting.")
     return Cleared(why, (again, *figures(b)))
 
@@ -165,7 +169,7 @@ def nothing_but_by_heart(b: Beside) -> Cleared | None:
 def turned_by_heart(b: Beside) -> Cleared | None:
     turned = b.gap.validation_trend_after_best
     turns = b.gap.rise > 0.15 and turned is not None and turned.tau > 0.5
-    if not (b.by_heart and turns and (b.best or 1.0) < SOMETHING and (b.level or 0.0) < FAR_ABOVE) or b.guesses:
+    if not (b.by_heart and turns and (b.best or 1.0) < SOMETHING) or b.guesses:
         return None
     return Cleared(
         say(

@@ -12,6 +12,10 @@ STILL_TO_COME = 0.7  # share of the drop
 AT_ONCE = 0.5  # × the fall since
 NOT_FAR = 0.2  # of the starting loss
 STEADILY = 0.9  # Kendall's tau
+FEWEST = 20  # records
+WITHIN = 3.0  # records in an epoch: of whole epochs, or of whole data sets in one batch, any curve is smooth
+SMOOTH, NOISY = 0.03, 0.4  # share of records at which the curve turns
+ROUNDED = 0.02  # of where the loss began
 FEW_POINTS = 3
 FEW_EPOCHS, FEW_STEPS = 4.0, 200.0
 HALF_WAY, AT_REST = (0.25, 0.65), 0.3  # times chance; share of the run
@@ -32,6 +36,24 @@ def falls_to_the_end(e: Evidence) -> bool:
     """In the last third of training or of validation each record is lower than the one before: it had not come to where it was going."""
     curves = [c for c in (course(e), e.curve("val/loss")) if c is not None and c.tail is not None and c.finite >= EVEN]
     return any(c.tail is not None and c.tail.tau < -STEADILY and c.tail.p_value < 0.05 for c in curves)
+
+
+def turns_from_step_to_step(e: Evidence) -> float | None:
+    """The share of records at which the training loss turns: two thirds of independent ones, none where it is always the same batch's. None where
+    not enough single steps were logged, or the share lies between and tells neither."""
+    loss = e.curve("train/loss")
+    if loss is None or loss.oscillation is None or loss.finite < FEWEST or not e.steps_per_epoch or loss.reduction == "epoch":
+        return None
+    per_epoch = e.steps_per_epoch * (loss.finite - 1) / max(loss.last_step - loss.first_step, 1.0)
+    share = loss.oscillation.turn_rate
+    rounding = abs(loss.final) < ROUNDED * abs(loss.start)  # may be all that is left at the end
+    return None if per_epoch < WITHIN or SMOOTH <= share < NOISY or (share >= NOISY and rounding) else share
+
+
+def of_one_batch(e: Evidence) -> bool:
+    """The training loss has no noise from step to step."""
+    share = turns_from_step_to_step(e)
+    return share is not None and share < SMOOTH
 
 
 def steepness(e: Evidence) -> float:

@@ -2,15 +2,13 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.falls import of_one_batch, turns_from_step_to_step
 from postmortem.checklist.inputs import same_batches as are_the_same
 from postmortem.checklist.levels import FEW_PASSES, passes_to_half, to_chance, training_curves
 from postmortem.checklist.needs import BATCH_STATISTICS, VALIDATION, curve
 
 NOTHING = 0.02  # times chance
 AHEAD = 0.5  # ln(validation / train) at the first evaluation, where the training loss is the mean of the first epoch
-FEWEST = 20  # records
-WITHIN = 3.0  # records in an epoch: of whole epochs, or of whole data sets in one batch, any curve is smooth
-SMOOTH, NOISY = 0.03, 0.4  # share of records at which the curve turns
 EARLY = 0.2  # share of the run
 
 
@@ -52,15 +50,12 @@ def by_heart_at_once(e: Evidence, seen: Sighting) -> Reading | None:
     fails=-0.8,
 )
 def without_noise(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = e.curve("train/loss")
-    if loss is None or loss.oscillation is None or loss.finite < FEWEST or not e.steps_per_epoch or loss.reduction == "epoch":
-        return None
-    per_epoch = e.steps_per_epoch * (loss.finite - 1) / max(loss.last_step - loss.first_step, 1.0)
-    share = loss.oscillation.turn_rate
-    rounding = abs(loss.final) < NOTHING * abs(loss.start)  # may be all that is left at the end
-    if per_epoch < WITHIN or SMOOTH <= share < NOISY or (share >= NOISY and rounding):
-        return None
-    return Reading(share < SMOOTH, say("it turns at {share:.0%} of its records, independent ones at two thirds", share=share))
+    share = turns_from_step_to_step(e)
+    return (
+        None
+        if share is None
+        else Reading(of_one_batch(e), say("it turns at {share:.0%} of its records, independent ones at two thirds", share=share))
+    )
 
 
 @probe(say("there is plenty of data according to the log"), holds=1.0, fails=-1.5)

@@ -125,7 +125,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     crept = _rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT or (never_bends(e, loss) and not _fine_tuned(e))
     steady = gained >= 0.03 and trend is not None and trend.tau < FALLING
     went_on = level is None and pretrained(e) and gained > 0  # from where its training before had left it
-    if not crept and not at_chance and not stuck and loss.finite >= STEADY and (steady or went_on) and trend is not None and trend.p_value < 1e-6:
+    sure = trend is not None and (trend.p_value < 1e-6 if loss.finite >= STEADY else went_on and trend.tau < -0.8)
+    if not crept and not at_chance and not stuck and (steady or went_on) and trend is not None and sure:
         slowly = say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained)
         tau = is_above(say("Kendall's tau of {name}", name=loss.name), trend.tau, FALLING, file_of(e, loss.name))
         fresh = asked(say("training begins from scratch"), False, say("the configuration names what was trained before"))

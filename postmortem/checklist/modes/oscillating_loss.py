@@ -97,7 +97,7 @@ def _scatter(e: Evidence, loss: CurveStats) -> float | None:
         return None
     single = loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.finite >= RECORDS and not loss.spikes
     thrown = (rate_decades(e) or 0.0) > ORDINARY
-    return math.sqrt(batch) * loss.noise / loss.halves.mean if single and MUCH_LEFT < level < 1.3 and not thrown else None
+    return math.sqrt(batch) * loss.noise / loss.halves.mean if single and MUCH_LEFT < level < 1.0 and not thrown else None
 
 
 def _means_come_down(e: Evidence) -> bool:

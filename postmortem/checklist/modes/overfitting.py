@@ -35,6 +35,7 @@ PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
 WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
 RISEN, LOST_ANSWERS = 0.5, 0.1  # ln(validation / its best); of the answers, since the best evaluation
+FEW_ANSWERS, GUESSING = 0.02, 0.2  # of them; share of the way from guessing to perfect
 ALL = 0.9  # of what validation had gained
 STEADILY, FELL_ON = 0.1, 0.25  # of what validation had gained; of the training loss where validation was best
 RISING, SINCE = 0.5, 8  # Kendall's tau of validation since its best; evaluations since then
@@ -69,7 +70,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     idle = gap.gap > BY_HEART or _stood_still(e, gap, val) or (knows_the_noise(e) and gap.gap > FAR_APART)
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
-    wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(gap))
+    wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(e, gap))
     if level is None and lost < LOST and not idle and not _ever_since(gap):
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
         return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
@@ -85,7 +86,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     apart = gap.gap / WIDE if isfinite(gap.gap) else gap.difference / _fall(e) / OF_THE_FALL  # a loss below zero has no ratio
     severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH, level or 0.0) > 1.0 else Severity.MINOR
     kept = val.final < val.first  # of what validation had gained something is left
-    if lost > ALL and _turned_for_good(gap):
+    if lost > ALL and _turned_for_good(e, gap):
         severity = Severity.SERIOUS  # all that validation had gained is gone
     if severity is Severity.SERIOUS and kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
@@ -149,10 +150,14 @@ def _knows_it_by_heart(e: Evidence, gap: GapStats) -> bool:
     return train.final > RIGHT * whole(train) and (val.best - val.final) > LOST_ANSWERS * whole(val)
 
 
-def _turned_for_good(gap: GapStats) -> bool:
+def _turned_for_good(e: Evidence, gap: GapStats) -> bool:
     """Slowly, but from evaluation to evaluation, validation rises since its best, while training went on to fall by much."""
     after = gap.validation_trend_after_best
     rises = after is not None and after.tau > RISING and after.p_value < 0.01 and after.points >= SINCE
+    right = e.curve("val/accuracy")
+    knows = (skill(e, "val") or 1.0) > GUESSING
+    if right is not None and right.finite and knows and right.best - right.final < FEW_ANSWERS * whole(right):
+        return False  # it is surer of its mistakes, and makes no more of them
     return rises and isfinite(gap.gap) and gap.train_fell_after_best > FELL_ON
 
 
