@@ -43,6 +43,7 @@ class Child:
 
     def __init__(self) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._reading = threading.Lock()  # held while its answer is waited for: nobody else closes what is read then
         environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
         self.process = subprocess.Popen(  # noqa: S603 - our own module
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, start_new_session=True, env=environment, bufsize=0
@@ -69,7 +70,7 @@ class Child:
             stdin = self.process.stdin
             assert stdin is not None
             stdin.write(frame(request(task)))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: closed
             raise EndedError(End.CRASHED, self._death()) from None
         try:
             return result_from(self._read(deadline, task.limits.memory))
@@ -80,22 +81,25 @@ class Child:
         """One frame before the deadline, while the process keeps within `memory` MB (0: whatever it needs)."""
         stdout = self.process.stdout
         assert stdout is not None
-        file = stdout.fileno()
-        got = bytearray()
-        wanted = 8
-        while True:
-            chunk = heard(file, self.process.pid, deadline - time.monotonic(), memory)
-            if chunk is None:
-                continue
-            if not chunk:
+        with self._reading:
+            if stdout.closed:  # killed by another thread before it was read from
                 raise EndedError(End.CRASHED, self._death())
-            got += chunk
-            if wanted == 8 and len(got) >= 8:
-                wanted = 8 + int.from_bytes(got[:8], "big")
-                if wanted > MOST_ANSWER:
-                    raise EndedError(End.CRASHED, "the answer was too large")
-            if len(got) >= wanted > 8:
-                return bytes(got[8:wanted])
+            file = stdout.fileno()
+            got = bytearray()
+            wanted = 8
+            while True:
+                chunk = heard(file, self.process.pid, deadline - time.monotonic(), memory)
+                if chunk is None:
+                    continue
+                if not chunk:
+                    raise EndedError(End.CRASHED, self._death())
+                got += chunk
+                if wanted == 8 and len(got) >= 8:
+                    wanted = 8 + int.from_bytes(got[:8], "big")
+                    if wanted > MOST_ANSWER:
+                        raise EndedError(End.CRASHED, "the answer was too large")
+                if len(got) >= wanted > 8:
+                    return bytes(got[8:wanted])
 
     def _death(self) -> str:
         """How the process ended, in words."""
@@ -110,7 +114,7 @@ class Child:
         return tail.rpartition("\n")[2][:300]
 
     def kill(self) -> None:
-        """End the process and what it started."""
+        """End the process and what it started, from any thread: the one that reads its answer sees it end, and closes it itself."""
         if self.process.poll() is None:
             with suppress(OSError):
                 if hasattr(os, "killpg"):
@@ -119,12 +123,17 @@ class Child:
                     self.process.kill()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(10.0)
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-        self._said.close()
-        _children.discard(self)
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            for stream in (self.process.stdin, self.process.stdout):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()
+            self._said.close()
+            _children.discard(self)
+        finally:
+            self._reading.release()
 
 
 def analyze_one(task: Task) -> Result:

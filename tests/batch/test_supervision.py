@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -132,3 +133,35 @@ def test_no_process_takes_over_once_a_batch_is_interrupted(tmp_path: Path) -> No
         assert not supervise._children
     finally:
         supervise.resume()
+
+
+def test_who_kills_a_child_leaves_its_pipe_to_the_thread_that_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descriptor closed under a reader can be another file's by the time it is read from: then nobody ever answers."""
+    monkeypatch.setattr(supervise, "COMMAND", places.plant(tmp_path))
+    supervise.resume()
+    jobs = places.jobs(tmp_path / "jobs", ["hang"])
+    asked, killed, ends = threading.Event(), threading.Event(), []
+
+    def heard(file: int, pid: int, left: float, memory: int) -> bytes | None:
+        if not _started(file, pid):
+            return really(file, pid, left, memory)
+        asked.set()
+        killed.wait(20)
+        ends.append(os.read(file, 1))
+        return b""
+
+    def _started(file: int, pid: int) -> bool:
+        return any(c.process.pid == pid and c.runs for c in supervise._children)
+
+    really = supervise.heard
+    monkeypatch.setattr(supervise, "heard", heard)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(supervise.analyze_one, task(jobs / "hang", seconds=30.0))
+        assert asked.wait(60)
+        supervise.interrupt()
+        killed.set()
+        assert answer.result(20).row.status is RowStatus.CRASHED
+        pool.submit(supervise._drop).result(20)
+    supervise.resume()
+    assert ends == [b""]
+    assert not supervise._children
