@@ -35,7 +35,7 @@ from postmortem.checklist.policies import fell
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
-from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
+from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of, whole_run
 from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
@@ -52,6 +52,7 @@ RESTING = 0.5  # share of the run
 UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
+NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down from anywhere
 STEADY = 30  # records over which a fall is a trend, however small
 STEADILY = -0.9  # Kendall's tau
 GROWN = 1.2  # times where it began
@@ -288,9 +289,10 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
     away = val is not None and val.trend is not None and val.trend.tau > 0.5 and val.trend.p_value < 0.01  # validation goes the other way
-    sure = not _rate_too_low(e) and not away and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
+    moved = abs(relative_fall(loss)) > NEARLY_NOTHING or pretrained(e) or not whole_run(e)
+    sure = moved and not _rate_too_low(e) and not away and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
-        loss.trend.p_value > 0.05 or loss.trend.tau > -0.1,
+        loss.trend.p_value > 0.05 or loss.trend.tau > -0.1 or not moved,
         share=3.0 if sure and e.chance.loss is None else 1.0,
         detail=say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value),
     )
