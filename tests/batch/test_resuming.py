@@ -25,7 +25,9 @@ from tests.batch import places
 
 QUICK = Options(reports=False)
 COMMAND = (
-    "import sys; from postmortem.batch import supervise\nsupervise.COMMAND = eval(sys.argv.pop(1))\nfrom postmortem.cli.main import main; main()\n"
+    # a shell starts what it puts in the background with SIGINT ignored, and so the tests that run there
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from postmortem.batch import supervise\n"
+    "supervise.COMMAND = eval(sys.argv.pop(1))\nfrom postmortem.cli.main import main; main()\n"
 )
 
 
