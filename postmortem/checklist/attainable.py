@@ -61,9 +61,7 @@ def attained(e: Evidence, loss: CurveStats) -> float | None:
 def explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
     stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
-    stated |= strong_decay(e)
-    stated |= slow(e)
-    return stated or _long_above_guessing(e) or steepness(e) > STEEP
+    return stated or strong_decay(e) or slow(e) or _long_above_guessing(e) or steepness(e) > STEEP
 
 
 def slow(e: Evidence) -> bool:

@@ -69,6 +69,7 @@ class Beside:
 
     @property
     def by_heart(self) -> bool:
+        """Next to nothing of the training loss is left."""
         return (self.train_level or 1.0) < NOTHING_LEFT
 
     @property
