@@ -23,6 +23,7 @@ PARTS = {
     "evaluations": ("validation_fault",),
     "hopeless": ("underfitting",),
     "contrasts": ("loss_not_decreasing",),
+    "standstill": ("loss_not_decreasing",),
     "growth": ("exploding_gradients",),
     "rewards": ("loss_not_decreasing", "exploding_gradients"),
 }

@@ -1,6 +1,6 @@
 """Signs that a model cannot have learned its task, whatever its loss may mean and whatever would be attainable."""
 
-from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.check import Evidence, Sentence, Severity, Sighting, say
 from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained, slow
 from postmortem.checklist.falls import creeps
 from postmortem.checklist.inputs import uneven_inputs
@@ -89,66 +89,126 @@ def no_logarithm(e: Evidence) -> Sighting | None:
     )  # fmt: skip
 
 
+def _sighting(e: Evidence, facet: str, summary: Sentence, *shown: str) -> Sighting:
+    first = e.curves[shown[0]].first_step
+    return Sighting(Severity.SERIOUS, summary, first, first, shown, e.series[shown[0]].source, facet)
+
+
+def _copies(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if (e.weights.symmetric_share or 0.0) < SYMMETRIC:
+        return None
+    summary = say(
+        "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
+        final=loss.final,
+    )
+    return _sighting(e, "symmetric", summary, loss.name)
+
+
+def _unused_latents(e: Evidence, loss: CurveStats) -> Sighting | None:
+    divergence = unused(e)
+    if divergence is None:
+        return None
+    summary = say(
+        "The divergence of the latent variables from the prior ({name}) fell from {first:.2g} to {final:.2g}: they tell the decoder nothing.",
+        name=e.series[divergence.name].logged_as,
+        first=divergence.first,
+        final=divergence.final,
+    )
+    return _sighting(e, "latents", summary, divergence.name, loss.name)
+
+
+def _drowned(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """Extreme dropout under which training never gets near what the same model does without it."""
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    if (
+        (e.number("dropout") or 0.0) < DROWNING
+        or train is None
+        or val is None
+        or not train.finite
+        or not val.finite
+        or train.final >= HALF * val.final
+    ):
+        return None
+    summary = say("Training accuracy ends at {train:.0%} and validation, without dropout, at {val:.0%}.", train=train.final, val=val.final)
+    return _sighting(e, "dropout", summary, "train/accuracy", "val/accuracy")
+
+
+def _hardly_falls_with_dropout(e: Evidence, loss: CurveStats) -> Sighting | None:
+    dropout, fall = e.number("dropout") or 0.0, relative_fall(loss)
+    if dropout < DROWNING or fall >= HALF or ahead(e):
+        return None
+    return _sighting(e, "dropout", say("With a dropout of {dropout:g} the loss fell by {fall:.0%}.", dropout=dropout, fall=fall), loss.name)
+
+
+def _few_units(e: Evidence, loss: CurveStats) -> Sighting | None:
+    width = e.number("model_width")
+    if not width or width >= NARROW or ahead(e):
+        return None
+    summary = say("The loss ends at {final:.4g}, of a model with {width:g} hidden units.", final=loss.final, width=width)
+    return _sighting(e, "narrow", summary, loss.name)
+
+
+def _raw_pictures(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """An autoencoder is taught its inputs: where they are not scaled, its first squared error says so."""
+    if e.family != "autoencoder" or loss.first <= UNSCALED or loss.final <= 1.0 or not _squared(e):
+        return None
+    summary = say("The first squared error is {first:.4g}, which is the mean square of the inputs: they are not scaled.", first=loss.first)
+    return _sighting(e, "inputs", summary, loss.name)
+
+
+def _drowned_inputs(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if not uneven_inputs(e):
+        return None
+    summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
+    return _sighting(e, "inputs", summary, loss.name)
+
+
+def _far_above_its_floor(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if loss.floor >= 0 or loss.final - loss.floor <= HIGH or e.gap is None or ahead(e) or not explained(e):
+        return None
+    summary = say("The loss, which can come down to {floor:g}, ends at {final:.4g}, on training data too.", floor=loss.floor, final=loss.final)
+    return _sighting(e, "floor", summary, loss.name)
+
+
+def _hurled(e: Evidence, loss: CurveStats) -> Sighting | None:
+    decades = rate_decades(e) or 0.0
+    if decades <= HURLING or loss.plateau_share <= AT_REST:
+        return None
+    summary = say("The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.", final=loss.final, times=10**decades)
+    return _sighting(e, "rate", summary, loss.name)
+
+
+def _too_slow(e: Evidence, loss: CurveStats) -> Sighting | None:
+    decades = rate_decades(e) or 0.0
+    if not slow(e) or (relative_fall(loss) >= FAR_ENOUGH and decades >= CRAWLING):
+        return None
+    summary = say(
+        "With {times:.2g} × the usual learning rate the loss was still falling at the last record, from {start:.4g} to {final:.4g}.",
+        times=10**decades,
+        start=loss.start,
+        final=loss.final,
+    )
+    return _sighting(e, "slow", summary, loss.name)
+
+
+def _evenly(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if not creeps(e, loss):
+        return None
+    fall = relative_fall(loss)
+    return _sighting(
+        e, "even", say("The loss fell by {fall:.0%}, evenly: it never slowed down, as it does once something is learned.", fall=fall), loss.name
+    )
+
+
+SIGNS = (
+    _copies, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs, _far_above_its_floor, _hurled, _too_slow,
+    _evenly,
+)  # fmt: skip
+
+
 def without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     """What shows that a model cannot have learned its task although nothing tells what loss would be attainable. None without such a sign."""
-    shown: tuple[str, ...] = (loss.name,)
-    if (e.weights.symmetric_share or 0.0) >= SYMMETRIC:
-        facet = "symmetric"
-        summary = say(
-            "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
-            final=loss.final,
-        )
-    elif (divergence := unused(e)) is not None:
-        facet, shown = "latents", (divergence.name, loss.name)
-        summary = say(
-            "The divergence of the latent variables from the prior ({name}) fell from {first:.2g} to {final:.2g}: they tell the decoder nothing.",
-            name=e.series[divergence.name].logged_as,
-            first=divergence.first,
-            final=divergence.final,
-        )
-    elif _drowned(e):
-        facet, shown = "dropout", ("train/accuracy", "val/accuracy")
-        summary = say(
-            "Training accuracy ends at {train:.0%} and validation, without dropout, at {val:.0%}.",
-            train=e.curves["train/accuracy"].final,
-            val=e.curves["val/accuracy"].final,
-        )
-    elif (e.number("dropout") or 0.0) >= DROWNING and relative_fall(loss) < HALF and not ahead(e):
-        facet = "dropout"
-        summary = say("With a dropout of {dropout:g} the loss fell by {fall:.0%}.", dropout=e.number("dropout") or 0.0, fall=relative_fall(loss))
-    elif (e.number("model_width") or NARROW) < NARROW and not ahead(e):
-        facet = "narrow"
-        summary = say("The loss ends at {final:.4g}, of a model with {width:g} hidden units.", final=loss.final, width=e.number("model_width") or 0.0)
-    elif e.family == "autoencoder" and loss.first > UNSCALED and loss.final > 1.0 and _squared(e):
-        facet = "inputs"
-        summary = say("The first squared error is {first:.4g}, which is the mean square of the inputs: they are not scaled.", first=loss.first)
-    elif uneven_inputs(e):
-        facet = "inputs"
-        summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
-    elif loss.floor < 0 and loss.final - loss.floor > HIGH and e.gap is not None and not ahead(e) and explained(e):
-        facet = "floor"
-        summary = say("The loss, which can come down to {floor:g}, ends at {final:.4g}, on training data too.", floor=loss.floor, final=loss.final)
-    elif (rate_decades(e) or 0.0) > HURLING and loss.plateau_share > AT_REST:
-        facet = "rate"
-        summary = say(
-            "The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.",
-            final=loss.final,
-            times=10 ** (rate_decades(e) or 0.0),
-        )
-    elif slow(e) and (relative_fall(loss) < FAR_ENOUGH or (rate_decades(e) or 0.0) < CRAWLING):
-        facet = "slow"
-        summary = say(
-            "With {times:.2g} × the usual learning rate the loss was still falling at the last record, from {start:.4g} to {final:.4g}.",
-            times=10 ** (rate_decades(e) or 0.0),
-            start=loss.start,
-            final=loss.final,
-        )
-    elif creeps(e, loss):
-        facet = "even"
-        summary = say("The loss fell by {fall:.0%}, evenly: it never slowed down, as it does once something is learned.", fall=relative_fall(loss))
-    else:
-        return None
-    return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, shown, e.series[shown[0]].source, facet)
+    return next((seen for sign in SIGNS if (seen := sign(e, loss)) is not None), None)
 
 
 def taught_otherwise(e: Evidence) -> Sighting | None:
@@ -181,10 +241,3 @@ def _squared(e: Evidence) -> bool:
     """The configuration names a mean of squares, which a sum over pixels is not."""
     setting = e.setting("loss")
     return setting is not None and any(word in str(setting.value).lower() for word in ("mse", "mean_squared", "meansquared"))
-
-
-def _drowned(e: Evidence) -> bool:
-    """Extreme dropout under which training never gets near what the same model does without it."""
-    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
-    extreme = (e.number("dropout") or 0.0) >= DROWNING
-    return extreme and train is not None and val is not None and train.finite > 0 and val.finite > 0 and train.final < 0.5 * val.final

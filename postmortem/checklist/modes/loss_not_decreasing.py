@@ -2,7 +2,7 @@
 
 from math import exp, log
 
-from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Sentence, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.batch_too_small import batch_too_small
@@ -30,215 +30,203 @@ from postmortem.checklist.levels import NOTHING_EXPECTED, RISING, course, loss_c
 from postmortem.checklist.limits import asked, family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
-from postmortem.checklist.parameters import trainable_of
 from postmortem.checklist.policies import fell
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of, whole_run
+from postmortem.checklist.standstill import (
+    STAYED,
+    comes_down,
+    fine_tuned,
+    is_stuck,
+    no_answer_better,
+    only_worse,
+    rate_too_low,
+    rests_at_chance,
+    thrown_to_chance,
+)
 from postmortem.model.curves import CurveStats
 
+SOME = 0.25  # of its start: the fall of a loss whose accuracy never moved
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
 KNOWS_NOTHING = 0.9  # times chance
 FEW = 3  # points
 LONG_EXCERPT = 1.4  # last step / first step from which a piece of a log is long enough to show a trend
-TOO_HIGH = 1.3  # decades above
-TOO_LOW = -1.3  # decades of the learning rate below the usual
 CREPT = 0.03  # relative change of the weights over the run
-EPOCHS, NOT_MOVED, MOSTLY, SOME = 8, 0.06, 0.6, 0.25  # of an accuracy that never moves: records, its range, its highest; and the fall of the loss
-STAYED = 0.03  # of the first loss
-THROWN = 8  # records among which resting at one number is no accident
-RESTING = 0.5  # share of the run
 UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
 NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down from anywhere
 STEADY = 30  # records over which a fall is a trend, however small
-STEADILY = -0.9  # Kendall's tau
 GROWN = 1.2  # times where it began
 FALLING = -0.5  # Kendall's tau
 LEARNED = 0.3  # share of the way from guessing to perfect accuracy
-BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
+FAR_ABOVE, JUST_ABOVE = 2.0, 1.1  # times chance
 GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
 KNEW = 8  # records among which the best level is no accident
+
+WITHOUT_A_FALL = (nothing_moved, flat_reward, policy_is_reference, stays_with_its_reference, prefers_nothing, picks_at_random, nothing_parts)
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if e.family in NOTHING_EXPECTED:
-        return (
-            nothing_moved(e)
-            or flat_reward(e)
-            or policy_is_reference(e)
-            or stays_with_its_reference(e)
-            or prefers_nothing(e)
-            or picks_at_random(e)
-            or nothing_parts(e)
-            or Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),))
+        return next(
+            (seen for face in WITHOUT_A_FALL if (seen := face(e)) is not None),
+            Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),)),
         )
     loss = course(e)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
-    gained = relative_fall(loss)
-    level, first = to_chance(e, loss.final), to_chance(e, loss.start)
-    skilled = _skilled(e)
-    base = before_it_grew(e, loss)
-    grew = (loss.final > GROWN * base or (loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best)) and loss.floor == 0
-    at_chance = level is not None and level > KNOWS_NOTHING and not skilled and not (level > 2.0 and grew) and not _comes_down(loss, level)
-    rests = _rests_at_chance(loss)
-    short = excerpt(e) and (loss.last_step < LONG_EXCERPT * loss.first_step or loss.finite < FEW_OF_AN_ATTEMPT)
-    if short and not loss.constant and not rests and not (at_chance and level is not None and level < 1.1):
-        return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
-    if first is not None and first < GOOD_ALREADY:
-        fresh = is_above(say("{name} at the start (× chance)", name=loss.name), first, GOOD_ALREADY, file_of(e, loss.name))
-        return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first), (fresh,))
-    far = level is None or level >= 2.0 or ((e.chance.loss or 0.0) > 3.0 and level > 1.25)
-    if grew and far:
-        return Cleared(
-            say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final),
-            (
-                is_below(
-                    say("{name} at the end (× its start)", name=loss.name),
-                    loss.final / base if base > 0 else None,
-                    GROWN,
-                    file_of(e, loss.name),
-                ),
-                *_figures(e, loss),
-            ),
-        )
-    known = to_chance(e, loss.best)
-    if known is not None and known < GOOD_ALREADY and loss.lost_ground > 0.5 and loss.finite >= KNEW:
-        best = is_above(say("{name} at its best (× chance)", name=loss.name), known, GOOD_ALREADY, file_of(e, loss.name))
-        why = say("The loss had come down to {best:.4g} at step {step:g}: what it knew it lost again.", best=loss.best, step=loss.best_step)
-        return Cleared(why, (best, *_figures(e, loss)))
-    stuck = _stuck(e, level)
-    thrown = _thrown_to_chance(loss) if level is None else None
-    coin = _no_answer_better(e)
-    if coin is not None and gained < SOME and not skilled:
+    elsewhere = _begins_in_the_middle(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
+    if elsewhere is not None:
+        return elsewhere
+    coin = no_answer_better(e)
+    if coin is not None and relative_fall(loss) < SOME and not _skilled(e):
         return Sighting(
             Severity.SERIOUS,
-            say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.", n=coin.finite, right=coin.final / whole(coin), gained=gained),
+            say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
+                n=coin.finite, right=coin.final / whole(coin), gained=relative_fall(loss)),
             loss.first_step, loss.first_step, ("train/accuracy", loss.name), file_of(e, "train/accuracy"), "accuracy",
         )  # fmt: skip
-    if gained >= LITTLE and not at_chance and not stuck and thrown is None:
-        why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
-        return Cleared(why, _figures(e, loss))
-    trend = loss.trend
-    crept = _rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT or (never_bends(e, loss) and not _fine_tuned(e))
-    steady = gained >= 0.03 and trend is not None and trend.tau < FALLING
-    went_on = level is None and pretrained(e) and gained > 0  # from where its training before had left it
-    sure = trend is not None and (trend.p_value < 1e-6 if loss.finite >= STEADY else went_on and trend.tau < -0.8)
-    if not crept and not at_chance and not stuck and (steady or went_on) and trend is not None and sure:
-        slowly = say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained)
-        tau = is_above(say("Kendall's tau of {name}", name=loss.name), trend.tau, FALLING, file_of(e, loss.name))
-        fresh = asked(say("training begins from scratch"), False, say("the configuration names what was trained before"))
-        return Cleared(slowly, (tau if steady else fresh, *_figures(e, loss)))
-    scored = None if stuck or at_chance else risen_score(e)
-    if scored is not None and scored.trend is not None:
-        better = say(
-            "{name} went from {start:.3g} to {final:.3g} meanwhile: what it is trained for is learned.",
-            name=scored.name,
-            start=scored.start,
-            final=scored.final,
-        )
-        tau = is_below(say("Kendall's tau of {name}", name=scored.name), scored.trend.tau, RISING, file_of(e, scored.name))
-        return Cleared(better, (tau, *_figures(e, loss)))
-    if skilled and gained >= 0.02:
-        return Cleared(say("Accuracy is well above chance."), _figures(e, loss))
-    summary = (
-        say(
-            "From step {step:g} on the loss is ln {classes}, to the last digit: the model gives the same answer to everything.",
-            step=loss.plateau_step or loss.first_step,
-            classes=thrown,
-        )
-        if thrown is not None
-        else say(
-            "The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.",
-            level=level,
-            classes=e.chance.classes,
-        )
-        if at_chance and e.chance.classes
-        else say("The loss has been no better than at its first evaluation: {level:.2f} × chance at the end.", level=level)
-        if stuck and level is not None
-        else say("Validation has not moved since its first evaluation: {final:.4g} at the end.", final=val.final)
-        if stuck and (val := e.curve("val/loss")) is not None
-        else say("The loss fell by {gained:.0%} in {n} records, evenly: it never slowed down, as it does near a floor.", gained=gained, n=loss.points)
-        if never_bends(e, loss) and gained >= 0.01
-        else say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
+    moves = None if _at_chance(e, loss) or is_stuck(e) else _fell(e, loss) or _falls_slowly(e, loss) or _score_rose(e, loss)
+    return moves or _knows_something(e, loss) or _stands_still(e, loss)
+
+
+def _at_chance(e: Evidence, loss: CurveStats) -> bool:
+    """It ends where guessing does, or above without having run away."""
+    level = to_chance(e, loss.final)
+    if level is None or level <= KNOWS_NOTHING or _skilled(e):
+        return False
+    return not (level > FAR_ABOVE and _grew(e, loss)) and not (relative_fall(loss) >= LITTLE and comes_down(loss, level))
+
+
+def _grew(e: Evidence, loss: CurveStats) -> bool:
+    given_back = loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best
+    return (loss.final > GROWN * before_it_grew(e, loss) or given_back) and loss.floor == 0
+
+
+def _begins_in_the_middle(e: Evidence, loss: CurveStats) -> Unknown | None:
+    """A piece of a log that is too short to show a trend, and does not rest at guessing either."""
+    short = excerpt(e) and (loss.last_step < LONG_EXCERPT * loss.first_step or loss.finite < FEW_OF_AN_ATTEMPT)
+    if not short or loss.constant or rests_at_chance(loss) or (_at_chance(e, loss) and (to_chance(e, loss.final) or 0.0) < JUST_ABOVE):
+        return None
+    return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
+
+
+def _knew_the_task(e: Evidence, loss: CurveStats) -> Cleared | None:
+    first = to_chance(e, loss.start)
+    if first is None or first >= GOOD_ALREADY:
+        return None
+    fresh = is_above(say("{name} at the start (× chance)", name=loss.name), first, GOOD_ALREADY, file_of(e, loss.name))
+    return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first), (fresh,))
+
+
+def _ran_away(e: Evidence, loss: CurveStats) -> Cleared | None:
+    level, base = to_chance(e, loss.final), before_it_grew(e, loss)
+    far = level is None or level >= FAR_ABOVE or ((e.chance.loss or 0.0) > 3.0 and level > 1.25)
+    if not far or not _grew(e, loss):
+        return None
+    why = say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final)
+    of_start = loss.final / base if base > 0 else None
+    grown = is_below(say("{name} at the end (× its start)", name=loss.name), of_start, GROWN, file_of(e, loss.name))
+    return Cleared(why, (grown, *_figures(e, loss)))
+
+
+def _lost_again(e: Evidence, loss: CurveStats) -> Cleared | None:
+    known = to_chance(e, loss.best)
+    if known is None or known >= GOOD_ALREADY or loss.lost_ground <= 0.5 or loss.finite < KNEW:
+        return None
+    best = is_above(say("{name} at its best (× chance)", name=loss.name), known, GOOD_ALREADY, file_of(e, loss.name))
+    why = say("The loss had come down to {best:.4g} at step {step:g}: what it knew it lost again.", best=loss.best, step=loss.best_step)
+    return Cleared(why, (best, *_figures(e, loss)))
+
+
+def _fell(e: Evidence, loss: CurveStats) -> Cleared | None:
+    gained = relative_fall(loss)
+    if gained < LITTLE or _thrown(e, loss) is not None:
+        return None
+    why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
+    return Cleared(why, _figures(e, loss))
+
+
+def _falls_slowly(e: Evidence, loss: CurveStats) -> Cleared | None:
+    """A fall too small to tell, and too steady for a loss that stands still: from near its floor, or from where earlier training had left it."""
+    trend, gained = loss.trend, relative_fall(loss)
+    crept = rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT or (never_bends(e, loss) and not fine_tuned(e))
+    if trend is None or crept:
+        return None
+    steady = gained >= 0.03 and trend.tau < FALLING
+    went_on = to_chance(e, loss.final) is None and pretrained(e) and gained > 0
+    sure = trend.p_value < 1e-6 if loss.finite >= STEADY else went_on and trend.tau < -0.8
+    if not sure or not (steady or went_on):
+        return None
+    slowly = say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained)
+    tau = is_above(say("Kendall's tau of {name}", name=loss.name), trend.tau, FALLING, file_of(e, loss.name))
+    fresh = asked(say("training begins from scratch"), False, say("the configuration names what was trained before"))
+    return Cleared(slowly, (tau if steady else fresh, *_figures(e, loss)))
+
+
+def _score_rose(e: Evidence, loss: CurveStats) -> Cleared | None:
+    scored = risen_score(e)
+    if scored is None or scored.trend is None:
+        return None
+    better = say(
+        "{name} went from {start:.3g} to {final:.3g} meanwhile: what it is trained for is learned.",
+        name=scored.name,
+        start=scored.start,
+        final=scored.final,
     )
+    tau = is_below(say("Kendall's tau of {name}", name=scored.name), scored.trend.tau, RISING, file_of(e, scored.name))
+    return Cleared(better, (tau, *_figures(e, loss)))
+
+
+def _knows_something(e: Evidence, loss: CurveStats) -> Cleared | None:
+    known = _skilled(e) and relative_fall(loss) >= 0.02
+    return Cleared(say("Accuracy is well above chance."), _figures(e, loss)) if known else None
+
+
+def _stands_still(e: Evidence, loss: CurveStats) -> Sighting:
+    val, thrown = e.curve("val/loss"), _thrown(e, loss)
+    only_worsens = is_stuck(e) and to_chance(e, loss.final) is None and val is not None and only_worse(e, loss, val)
     return Sighting(
         Severity.SERIOUS,
-        summary,
+        _summary(e, loss, thrown),
         loss.first_step,
         min(loss.first_step + 0.2 * (loss.last_step - loss.first_step), loss.last_step),
         (loss.name,),
         e.series[loss.name].source,
-        "thrown" if thrown is not None else "worse" if stuck and level is None and _only_worse(e, loss, e.curves["val/loss"]) else "",
+        "thrown" if thrown is not None else "worse" if only_worsens else "",
     )
 
 
-def _no_answer_better(e: Evidence) -> CurveStats | None:
-    """The accuracy of training, where it began low and never moved."""
-    c = e.curve("train/accuracy")
-    if c is None or c.trend is None or c.finite < EPOCHS or c.highest > MOSTLY * whole(c):
-        return None
-    return c if c.trend.p_value > 0.05 and c.highest - c.lowest < NOT_MOVED * whole(c) else None
+def _thrown(e: Evidence, loss: CurveStats) -> int | None:
+    return thrown_to_chance(loss) if to_chance(e, loss.final) is None else None
 
 
-def _comes_down(loss: CurveStats, level: float) -> bool:
-    """It began above the level of guessing, and each record is lower than the one before: slow, and no standstill."""
-    t = loss.trend
-    return level > 1.0 and relative_fall(loss) >= LITTLE and t is not None and t.tau < STEADILY and t.p_value < 0.01
-
-
-def _rests_at_chance(loss: CurveStats) -> bool:
-    """From the first record to the last the loss is ln 10, ln 100 or ln 1000: the usual numbers of classes."""
-    return loss.finite >= 4 and any(
-        abs(value - log(classes)) < 0.01 for classes in (10, 100, 1000) for value in (loss.start,) if abs(loss.final - log(classes)) < 0.01
-    )
-
-
-def _thrown_to_chance(loss: CurveStats) -> int | None:
-    """The number of classes of which the loss is that of guessing to the last digit, for most of the run and at its end. None elsewhere."""
-    if loss.finite < THROWN or loss.plateau_share < RESTING or loss.last != loss.final:
-        return None
-    return next((n for n in (2, 10, 100, 1000) if abs(loss.final - log(n)) < max(loss.quantum or 0.0, 1e-6)), None)
-
-
-def _stuck(e: Evidence, level: float | None) -> bool:
-    """After the first evaluation nothing got better, far above what is attainable."""
-    val = e.curve("val/loss")
-    train = course(e)
-    if val is None or train is None or val.finite < 5 or val.non_finite is not None:
-        return False
-    falling = train.trend is not None and train.trend.tau < -0.3
-    if level is None and _only_worse(e, train, val):
-        return True
-    if level is None:  # no chance level to compare with, but a rate that explains it
-        return (
-            (rate_decades(e) or 0.0) >= TOO_HIGH and abs(val.final / val.start - 1) < STAYED and val.best > (1 - STAYED) * val.start and not falling
+def _summary(e: Evidence, loss: CurveStats, thrown: int | None) -> Sentence:
+    level, val, gained = to_chance(e, loss.final), e.curve("val/loss"), relative_fall(loss)
+    if thrown is not None:
+        return say(
+            "From step {step:g} on the loss is ln {classes}, to the last digit: the model gives the same answer to everything.",
+            step=loss.plateau_step or loss.first_step,
+            classes=thrown,
         )
-    if level < 0.6:
-        return False
-    return val.final > 0.98 * val.start and val.best > BETTER * val.start and not falling
-
-
-def _only_worse(e: Evidence, train: CurveStats, val: CurveStats) -> bool:
-    """Validation was best at its first evaluation and got steadily worse, and training hardly fell since: what it fell by at first holds for
-    everything alike."""
-    t, since = val.trend, [float(v) for v in e.series[train.name].values[1:2]]
-    worse = t is not None and t.tau > 0.5 and t.p_value < 0.01 and val.best_step == val.first_step
-    return worse and train.finite >= 5 and bool(since) and train.final > (1 - STAYED) * since[0] > 0
-
-
-def _rate_too_low(e: Evidence) -> bool:
-    """For a fresh model: what was trained before is trained on with a hundredth of its rate."""
-    return (rate_decades(e) or 0.0) < TOO_LOW and not _fine_tuned(e)
-
-
-def _fine_tuned(e: Evidence) -> bool:
-    """What is trained was trained before, and begins near its floor: adapters, a small part of the model, or transformers' Trainer."""
-    part = trainable_of(e)
-    return e.framework == "transformers" or e.model.adapters or "lora" in e.intents or (part is not None and part[0] < 0.2 * part[1])
+    if _at_chance(e, loss) and e.chance.classes:
+        return say(
+            "The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.",
+            level=level,
+            classes=e.chance.classes,
+        )
+    if is_stuck(e) and level is not None:
+        return say("The loss has been no better than at its first evaluation: {level:.2f} × chance at the end.", level=level)
+    if is_stuck(e) and val is not None:
+        return say("Validation has not moved since its first evaluation: {final:.4g} at the end.", final=val.final)
+    if never_bends(e, loss) and gained >= 0.01:
+        return say(
+            "The loss fell by {gained:.0%} in {n} records, evenly: it never slowed down, as it does near a floor.", gained=gained, n=loss.points
+        )
+    return say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
 
 
 def _skilled(e: Evidence) -> bool:
@@ -266,9 +254,8 @@ def at_chance(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("nothing got better after the first evaluation"), curve("val/loss", 5), holds=2.0, fails=0.0)
 def stuck(e: Evidence, seen: Sighting) -> Reading | None:
-    loss = course(e)
     val = e.curve("val/loss")
-    if loss is None or val is None or not _stuck(e, to_chance(e, loss.final)):
+    if val is None or not is_stuck(e):
         return None
     return Reading(True, say("validation loss went from {start:.4g} to {final:.4g}", start=val.start, final=val.final))
 
@@ -290,7 +277,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
     away = val is not None and val.trend is not None and val.trend.tau > 0.5 and val.trend.p_value < 0.01  # validation goes the other way
     moved = abs(relative_fall(loss)) > NEARLY_NOTHING or pretrained(e) or not whole_run(e)
-    sure = moved and not _rate_too_low(e) and not away and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
+    sure = moved and not rate_too_low(e) and not away and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.1 or not moved,
         share=3.0 if sure and e.chance.loss is None else 1.0,
@@ -302,7 +289,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
 def level_unknown(e: Evidence, seen: Sighting) -> Reading | None:
     if e.chance.loss is not None or e.model.weight_layers or seen.facet == "reward":
         return None
-    return Reading(True, say("no chance level to compare with"), share=3.0 if _fine_tuned(e) else 1.0)
+    return Reading(True, say("no chance level to compare with"), share=3.0 if fine_tuned(e) else 1.0)
 
 
 @probe(say("it began where guessing among a few classes begins, and stayed there"), holds=1.2, fails=0.0)
@@ -310,7 +297,7 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or e.chance.loss is not None or loss.start <= 0:
         return None
-    thrown = _thrown_to_chance(loss)
+    thrown = thrown_to_chance(loss)
     if thrown is not None:
         return Reading(True, share=2.0, detail=say("ln {classes} is {level:.4g}", classes=thrown, level=log(thrown)))
     exact = e.family != "language-model" and not e.model.adapters and abs(loss.final / loss.first - 1) < STAYED
@@ -333,7 +320,7 @@ def uniform_guess(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the learning rate is so low that a slow fall is no floor"), holds=1.2, fails=0.0)
 def creeps(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, say("it is {times:.2g} × the usual one", times=10 ** (rate_decades(e) or 0.0))) if _rate_too_low(e) else None
+    return Reading(True, say("it is {times:.2g} × the usual one", times=10 ** (rate_decades(e) or 0.0))) if rate_too_low(e) else None
 
 
 @probe(say("the reward never rose for long"), curve("reward"), holds=0.7, fails=-1.0)

@@ -1,0 +1,80 @@
+"""How a loss that does not fall stands still: what tells it from one that is slow, near its floor, or coming down."""
+
+from math import log
+
+from postmortem.check import Evidence
+from postmortem.checklist.levels import course, to_chance, whole
+from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.parameters import trainable_of
+from postmortem.model.curves import CurveStats
+
+TOO_HIGH = 1.3  # decades above
+TOO_LOW = -1.3  # decades of the learning rate below the usual
+EPOCHS, NOT_MOVED, MOSTLY = 8, 0.06, 0.6  # of an accuracy that never moves: records, its range, its highest
+STAYED = 0.03  # of the first loss
+THROWN = 8  # records among which resting at one number is no accident
+RESTING = 0.5  # share of the run
+STEADILY = -0.9  # Kendall's tau
+BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
+
+
+def no_answer_better(e: Evidence) -> CurveStats | None:
+    """The accuracy of training, where it began low and never moved."""
+    c = e.curve("train/accuracy")
+    if c is None or c.trend is None or c.finite < EPOCHS or c.highest > MOSTLY * whole(c):
+        return None
+    return c if c.trend.p_value > 0.05 and c.highest - c.lowest < NOT_MOVED * whole(c) else None
+
+
+def comes_down(loss: CurveStats, level: float) -> bool:
+    """It began above the level of guessing, and each record is lower than the one before: slow, and no standstill."""
+    t = loss.trend
+    return level > 1.0 and t is not None and t.tau < STEADILY and t.p_value < 0.01
+
+
+def rests_at_chance(loss: CurveStats) -> bool:
+    """From the first record to the last the loss is ln 10, ln 100 or ln 1000: the usual numbers of classes."""
+    return loss.finite >= 4 and any(max(abs(loss.start - log(n)), abs(loss.final - log(n))) < 0.01 for n in (10, 100, 1000))
+
+
+def thrown_to_chance(loss: CurveStats) -> int | None:
+    """The number of classes of which the loss is that of guessing to the last digit, for most of the run and at its end. None elsewhere."""
+    if loss.finite < THROWN or loss.plateau_share < RESTING or loss.last != loss.final:
+        return None
+    return next((n for n in (2, 10, 100, 1000) if abs(loss.final - log(n)) < max(loss.quantum or 0.0, 1e-6)), None)
+
+
+def is_stuck(e: Evidence) -> bool:
+    """After the first evaluation nothing got better, far above what is attainable."""
+    val = e.curve("val/loss")
+    train = course(e)
+    if val is None or train is None or val.finite < 5 or val.non_finite is not None:
+        return False
+    level = to_chance(e, train.final)
+    falling = train.trend is not None and train.trend.tau < -0.3
+    if level is None:  # nothing to compare with: it only got worse, or a rate explains it
+        return only_worse(e, train, val) or (
+            (rate_decades(e) or 0.0) >= TOO_HIGH and abs(val.final / val.start - 1) < STAYED and val.best > (1 - STAYED) * val.start and not falling
+        )
+    if level < 0.6:
+        return False
+    return val.final > 0.98 * val.start and val.best > BETTER * val.start and not falling
+
+
+def only_worse(e: Evidence, train: CurveStats, val: CurveStats) -> bool:
+    """Validation was best at its first evaluation and got steadily worse, and training hardly fell since: what it fell by at first holds for
+    everything alike."""
+    t, since = val.trend, [float(v) for v in e.series[train.name].values[1:2]]
+    worse = t is not None and t.tau > 0.5 and t.p_value < 0.01 and val.best_step == val.first_step
+    return worse and train.finite >= 5 and bool(since) and train.final > (1 - STAYED) * since[0] > 0
+
+
+def rate_too_low(e: Evidence) -> bool:
+    """For a fresh model: what was trained before is trained on with a hundredth of its rate."""
+    return (rate_decades(e) or 0.0) < TOO_LOW and not fine_tuned(e)
+
+
+def fine_tuned(e: Evidence) -> bool:
+    """What is trained was trained before, and begins near its floor: adapters, a small part of the model, or transformers' Trainer."""
+    part = trainable_of(e)
+    return e.framework == "transformers" or e.model.adapters or "lora" in e.intents or (part is not None and part[0] < 0.2 * part[1])
