@@ -6,10 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from postmortem.model.run import Checkpoint, EventKind, LeftOut, LogEvent, Reduction, Run, Series, Setting, Source, Status, TensorRef
+from postmortem.model.run import (
+    Checkpoint,
+    EventKind,
+    LeftOut,
+    LogEvent,
+    OptimizerState,
+    ParamState,
+    Reduction,
+    Run,
+    Series,
+    Setting,
+    Source,
+    Status,
+    TensorRef,
+)
 from postmortem.sources import read_run
 from postmortem.sources.assemble import assemble
 from postmortem.sources.choose import choose
@@ -168,6 +182,21 @@ def test_on_an_epoch_axis_a_checkpoint_stands_at_its_epoch() -> None:
     assert [(c.path, c.step) for c in run.checkpoints] == [("b.pt", 1), ("a.pt", 3)]
 
 
+def test_checkpoints_that_count_epochs_from_zero() -> None:
+    """timm and ultralytics: that of epoch 0 holds an optimizer that has stepped, so an epoch is done. One saved before training holds none."""
+    stepped = OptimizerState("sgd", (), (ParamState(0, None, {}),))
+    losses = series("train/loss", [np.nan] * 3, epochs=[1, 2, 3])
+    first = checkpoint("run/epoch0.pt", epoch=0)
+    others = (checkpoint("run/epoch2.pt", epoch=2), checkpoint("best/model.pt", epoch=2))
+    assert [(c.path, c.step) for c in run_of(losses, checkpoints=(replace(first, optimizer=stepped), *others)).checkpoints] == [
+        ("run/epoch0.pt", 1), ("best/model.pt", 2), ("run/epoch2.pt", 3),
+    ]  # fmt: skip
+    assert [c.step for c in run_of(losses, checkpoints=(first, *others)).checkpoints] == [0, 2, 2]
+    counted = replace(first, optimizer=stepped, step=40.0, facts={"step_from": "optimizer"})
+    assert [c.step for c in run_of(losses, checkpoints=(counted,)).checkpoints] == [1]
+    assert [c.step for c in run_of(losses, checkpoints=(replace(counted, facts={}),)).checkpoints] == [0]  # it counts steps itself
+
+
 def test_planned_steps_from_epochs() -> None:
     loss = series("train/loss", range(0, 1001, 10), epochs=np.arange(0, 10.01, 0.1))
     assert run_of(loss, facts={"planned_epochs": 20}).planned_steps == 2000
@@ -303,6 +332,7 @@ def test_an_alias_takes_the_name_from_what_the_vocabulary_meant(tmp_path: Path) 
     st.lists(any_series(), max_size=6),
     st.lists(st.tuples(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), st.one_of(st.none(), st.floats(0, 1e6))), max_size=3),
 )
+@example([series("train/loss", [np.nan], [0.0]), series("train/loss", [0, 1, 0, 0], [np.inf] * 4)], [])
 def test_any_series_make_a_run(found: list[Series], saved: list[tuple[float | None, float | None]]) -> None:
     checkpoints = tuple(checkpoint(f"c{n}.pt", step=step, epoch=epoch) for n, (step, epoch) in enumerate(saved))
     run = run_of(*found, checkpoints=checkpoints)

@@ -128,6 +128,7 @@ def _settings(settings: Sequence[Setting]) -> tuple[Setting, ...]:
 def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | None, axis: str, series: Sequence[Series]) -> tuple[Checkpoint, ...]:
     """Give each checkpoint a step on the run's axis, and put them in order."""
     last = max((float(s.steps[-1]) for s in series if len(s)), default=None)
+    checkpoints = _counted_from_one(checkpoints)
     if axis == "step" and last is not None:
         checkpoints = _really_steps(checkpoints, last, _last_epoch(series, per_epoch))
     placed = []
@@ -145,6 +146,18 @@ def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | Non
         counted = one.step if one.step is not None else step if axis == "step" else None
         placed.append(replace(one, step=step, optimizer_steps=counted))
     return tuple(sorted(placed, key=lambda c: (c.step is None, c.step or 0.0, natural(c.path))))
+
+
+def _counted_from_one(checkpoints: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+    """Epochs that are done, where the checkpoints of a directory count from zero: that of epoch 0 holds an optimizer that has stepped (timm)."""
+    told = [c for c in checkpoints if c.epoch is not None and (c.step is None or c.facts.get("step_from") == "optimizer")]
+    from_zero = {_directory(c) for c in told if c.epoch == 0 and c.optimizer is not None and c.optimizer.states}
+    ids = {id(c) for c in told if _directory(c) in from_zero}
+    return [replace(c, epoch=(c.epoch or 0.0) + 1) if id(c) in ids else c for c in checkpoints]
+
+
+def _directory(checkpoint: Checkpoint) -> str:
+    return checkpoint.path.rpartition("/")[0]
 
 
 def _last_epoch(series: Sequence[Series], per_epoch: float | None) -> float | None:

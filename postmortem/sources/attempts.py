@@ -94,7 +94,9 @@ def _alike(pairs: Sequence[tuple[float, float]], unit: float) -> bool:
     if len(pairs) < _FEWEST_REPEATS:
         return False
     before, now = np.array(pairs).T
-    same = (np.abs(before - now) <= 1.5 * unit) | (before == now) | (np.isnan(before) & np.isnan(now))
+    with np.errstate(invalid="ignore"):  # from infinity to infinity is no difference: they are equal
+        apart = np.abs(before - now)
+    same = (apart <= 1.5 * unit) | (before == now) | (np.isnan(before) & np.isnan(now))
     return bool(np.mean(same) >= MOSTLY_THE_SAME)
 
 

@@ -47,7 +47,8 @@ def _phrases(text: str) -> frozenset[str]:
 # Phrases of a quantity, plainest first: of several columns with one name the plainest is the one that is meant.
 _QUANTITY_PHRASES: dict[str, str] = {
     "loss": (
-        "loss, total loss, loss total, losses total, loss value, trl, tel, lm loss, lm loss value, objective, cost, nll, nll loss, "
+        "loss, total loss, loss total, losses total, all loss, overall loss, "
+        "loss value, trl, tel, lm loss, lm loss value, objective, cost, nll, nll loss, "
         "loss nll, "
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "
         "bce loss, logloss, log loss, negative log likelihood, neg log likelihood, mlm loss, clm loss, loss lm, lm nll, causal lm loss, "

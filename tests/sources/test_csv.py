@@ -329,10 +329,12 @@ def test_sentence_transformers_rows_of_an_epoch_are_spread_over_it(tmp_path: Pat
     assert found["val/score"].values.tolist() == [0.2, 0.3, 0.4, 0.5]
 
 
-@pytest.mark.parametrize(("name", "expected"), [("rm_log.csv", "train/loss"), ("train_loss.csv", "train/loss"), ("points.csv", "other/column 2")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("rm_log.csv", "train/loss"), ("train_loss.csv", "train/loss"), ("points.csv", "other/points: column 2")]
+)
 def test_without_a_header_a_file_called_like_a_log_has_its_loss_behind_the_counter(tmp_path: Path, name: str, expected: str) -> None:
     found = read(tmp_path, name, "99,0.6875,0.1\n199,0.625,0.2\n299,0.5,0.3\n")
-    assert [s.name for s in found.series] == [expected, "other/column 3"]
+    assert [s.name for s in found.series] == [expected, f"other/{name[:-4]}: column 3"]
 
 
 def test_yolov10_has_twelve_parts_of_a_loss(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -338,9 +339,15 @@ def test_a_progress_bar_that_is_drawn_twice_at_each_place(tmp_path: Path) -> Non
 # -- a step with a total below the heading of its epoch
 
 
-def fit(epochs: int, per_epoch: int = 938, every: int = 100) -> str:
-    """What `Model.fit` of Paddle prints with `verbose=2`."""
+def fit(epochs: int, per_epoch: int = 938, every: int = 100, *, bars: bool = False) -> str:
+    """What `Model.fit` of Paddle prints with `verbose=2`, or with `verbose=1` and its bars, which are wiped out by backspaces."""
     lines = []
+    if bars:
+        plain = fit(epochs, per_epoch, every).splitlines()
+        for line, following in zip(plain, [*plain[1:], ""], strict=True):
+            drawn = re.sub(r"^(step +\d+/\d+) (- .*)", r"\r\1 [=====>........................] \2", line)
+            lines.append(drawn + ("\b" * 90 if line.startswith("step") and following.startswith("step") else "\n"))
+        return "".join(lines)
     for e in range(1, epochs + 1):
         lines.append(f"Epoch {e}/{epochs}")
         lines += [f"step {n:3d}/{per_epoch} - loss: {2 / (e + n / per_epoch):.4f} - acc: 0.5000 - 12ms/step" for n in range(every, per_epoch, every)]
@@ -350,9 +357,10 @@ def fit(epochs: int, per_epoch: int = 938, every: int = 100) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.parametrize("bars", [False, True])
 @pytest.mark.parametrize("epochs", [2, 3, 40])
-def test_steps_of_each_epoch_and_an_announced_evaluation(tmp_path: Path, epochs: int) -> None:
-    run = run_of(tmp_path, fit(epochs))
+def test_steps_of_each_epoch_and_an_announced_evaluation(tmp_path: Path, epochs: int, bars: bool) -> None:
+    run = run_of(tmp_path, fit(epochs, bars=bars))
     assert len(run.attempts) == 1
     loss, val = one(run, "train/loss"), one(run, "val/loss")
     assert loss.steps.tolist() == [938 * e + n for e in range(epochs) for n in (*range(100, 938, 100), 938)]

@@ -139,7 +139,55 @@ PROMPT = "".join(
 )
 GUIDED = "".join(f"| grad_norm | {9 - n}.5 |\n| loss      | {8 - n}.5 |\n| step      | {1 + n // 2}e+04    |\n--------------\n" for n in range(4))
 
+DEEPFAKE = "".join(
+    f"2025-05-31 04:4{n}:50,098 - INFO - Iter: {n}00    training-loss, overall: 0.{7 - n}5    \n"
+    f"2025-05-31 04:4{n}:50,099 - INFO - Iter: {n}00    training-metric, acc: 0.{n}5    training-metric, auc: 0.{n}25    training-metric, eer: 0.125    \n"
+    f"2025-05-31 05:0{n}:22,221 - INFO - dataset: DFDC    step: {n}00    testing-metric, acc: 0.{n}0    testing-metric, auc: 0.{n}75    \n"
+    for n in (1, 2, 3)
+)
+BRACKETS = "".join(f"2021-08-08 15:2{n}:33,421 - INFO - Epoch {n}0    [Avg. Loss, Accuracy]: [{8 - n}.5, 0.{n}5], 0\n" for n in (1, 2, 3))
+BEHIND = "".join(f"Epoch {n} @ 10:2{n} PM : 0.{8 - n}5 C.E. Loss, {n}5.5% Accuracy\n" for n in (1, 2, 3)) + "best epoch 3: 0.01 val loss\n"
+BEHIND_TOO = "".join(f"Epoch {n}: 0.{8 - n}5 loss, 0.{9 - n}5 val loss, {n}5.5% accuracy\n" for n in (1, 2, 3))
+AFTER = "".join(f"Loss after {n} epochs: 0.{8 - n}5\t\n" for n in (1, 2, 3))
+TENSORS = "".join(f"Lasso 10 Step: {n}00 MLL: tf.Tensor(-{n}.5, shape=(), dtype=float64)\n" for n in (1, 2, 3))
+TIMM = "".join(
+    f"Train: {e} [   {k}/2 ( {50 * k + 50}%)]  Loss: {6 - e}.{k} (6.5)  Time: 0.096s,   41.85/s  (0.096s,   41.85/s)  LR: 1.{e}00e-05  Data: 0.010 (0.010)\n"
+    + f"Test: [   1/1]  Time: 0.013 (0.013)  Loss:   0.598 ( 0.{7 - e}25)  Acc@1: 100.000 ( 5{e}.000)  Acc@5: 100.000 (100.000)\n" * k
+    for e in (0, 1)
+    for k in (0, 1)
+)
+TIMM_RESULT = TIMM + "*** Best metric: 51.0 (epoch 1)\n--result\n[\n" + "".join(
+    f'    {{\n        "epoch": {e},\n        "train": {{\n            "loss": {6 - e}.25\n        }},\n        "validation": {{\n'
+    f'            "loss": 0.{7 - e}25,\n            "top1": 5{e}.0,\n            "top5": 100.0\n        }}\n    }}{"," * (e == 0)}\n'
+    for e in (0, 1)
+) + "]\n"  # fmt: skip
+
 LOGS: dict[str, tuple[str, list[Expected]]] = {
+    "deepfakebench": (
+        DEEPFAKE,
+        [
+            ("train/loss", [100, 200, 300], [0.65, 0.55, 0.45]),
+            ("train/accuracy", [100, 200, 300], [0.15, 0.25, 0.35]),
+            ("val/auc", [100, 200, 300], [0.175, 0.275, 0.375]),
+        ],
+    ),
+    "names in brackets": (BRACKETS, [("train/loss", [10, 20, 30], [7.5, 6.5, 5.5]), ("train/accuracy", [10, 20, 30], [0.15, 0.25, 0.35])]),
+    "behind": (BEHIND, [("train/loss", [1, 2, 3], [0.75, 0.65, 0.55]), ("train/accuracy", [1, 2, 3], [0.155, 0.255, 0.355])]),
+    "behind, two sets": (BEHIND_TOO, [("train/loss", [1, 2, 3], [0.75, 0.65, 0.55]), ("val/loss", [1, 2, 3], [0.85, 0.75, 0.65])]),
+    "after": (AFTER, [("train/loss", [1, 2, 3], [0.75, 0.65, 0.55])]),
+    "tensors of TensorFlow": (TENSORS, [("other/MLL", [100, 200, 300], [-1.5, -2.5, -3.5])]),
+    "timm": (
+        TIMM,
+        [
+            ("train/loss", [0, 1, 2, 3], [6.0, 6.1, 5.0, 5.1]),
+            ("val/loss", [2, 4], [0.725, 0.625]),
+            ("val/accuracy", [2, 4], [50, 51]),
+        ],
+    ),
+    "timm, with its result": (
+        TIMM_RESULT,
+        [("train/loss.epoch", [2, 4], [6.25, 5.25]), ("val/loss", [2, 4], [0.725, 0.625]), ("val/accuracy", [2, 4], [50, 51])],
+    ),
     "espnet": (
         ESPNET,
         [
@@ -195,3 +243,23 @@ def test_what_is_no_curve_of_training_stays_out_of_it(tmp_path: Path, habit: str
     assert not {"train/error", "train/f1", "train/score"} & found.keys()
     if "flair" in habit:
         assert "train/accuracy" not in found
+
+
+@pytest.mark.parametrize("habit", ["behind", "timm, with its result"])
+def test_what_belongs_to_no_record_is_no_metric_of_validation_or_training(tmp_path: Path, habit: str) -> None:
+    found = by_name(read(tmp_path, LOGS[habit][0]))
+    assert ("val/loss" in found) == habit.startswith("timm")
+    assert ("train/accuracy" in found) == (habit == "behind")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[11/27 04:52:55 d2.engine.hooks]: Overall training speed: 198 iterations in 0:00:07 (0.0386 s / it)",
+        "Speed: 0.2ms preprocess, 1.2ms inference, 0.0ms loss, 0.3ms postprocess per image",
+        "               classes   top1_acc   top5_acc: 100% ━━━━━━━━━━━━ 1/1 64.0it/s 0.0s",
+    ],
+)
+def test_how_fast_it_all_went_is_no_record(tmp_path: Path, line: str) -> None:
+    found = read(tmp_path, "".join(f"iter: {n} total_loss: {2 / n}\n" for n in range(1, 5)) + line + "\n")
+    assert [s.name for s in found.series] == ["train/loss"]

@@ -109,6 +109,14 @@ def test_lightnings_average_is_a_copy_of_the_model_that_is_trained(saved):
     assert [t.name for t in alone.tensors] == list(model)
 
 
+def test_a_number_in_a_name_that_the_file_calls_its_epoch(saved):
+    """timm's `checkpoint-5.pth.tar` is that of epoch 5, where `checkpoint-5` of transformers is of step 5."""
+    one = saved({"epoch": 5, "state_dict": net().state_dict()}, "checkpoint-5.pth.tar")
+    assert (one.step, one.epoch) == (None, 5)
+    two = saved({"epoch": 2, "state_dict": net().state_dict()}, "checkpoint-5.pth.tar")
+    assert (two.step, two.epoch) == (5, 2)
+
+
 def test_a_tree_of_dicts_is_one_model(saved):
     one = saved({"params": {"encoder": {"kernel": torch.ones(2, 2), "bias": torch.ones(2)}, "head": {"kernel": torch.ones(2, 1)}}})
     assert {t.name for t in one.tensors} == {"encoder.kernel", "encoder.bias", "head.kernel"}
@@ -122,6 +130,7 @@ def test_a_whole_module_inside_a_dict_beside_its_copy(saved):
     assert {t.name for t in one.tensors} == set(model.state_dict())
     assert one.trainable == {n: p.requires_grad for n, p in model.named_parameters()}
     assert one.trainable["0.weight"] is False
+    assert one.epoch is None  # ultralytics, once training is over
 
 
 OPTIMIZERS = {

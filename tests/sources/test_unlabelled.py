@@ -51,8 +51,23 @@ def test_a_number_a_line(tmp_path: Path, name: str, form: str) -> None:
 def test_a_counter_and_values(tmp_path: Path, delimiter: str) -> None:
     rows = "".join(delimiter.join((str(n), str(v), "0.5")) + "\n" for n, v in enumerate(FALLING))
     run = run_of(tmp_path, validation_log__txt=rows)
-    assert values(run) == {"val/loss": FALLING, "other/column 3": [0.5] * 4}
+    assert values(run) == {"val/loss": FALLING, "other/validation_log: column 3": [0.5] * 4}
     assert run.series[0].steps.tolist() == [0, 1, 2, 3]
+
+
+def test_files_without_a_header_do_not_share_names(tmp_path: Path) -> None:
+    rows = "".join(f"{n} {v} 0.5\n" for n, v in enumerate(FALLING))
+    run = run_of(tmp_path, validation_log__txt=rows, train_log__txt=rows.replace("0.5", "0.25"))
+    assert values(run)["other/validation_log: column 3"] == [0.5] * 4
+    assert values(run)["other/train_log: column 3"] == [0.25] * 4
+
+
+def test_a_counter_that_stays_counts_epochs(tmp_path: Path) -> None:
+    run = run_of(tmp_path, loss__csv="".join(f"{n // 2 + 1},{3 - n / 4}\n" for n in range(8)), points__csv="1,2.5\n1,3.5\n2,2.5\n2,1.5\n")
+    losses = next(s for s in run.series if s.name == "train/loss")
+    assert run.axis == "epoch"
+    assert losses.steps.tolist() == [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+    assert losses.values.tolist() == [3 - n / 4 for n in range(8)]
 
 
 def test_a_counter_that_starts_again_is_a_restart(tmp_path: Path) -> None:

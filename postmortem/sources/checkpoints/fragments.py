@@ -75,6 +75,8 @@ def fragment(
     detail = _together(known)
     facts = dict(content.facts)
     path_step, path_epoch = step_and_epoch(stated_by or candidate.path)
+    if content.step is None and content.epoch == path_step:
+        path_step = None  # the number in the name counted epochs: `checkpoint-5.pth.tar` of timm
     step = content.step if content.step is not None else path_step
     epoch = content.epoch if content.epoch is not None else path_epoch
     updates = max((s.step for s in content.optimizer.states if s.step is not None), default=None) if content.optimizer else None

@@ -99,7 +99,7 @@ def _first(places: Iterable[Items], keys: tuple[str, ...], placer: Placer) -> fl
         for key in keys:
             value = items.get(key)
             number = placer.number(value) if not isinstance(value, bool) else None
-            if number is not None and number == number and abs(number) < 1e15:  # noqa: PLR0124 - NaN is no step
+            if number is not None and 0 <= number < 1e15:  # -1: ultralytics' epoch once training is over, torch's schedule before it
                 return number
     return None
 

@@ -15,7 +15,7 @@ from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.detection import PART, parts_of_loss
 from postmortem.sources.logs.numbers import MISSING_WORDS, number
 from postmortem.sources.logs.table import Column, Table
-from postmortem.sources.logs.unlabelled import MOSTLY, behind_counter
+from postmortem.sources.logs.unlabelled import MOSTLY, behind_counter, metric_of, stem_of
 from postmortem.sources.names import names_a_loss, series_name
 from postmortem.sources.reader import Candidate
 
@@ -117,7 +117,7 @@ def series_by_layout(table: Table, layout: Layout, candidate: Candidate) -> tupl
     elif {"epoch", "steps"} <= keys and (table.columns["steps"].values == -1).any():
         table, habits = _with_ends_of_epochs(table), Habits(epochs_are_done=True, split="val", renamed=renamed)
     if not layout.header:
-        table = _with_first_column_as_step(table)
+        table = _with_counter_first(table, candidate.name)
         habits = Habits(renamed=_first_is_loss(table, candidate.name))
     return series_of(table, candidate.path, habits), facts
 
@@ -215,16 +215,27 @@ def _with_ends_of_epochs(table: Table) -> Table:
 
 def _first_is_loss(table: Table, name: str) -> dict[str, str]:
     """Without a header: what stands behind the counter, in a file whose name speaks of a loss or a log, is taken for the loss."""
-    first = next((k for k in table.columns if k != "step"), None)
-    if first is None or "step" not in table.columns:
+    first = next((k for k in table.columns if k not in ("step", "epoch")), None)
+    if first is None or table.columns.keys().isdisjoint(("step", "epoch")):
         return {}
     known = behind_counter(name) or ("train/loss" if _A_LOG.search(name) else "")
     return {first: known} if known else {}
 
 
-def _with_first_column_as_step(table: Table) -> Table:
-    """No header: a first column of increasing whole numbers counts steps; what the others are, nobody says."""
+def _with_counter_first(table: Table, name: str) -> Table:
+    """No header: a first column of whole numbers that increase counts steps; in a file called after a metric, one that stays or rises by one
+    counts epochs. What the others are, nobody says: each is called after its file."""
     first = table.columns.get("column 1")
-    if first is None or len(first) < 2 or np.mean(np.diff(first.values) > 0) < MOSTLY or not np.array_equal(np.floor(first.values), first.values):
-        return table
-    return Table(table.count, {"step": first} | {k: c for k, c in table.columns.items() if k != "column 1"}, table.texts)
+    counter = _counts(first.values, metric_of(name) != "") if first is not None else ""
+    columns = {f"{stem_of(name)}: {k}": c for k, c in table.columns.items() if not (counter and k == "column 1")}
+    return Table(table.count, ({counter: first} if counter and first is not None else {}) | columns, table.texts)
+
+
+def _counts(values: Floats, named: bool) -> str:  # noqa: FBT001
+    """What a first column counts: "step", "epoch" or "" for nothing."""
+    if len(values) < 2 or not np.array_equal(np.floor(values), values):
+        return ""
+    rises = np.diff(values)
+    if np.mean(rises > 0) >= MOSTLY:
+        return "step"
+    return "epoch" if named and values[0] in (0, 1) and values[-1] > values[0] and set(np.unique(rises).tolist()) <= {0.0, 1.0} else ""

@@ -25,6 +25,8 @@ _COPIED = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 _KALDI = re.compile(rf"(?:Overall average|Average) objective function for '([\w-]+)'(?: for minibatches{_N}-{_N})? is{_N} over{_N} frames")
 # `Score at iteration 900 is 1.156`: DL4J calls the loss so.
 _SCORE_AT = re.compile(rf"(?:^|[\s\]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
+# `Loss after 3 epochs: 0.024`
+_LOSS_AFTER = re.compile(rf"(?:^|[\s\]:-])(loss|cost) after{_N} (iteration|iter|step|epoch)s?(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
 # `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.
@@ -80,7 +82,7 @@ def _watched(shape: str) -> Plan | None:
 
 def _unnamed(shape: str) -> Plan | None:
     """A loss that has no key of its own."""
-    score = _SCORE_AT.search(shape)
+    score = _SCORE_AT.search(shape) or _LOSS_AFTER.search(shape)
     if score:
         at = shape.count(_N) - 2
         value = (Slot(at + 1, "train/loss", score[1]),)

@@ -95,7 +95,7 @@ _QUOTES = str.maketrans(
      "；": ";", "│": "|", "┃": "|", "║": "|", "\xa0": " ", "–": "-", "—": "-", "→": "->", **dict.fromkeys("·•‧∙⋅●○◦▪■□▶►✦»«›‹┆┊¦❘", "|")}
 )  # fmt: skip
 _PICTURE = re.compile("[\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0e\ufe0f]?")
-_WRAPPER = re.compile(r"\b(?:tensor|array|Array|Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
+_WRAPPER = re.compile(r"\b(?:tensor|array|Array|(?:tf\.)?Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
 _MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
 _WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
 _MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|null|--)(?![\w./])")
@@ -106,8 +106,9 @@ _SO_FAR = re.compile(r"(?<!\s)\s++so far$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
 # `| INFO     | yolox.core.trainer:after_iter:246 - `: the function and the line of the program that loguru prints.
 _LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}:[\w<>]{1,80}:$")
-# `step  10/614 - loss: 0.1637 - acc: 0.52`: Paddle's Model.fit, below a line `Epoch 1/10`, and its evaluation below another.
-_HAPI = re.compile(rf"^\s*step\s*{NUMBER}\s?/\s?{NUMBER} - [a-z]")
+# `step  10/614 - loss: 0.1637 - acc: 0.52`: Paddle's Model.fit, below a line `Epoch 1/10`, and its evaluation below another. With
+# `verbose=1` a bar stands behind the total.
+_HAPI = re.compile(rf"^\s*step\s*{NUMBER}\s?/\s?{NUMBER} (?:\[====\] )?- [a-z]")
 _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
 _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes

@@ -501,13 +501,16 @@ class Scan:
             return True
         pair = pair_of(text)
         if pair is None:
+            if entry.shape in ("}", "},") and self.section and self.block:
+                self.section = ""
+                return True
             if entry.shape in BRACES:
                 self._flush_block()
                 return True
             return False
         key, value = pair
         self.rows.rounded |= "e+" in text and role_of(key) in (Role.STEP, Role.GLOBAL, Role.ITERATION)
-        if self.section and text.translate({0x2502: "|", 0x2503: "|"}).lstrip().startswith("|  "):
+        if self.section and text.translate({0x2502: "|", 0x2503: "|"}).lstrip().startswith(("|  ", '"')):
             key = f"{self.section}/{key}"
         if key in self.block:
             self._flush_block()

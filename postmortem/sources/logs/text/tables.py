@@ -14,6 +14,7 @@ _EDGE = str.maketrans({"│": "|", "┃": "|", "║": "|"})
 _WIDE = re.compile(r"\s{2,}|\t")
 _PAIR = re.compile(r"^\s*\|\s{0,8}([A-Za-z][\w /@.%()-]{0,60}?)\s*\|\s*(\S{1,32})\s*\|\s*$")
 _SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
+_JSON_SECTION = re.compile(r'^\s+"([A-Za-z][\w-]{0,40})": \{\s*$')
 _JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
 _MISSING = {"", "-", "none", "na", "n/a", "null", "_", "no log", "+", "*"}  # a mark, such as skorch's at the epochs that it saved
 
@@ -126,6 +127,6 @@ def pair_of(text: str) -> tuple[str, float] | None:
 
 
 def section_of(text: str) -> str:
-    """The section that a row of a block opens: `| train/ | |` → "train"; "" for none."""
-    match = _SECTION.match(text.translate(_EDGE))
+    """The section that a row of a block opens: `| train/ | |` or, in JSON, `"train": {` → "train"; "" for none."""
+    match = _SECTION.match(text.translate(_EDGE)) or _JSON_SECTION.match(text)
     return match[1] if match else ""
