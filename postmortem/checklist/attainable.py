@@ -3,7 +3,7 @@
 from postmortem.check import Evidence
 from postmortem.checklist.causes.too_much_regularization import strong_decay
 from postmortem.checklist.causes.wrong_loss import UNSURE, honest
-from postmortem.checklist.falls import falls_to_the_end, steepness
+from postmortem.checklist.falls import falls_to_the_end, hardly_begun, steepness
 from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import is_narrow
@@ -26,6 +26,7 @@ MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, o
 LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
+ABSURD, KNOWN = 5.0, ("head", "configuration", "dataset")  # times chance
 TOGETHER = 0.35  # |ln(validation / train)|
 
 
@@ -61,7 +62,7 @@ def attained(e: Evidence, loss: CurveStats) -> float | None:
 def explained(e: Evidence) -> bool:
     """A learning rate, a width or a dropout with which little can be learned."""
     stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
-    return stated or strong_decay(e) or slow(e) or _long_above_guessing(e) or steepness(e) > STEEP
+    return stated or strong_decay(e) or slow(e) or _long_above_guessing(e) or steepness(e) > STEEP or hardly_begun(e) or _began_absurdly(e)
 
 
 def slow(e: Evidence) -> bool:
@@ -76,6 +77,12 @@ def _long_above_guessing(e: Evidence) -> bool:
         return False
     values = e.series[means.name].values[1:]
     return float((values > WELL_ABOVE * e.chance.loss).mean()) > A_PART
+
+
+def _began_absurdly(e: Evidence) -> bool:
+    """The first loss is many times that of guessing: sure of what it could not know, by its weights or by its inputs."""
+    loss = course(e)
+    return loss is not None and bool(e.chance.loss) and e.chance.basis in KNOWN and loss.first > ABSURD * (e.chance.loss or 0.0)
 
 
 def as_sure_as_right(e: Evidence, loss: CurveStats) -> bool:

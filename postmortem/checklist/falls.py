@@ -4,6 +4,7 @@ import math
 
 from postmortem.check import Evidence
 from postmortem.checklist.levels import SURELY, course, relative_fall, to_chance
+from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import excerpt
 from postmortem.model.curves import CurveStats
 
@@ -18,6 +19,7 @@ SMOOTH, NOISY = 0.03, 0.4  # share of records at which the curve turns
 ROUNDED = 0.02  # of where the loss began
 FEW_POINTS = 3
 FEW_EPOCHS, FEW_STEPS = 4.0, 200.0
+HARDLY_ANY_STEPS, COMING_DOWN = 100.0, 0.3  # natural logarithms in a run as long
 HALF_WAY, AT_REST = (0.25, 0.65), 0.3  # times chance; share of the run
 NEAR_GUESSING, FAR_BELOW = 0.05, 0.6  # × ln C
 
@@ -68,6 +70,12 @@ def steepness(e: Evidence) -> float:
     before = [(part, e.at(c.name, c.last_step - length / part)) for part in (3, 6)]
     falls = [part * math.log(v / c.final) if v is not None and v - c.final > SURELY * c.noise else 0.0 for part, v in before]
     return min(falls) if short else 0.0
+
+
+def hardly_begun(e: Evidence) -> bool:
+    """What begins from scratch was given a few dozen steps, and was coming down steeply when they were over."""
+    few = e.axis == "step" and e.last_step is not None and e.last_step <= HARDLY_ANY_STEPS
+    return few and not pretrained(e) and steepness(e) > COMING_DOWN
 
 
 def creeps(e: Evidence, loss: CurveStats) -> bool:

@@ -2,7 +2,7 @@
 
 from postmortem.check import Evidence, Sentence, Severity, Sighting, say
 from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained, slow
-from postmortem.checklist.falls import creeps
+from postmortem.checklist.falls import creeps, falls_to_the_end, hardly_begun
 from postmortem.checklist.inputs import uneven_inputs
 from postmortem.checklist.latents import unused
 from postmortem.checklist.levels import course, relative_fall, whole
@@ -15,8 +15,10 @@ DROWNING = 0.8  # dropout
 FAR_ENOUGH, CRAWLING = 0.6, -1.9  # of where the loss began; decades from the usual rate
 UNSCALED = 100.0  # mean square of the inputs, 1 where they are standardised
 HALF = 0.5  # of where the loss began
+IN_UNITS, AT_ONCE = 1e4, 0.12  # squared error; share of the run
 LITTLE_DROPOUT, LESS_RIGHT, MOSTLY_RIGHT = 0.3, 0.12, 0.75  # dropout; of the answers, of training and of validation
 HARDER_BY = ("aug", "mixup", "cutmix", "cutout", "label_smoothing", "mask", "noise", "crop")  # what else makes training harder than validation
+NONE = (0, None, "", "none", "None")  # 0 is False, too
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 FREQUENT = 0.7  # accuracy
@@ -200,9 +202,37 @@ def _evenly(e: Evidence, loss: CurveStats) -> Sighting | None:
     )
 
 
+def _targets_in_units(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """A squared error in the thousands falls at once, by the mean of the target, and crawls to the end from there."""
+    if e.family != "regression" or loss.first < IN_UNITS or loss.final > HALF * loss.first or not falls_to_the_end(e):
+        return None
+    early = e.at(loss.name, loss.first_step + AT_ONCE * (loss.last_step - loss.first_step))
+    if early is None or loss.final < HALF * early:
+        return None
+    summary = say(
+        "The loss fell from {first:.4g} to {early:.4g} almost at once and crawls from there, to {final:.4g}: the target is in units in which it is large.",
+        first=loss.first,
+        early=early,
+        final=loss.final,
+    )
+    return _sighting(e, "targets", summary, loss.name)
+
+
+def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if not hardly_begun(e):
+        return None
+    summary = say(
+        "Training was over after {steps:g} steps, and the loss was still coming down steeply, from {start:.4g} to {final:.4g}.",
+        steps=e.last_step,
+        start=loss.start,
+        final=loss.final,
+    )
+    return _sighting(e, "begun", summary, loss.name)
+
+
 SIGNS = (
     _copies, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs, _far_above_its_floor, _hurled, _too_slow,
-    _evenly,
+    _evenly, _targets_in_units, _barely_begun,
 )  # fmt: skip
 
 
@@ -217,7 +247,7 @@ def taught_otherwise(e: Evidence) -> Sighting | None:
     train, val, dropout = e.curve("train/accuracy"), e.curve("val/accuracy"), e.number("dropout")
     if train is None or val is None or dropout is None or dropout > LITTLE_DROPOUT or min(train.finite, val.finite) < EVALUATED:
         return None
-    if any(word in s.key.lower() for s in e.settings for word in HARDER_BY) or not _at_rest(e):
+    if any(word in s.key.lower() for s in e.settings if s.value not in NONE for word in HARDER_BY) or not _at_rest(e):
         return None
     right, held = train.final / whole(train), val.final / whole(val)
     if held - right < LESS_RIGHT or held < MOSTLY_RIGHT:  # in order, batches are answered worse than they are known

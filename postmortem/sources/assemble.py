@@ -9,7 +9,7 @@ import numpy as np
 
 from postmortem.model.run import Checkpoint, LeftOut, Run, Series, Setting, Source
 from postmortem.sources.attempts import describe, into_attempts, span
-from postmortem.sources.axes import on_one_axis, once_an_epoch
+from postmortem.sources.axes import by_the_clock, on_one_axis, once_an_epoch
 from postmortem.sources.checkpoints.joining import join
 from postmortem.sources.choose import choose, natural
 from postmortem.sources.outcome import of_the_last_job, outcome, silent
@@ -25,6 +25,8 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     found = sorted(found, key=lambda f: natural(f.source.path))  # of two that contradict each other the later file is believed
     left_out: list[LeftOut] = []
     chosen = choose([s for f in found for s in f.series if len(s)], left_out)
+    if all(s.epochs is None for s in chosen):
+        chosen = tuple(by_the_clock(chosen))
     facts = {k: v for f in found for k, v in f.facts.items() if v is not None}
     settings = _settings([s for f in found for s in f.settings] + [s for f in found for c in f.checkpoints for s in c.settings])
     joined = join([c for f in found for c in f.checkpoints])

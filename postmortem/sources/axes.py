@@ -120,6 +120,19 @@ def _epochs_apart(series: Sequence[Series], planned_epochs: float | None) -> lis
     return [_as_epochs(s) if along(s) or any(s is c for c in counters) else s for s in series]
 
 
+def by_the_clock(series: Sequence[Series]) -> list[Series]:
+    """Where the epoch was logged as a curve of its own (Lightning, Hugging Face, MLflow): each record with the epoch logged at its step."""
+    clock = next((s for s in series if s.logged_as in ("epoch", "train/epoch")), None)
+    if clock is None or not len(clock) or np.any(np.diff(clock.steps) < 0):
+        return list(series)
+    out: list[Series] = []
+    for one in series:
+        at = np.minimum(np.searchsorted(clock.steps, one.steps), len(clock) - 1)
+        epochs = np.where(clock.steps[at] == one.steps, clock.values[at], np.nan)
+        out.append(replace(one, epochs=epochs) if one is not clock and np.isfinite(epochs).any() else one)
+    return out
+
+
 def once_an_epoch(series: Sequence[Series], planned_epochs: float | None) -> Sequence[Series]:
     """The series on an axis of epochs where what they call a step is one: training and validation losses were recorded together, at 0, 1, 2
     and so on, and nothing beyond the planned number of epochs. Else as they are."""

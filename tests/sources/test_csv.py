@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from postmortem.model.run import Reduction, Series, Status
+from postmortem.model.run import EventKind, Reduction, Series, Status
 from postmortem.sources.logs import csv as csv_reader
 from postmortem.sources.logs.csv import READER, claims
 from postmortem.sources.logs.csvblocks import parse
@@ -191,6 +191,15 @@ def test_a_cut_last_row_is_left_out_and_told(tmp_path: Path) -> None:
     assert found.source.status == Status.PARTIAL
     assert "cut off" in str(found.source.detail)
     assert len(curves(found)["train/loss"]) == 2
+    assert [e.kind for e in found.events] == [EventKind.CUT]
+
+
+@pytest.mark.parametrize(("last", "cut"), [("4,0.1308314", True), ("4,0.13083141225", False), ("4,0.1308314\n", False), ("4", True)])
+def test_a_last_number_without_its_digits_is_cut(tmp_path: Path, last: str, cut: bool) -> None:
+    rows = "".join(f"{n},{0.3171926 + 1 / (n + 7):.16f}\n" for n in range(4))
+    found = read(tmp_path, "log.csv", "step,val_loss\n" + rows + last)
+    assert bool(found.events) == cut
+    assert len(curves(found)["val/loss"]) == (4 if cut else 5)
 
 
 def test_text_columns_and_odd_numbers(tmp_path: Path) -> None:

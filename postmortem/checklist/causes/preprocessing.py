@@ -77,9 +77,11 @@ def uneven(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(uneven_inputs(e), told)
 
 
-@probe(say("what an autoencoder is to give back is far from mean 0 and variance 1"), holds=3.5)
+@probe(say("what the model is to give back is far from mean 0 and variance 1"), holds=3.5)
 def given_back(e: Evidence, seen: Sighting) -> Reading | None:
-    return Reading(True, seen.summary) if seen.facet == "inputs" and e.family == "autoencoder" and not uneven_inputs(e) else None
+    """The inputs of an autoencoder, the targets of a regression."""
+    pictures = seen.facet == "inputs" and e.family == "autoencoder" and not uneven_inputs(e)
+    return Reading(True, seen.summary) if pictures or seen.facet == "targets" else None
 
 
 @probe(say("a good run with the same settings gets other signals from its inputs"), BASELINE, holds=1.5)
@@ -93,6 +95,8 @@ def other_inputs(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    if seen.facet == "targets":
+        return (_standardised_targets(e),)
     return (
         remedies.fix(
             e,
@@ -104,6 +108,19 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
                 "keras": "norm = keras.layers.Normalization(); norm.adapt(x_train)  # first layer of the model",
             },
         ),
+    )
+
+
+def _standardised_targets(e: Evidence) -> Fix:
+    return remedies.fix(
+        e,
+        say("Standardise the targets with the training set's mean and standard deviation"),
+        say("The outputs of a fresh network are about 1 in size, and each update moves them by little: a target in the thousands is out of reach."),
+        (),
+        {
+            "pytorch": "mean, std = y_train.mean(0), y_train.std(0).clamp_min(1e-6)\ny = (y - mean) / std  # prediction = output * std + mean",
+            "keras": "y = (y - y_train.mean(0)) / y_train.std(0)  # prediction = output * std + mean",
+        },
     )
 
 

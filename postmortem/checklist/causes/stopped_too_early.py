@@ -4,6 +4,7 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.falls import hardly_begun
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, to_chance
 from postmortem.checklist.needs import LEARNING_RATE
 from postmortem.checklist.optimizers import rate_decades
@@ -36,6 +37,8 @@ def _fell_to_the_end(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or loss.finite < 2 or e.family in NOTHING_EXPECTED:
         return None
+    if hardly_begun(e):
+        return Reading(True, say("after {steps:g} steps it was coming down steeply", steps=e.last_step))
     level, epochs = to_chance(e, loss.final), e.last_epoch or e.number("epochs")
     if level is not None and level > GUESSING and epochs is not None and epochs > SHORT and (rate_decades(e) or 0.0) > LOW:
         return Reading(False, say("it came down to the level of guessing ({level:.2f} × chance), and no further", level=level))
@@ -65,6 +68,8 @@ def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
     epochs = e.last_epoch or e.number("epochs") or (loss.finite if loss is not None and loss.reduction == "epoch" else None)
     if updates is not None:
         return updates
+    if hardly_begun(e):
+        return Reading(True, say("{n:g} steps", n=e.last_step))
     return None if epochs is None or e.family in NOTHING_EXPECTED else Reading(epochs <= SHORT, say("{n:.2g} epochs", n=epochs))
 
 

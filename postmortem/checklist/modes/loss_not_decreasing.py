@@ -57,6 +57,7 @@ CREPT = 0.03  # relative change of the weights over the run
 UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
+AROUND_ONE = 0.05  # of the mean square of a standardised target
 NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down from anywhere
 STEADY = 30  # records over which a fall is a trend, however small
 GROWN = 1.2  # times where it began
@@ -277,7 +278,10 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
     away = val is not None and val.trend is not None and val.trend.tau > 0.5 and val.trend.p_value < 0.01  # validation goes the other way
     moved = abs(relative_fall(loss)) > NEARLY_NOTHING or pretrained(e) or not whole_run(e)
-    sure = moved and not rate_too_low(e) and not away and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
+    still = val is not None and val.trend is not None and val.distinct >= KNEW and val.trend.p_value > 0.2  # what fell is learned by heart
+    sure = (
+        moved and not rate_too_low(e) and not away and not still and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)
+    )  # slowly down, from near its floor
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.1 or not moved,
         share=3.0 if sure and e.chance.loss is None else 1.0,
@@ -300,6 +304,9 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     thrown = thrown_to_chance(loss)
     if thrown is not None:
         return Reading(True, share=2.0, detail=say("ln {classes} is {level:.4g}", classes=thrown, level=log(thrown)))
+    val = e.curve("val/loss")
+    if e.family == "" and val is not None and all(abs(v - 1.0) < AROUND_ONE for c in (loss, val) for v in (c.start, c.final, c.highest, c.lowest)):
+        return Reading(True, say("1 is the variance of a standardised target"))
     exact = e.family != "language-model" and not e.model.adapters and abs(loss.final / loss.first - 1) < STAYED
     classes = next((n for n in (2, 3, 4, 5, 10, 100, 1000) if exact and abs(loss.first / log(n) - 1) < 0.015), None)
     return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))

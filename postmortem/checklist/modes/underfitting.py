@@ -171,6 +171,7 @@ def copies(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{share:.0%} of the weight matrices are nearly one number or have identical rows or columns", share=share))
 
 
+soon = seen_as("begun", claim=say("an easy task may need no more than a few dozen steps"), holds=-0.4)
 noise = seen_as("noise", claim=say("nothing else holds training below validation for good"), holds=1.6)
 
 
@@ -186,7 +187,7 @@ CHECK = Check(
     symptom=say("Training and validation loss both stay high although training works."),
     detect=detect,
     needs=(LOSS,),
-    probes=(together, far, contradict, bare, latents, never_yes, copies, noise, worked),
+    probes=(together, far, contradict, bare, latents, never_yes, copies, noise, soon, worked),
     prior=0.5,
     causes=(
         (too_little_capacity, -1.0),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from postmortem.model.run import Source, Status
+from postmortem.model.run import EventKind, LogEvent, Source, Status
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
@@ -24,6 +24,7 @@ from postmortem.sources.logs.unlabelled import delimiter_of_numbers, stem_of
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "csv"
+FEWEST_ROWS, A_FEW_ROWS, FEW_DIGITS, ALL_DIGITS = 3, 4096, 10, 14  # rows; bytes; characters of a number
 A_BYTE, A_COLUMN, A_CELL, A_LOOSE_CELL = 0.025, 6.0, 0.3, 2.5  # what is paid for (see `effort`): bytes, columns of a block, cells by themselves
 MOST_RAGGED = 100_000  # rows of another width, before a file without others is given up
 _BLANK_LINES = re.compile(rb"\n\n+")
@@ -76,9 +77,14 @@ def read(candidate: Candidate) -> Found:
         return _none(candidate, reason)
     met = Reading(Extent(candidate.size))
     rows = Rows(layout, met.extent.effort)
+    before, cut = b"", ""
     try:
         for block in blocks(candidate.file, met):
+            if not met.ends_with_newline and _is_cut(block, before, layout.delimiter.encode()):  # the last row, by itself
+                cut = block.decode("utf-8", "replace").rstrip("\n")
+                break
             rows.take(block)
+            before = block[-A_FEW_ROWS:]
             if rows.gathering.full or rows.ragged > max(MOST_RAGGED, 10 * rows.gathering.count):
                 break
     except (OSError, csv.Error) as error:
@@ -88,8 +94,19 @@ def read(candidate: Candidate) -> Found:
     series, facts = series_by_layout(table, layout, candidate)
     if not series:
         return _none(candidate, say("it has a header and no rows with numbers") if not table.count else say("none of its columns is a curve"))
-    detail = met.extent.left_out() or _detail(rows, met)
-    return Found(Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size), series=series, facts=facts)
+    detail = met.extent.left_out() or (say("its last row is cut off") if cut else _detail(rows, met))
+    source = Source(candidate.path, NAME, Status.PARTIAL if detail else Status.READ, detail, candidate.size)
+    return Found(source, series=series, facts=facts, events=(LogEvent(EventKind.CUT, cut, candidate.path, table.count + 1),) if cut else ())
+
+
+def _is_cut(last: bytes, before: bytes, delimiter: bytes) -> bool:
+    """The writer died in the middle of the last row: it has fewer cells than the rows before it, or its last number, where those have all
+    digits of a float, has far fewer."""
+    rows = [row.split(delimiter) for row in before.split(b"\n")[1:-1]]
+    cells = last.rstrip(b"\n").split(delimiter)
+    if not rows or len({len(row) for row in rows}) > 1 or len(cells) != len(rows[0]):
+        return bool(rows) and len(cells) < min(map(len, rows))
+    return len(rows) >= FEWEST_ROWS and len(cells[-1]) <= FEW_DIGITS and all(len(row[-1]) >= ALL_DIGITS for row in rows)
 
 
 def _longer_head(candidate: Candidate) -> bytes:
@@ -114,8 +131,6 @@ def _detail(rows: "Rows", met: Reading) -> Sentence | None:
         return say("only its first {n:,} columns were read", n=MOST_COLUMNS)
     if met.too_long:
         return say("{n} lines were left out because they are too long", n=met.too_long)
-    if rows.ragged == 1 and rows.last_ragged:
-        return say("its last row is cut off")
     if rows.ragged:
         return say("{n} rows have another number of cells than the header", n=rows.ragged)
     return None
@@ -130,7 +145,6 @@ class Rows:
     gathering: Gathering = field(default_factory=Gathering)
     keys: tuple[str, ...] = ()
     ragged: int = 0
-    last_ragged: bool = False
     _skipped: int = 0
     _texts: set[str] = field(default_factory=set)  # columns of ever new texts
 
@@ -176,7 +190,6 @@ class Rows:
             for n, key in enumerate(self.keys):
                 self._column(key, self.gathering.count, cells[n :: len(self.keys)])
             self.gathering.count += len(cells) // len(self.keys)
-            self.last_ragged = False
             return
         values, present = parsed
         where = np.arange(self.gathering.count, self.gathering.count + len(values))
@@ -187,7 +200,6 @@ class Rows:
             elif inside.any():
                 self.gathering.add(key, where[inside], values[inside, n])
         self.gathering.count += len(values)
-        self.last_ragged = False
 
     def _printed(self, block: bytes) -> None:
         """How finely each column is printed, from its first rows."""
@@ -213,8 +225,7 @@ class Rows:
                 self.layout.header[:1] == (row[0].strip(),) and tuple(c.strip() for c in row) == self.layout.header
             ):  # a run appended to the file of another one
                 continue
-            self.last_ragged = len(row) != width
-            if self.last_ragged:
+            if len(row) != width:
                 self.ragged += 1
             else:
                 kept.append(row)

@@ -5,7 +5,7 @@ The checksum of each length is verified, because a wrong length loses everything
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from postmortem.model.run import EventKind, Floats, LogEvent, LoggedHistogram, Series, Source, Status
 from postmortem.model.sentence import Sentence, say
+from postmortem.sources.axes import by_the_clock
 from postmortem.sources.config import flatten, settings_of
 from postmortem.sources.documents import Unreadable, json_of, scalar
 from postmortem.sources.logs import tfevents_scan, tfevents_values
@@ -338,7 +339,7 @@ class _EventFile:
         if len(parts) == 1 and not split and (curve := curve_of_folder(folder, parts[0][1])):
             parts = [(place, f"{key}/{curve}", part) for place, key, part in parts]
         names = series_names([key for _, key, _ in parts], split)
-        curves = _with_epochs(
+        curves = by_the_clock(
             [
                 Series(names[key], key, self.path, steps[part], values[part], times=_clock(walls[part]), reduction=reduction_of(key))
                 for _, key, part in parts
@@ -349,19 +350,6 @@ class _EventFile:
 
 def _clock(walls: Floats) -> Floats | None:
     return walls if walls.any() else None
-
-
-def _with_epochs(series: list[Series]) -> list[Series]:
-    """Lightning and Hugging Face log the epoch as a curve of its own: give it to the records of the same steps."""
-    clock = next((s for s in series if s.logged_as in ("epoch", "train/epoch")), None)
-    if clock is None or not len(clock) or np.any(np.diff(clock.steps) < 0):
-        return series
-    out: list[Series] = []
-    for one in series:
-        at = np.minimum(np.searchsorted(clock.steps, one.steps), len(clock) - 1)
-        epochs = np.where(clock.steps[at] == one.steps, clock.values[at], np.nan)
-        out.append(replace(one, epochs=epochs) if one is not clock and np.isfinite(epochs).any() else one)
-    return out
 
 
 def _settings_in_text(strings: tuple[str, ...]) -> Iterator[tuple[str, object]]:
