@@ -8,21 +8,22 @@ import re
 from postmortem.sources.logs.text.tokens import NUMBER
 
 _N = NUMBER
-_IDIOMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), into)
-    for pattern, into in (
-        (rf": ?{_N}epoch:(train|valid):{_N}-{_N}batch:", rf": \1 epoch: {_N}, from {_N}, batch: {_N},"),  # ESPnet 2
-        (rf"\({_N}/{_N}\) Epoch{_N}, (?=batch|validation)", rf"from {_N} via {_N}, Epoch {_N}, "),  # icefall: (rank/ranks)
-        (rf"\b(TRAIN|CV) Batch{_N}/{_N} loss", rf"\1 epoch {_N}, batch {_N}, loss"),  # WeNet: epoch/batch
-        (rf"\bINFO (?=(?:Train|Test|Val\w*): \[{_N}/{_N}\])", ""),  # Swin
-        (rf"\b(Train|Test|Val(?:idation)?): \[{_N}/{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch: [{_N}/{_N}] [{_N}/{_N}]"),
-        (rf"\bSaving dict for global step{_N}:", rf"eval global step {_N},"),  # TensorFlow's estimators, Tensor2Tensor
-        (r"\bcur metric,", "val metric,"),  # PaddleOCR
-        (rf"^Epoch loaded:{_N} - ", rf"test epoch {_N} - "),  # SpeechBrain, once training is over
-        (r"-score \((?:micro(?: avg)?)\)", "-score"),  # Flair
-        (r"\b(training|testing)-(?:loss|metric), (?=\w+:)", r"\1 "),  # DeepfakeBench
-        (r"\b(training|testing) overall:", r"\1 loss:"),
-        (rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
+# What each has in it, its pattern, and what it is put into.
+_IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+    (needle, re.compile(pattern), into)
+    for needle, pattern, into in (
+        ("epoch:", rf": ?{_N}epoch:(train|valid):{_N}-{_N}batch:", rf": \1 epoch: {_N}, from {_N}, batch: {_N},"),  # ESPnet 2
+        (") Epoch", rf"\({_N}/{_N}\) Epoch{_N}, (?=batch|validation)", rf"from {_N} via {_N}, Epoch {_N}, "),  # icefall: (rank/ranks)
+        (" Batch", rf"\b(TRAIN|CV) Batch{_N}/{_N} loss", rf"\1 epoch {_N}, batch {_N}, loss"),  # WeNet: epoch/batch
+        ("INFO ", rf"\bINFO (?=(?:Train|Test|Val\w*): \[{_N}/{_N}\])", ""),  # Swin
+        (": [", rf"\b(Train|Test|Val(?:idation)?): \[{_N}/{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch: [{_N}/{_N}] [{_N}/{_N}]"),
+        ("Saving dict", rf"\bSaving dict for global step{_N}:", rf"eval global step {_N},"),  # TensorFlow's estimators, Tensor2Tensor
+        ("cur metric,", r"\bcur metric,", "val metric,"),  # PaddleOCR
+        ("Epoch loaded:", rf"^Epoch loaded:{_N} - ", rf"test epoch {_N} - "),  # SpeechBrain, once training is over
+        ("-score (", r"-score \((?:micro(?: avg)?)\)", "-score"),  # Flair
+        ("ing-", r"\b(training|testing)-(?:loss|metric), (?=\w+:)", r"\1 "),  # DeepfakeBench
+        ("ing overall:", r"\b(training|testing) overall:", r"\1 loss:"),
+        ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )
 # Tables of results by class, counts of detections, scores of the best so far, how fast a training or an evaluation was on the whole: numbers,
@@ -43,8 +44,8 @@ def in_plain_words(shape: str) -> str:
     """The shape without idioms; "" for a line of results that are no curve."""
     if _ASIDE.search(shape):
         return ""
-    for pattern, into in _IDIOMS:
-        if pattern.search(shape):
+    for needle, pattern, into in _IDIOMS:
+        if needle in shape:
             shape = pattern.sub(into, shape)
     if _EPOCH.match(shape):
         shape = _BEHIND.sub(rf" \2: {_N}\1", shape)
