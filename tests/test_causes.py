@@ -13,6 +13,7 @@ from postmortem.checklist.causes.bad_initialization import learned_first, never_
 from postmortem.checklist.causes.learning_rate_too_high import weights_thrown
 from postmortem.checklist.causes.missing_from_optimizer import absent_from_groups
 from postmortem.checklist.causes.requires_grad_off import filtered
+from postmortem.checklist.causes.stale_second_moment import outgrown
 from postmortem.checklist.causes.too_little_capacity import agree, narrow, settled
 from postmortem.checklist.causes.too_much_regularization import decay
 from postmortem.checklist.causes.unsafe_operation import after_first_epoch
@@ -21,7 +22,7 @@ from postmortem.diagnose import weigh
 from postmortem.measure.curves import curve_stats
 from postmortem.model.curves import Chance
 from postmortem.model.run import Series
-from postmortem.model.tensors import CheckpointStats, OptimizerFacts, WeightSummary
+from postmortem.model.tensors import CheckpointStats, GradientStats, OptimizerFacts, WeightSummary
 from tests.test_diagnose import evidence, seen
 from tests.test_remedies import gaps, logged, stated
 
@@ -51,6 +52,16 @@ def test_what_is_never_finite_at_an_ordinary_rate_started_too_large(rate: float,
     assert never_finite.ask(e, seen()) is None
     later = ending([2.3, 2.2] + [math.nan] * 8, settings=settings, steps_per_epoch=75.0)
     assert never_finite.ask(later, AT_LOSS) is None
+
+
+@pytest.mark.parametrize(("lag", "spike", "holds"), [(0.4, 62, True), (0.05, 62, False), (-0.3, 62, False), (0.4, 20, None), (None, 62, None)])
+def test_gradients_that_outgrew_what_adam_remembers_where_the_loss_jumped(lag: float | None, spike: int, holds: bool | None) -> None:
+    losses = [2.0 - n / 100 + 0.01 * (-1) ** n for n in range(80)]
+    losses[spike] = 5.0
+    gradient = GradientStats("w", "adam-window", 1e-3, None, 0.0, None, 0)
+    saved = tuple(CheckpointStats(f"{n}.pt", float(n), None, (), (gradient,)) for n in (500, 790))
+    reading = outgrown.ask(ending(losses, checkpoints=saved, weights=WeightSummary(2, memory_lag=lag)), seen())
+    assert (reading.holds if reading is not None else None) is holds
 
 
 def test_a_bad_batch_is_seldom_the_very_first_and_dropout_can_do_it_alone() -> None:

@@ -104,6 +104,11 @@ def on_threads(root: Path, refs: list[TensorRef], threads: int) -> None:
         worker.join()
 
 
+def timed_best(root: Path, refs: list[TensorRef]) -> float:
+    """Seconds of processor time, the fastest of three."""
+    return min(timed(lambda: measure(root, refs))[1] for _ in range(3))
+
+
 def torch_statistics(tensor: torch.Tensor) -> None:
     tensor.mean(), tensor.std(), tensor.min(), tensor.max(), tensor.norm(), torch.isfinite(tensor).all(), torch.histc(tensor, 64)
 
@@ -156,6 +161,11 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
             f"  {name:22} {size / clock[name] / 1e9:5.1f} GB/s  {clock['plain read'] / clock[name]:.2f} of the read"
             f"  (cpu {size / busy[name] / 1e9:.1f} GB/s, {busy['plain read'] / busy[name]:.2f})"
         )
+    parts = [refs[:1], refs[: PARTS // 4], refs]
+    print(
+        "  one thread at three sizes   ",
+        "  ".join(f"{sum(r.nbytes for r in p) >> 20} MiB: {sum(r.nbytes for r in p) / timed_best(root, p) / 1e9:.1f} GB/s" for p in parts),
+    )
     ceiling = busy["plain read"] / busy["bare counting"]
     print(
         f"  {'ceiling, one thread':22} {ceiling:.2f} of the read    "
