@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from postmortem.model.run import Floats
-from postmortem.sources.logs.text.grammar import NO, Slot
+from postmortem.sources.logs.text.plans import NO, Slot
 from postmortem.sources.logs.text.rows import Column
 from postmortem.sources.logs.text.tokens import mask, number, quantum
 

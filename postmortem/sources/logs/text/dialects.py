@@ -2,8 +2,8 @@
 
 import re
 
-from postmortem.sources.logs.text.grammar import NO, Plan, Slot
 from postmortem.sources.logs.text.keys import split_in
+from postmortem.sources.logs.text.plans import NO, Plan, Slot
 from postmortem.sources.logs.text.tokens import NUMBER
 from postmortem.sources.names import series_name
 

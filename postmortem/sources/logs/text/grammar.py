@@ -5,73 +5,14 @@ words of the key may name a split ("train", "val") that governs what follows. Wh
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
+from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, validation_twins, words
 
 MAX_KEY = 60  # characters
-NO = -1  # no such slot
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One number that is a value: which number of the line, of which series. `total` is the slot it is divided by."""
-
-    index: int
-    name: str
-    logged_as: str
-    total: int = NO
-    percent: bool = False
-    mean: int = NO  # the slot of the running mean in parentheses behind it
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do with a line of one shape. Slots are indices of the line's numbers, -1 for none."""
-
-    values: tuple[Slot, ...] = ()
-    step: int = NO
-    step_total: int = NO
-    epoch: int = NO
-    epoch_total: int = NO
-    batch: int = NO  # counter within an epoch, or a lone progress counter
-    batch_total: int = NO
-    rank: int = NO
-    split: str = ""  # what the line as a whole is about
-    bar: bool = False  # a Keras progress bar: only its last state counts
-    samples: bool = False  # the counter counts samples, not batches
-    mapping: bool = False  # a dict or JSON line
-    brackets: bool = False  # "Epoch: [8]": counted from 0 by custom
-    weak: bool = False  # nothing known, no counter: counts only within a block that has a counter
-    progress: bool = False  # a tqdm bar
-    keyless: bool = False  # the counter has no name
-    spare: bool = False  # what a line about a saved model says of the loss: counts where nothing else says it
-    paired: bool = False  # a counter without a name, and values of training and validation: "[01/14] train_loss 0.3, val_loss 0.4"
-
-    @property
-    def evaluates(self) -> bool:
-        """The line says nothing of where training is nor which split it is about, but names what only evaluations measure."""
-        return not self.split and not self.counts and any(v.name == "val/score" and not split_in(v.logged_as) for v in self.values)
-
-    def evaluation(self) -> "Plan":
-        """The same line, its values about the validation set where their keys do not say otherwise."""
-        values = tuple(replace(v, name=series_name(v.logged_as, "val")) if v.name.startswith("train/") else v for v in self.values)
-        return replace(self, split="val", values=values)
-
-    @property
-    def counts(self) -> bool:
-        """The line says where training is."""
-        return self.step >= 0 or self.epoch >= 0 or self.batch >= 0
-
-    @property
-    def counters(self) -> tuple[int, ...]:
-        """Slots that say where training is; a number there that is not finite makes the line worthless."""
-        return tuple(s for s in (self.step, self.step_total, self.epoch, self.epoch_total, self.batch, self.batch_total) if s >= 0)
-
-
-EMPTY = Plan()
 # Lines that count something and are not about where training is.
 _ASIDE = re.compile(
     r"\b(?:improved from|did not improve|reducing learning rate|adjusting learning rate|saving|saved|sav(?:e|ing) (?:model|checkpoint|state)|"

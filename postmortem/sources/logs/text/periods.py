@@ -10,7 +10,7 @@ import numpy.typing as npt
 import orjson
 
 from postmortem.model.run import Floats
-from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
+from postmortem.sources.logs.text.plans import EMPTY, NO, Plan
 from postmortem.sources.logs.text.rows import NAN
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import LEADING_DATE, MOMENT, MOMENTS, NUMBER, PLAIN, mask, moment, number

@@ -12,8 +12,8 @@ import numpy as np
 
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.bars import overwritten, quiet
-from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan
 from postmortem.sources.logs.text.periods import Period, compiled, evaluates, first_lines, last_lines, numbers_of, period_of, times_of
+from postmortem.sources.logs.text.plans import EMPTY, NO, Plan
 from postmortem.sources.logs.text.records import Stretch, pass_over, ready, record
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry

@@ -11,9 +11,9 @@ from postmortem.sources.logs.crash import Watch, Where, is_suspicious
 from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.dumps import Dump
-from postmortem.sources.logs.text.grammar import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.noise import Told
+from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints

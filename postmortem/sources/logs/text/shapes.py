@@ -9,9 +9,10 @@ from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text.dialects import special
 from postmortem.sources.logs.text.dumps import Lone, lone_of
-from postmortem.sources.logs.text.grammar import EMPTY, Plan, plan_of
+from postmortem.sources.logs.text.grammar import plan_of
 from postmortem.sources.logs.text.idioms import in_plain_words
 from postmortem.sources.logs.text.keys import split_in
+from postmortem.sources.logs.text.plans import EMPTY, Plan
 from postmortem.sources.logs.text.settings import Wanted, wanted
 from postmortem.sources.logs.text.tables import Header, header_of, is_rule
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER, mask, shape_of
