@@ -8,9 +8,10 @@ import numpy as np
 
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.columns import SAMPLED, look_at, values_of
+from postmortem.sources.logs.text.course import carried
 from postmortem.sources.logs.text.plans import NO, Plan, Slot
 from postmortem.sources.logs.text.rows import Column
-from postmortem.sources.logs.text.scan import Scan, carried
+from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import moment
 

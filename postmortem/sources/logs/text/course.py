@@ -1,0 +1,348 @@
+"""The course of training as the records of a log tell it: where it is, and the rows and values that come of what their plans say."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from postmortem.model.run import Reduction
+from postmortem.sources.logs.text.columns import SAMPLED, sample
+from postmortem.sources.logs.text.keys import Role, split_in
+from postmortem.sources.logs.text.plans import NO, Plan, Slot
+from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
+from postmortem.sources.logs.text.tables import Header
+from postmortem.sources.logs.text.tokens import dated, number
+from postmortem.sources.names import series_name
+
+MOST_BENEATH = 32  # lines without counters below one of an evaluation under way
+NEAR = 3  # lines after a row or a counter that still belong to it
+DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
+
+
+@dataclass(slots=True)
+class Place:
+    """Where training is, as the last lines said."""
+
+    step: float = NAN
+    epoch: float = NAN
+    batch: float = NAN
+    total: float = NAN
+    kind: Kind = Kind.BARE
+
+
+class Course:
+    """What was said so far of where training is, and what was measured there."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.placed = False  # a record that says where training is was seen
+        self.place = Place()  # of the last row or counter
+        self.adrift = ""  # after a gap: "epoch" or "step", which has to be said again before rows can be placed
+        self.near = 0  # lines that still belong to it
+        self.epoch = NAN  # the epoch that is running
+        self.step = NAN  # the last global step seen
+        self.time = NAN
+        self.split = ""  # what a heading announced
+        self.bar = (NAN, 0.0)  # the main progress bar: count, total
+        self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
+        self.waiting_epoch = NAN
+        self.beneath: list[tuple[Plan, list[bytes]]] = []  # lines without counters below a bar of an evaluation that waits
+        self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
+        self.main_total = 0.0
+        self.table: Header | None = None
+        self.stale: dict[str, float] = {}
+        self.drawn: tuple[float, float] | None = None  # epoch and batch of the progress bar drawn last
+        self.redrawn: set[str] = set()  # what that bar shows, by logged name
+        self.planned_steps = NAN
+        self.planned_epochs = NAN
+        self.first_time = NAN
+        self.last_time = NAN
+
+    def note_time(self, time: float) -> None:
+        """A moment that a line begins with; NaN is none."""
+        if math.isnan(time):
+            return
+        self.time = time = self.on_calendar(time)
+        if time > DATED:
+            self.first_time = time if math.isnan(self.first_time) else self.first_time
+            self.last_time = time
+
+    def on_calendar(self, time: float) -> float:
+        """A moment without a year or a date in a log whose other lines print them. Elsewhere it stays as it is."""
+        return dated(time, self.time) if time <= DATED < self.time else time
+
+    def _placed_again(self, plan: Plan) -> bool:
+        """After a gap: whether a line says by itself where training is, if lines before the gap did."""
+        if plan.epoch != NO or not self.adrift or (self.adrift == "step" and plan.step != NO):
+            self.adrift = ""
+        return not self.adrift
+
+    def lose(self) -> None:
+        """Lines are left out: where training is has to be said again."""
+        if self.adrift != "epoch":
+            self.adrift = "epoch" if not math.isnan(self.epoch) else "step" if not math.isnan(self.step) else self.adrift
+        self.place, self.near, self.split = Place(), 0, ""
+        self.epoch = self.step = NAN
+        self.bar, self.drawn, self.evaluated = (NAN, 0.0), None, (-1, NAN)
+        self.redrawn.clear()
+        self.stale.clear()
+
+    def follow(self, plan: Plan, tokens: list[bytes]) -> None:
+        """Do with the numbers of a line, as printed, what its plan says."""
+        numbers = [number(t) for t in tokens]
+        if not all(math.isfinite(numbers[slot]) for slot in plan.counters):
+            return
+        if not self._placed_again(plan) and plan.values:
+            return
+        self.note_totals(plan, numbers)
+        if plan.bar:
+            if self.waiting is not None and not self._same_bar(plan, numbers):
+                self.arrive()
+            self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
+            return
+        plan = self.as_evaluation(self.second_bar(plan, numbers))
+        evaluation = plan.split in ("val", "test") and plan.batch != NO and bool(plan.values)
+        if (
+            self.waiting is not None
+            and self.waiting[0].split
+            and self.near > -NEAR
+            and not plan.counts
+            and not plan.split
+            and len(self.beneath) < MOST_BENEATH
+        ):
+            self.beneath.append((plan, tokens))
+            self.near = NEAR
+            return
+        if self.waiting is not None and not (evaluation and self._same_bar(plan, numbers)):
+            self.arrive()
+        if evaluation:
+            self.near = NEAR
+            self.beneath.clear()
+            self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
+            return
+        if not plan.values:
+            self._counter(plan, numbers)
+            return
+        if plan.weak and self.near <= 0:
+            return
+        self._row(plan, numbers, tokens)
+
+    def second_bar(self, plan: Plan, numbers: list[float]) -> Plan:
+        """A shorter progress bar after the main one, with the same quantities and nothing said: the pass over the evaluation set."""
+        if not plan.progress or not plan.values or plan.split or plan.epoch != NO or plan.batch_total == NO:
+            return plan
+        total = numbers[plan.batch_total]
+        self.main_total = self.main_total or total
+        if total >= 0.9 * self.main_total:
+            return plan
+        values = tuple(Slot(s.index, series_name(s.logged_as, "val"), s.logged_as, s.total, s.percent) for s in plan.values)
+        return replace(plan, split="val", values=values)
+
+    def as_evaluation(self, plan: Plan) -> Plan:
+        """Of a validation line that only its metric gives away, amid records of training: the plan as one of the validation set."""
+        return plan.evaluation() if self.placed and not self.split and plan.evaluates else plan
+
+    def _same_bar(self, plan: Plan, numbers: list[float]) -> bool:
+        """The bar that waits has only moved on."""
+        if self.waiting is None:
+            return False
+        before, values, _ = self.waiting
+        if before.split != plan.split or before.bar != plan.bar or NO in {plan.batch, before.batch}:
+            return False
+        return numbers[plan.batch] >= values[before.batch]
+
+    def arrive(self) -> None:
+        """The bar that waits is where it gets to: its last state counts, and what stood beneath it."""
+        if self.waiting is None:
+            return
+        (plan, numbers, tokens), self.waiting = self.waiting, None
+        epoch = numbers[plan.epoch] if plan.epoch != NO else self.waiting_epoch
+        kind = Kind.SUMMARY if not math.isnan(epoch) else Kind.BARE
+        batch = total = NAN
+        step = numbers[plan.step] if plan.step != NO else NAN
+        if plan.bar and plan.batch_total != NO and numbers[plan.batch] < numbers[plan.batch_total]:
+            batch, total = numbers[plan.batch], numbers[plan.batch_total]
+            kind = Kind.WITHIN if kind == Kind.SUMMARY else Kind.BARE
+        elif kind == Kind.BARE and math.isnan(step):
+            step = self.step
+        row = self.rows.add(step, epoch, batch, total, self.time, kind)
+        self._values(plan, numbers, tokens, row, summary=True)
+        if plan.split:
+            self.split = plan.split  # " * Acc@1 71.2" after the pass
+            self.evaluated = (row, epoch)
+        beneath, self.beneath = self.beneath, []
+        for below, found in beneath:
+            self.near = NEAR
+            self.follow(replace(below, values=tuple(s if s.mean == NO else replace(s, index=s.mean) for s in below.values)), found)
+
+    def note_totals(self, plan: Plan, numbers: list[float]) -> None:
+        """What a line says about the length of the run."""
+        if plan.epoch != NO and plan.brackets and not plan.mapping:
+            self.rows.from_zero = True
+        if plan.samples:
+            self.rows.samples = True
+        if plan.paired:
+            self.rows.paired = True
+        if plan.step_total != NO:
+            self.planned_steps = numbers[plan.step_total]
+        if plan.epoch_total != NO:
+            self.planned_epochs = numbers[plan.epoch_total]
+
+    def _counter(self, plan: Plan, numbers: list[float]) -> None:
+        """A line that only says where training is."""
+        if (plan.progress or plan.keyless) and plan.epoch == NO and plan.step == NO:
+            if plan.progress and plan.batch_total != NO and numbers[plan.batch_total] >= self.bar[1]:
+                self.bar = (numbers[plan.batch], numbers[plan.batch_total])
+            return
+        if self.split and plan.epoch == NO:
+            return
+        step = numbers[plan.step] if plan.step != NO else NAN
+        if plan.epoch != NO:
+            self._new_epoch(numbers[plan.epoch])
+        batch = numbers[plan.batch] if plan.batch != NO else NAN
+        total = numbers[plan.batch_total] if plan.batch_total != NO else NAN
+        known = not math.isnan(self.epoch)
+        counted = not math.isnan(batch) or not math.isnan(step)
+        kind = Kind.BARE if not known else Kind.WITHIN if counted else Kind.SUMMARY
+        if not math.isnan(step):
+            self.step = step
+        self.place = Place(step, self.epoch, batch, total, kind)
+        self.near = NEAR
+        if self.table is not None and self.table.roles[0] != Role.EPOCH:  # bars are drawn between the rows of one that counts epochs
+            self.table = None
+
+    def _new_epoch(self, epoch: float) -> None:
+        self.arrive()
+        self.split = ""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            if epoch == math.floor(epoch) and not epoch >= self.rows.lowest_epoch:
+                self.rows.lowest_epoch = epoch
+
+    def _row(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> None:
+        if plan.counts:
+            place = self._own_place(plan, numbers, tokens)
+            if place.kind != Kind.BARE or not math.isnan(place.step):
+                self.split = ""
+        elif self.near > 0:
+            place = self.place
+            if plan.split in ("val", "test") and place.kind == Kind.WITHIN and math.isnan(place.step):
+                place = Place(epoch=place.epoch, kind=Kind.SUMMARY)
+        elif plan.mapping and math.isnan(self.step) and self.bar[1]:
+            place = Place(step=self.bar[0])
+        elif not math.isnan(self.step):
+            place = Place(step=self.step, epoch=self.place.epoch, batch=NAN, total=NAN, kind=self.place.kind)
+        elif not math.isnan(self.epoch):
+            place = Place(epoch=self.epoch, kind=Kind.SUMMARY)
+        else:
+            place = Place()
+        self.place, self.near = place, NEAR
+        self.placed = self.placed or plan.counts
+        rank = numbers[plan.rank] if plan.rank != NO else NAN
+        row, epoch = self.evaluated
+        self.evaluated = (-1, NAN)
+        if row < 0 or plan.counts or self.split not in ("val", "test") or place.epoch != epoch:
+            row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
+        whole = place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
+        self._values(plan, numbers, tokens, row, summary=whole)
+
+    def _own_place(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> Place:
+        step = numbers[plan.step] if plan.step != NO else NAN
+        batch = numbers[plan.batch] if plan.batch != NO else NAN
+        total = numbers[plan.batch_total] if plan.batch_total != NO else NAN
+        kind = Kind.BARE
+        epoch = NAN
+        if plan.epoch != NO:
+            epoch = numbers[plan.epoch]
+            token = tokens[plan.epoch]
+            if b"." in token.rstrip(b".") or epoch != math.floor(epoch) or (plan.mapping and self.rows.fractional):
+                kind = Kind.EXACT
+                self.rows.fractional |= plan.mapping and epoch != math.floor(epoch)
+            else:
+                self._new_epoch(epoch)
+                kind = Kind.MAPPED if plan.mapping else Kind.SUMMARY if math.isnan(step) and math.isnan(batch) else Kind.WITHIN
+        elif not math.isnan(self.epoch) and (not math.isnan(batch) or (not math.isnan(step) and plan.step_total == NO)):
+            epoch, kind = self.epoch, Kind.WITHIN
+        if kind == Kind.EXACT and math.isnan(step) and self.bar[1]:
+            step = self.bar[0]
+        if kind == Kind.WITHIN and plan.split in ("val", "test") and math.isnan(step):
+            kind, batch, total = Kind.SUMMARY, NAN, NAN
+        if not math.isnan(step):
+            self.step = step
+        return Place(step, epoch, batch, total, kind)
+
+    def _values(self, plan: Plan, numbers: list[float], tokens: list[bytes], row: int, *, summary: bool) -> None:
+        at = _place_of_bar(plan, numbers)
+        if row < 0 or (plan.progress and plan.batch != NO and numbers[plan.batch] == 0):
+            return  # a bar that has just been set back still shows what was measured before
+        drawn_again, self.drawn = at is not None and at == self.drawn, at
+        if not drawn_again:
+            self.redrawn.clear()
+        for slot in plan.values:
+            value = numbers[slot.index]
+            if slot.total != NO:
+                total = numbers[slot.total]
+                value = value / total if total else NAN
+            elif slot.percent:
+                value /= 100.0
+            column = self.column(slot, plan, summary=summary)
+            if column is None:
+                continue
+            if plan.progress and not plan.bar and plan.split not in ("val", "test") and carried(slot):
+                key = column.logged_as
+                if self.stale.get(key) == value:
+                    continue
+                self.stale[key] = value
+            elif drawn_again and column.values and column.logged_as in self.redrawn:
+                column.values[-1] = value  # it moves on first, and shows what was measured there when it is drawn again
+                continue
+            self.redrawn.add(column.logged_as)
+            column.rows.append(row)
+            column.values.append(value)
+            if column.sampled < SAMPLED and slot.index < len(tokens):
+                sample(column, tokens[slot.index], slot, numbers)
+
+    def column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
+        """Where the values of a slot go."""
+        name, split = slot.name, plan.split
+        if self.split and not plan.split and not plan.counts and not split_in(slot.logged_as):
+            split = self.split
+            name = f"{split}/{name.removeprefix('train/')}" if name.startswith("train/") else series_name(slot.logged_as, split)
+        column = self.rows.column(name, slot.logged_as, split, summary=summary, spare=plan.spare)
+        if column is not None and plan.mapping and "loss" in name and column.reduction == Reduction.UNKNOWN and plan.epoch != NO:
+            column.reduction = Reduction.WINDOW
+        return column
+
+    def keyed_row(self, found: Mapping[Role, float], pairs: list[tuple[str, str, float]]) -> None:
+        """A row whose counters and values are known by key."""
+        found = {role: value for role, value in found.items() if math.isfinite(value)}
+        step = next((found[r] for r in (Role.GLOBAL, Role.STEP, Role.ITERATION) if r in found), NAN)
+        epoch = found.get(Role.EPOCH, NAN)
+        kind = Kind.BARE
+        if not math.isnan(epoch):
+            if epoch != math.floor(epoch):
+                kind = Kind.EXACT
+            else:
+                self._new_epoch(epoch)
+                kind = Kind.SUMMARY if math.isnan(step) else Kind.WITHIN
+        if not math.isnan(step):
+            self.step = step
+        row = self.rows.add(step, epoch, NAN, NAN, self.time, kind)
+        if row < 0:
+            return
+        for key, name, value in pairs:
+            column = self.rows.column(name, key, split_in(key), summary=kind == Kind.SUMMARY)
+            if column is not None:
+                column.rows.append(row)
+                column.values.append(value)
+
+
+def _place_of_bar(plan: Plan, numbers: list[float]) -> tuple[float, float] | None:
+    """(epoch, batch) at which a progress bar stands; None for other lines and bars that do not say both."""
+    if not plan.progress or plan.bar or NO in {plan.epoch, plan.batch}:
+        return None
+    return numbers[plan.epoch], numbers[plan.batch]
+
+
+def carried(slot: Slot) -> bool:
+    """A progress bar shows such values again and again until they are measured anew."""
+    return slot.name.startswith(("val", "test")) or "epoch" in slot.logged_as.lower() or bool(split_in(slot.logged_as) in ("val", "test"))
