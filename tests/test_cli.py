@@ -558,6 +558,21 @@ def test_inspect_tells_how_tensors_moved_and_which_rows_are_alike(tmp_path: Path
     assert weights["finite_in"]["attn.k.weight"] == ["step_0.pt", "step_100.pt"]
 
 
+def test_inspect_tells_what_the_gradients_are_made_of(tmp_path: Path) -> None:
+    """Of two tensors one never got a gradient but noise below ε, of the other all steps agree."""
+    torch.manual_seed(0)
+    quiet, agreed = (torch.nn.Parameter(torch.randn(4, 3)) for _ in range(2))
+    optimizer = torch.optim.Adam([{"params": [quiet], "eps": 1e-3}, {"params": [agreed]}])
+    for _ in range(200):
+        quiet.grad, agreed.grad = 1e-5 * torch.randn(4, 3), torch.ones(4, 3)
+        optimizer.step()
+    torch.save({"model": {"quiet": quiet.data, "agreed": agreed.data}, "optimizer": optimizer.state_dict()}, tmp_path / "step_200.pt")
+    (line,) = (line for line in run("inspect", tmp_path).stdout.splitlines() if line.startswith("gradients: "))
+    assert "(median over 2 tensors, 0." in line
+    assert "to 1; near 1 steps agree" in line
+    assert "√v below ε in 1 tensors, most in quiet (100.0%)" in line
+
+
 def test_inspect_puts_long_names_above_their_figures() -> None:
     row = ("4×4", "float32", "0.1", "0.2", "-1", "1", "0%", "", "0.001")
     lines = "\n".join(tensor_lines(["x" * 60, "y"], [row, row], 80)).splitlines()

@@ -19,6 +19,7 @@ from postmortem.model.tensors import CheckpointStats, ModelFacts, TensorStats, W
 from postmortem.sources import read_run
 from postmortem.supervision import doing
 
+DECAYED = 0.5  # share of a gradient's square that decay alone makes up
 LEAST_HEAD = 4  # rows; two that are alike are no head
 
 
@@ -92,6 +93,7 @@ def _asides(checkpoint: CheckpointStats) -> Iterator[str]:
         since = next((f" since step {u.from_step:g}" for u in checkpoint.updates if u.from_step is not None), "")
         yield f"effective learning rate{since}: {median(rates):.2g} (median over {len(rates)} tensors, {min(rates):.2g} to {max(rates):.2g})"
     yield from _movement(checkpoint)
+    yield from _gradients(checkpoint)
     yield from _rows(checkpoint)
     if checkpoint.prior is not None:
         labels = f", {checkpoint.prior.from_labels:.3f} nats from the training labels" if checkpoint.prior.from_labels is not None else ""
@@ -119,6 +121,24 @@ def _movement(checkpoint: CheckpointStats) -> Iterator[str]:
     if still:
         parts.append(f"{still} tensors bit-identical")
     yield ", ".join(parts)
+
+
+def _gradients(checkpoint: CheckpointStats) -> Iterator[str]:
+    """How much of the gradients is signal, and how much of them the optimizer's ε hides or decay makes up."""
+    ratios = [g.mean_ratio for g in checkpoint.gradients if g.mean_ratio is not None and math.isfinite(g.mean_ratio)]
+    hidden = {g.name: g.below_epsilon for g in checkpoint.gradients if g.below_epsilon}
+    decay = {g.name: g.decay_share for g in checkpoint.gradients if g.decay_share and g.decay_share > DECAYED}
+    parts = []
+    if ratios:
+        each = f"median over {len(ratios)} tensors, {min(ratios):.2g} to {max(ratios):.2g}"
+        parts.append(f"mean over RMS {median(ratios):.2g} ({each}; near 1 steps agree, above it they grow)")
+    if hidden:
+        most = max(hidden, key=lambda name: hidden[name])
+        parts.append(f"√v below ε in {len(hidden)} tensors, most in {plain(most)} ({hidden[most]:.1%})")
+    if decay:
+        parts.append(f"mostly weight decay in {len(decay)} tensors")
+    if parts:
+        yield f"gradients: {', '.join(parts)}"
 
 
 def _rows(checkpoint: CheckpointStats) -> Iterator[str]:

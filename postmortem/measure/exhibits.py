@@ -25,6 +25,7 @@ MOST_MARKS = 200
 BINS = 80
 NOISY = 0.01  # noise over the range of the smooth: below, a smoothed line adds nothing
 FEWEST_SMOOTHED = 30
+APART = 0.1  # ln(validation / train) at the end that is worth a mark
 
 # The order in which curves are shown; the rest follow as logged.
 ORDER = (
@@ -105,7 +106,8 @@ def _levels(evidence: Evidence) -> tuple[Level, ...]:
 
 
 def marks(evidence: Evidence, onset: float | None = None, visible_from: float | None = None) -> tuple[Mark, ...]:
-    """Vertical marks on the step axis: the verdict's onset, spikes, resumes, checkpoints, best validation, crash, lr phases; by step."""
+    """Vertical marks on the step axis: the verdict's onset, spikes, the turn, resumes, checkpoints, best validation, the gap, crash, lr
+    phases; by step."""
     out: list[Mark] = []
     if onset is not None:
         out.append(Mark(onset, "onset", say("onset")))
@@ -115,6 +117,11 @@ def marks(evidence: Evidence, onset: float | None = None, visible_from: float | 
     if loss is not None:
         highest = sorted(loss.spikes, key=lambda s: -s.height)[:MOST_SPIKES]
         out += [Mark(s.step, "spike", say("spike to {value:.4g}", value=s.value)) for s in highest]
+        if loss.turn_step is not None and loss.turn_step != onset:
+            out.append(Mark(loss.turn_step, "turn", say("the training loss turns and rises")))
+    gap = evidence.gap
+    if gap is not None and gap.opened_step is not None and gap.gap > APART:
+        out.append(Mark(gap.opened_step, "gap", say("from here on validation stays further from training than before")))
     out += [Mark(a.first_step, "resume", say("resumed")) for a in evidence.attempts if a.resumed_from is not None]
     out += [Mark(e.step, "resume", say("resumed")) for e in evidence.events_of(EventKind.RESUMED) if e.step is not None]
     broken = {c.path for c in evidence.checkpoints if c.non_finite}

@@ -22,7 +22,7 @@ class Mark:
     """A vertical mark on the shared step axis."""
 
     step: float
-    kind: str  # onset, visible, spike, resume, checkpoint, bad-checkpoint, best-validation, crash, lr-phase
+    kind: str  # onset, visible, spike, turn, resume, checkpoint, bad-checkpoint, best-validation, gap, crash, lr-phase
     label: Sentence
 
 

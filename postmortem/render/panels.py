@@ -14,7 +14,7 @@ TINY = 1e-100
 DECADES = 100.0  # highest / lowest from which on a logarithmic scale shows more
 MARK_LETTERS = 12
 SPLITS = ("train", "val", "test")
-LETTERED = ("onset", "crash", "visible", "resume", "best-validation", "bad-checkpoint", "lr-phase", "spike")  # most telling first
+LETTERED = ("onset", "crash", "visible", "resume", "best-validation", "turn", "gap", "bad-checkpoint", "lr-phase", "spike")  # most telling first
 
 # What is worth a panel of its own, in reading order; the last word of a curve's name decides.
 _PANELS = (
@@ -184,6 +184,8 @@ def mark_word(kind: str) -> str:
         "checkpoint": t("checkpoint"),
         "bad-checkpoint": t("bad checkpoint"),
         "best-validation": t("best validation"),
+        "turn": t("turn"),
+        "gap": t("gap opens"),
         "crash": t("died"),
         "parts": t("parts"),
         "lr-phase": t("learning rate"),

@@ -8,6 +8,7 @@ import pytest
 
 from postmortem.measure.curves import curve_stats
 from postmortem.measure.exhibits import BINS, MOST_COLUMNS, MOST_CURVES, MOST_LAYERS, MOST_ROWS, exhibits, marks
+from postmortem.measure.gap import gap_stats
 from postmortem.measure.schedule import schedule_stats
 from postmortem.model.codec import decode, encode
 from postmortem.model.curves import Chance, PaceStats
@@ -195,6 +196,22 @@ def test_marks() -> None:
         (100, "best-validation"), (199, "crash"), (19, "lr-phase"),
     }  # fmt: skip
     assert [m.step for m in found] == sorted(m.step for m in found)
+
+
+def test_where_the_loss_turned_and_where_validation_left_it() -> None:
+    at = np.arange(200)
+    rising = series(np.where(at < 120, 3 - at / 60, 1 + (at - 120) / 20) + 0.01 * (-1.0) ** at)
+    stats = curve_stats(rising)
+    assert stats.turn_step is not None
+    assert abs(stats.turn_step - 120) <= 5
+    found = {m.kind: m.step for m in marks(evidence((rising,)))}
+    assert found["turn"] == stats.turn_step
+    assert "turn" not in {m.kind for m in marks(evidence((rising,)), onset=stats.turn_step)}
+    train = series(3 - at / 80)
+    for apart in (0.0, 0.02):
+        ends = np.array([3 - s / 80 + apart * max(s - 100, 0) for s in range(10, 200, 10)])
+        gap = gap_stats(train, series(ends, "val/loss", steps=list(range(10, 200, 10))))
+        assert ("gap" in {m.kind for m in marks(evidence((train,), gap=gap))}) == (apart > 0)
 
 
 def test_marks_without_anything() -> None:
