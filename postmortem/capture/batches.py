@@ -15,6 +15,7 @@ IGNORED = -100  # the label that losses leave out
 HASHED = 256  # samples of a batch that are hashed
 HASHED_BYTES = 1 << 23
 REMEMBERED = 1 << 16  # hashes kept of an epoch, and of training at all
+FETCHED = 1 << 20  # bytes of inputs on an accelerator up to which they are fetched: to measure them there takes longer
 PIECE = 1 << 16  # elements of the inputs that are measured at once
 MOST_CLASSES = 1000  # of a label histogram that is written down
 INPUT_KEYS = ("pixel_values", "input_values", "input_features", "inputs", "input", "image", "images", "x", "input_ids", "data")
@@ -56,7 +57,7 @@ def arrays(value: Any) -> Iterator[Any]:
 
 def size(inputs: Any) -> int:
     """Number of samples in a batch, 0 when it cannot be told."""
-    shape: tuple[int, ...] = getattr(next(arrays(inputs), None), "shape", ())
+    shape: tuple[int, ...] = getattr(inputs if hasattr(inputs, "shape") else next(arrays(inputs), None), "shape", ())
     return int(shape[0]) if shape else 0
 
 
@@ -68,6 +69,14 @@ def on_host(value: Any) -> np.ndarray[Any, Any]:
             value = value.float()
         value = value.cpu()
     return np.asarray(value)
+
+
+def near(inputs: Any) -> Any:
+    """Inputs that are few, on the host."""
+    array = next(arrays(inputs), None)
+    if array is None or not hasattr(array, "detach") or array.device.type == "cpu" or array.numel() * array.element_size() > FETCHED:
+        return inputs
+    return on_host(array)
 
 
 def input_figures(inputs: Any) -> dict[str, float]:

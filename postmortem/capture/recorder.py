@@ -32,8 +32,12 @@ def _quiet(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Conc
 
     @functools.wraps(method)
     def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if not self.failed:
-            _tried(self, method, *args, **kwargs)
+        if self.failed or self._pid != os.getpid():
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            _ended(self, error)
 
     return guarded
 
@@ -43,20 +47,20 @@ def _last_words(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable
 
     @functools.wraps(method)
     def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        _tried(self, method, *args, **kwargs)
+        if self._pid != os.getpid():
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            _ended(self, error)
 
     return guarded
 
 
-def _tried(self: "Recorder", method: "Callable[Concatenate[Recorder, P], None]", *args: P.args, **kwargs: P.kwargs) -> None:
-    if self._pid != os.getpid():
-        return
-    try:
-        method(self, *args, **kwargs)
-    except Exception as error:
-        if not self.failed:
-            self.failed = True
-            warnings.warn(f"postmortem records no more: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
+def _ended(self: "Recorder", error: Exception) -> None:
+    if not self.failed:
+        self.failed = True
+        warnings.warn(f"postmortem records no more: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
 
 
 class Recorder:
@@ -84,8 +88,8 @@ class Recorder:
         rank = surroundings.rank()
         self._quiet_rank = rank > 0
         self._file = RecordFile(Path(run_dir), f"capture-rank{rank}" if rank else "capture")
-        self._at = 0  # the step under way
         self._begun = 0  # the step that this process began with
+        self._go(0)
         self._epoch: float | None = None
         self._last_time: float | None = None
         self._waiting: list[tuple[int, float, float | None, dict[str, Any]]] = []
@@ -109,9 +113,15 @@ class Recorder:
 
     def sampled(self, step: int | None = None) -> bool:
         """Whether a step (the one under way) is looked at closely."""
-        at = self._at if step is None else step
-        since = at - self._begun
-        return at % self.every == 0 or (0 <= since < self.every and since & (since - 1) == 0)
+        if step is None:
+            return self._close
+        since = step - self._begun
+        return step % self.every == 0 or (0 <= since < self.every and since & (since - 1) == 0)
+
+    def _go(self, at: int) -> None:
+        """The step under way is that one."""
+        self._at = at
+        self._close = self.sampled(at)
 
     @_quiet
     def configured(self, config: Mapping[str, Any]) -> None:
@@ -126,7 +136,8 @@ class Recorder:
     @_quiet
     def at(self, step: int) -> None:
         """The step that comes next, after a resume."""
-        self._at = self._begun = int(step)
+        self._begun = int(step)
+        self._go(self._begun)
         if self._at:
             self._write({"k": "resumed", "s": self._at, "time": time.time()})
 
@@ -151,12 +162,13 @@ class Recorder:
             self._last_batch = (inputs, labels, split)
             self._batches_in_step += 1
             self._samples += batches.size(inputs)
-        due = split not in self._recorded or (self._recorded[split] != self._at and (self.sampled() or self.sampled(self._at - 1)))
+        due = split not in self._recorded or (self._recorded[split] != self._at and (self._close or self.sampled(self._at - 1)))
         if due and not self._quiet_rank:
             self._recorded[split] = self._at
             self._write(self._data(inputs, labels, split))
 
     def _data(self, inputs: Any, labels: Any, split: str) -> dict[str, Any]:
+        inputs = batches.near(inputs)
         figures = batches.input_figures(inputs)
         told, histogram = batches.label_figures(labels, self.classes)
         prefix = "" if split == "train" else f"{split}_"
@@ -186,7 +198,7 @@ class Recorder:
         """
         now = time.time()
         if step is not None and step != self._at:
-            self._at = int(step)
+            self._go(int(step))
         self._epoch = epoch if epoch is not None else self._epoch
         if loss is not None:
             values["loss"] = loss
@@ -199,24 +211,24 @@ class Recorder:
                 values.setdefault("throughput", self._samples / (now - self._last_time))
         self._last_time, self._samples, self._batches_in_step = now, 0, 0
         if self._quiet_rank:
-            self._at += 1
+            self._go(self._at + 1)
             return
         layers: list[dict[str, Any]] = []
-        if self.sampled():
+        if self._close:
             values.setdefault("memory", surroundings.memory())
             if self._watch is not None:
                 norm = self._watch.norm()
                 if norm is not None and self.norms:
                     values.setdefault("grad_norm", norm)
                 layers = self._watch.taken()
-        self._waiting.append((self._at, now, self._epoch, {k: _unread(v) for k, v in values.items() if v is not None}))
-        far = any(_far(v) for v in self._waiting[-1][3].values())
-        if not far or len(self._waiting) >= WAITING or self.sampled():
+        told = {k: v if type(v) is float else _unread(v) for k, v in values.items() if v is not None}
+        self._waiting.append((self._at, now, self._epoch, told))
+        if self._close or len(self._waiting) >= WAITING or not any(type(v) is not float and _far(v) for v in told.values()):
             self._flush()
         for one in layers:
             self._write({"k": "layers", "s": self._at, **one})
-        self._at += 1
-        if self._watch is not None and self.sampled():
+        self._go(self._at + 1)
+        if self._watch is not None and self._close:
             self._watch.look()
 
     @_quiet

@@ -15,9 +15,10 @@ FOLD = 22  # bits of float32 that a histogram leaves out: sign, exponent and one
 KEYS = 1 << (32 - FOLD)
 FINITE = 0xFF << 1  # of magnitudes; keys from here on are Inf and NaN
 PIECE = 4096  # elements that are counted at once: their copies stay in the cache
-FAR_PIECE = 1 << 18  # the least that an accelerator counts at once: each call takes some microseconds …
-FAR_SHARE = 128  # … and of many elements so small a share, for their copies take memory, 4 bytes an element and 8 of half precision
-FAR_PACK = 1 << 17  # elements of several small tensors together: 20 bytes each
+FAR_PIECE = 1 << 17  # the least that an accelerator counts at once: each call takes some microseconds of the host …
+FAR_SHARE = 128  # … and of many elements so small a share, for their keys take memory, 4 bytes each
+FAR_SMALL = 1 << 12  # elements of a tensor that is not worth calls of its own: several are counted together …
+FAR_PACK = 1 << 15  # … up to so many elements, at 20 bytes each
 
 Array = npt.NDArray[np.float32]
 Histogram = tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]
@@ -25,7 +26,7 @@ Histogram = tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """norm, high : (n,) L2 norm and largest magnitude. zeros : (n,) elements that are exactly 0. sizes : elements of each.
+    """norm, high : (n,) L2 norm and largest magnitude. zeros : (n,) elements that are 0. sizes : elements of each.
 
     histograms : of each tensor that was asked for, else two empty arrays. All of them are of every element.
     """
@@ -35,6 +36,10 @@ class Figures:
     zeros: npt.NDArray[np.float64]
     sizes: tuple[int, ...]
     histograms: tuple[Histogram, ...]
+
+    def __getitem__(self, part: slice) -> "Figures":
+        """Those of some of the tensors."""
+        return Figures(self.norm[part], self.high[part], self.zeros[part], self.sizes[part], self.histograms[part])
 
     def statistics(self) -> dict[str, list[float]]:
         """rms, max and share of zeros per tensor; NaN and Inf come out as such."""
@@ -54,24 +59,33 @@ def together(tensors: Sequence[Any]) -> Any:
     """Tensors of one shape stacked on the first accelerator among their devices, that one transfer brings them to the host."""
     import torch
 
-    where = _where(tensors)
-    return torch.stack([t.to(where, non_blocking=True) for t in tensors])
+    return torch.stack(_gathered(tensors))
 
 
-def _where(tensors: Sequence[Any]) -> Any:
-    return next((t.device for t in tensors if t.device.type != "cpu"), tensors[0].device)
+def _gathered(tensors: Sequence[Any]) -> list[Any]:
+    """The same tensors, all on the first accelerator among their devices."""
+    if len({t.device for t in tensors}) <= 1:
+        return list(tensors)
+    where = next((t.device for t in tensors if t.device.type != "cpu"), tensors[0].device)
+    return [t.to(where, non_blocking=True) for t in tensors]
 
 
 def figures(tensors: Sequence[Any], counted: frozenset[int] = frozenset()) -> Figures:
-    """Figures of floating tensors; a histogram of those at the places `counted`. Two transfers, however many tensors there are."""
+    """Figures of floating tensors; a histogram of those at the places `counted`. Two transfers, however many tensors there are.
 
+    Zeros are what a histogram has in its lowest bins, magnitudes below 2⁻¹²⁷; where there is no histogram, exact ones.
+    """
     here = [local(t) for t in tensors]
     if not here:
         return Figures(np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0), (), ())
-    filled = [_filled(t) for t in here]
-    packed = together([*norms(here), *norms(here, math.inf), *filled]).cpu().numpy().reshape(3, -1)
+    uncounted = [n for n in range(len(here)) if n not in counted]
+    asked = [*norms(here), *norms(here, math.inf), *(_filled(here[n]) for n in uncounted)]
+    shown = histograms(here, counted)
+    norm, high, filled = np.split(together(asked).cpu().numpy(), [len(here), 2 * len(here)])
     sizes = tuple(t.numel() for t in here)
-    return Figures(packed[0], packed[1], np.array(sizes) - packed[2].astype(np.float64), sizes, histograms(here, counted))
+    zeros = np.array([counts[(keys & (KEYS // 2 - 1)) == 0].sum(dtype=np.float64) for keys, counts in shown])
+    zeros[uncounted] = np.array(sizes, np.float64)[uncounted] - filled
+    return Figures(norm, high, zeros, sizes, shown)
 
 
 def norm(tensor: Any, order: float = 2.0, axes: Sequence[int] | None = None) -> Any:
@@ -144,42 +158,69 @@ def far_counts(tensors: Sequence[Any]) -> Any:
     """(n, KEYS) int32: the same of tensors of one accelerator, counted there without waiting for it."""
     import torch
 
-    device = tensors[0].device
-    total = torch.zeros(len(tensors), KEYS, dtype=torch.int32, device=device)
-    each, quick = total.unbind(), device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
-    one = torch.ones((), dtype=torch.int32, device=device)
+    each: list[Any] = [None] * len(tensors)
     for rows, elements in _portions(tensors):
-        keys = (elements.view(torch.int32) >> FOLD).bitwise_and_(KEYS - 1)
-        if isinstance(rows, int):
-            if quick:
-                each[rows].add_(torch.histc(keys, KEYS, 0, KEYS))
-            else:
-                each[rows].scatter_add_(0, keys.to(torch.int64), one.expand(len(keys)))
+        if len(rows) == 1:
+            (row,) = rows
+            each[row] = _count(elements) if each[row] is None else each[row].add_(_count(elements))
         else:
-            told = torch.tensor([[r * KEYS for r, _ in rows], [n for _, n in rows]]).to(device, non_blocking=True)
-            keys += torch.repeat_interleave(told[0], told[1], output_size=len(keys))
-            total.view(-1).scatter_add_(0, keys.to(torch.int64), one.expand(len(keys)))
-    return total
+            for row, found in zip(rows, _count_together(elements, list(rows.values())), strict=True):
+                each[row] = found
+    return torch.stack(each).roll(KEYS // 2, 1)
 
 
-def _portions(tensors: Sequence[Any]) -> Iterator[tuple[int | list[tuple[int, int]], Any]]:
-    """The tensors' elements as float32, some at a time: those of one tensor, by its place, or of several small ones, with how many of each."""
+def _keys(elements: Any) -> Any:
+    """(n,) int32 from −KEYS/2 to KEYS/2: the top bits of each element as a signed number, the negative elements' keys first."""
     import torch
 
-    small: list[tuple[int, Any]] = []
+    wide = elements.to(torch.float32)
+    bits = wide.view(torch.int32)
+    return bits >> FOLD if wide is elements else bits.bitwise_right_shift_(FOLD)
+
+
+def _count(elements: Any) -> Any:
+    """(KEYS,) int32: how many of one tensor's elements have each of `_keys`."""
+    import torch
+
+    if elements.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
+        return torch.histc(_keys(elements), KEYS, -KEYS // 2, KEYS // 2)
+    return _count_together(elements, [len(elements)])[0]
+
+
+def _count_together(elements: Any, sizes: Sequence[int]) -> Sequence[Any]:
+    """The same of several tensors, whose elements lie behind one another."""
+    import torch
+
+    device = elements.device
+    keys, total = _keys(elements).add_(KEYS // 2), torch.zeros(len(sizes) * KEYS, dtype=torch.int32, device=device)
+    if len(sizes) > 1:
+        told = torch.tensor([range(0, len(total), KEYS), sizes]).to(device, non_blocking=True)
+        keys += torch.repeat_interleave(told[0], told[1], output_size=len(keys))
+    one = torch.ones((), dtype=torch.int32, device=device)
+    counts: Sequence[Any] = total.scatter_add_(0, keys.to(torch.int64), one.expand(len(keys))).view(-1, KEYS).unbind()
+    return counts
+
+
+def _portions(tensors: Sequence[Any]) -> Iterator[tuple[dict[int, int], Any]]:
+    """The tensors' elements, some at a time, with {place of a tensor: how many are its own}: of one tensor, or all of several small ones."""
+    import torch
+
+    small: dict[int, Any] = {}
+    held = 0
     piece = max(FAR_PIECE, sum(t.numel() for t in tensors) // FAR_SHARE)
     for row, tensor in enumerate(tensors):
         elements = flat(tensor)
-        if len(elements) > FAR_PACK:
+        if len(elements) > FAR_SMALL:
             for part in elements.split(piece):
-                yield row, part.to(torch.float32)
+                yield {row: len(part)}, part
             continue
-        if sum(len(e) for _, e in small) + len(elements) > FAR_PACK:
-            yield [(r, len(e)) for r, e in small], torch.cat([e.to(torch.float32) for _, e in small])
-            small = []
-        small.append((row, elements))
+        if held + len(elements) > FAR_PACK:
+            yield {r: len(e) for r, e in small.items()}, torch.cat(list(small.values()))
+            small, held = {}, 0
+        small[row] = elements
+        held += len(elements)
     if small:
-        yield [(r, len(e)) for r, e in small], torch.cat([e.to(torch.float32) for _, e in small])
+        yield {r: len(e) for r, e in small.items()}, torch.cat(list(small.values()))
 
 
 def occupied(counts: npt.NDArray[np.integer[Any]]) -> list[Histogram]:
@@ -199,10 +240,14 @@ def drawn(tensors: Sequence[Any]) -> tuple[Array, ...]:
         return ()
     some = []
     for tensor in tensors:
-        elements = flat(local(tensor))
-        wanted = min(DRAWN, max(FEWEST, len(elements) // SHARE), len(elements))
-        apart = elements.stride(0) * max(1, len(elements) // max(1, wanted))
-        some.append(elements.as_strided((wanted,), (apart,)).to(torch.float32))
-    where = _where(some)
-    taken = torch.cat([s.to(where, non_blocking=True) for s in some]).cpu().numpy()
+        elements = local(tensor)
+        size = elements.numel()
+        wanted, apart = min(DRAWN, max(FEWEST, size // SHARE), size), 1
+        if not elements.is_contiguous():
+            elements = flat(elements)
+            apart = elements.stride(0)
+        some.append(elements.as_strided((wanted,), (apart * max(1, size // max(1, wanted)),)))
+    if len({s.dtype for s in some}) > 1:
+        some = [s.to(torch.float32) for s in some]
+    taken = torch.cat(_gathered(some)).to(torch.float32).cpu().numpy()
     return tuple(np.split(taken, np.cumsum([len(s) for s in some])[:-1]))

@@ -20,6 +20,7 @@ LIMITS = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0), "
 NEAR_LIMIT = 0.01  # of the range: saturated
 SHOWN = 1 << 16  # elements of an output that saturation is told of
 RECTIFIED = ("ReLU", "ReLU6", "Threshold")
+SILENT = ("dead_share", "silent_inputs")  # told of the units that are not
 WEIGHTED = ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d")
 
 
@@ -56,22 +57,24 @@ def describe(model: Any, optimizers: Sequence[Any]) -> dict[str, Any]:
     return facts
 
 
-def dead_share(output: Any) -> Any:
-    """Share of units that are exactly 0 for every sample and position. Units are axis 1 of images, else the last axis."""
+def live_units(output: Any) -> tuple[Any, int]:
+    """(how many units are not exactly 0 for every sample and position, of how many). Units are axis 1 of images, else the last axis."""
     import torch
 
     axis = 1 if output.dim() > 3 else output.dim() - 1
     output = output.detach()
     others = [n for n in range(output.dim()) if n != axis]
     high = norm(output, math.inf, others) if output.device.type != "cpu" else torch.maximum(output.amax(others), output.amin(others).neg_())
-    return 1.0 - torch.count_nonzero(high) / len(high)
+    return torch.count_nonzero(high), len(high)
 
 
-def saturated_share(output: Any, low: float, high: float) -> Any:
-    """Share of outputs near either limit, of so many samples as have SHOWN elements together."""
+def saturated(output: Any, low: float, high: float) -> tuple[Any, int]:
+    """(how many outputs are near either limit, of how many), of so many samples as have SHOWN elements together."""
+    import torch
+
     margin = NEAR_LIMIT * (high - low)
     some = output[: max(1, SHOWN * len(output) // output.numel())] if output.dim() > 1 else output
-    return ((some < low + margin) | (some > high - margin)).float().mean()
+    return torch.count_nonzero((some < low + margin) | (some > high - margin)), some.numel()
 
 
 def described(what: str, names: Sequence[str], found: Figures, scale: float = 1.0) -> dict[str, Any]:
@@ -132,7 +135,7 @@ class Watch:
         self.learning_rate: Any = None  # a tensor, where the optimizer keeps it on an accelerator
         self._optimizers = optimizers
         self._modules: list[Any] = []
-        self._activations: dict[tuple[str, str], Any] = {}
+        self._activations: dict[tuple[str, str], tuple[Any, float]] = {}  # what was counted, and of how many
         self._looked: dict[int, _Before] = {}  # of the sampled step under way, by optimizer
         self._layers: list[dict[str, Any]] = []
         self._stepped = 0  # times that an optimizer stepped since the last sampled step
@@ -173,8 +176,9 @@ class Watch:
         missing = [(n, at) for at, n, p in trainable if p.grad is None][:MOST_PARAMETERS]
         some = spread(named, MOST_PARAMETERS)
         names, tensors = [n for n, _ in some], [p for _, p in some]
-        shown = frozenset(spread(range(len(names)), MOST_HISTOGRAMS))
-        gradients = figures([p.grad for p in tensors], shown)
+        shown = spread(range(len(names)), MOST_HISTOGRAMS)
+        found = figures([*(p.grad for p in tensors), *tensors], frozenset((*shown, *(len(names) + n for n in shown))))
+        gradients, weights = found[: len(names)], found[len(names) :]
         scale = 1.0
         if getattr(optimizer, "grad_scale", None) is not None:  # a fused optimizer under a GradScaler: it divides as it updates
             scale = float(optimizer.grad_scale)
@@ -184,7 +188,7 @@ class Watch:
         whole = len(some) == len(named) and bool(got) and not any(hasattr(p, "to_local") for p in tensors)
         norm = math.sqrt(math.fsum(n * n for n in got)) if whole else None
         self._looked[id(optimizer)] = _Before(names, tensors, drawn(tensors), [float(id(p) in held) for p in tensors], missing, norm)
-        self._layers += [described("gradients", names, gradients, scale), described("weights", names, figures(tensors, shown))]
+        self._layers += [described("gradients", names, gradients, scale), described("weights", names, weights)]
         self._layers[-2]["v"]["axes"] = [float(p.dim()) for p in tensors]
 
     def _after_update(self, *_: Any) -> None:
@@ -224,13 +228,13 @@ class Watch:
                 kind = type(module).__name__
                 out = local(output)
                 found = self._activations
-                found[name, "rms"] = norm(out) / out.numel() ** 0.5
+                found[name, "rms"] = norm(out), out.numel() ** 0.5
                 if kind in RECTIFIED and out.dim() > 1:
-                    found[name, "dead_share"] = dead_share(out)
+                    found[name, "dead_share"] = live_units(out)
                 elif kind in LIMITS:
-                    found[name, "saturated_share"] = saturated_share(out, *LIMITS[kind])
+                    found[name, "saturated_share"] = saturated(out, *LIMITS[kind])
                 elif kind in WEIGHTED and inputs and hasattr(inputs[0], "dim") and inputs[0].dim() > 1 and inputs[0].shape[0] > 1:
-                    found[name, "silent_inputs"] = dead_share(local(inputs[0]))
+                    found[name, "silent_inputs"] = live_units(local(inputs[0]))
             except Exception:  # noqa: S110  # a look at an activation never stops a training
                 pass
 
@@ -247,10 +251,11 @@ class Watch:
             out.append({"what": "updates", "names": ["optimizer"], "v": {"steps": [float(self._stepped)]}})
             self._stepped = 0
         if self._activations:
-            values = together([v.float() for v in self._activations.values()]).tolist()
+            values = together([v.float() for v, _ in self._activations.values()]).tolist()
             by_name: dict[str, dict[str, float]] = {}
-            for (name, statistic), value in zip(self._activations, values, strict=True):
-                by_name.setdefault(name, {})[statistic] = value
+            for ((name, statistic), (_, size)), value in zip(self._activations.items(), values, strict=True):
+                share = value / size
+                by_name.setdefault(name, {})[statistic] = 1.0 - share if statistic in SILENT else share
             kinds = sorted({s for v in by_name.values() for s in v})
             out.append({"what": "activations", "names": list(by_name), "v": {k: [v.get(k) for v in by_name.values()] for k in kinds}})
             self._activations = {}

@@ -13,6 +13,7 @@ import orjson
 
 FORMAT = "postmortem-capture/1"
 MOST_FILES = 9999
+NUMBERS = frozenset((int, float))
 
 
 def plain(value: Any) -> Any:
@@ -21,6 +22,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.flags.c_contiguous:
         return value
     if value is None or isinstance(value, bool | int):
+        return value
+    if type(value) is list and NUMBERS.issuperset(map(type, value)) and math.isfinite(sum(value)):
         return value
     if isinstance(value, float | np.floating):
         number = float(value)

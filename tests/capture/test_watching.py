@@ -12,7 +12,7 @@ from torch import nn
 import postmortem
 from postmortem.capture.batches import _far_moments, input_figures
 from postmortem.capture.samples import drawn, figures, flat, near_counts
-from postmortem.capture.watching import dead_share, saturated_share
+from postmortem.capture.watching import live_units, saturated
 from postmortem.sources import read_run
 
 
@@ -180,12 +180,13 @@ def test_silent_units_and_saturation() -> None:
     x = torch.zeros(4, 6, 5)
     x[1, 2, 3] = -1.0
     x[3, 5, 0] = math.nan
-    assert float(dead_share(x)) == pytest.approx(3 / 5)
+    assert live_units(x) == (2, 5)
     image = torch.zeros(2, 3, 4, 4)
     image[1, 1, 0, 0] = 1e-30
-    assert float(dead_share(image)) == pytest.approx(2 / 3)
-    wide = torch.rand(64, 4096)
-    assert float(saturated_share(wide, 0.0, 1.0)) == pytest.approx(0.02, abs=0.003)
+    assert live_units(image) == (1, 3)
+    near, of = saturated(torch.rand(64, 4096), 0.0, 1.0)
+    assert of == 1 << 16
+    assert float(near) / of == pytest.approx(0.02, abs=0.003)
 
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16", "float64", "int64", "uint8", "complex64", "transposed", "large", "nothing finite", "empty"])
