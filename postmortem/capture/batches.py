@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,32 +215,39 @@ class Seen:
         if epoch is not None:
             if epoch != self.epoch:
                 self.epoch, self._within = epoch, NONE
-            share = float(inside + np.isin(now, self._within).sum()) / len(hashes)
+            share = float(inside + _among(now, self._within).sum()) / len(hashes)
             self._within = _remembered(self._within, now)
             return share
         earlier, met = self.before
         self.before = (step, now)
         if earlier != step - 1:
             return inside / len(hashes) if inside else None
-        return float(inside + np.isin(now, met).sum()) / len(hashes)
+        return float(inside + _among(now, met).sum()) / len(hashes)
 
     def overlap(self, split: str, hashes: list[bytes]) -> float | None:
         """Share of a validation batch's samples that are among the recorded training samples; None for training itself."""
-        now = _numbers(hashes)
         if split == "train":
-            self._trained = _remembered(self._trained, now)
+            self._trained = _remembered(self._trained, _distinct(hashes))
             return None
-        return float(np.isin(now, self._trained).mean()) if len(self._trained) else None
+        return float(_among(_numbers(hashes), self._trained).mean()) if len(self._trained) else None
 
 
-def _numbers(hashes: list[bytes]) -> Hashes:
+# numpy's own set functions import `numpy.ma`, which takes more memory than everything else here.
+
+
+def _numbers(hashes: Iterable[bytes]) -> Hashes:
     return np.frombuffer(b"".join(hashes), np.uint64)
 
 
 def _distinct(hashes: list[bytes]) -> Hashes:
-    return np.unique(_numbers(hashes))
+    return np.sort(_numbers(set(hashes)))
+
+
+def _among(some: Hashes, known: Hashes) -> npt.NDArray[np.bool_]:
+    """Which of some are in `known`, which is sorted."""
+    return np.searchsorted(known, some, "right") > np.searchsorted(known, some)
 
 
 def _remembered(known: Hashes, more: Hashes) -> Hashes:
-    """Both, sorted; what is known alone where that is enough."""
-    return np.union1d(known, more) if len(known) < REMEMBERED else known
+    """Both, sorted, of distinct ones each; what is known alone where that is enough."""
+    return np.sort(np.concatenate([known, more[~_among(more, known)]])) if len(known) < REMEMBERED else known

@@ -18,12 +18,13 @@ SIZES = (128, 256, 512)  # samples at which it is asked; none are kept beyond th
 FEATURES = 128  # that a sample is reduced to
 DRAWN = 2048  # elements of a sample that the reduction looks at
 NEIGHBOURS = 5
-ROWS = 64  # samples that are multiplied out at once, to keep memory small
+ROWS = 64  # samples whose distances are taken at once, to keep memory small …
+COLUMNS = 256  # … and elements of samples that are multiplied out at once
 RIDGES = (0.03, 1.0)  # of the mean eigenvalue
 UNEVEN = 0.6  # share of one class
 PER_CLASS = 8  # samples per class below which nothing can be said
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Relation:
     _known: set[bytes] = field(default_factory=set)  # hashes of the samples that are kept: one that comes again would predict itself
     _count: int = 0
     _asked: int = 0  # of SIZES
-    _mix: npt.NDArray[np.float32] | None = None  # (elements drawn of a sample, FEATURES)
+    _mix: npt.NDArray[np.int8] | None = None  # (elements drawn of a sample, FEATURES) of −1 and 1
 
     def add(self, rows: npt.NDArray[Any], hashes: list[bytes], labels: Any, *, indices: bool) -> bool:
         """Keep those of a batch's samples, (n, d), that are new, with one label each. True when there are enough to ask `figures` (again)."""
@@ -77,35 +78,39 @@ class Relation:
         """(n, d) → (n, ≤ FEATURES): counts of hashed indices, or random sums of evenly drawn elements, always the same ones."""
         if indices and rows.shape[1] > 1:
             slots = (rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(57)  # 128 of them
-            counts = np.zeros((len(rows), FEATURES))
+            counts = np.zeros((len(rows), FEATURES), np.float32)
             np.add.at(counts, (np.arange(len(rows))[:, None], slots.astype(np.intp)), 1.0)
             return np.log1p(counts)
         drawn = rows[:, :: max(1, rows.shape[1] // DRAWN)][:, :DRAWN]
         width = drawn.shape[1]
         if width <= FEATURES:
-            return drawn.astype(np.float64)
+            return drawn.astype(np.float32)
         if self._mix is None or len(self._mix) != width:
-            self._mix = (np.random.default_rng(0).choice([-1.0, 1.0], (width, FEATURES)) / math.sqrt(width)).astype(np.float32)
-        return np.concatenate([drawn[at : at + ROWS].astype(np.float32) @ self._mix for at in range(0, len(drawn), ROWS)], dtype=np.float64)
+            self._mix = 2 * np.random.default_rng(0).integers(0, 2, (width, FEATURES), np.int8) - 1
+        out = np.zeros((len(drawn), FEATURES), np.float32)
+        for at in range(0, width, COLUMNS):
+            out += drawn[:, at : at + COLUMNS].astype(np.float32) @ self._mix[at : at + COLUMNS].astype(np.float32)
+        return out / np.float32(math.sqrt(width))
 
 
 def relation(x: Floats, y: npt.NDArray[Any]) -> tuple[float, float] | None:
     """(gain over guessing, that in standard errors) of the better of the predictors. x : (n, d), y : (n,) classes or numbers."""
     n = len(y)
     numbers = y.dtype.kind == "f" and not np.array_equal(y, np.round(y))
-    spread = x.std(0)
-    x = (x[:, spread > 0] - x[:, spread > 0].mean(0)) / spread[spread > 0]
+    middle, spread = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+    x = ((x[:, spread > 0] - middle[spread > 0]) / spread[spread > 0]).astype(np.float32)
     if n < SIZES[0] or not x.shape[1]:
         return None
     if numbers:
-        target = (np.asarray(y, np.float64) - y.mean())[:, None]
-        if not target.any():
+        wide = np.asarray(y, np.float64) - np.mean(y, dtype=np.float64)
+        if not wide.any():
             return None
+        target = (wide / np.abs(wide).max()).astype(np.float32)[:, None]
     else:
         classes, which = np.unique(y, return_inverse=True)
         if len(classes) < 2 or n < PER_CLASS * len(classes):
             return None
-        target = np.eye(len(classes))[which] - np.bincount(which)[None] / n
+        target = (np.eye(len(classes))[which] - np.bincount(which)[None] / n).astype(np.float32)
     guesses = [_ridge(x, target, r) for r in RIDGES] + [_neighbours(x, target)]
     if numbers:
         total = float((target**2).sum())
@@ -121,8 +126,8 @@ def relation(x: Floats, y: npt.NDArray[Any]) -> tuple[float, float] | None:
 
 def _ridge(x: Floats, target: Floats, ridge: float) -> Floats:
     """Each sample predicted by a ridge regression on all others: y − (y − Hy) / (1 − h), H = x (xᵀx + λ)⁻¹ xᵀ the hat matrix, h its diagonal."""
-    across = x.T @ x
-    solved = x @ np.linalg.inv(across + ridge * np.trace(across) / len(x) * np.eye(len(across)))
+    across = (x.T @ x).astype(np.float64)
+    solved = x @ np.linalg.inv(across + ridge * np.trace(across) / len(x) * np.eye(len(across))).astype(np.float32)
     rest: Floats = (target - solved @ (x.T @ target)) / (1.0 - (solved * x).sum(1))[:, None]
     return target - rest
 
