@@ -128,7 +128,7 @@ def histograms(tensors: Sequence[Any], counted: frozenset[int]) -> tuple[Histogr
     far = [n for n in chosen if tensors[n].device.type != "cpu"]
     for device in dict.fromkeys(tensors[n].device for n in far):
         here = [n for n in far if tensors[n].device == device]
-        for n, one in zip(here, occupied(far_counts([tensors[n] for n in here]).cpu().numpy()), strict=True):
+        for n, one in zip(here, occupied(np.roll(far_counts([tensors[n] for n in here]).cpu().numpy(), KEYS // 2, 1)), strict=True):
             out[n] = one
     for n in chosen:
         if tensors[n].device.type == "cpu":
@@ -155,7 +155,7 @@ def near_counts(tensor: Any) -> npt.NDArray[np.int64]:
 
 
 def far_counts(tensors: Sequence[Any]) -> Any:
-    """(n, KEYS) int32: the same of tensors of one accelerator, counted there without waiting for it."""
+    """(n, KEYS) int32: the same of tensors of one accelerator, counted there without waiting for it. The negative elements' keys come first."""
     import torch
 
     each: list[Any] = [None] * len(tensors)
@@ -166,7 +166,7 @@ def far_counts(tensors: Sequence[Any]) -> Any:
         else:
             for row, found in zip(rows, _count_together(elements, list(rows.values())), strict=True):
                 each[row] = found
-    return torch.stack(each).roll(KEYS // 2, 1)
+    return torch.stack(each)
 
 
 def _keys(elements: Any) -> Any:

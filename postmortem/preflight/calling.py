@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from postmortem.errors import UsageError
 
 NEAR = 64  # operations before a loss, among which those are looked for that it was made of
+PREDICTIONS = ("logits", "prediction_logits", "predictions")
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 
 
@@ -15,6 +18,8 @@ def on_device(batch: Any, device: Any) -> Any:
 
     if isinstance(batch, torch.Tensor):
         return batch.detach().clone().to(device)
+    if isinstance(batch, np.ndarray) and batch.dtype.kind in "fiub":
+        return torch.from_numpy(batch.copy()).to(device)
     if isinstance(batch, Mapping) or (hasattr(batch, "items") and hasattr(batch, "keys")):
         return {k: on_device(v, device) for k, v in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
@@ -56,7 +61,7 @@ def predictions(outputs: Any) -> Any:
 
     if isinstance(outputs, torch.Tensor):
         return outputs if outputs.dim() else None
-    for name in ("logits", "prediction_logits", "predictions"):
+    for name in PREDICTIONS:
         found = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
         if isinstance(found, torch.Tensor):
             return found
@@ -65,11 +70,17 @@ def predictions(outputs: Any) -> Any:
 
 
 def loss_of(outputs: Any, batch: Any, criterion: Any) -> Any:
-    """The scalar to minimise. Several losses, a mapping or a sequence, are summed, unless one is called loss or total or was made of the others."""
-    _, labels = inputs_and_labels(batch)
+    """The scalar to minimise. A mapping of criteria takes outputs and labels of the same names.
+
+    Several losses, a mapping or a sequence, are summed, unless one is called loss or total or was made of the others.
+    """
+    inputs, labels = inputs_and_labels(batch)
+    if hasattr(criterion, "items"):
+        return _scalar({name: one(outputs[name], labels[name]) for name, one in criterion.items()})
     if criterion is not None:
-        tensor = outputs if not isinstance(outputs, Mapping) and not hasattr(outputs, "logits") else predictions(outputs)
-        target = labels if labels is not None else batch
+        chosen = hasattr(outputs, "logits") or (isinstance(outputs, Mapping) and (len(outputs) == 1 or any(n in outputs for n in PREDICTIONS)))
+        tensor = predictions(outputs) if chosen else outputs  # several outputs without a name that tells are the criterion's to choose from
+        target = labels if labels is not None else inputs[0] if isinstance(inputs, tuple) else inputs
         return _scalar(criterion(outputs if tensor is None else tensor, target))
     return _scalar(outputs)
 

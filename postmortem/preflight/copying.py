@@ -1,9 +1,10 @@
 """A copy of a training to try things on, and random states that are as before afterwards."""
 
 import copy
+import pickle
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,21 +16,77 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 def private_copy(model: Any, criterion: Any, optimizer: Any, where: Any) -> tuple[Any, Any, Any]:
     """Model, criterion and optimizer copied together onto a device, so that the copied optimizer holds the copied parameters.
 
-    What cannot be copied is kept as it is or left out: hooks are shared, tensors of an earlier graph are detached, and a
-    criterion that is a plain function stays the same function. Raises `UsageError` where the device has no room for a copy.
+    What cannot be copied is kept as it is or left out: hooks are shared, and files, locks and generators that hang on a module,
+    tensors of an earlier graph are detached, and a criterion that is a plain function stays the same function. Raises `UsageError`
+    where the device has no room for a copy, and for what cannot be copied in spite of all that.
     """
     import torch
 
     try:
-        return _copied(model, criterion, optimizer, where)
+        try:
+            return _copied(model, criterion, optimizer, where, {})
+        except (TypeError, NotImplementedError, AttributeError, pickle.PickleError):
+            return _copied(model, criterion, optimizer, where, _uncopiable(model, criterion))
     except torch.cuda.OutOfMemoryError as error:
         raise UsageError(f'there is no room on {where} for the copy that the check runs on; give device="cpu", or check before training') from error
+    except (TypeError, NotImplementedError, AttributeError, pickle.PickleError) as error:
+        raise UsageError(f"the check runs on a copy, and the model or its optimizer cannot be copied: {error}") from error
 
 
-def _copied(model: Any, criterion: Any, optimizer: Any, where: Any) -> tuple[Any, Any, Any]:
+def unwrapped(model: Any) -> Any:
+    """The module itself, without the wrapper of `torch.compile` and without the one that would wait for other processes' gradients.
+
+    Raises `UsageError` for a module that has nothing to train, or not yet.
+    """
     import torch
 
-    memo: dict[int, Any] = {}
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if type(model).__name__ == "DistributedDataParallel":
+            inner = model.module
+        if inner is None:
+            break
+        model = inner
+    parameters = list(model.parameters())
+    if not parameters:
+        raise UsageError("the model has no parameters")
+    if any(torch.nn.parameter.is_lazy(p) for p in parameters):
+        raise UsageError("the model has parameters whose shape the first batch decides (lazy modules): run one batch through it first")
+    return model
+
+
+@contextmanager
+def gradients_kept(model: Any) -> Iterator[None]:
+    """Whatever reaches the model's own parameters inside, by a criterion that adds their norm to the loss say, is not in their `.grad` outside."""
+    kept = [(p, p.grad) for p in model.parameters()]
+    for parameter, _ in kept:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, grad in kept:
+            parameter.grad = grad
+
+
+def _uncopiable(model: Any, criterion: Any) -> dict[int, Any]:
+    """What hangs on the modules and cannot be copied, as `copy.deepcopy` wants to be told of it: each is its own copy."""
+    import torch
+
+    shared: dict[int, Any] = {}
+    for module in (*model.modules(), *(criterion.modules() if isinstance(criterion, torch.nn.Module) else ())):
+        for name, value in vars(module).items():
+            if name in ("_parameters", "_buffers", "_modules"):
+                continue
+            try:
+                copy.deepcopy(value)
+            except Exception:
+                shared[id(value)] = value
+    return shared
+
+
+def _copied(model: Any, criterion: Any, optimizer: Any, where: Any, memo: dict[int, Any]) -> tuple[Any, Any, Any]:
+    import torch
+
     for parameter in model.parameters():
         if type(parameter) is torch.nn.Parameter and parameter.device.type != where.type:  # not by way of a second copy where it is
             memo[id(parameter)] = torch.nn.Parameter(parameter.detach().to(where, copy=True), requires_grad=parameter.requires_grad)
@@ -48,11 +105,15 @@ def _copied(model: Any, criterion: Any, optimizer: Any, where: Any) -> tuple[Any
         trainer = vars(module).get("_trainer")
         if trainer is not None:  # Lightning's trainer is not copied with its module
             memo[id(trainer)] = None
-    copied: tuple[Any, Any, Any] = copy.deepcopy((model, criterion if isinstance(criterion, torch.nn.Module) else None, optimizer), memo)
+    copied: tuple[Any, Any, Any] = copy.deepcopy((model, criterion, optimizer), memo)
     copied[0].to(where)
-    if copied[1] is not None:
-        copied[1].to(where)
-    return copied[0], copied[1] if copied[1] is not None else criterion, copied[2]
+    for name, value in vars(optimizer).items() if optimizer is not None else ():
+        if name not in vars(copied[2]) and not callable(value):  # L-BFGS keeps its list of parameters, which no optimizer copies
+            setattr(copied[2], name, copy.deepcopy(value, memo))
+    for one in copied[1].values() if isinstance(copied[1], Mapping) else (copied[1],):
+        if isinstance(one, torch.nn.Module):
+            one.to(where)
+    return copied
 
 
 @contextmanager

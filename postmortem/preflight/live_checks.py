@@ -52,7 +52,8 @@ class Facts:
     absent: tuple[str, ...] | None  # trainable parameters that no group of the caller's optimizer holds
     foreign: int  # tensors in its groups that are none of the model's
     token_inputs: bool
-    rescued: float | None = None  # last over first loss of a second trial, with another optimizer, where the first did not learn
+    rescued: float | None = None  # last over first loss of a second trial, with AdamW, where the first did not learn
+    rescued_at: float | None = None  # and at which rate
 
     @property
     def fell(self) -> float | None:
@@ -62,6 +63,11 @@ class Facts:
     @property
     def learns(self) -> bool:
         return self.fell is not None and self.fell < OVERFITTED
+
+    @property
+    def rescuable(self) -> bool:
+        """AdamW overfits the batch, where the training's own optimizer, or a lower rate, does not."""
+        return self.rescued is not None and self.rescued < OVERFITTED
 
     @property
     def scaled(self) -> bool:
@@ -310,8 +316,13 @@ def _stuck(f: Facts, base: Check) -> Check | None:
     if f.fell is None or f.learns or f.trial.steps < 1:
         return None
     low = f.chance is not None and f.trial.losses[0] < 0.3 * f.chance
-    if low or f.fell < 0.9:
+    able = f.rescuable and not f.absent and not f.cut
+    if low or (f.fell < 0.9 and not able):
         return None
+    rate = f.trial.learning_rate
+    if able and rate is None:  # no optimizer was handed in: there is none to accuse
+        learned = say("AdamW at {usual:g} takes the loss of this one batch to {times:.2f} of the first.", usual=f.rescued_at, times=f.rescued)
+        return _check(base, Cleared(learned, (asked(say("the batch cannot be overfitted"), False, learned),)))
     summary = say(
         "After {n} steps on this one batch the loss is {last:.4g} and was {first:.4g}: it cannot even be overfitted.",
         n=f.trial.steps,
@@ -319,8 +330,6 @@ def _stuck(f: Facts, base: Check) -> Check | None:
         first=f.trial.losses[0],
     )
     causes = base.causes
-    rate = f.trial.learning_rate
-    able = f.rescued is not None and f.rescued < OVERFITTED and not f.absent and not f.cut
     if able and rate == 0.0:
         claim = say("the optimizer's learning rate is 0")
         cause = _cause(zero_learning_rate, claim, say("in all of its groups, and no schedule says that it was more"))
@@ -332,13 +341,14 @@ def _stuck(f: Facts, base: Check) -> Check | None:
     if able and rate and f.fell <= 1.0:
         summary = say(
             "After {n} steps at rate {rate:.3g} the loss is {last:.4g} and was {first:.4g}; "
-            "AdamW at 0.001 takes it to {times:.2f} of that: the model "
+            "AdamW at {usual:g} takes it to {times:.2f} of that: the model "
             "can learn, slowly at this rate.",
             n=f.trial.steps,
             rate=rate,
             last=f.trial.losses[-1],
             first=f.trial.losses[0],
             times=f.rescued,
+            usual=f.rescued_at,
         )
         claim = say("another optimizer learns it")
         still = f.fell > UNMOVED

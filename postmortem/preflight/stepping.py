@@ -1,5 +1,6 @@
 """The trial itself: one forward pass with eyes open, then a few steps that should overfit one batch."""
 
+import inspect
 import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -131,11 +132,25 @@ def _overfitted(losses: list[float]) -> bool:
     return len(losses) > FEWEST and losses[0] > 0 and max(losses[-3:]) < DONE * losses[0]
 
 
+def _asks_again(optimizer: Any) -> bool:
+    """An optimizer that evaluates the loss itself, such as L-BFGS: its step wants a closure."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
 def _train(trial: Trial, model: Any, batch: Any, criterion: Any, optimizer: Any, loss: Any, *, steps: int, device: Any, autocast: Any) -> None:
     import torch
 
     scale = FIXED_SCALE if autocast is torch.float16 else 1.0
     end = clock() + SECONDS
+
+    def again() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        with _casting(device, autocast):
+            loss = loss_of(forward(model, batch, criterion), batch, criterion)
+        loss.backward()
+        return loss
+
     for step in range(steps + 1):
         if step:
             with _casting(device, autocast):
@@ -157,7 +172,10 @@ def _train(trial: Trial, model: Any, batch: Any, criterion: Any, optimizer: Any,
                 if parameter.grad is not None:
                     parameter.grad.div_(scale)
         before = None if step else drawn_of(model)
-        optimizer.step()
+        if _asks_again(optimizer):
+            optimizer.step(again)
+        else:
+            optimizer.step()
         if before is not None:
             trial.updates = moved(model, before)
         trial.steps = step + 1

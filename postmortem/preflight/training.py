@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from postmortem.capture.batches import constant_share, copies, first_rows, input_figures, label_figures, parts, sample_hashes, whole_numbers
+from postmortem.capture.batches import arrays, constant_share, copies, first_rows, input_figures, label_figures, parts, sample_hashes, whole_numbers
 from postmortem.checklist import checklist
 from postmortem.checklist.healthy import HEALTHY
 from postmortem.diagnose import examine, fold, next_time, root_finding
@@ -19,7 +19,7 @@ from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import Sentence, say
 from postmortem.preflight.as_run import as_run
 from postmortem.preflight.calling import inputs_and_labels, on_device
-from postmortem.preflight.copying import private_copy, random_states_kept
+from postmortem.preflight.copying import gradients_kept, private_copy, random_states_kept, unwrapped
 from postmortem.preflight.live_checks import Facts, live_checks
 from postmortem.preflight.overview import overview
 from postmortem.preflight.stepping import run as run_trial
@@ -28,7 +28,8 @@ from postmortem.redact import redact
 from postmortem.verdict import judge
 
 STEPS = 100  # at most; an overfitted batch ends the trial
-RATE = 1e-3  # of AdamW, where no optimizer is handed in
+RATE = 1e-3  # of AdamW, where no optimizer is handed in …
+HIGHER = 1e-2  # … and where that learns too little: small models need more in so few steps
 MOST_BYTES = 1 << 30  # of a model whose weights are measured before and after
 # Modes that one batch can show; of the others it can tell nothing.
 DECIDABLE = frozenset(
@@ -62,22 +63,25 @@ def diagnose_training(
     model : a `torch.nn.Module`. With `criterion` None it returns its loss (transformers), or has a `training_step` (Lightning).
     train_loader : gives batches: tuples whose last element are the labels, mappings, or inputs alone. Only the first is taken; an iterator
         loses it.
-    criterion : called with outputs and labels (or the batch, when it has no labels); returns a scalar, or several losses as a
-        mapping or a sequence: they are summed, unless one is the sum of the others.
+    criterion : called with outputs and labels (or the inputs, when there are none); returns a scalar, or several losses as a
+        mapping or a sequence: they are summed, unless one is the sum of the others. Or a mapping of such, by the names of outputs and labels.
     device : where to run; None takes the model's.
     optimizer : the training's own. It is copied too; None tries with AdamW and says nothing of optimizers.
     autocast : a dtype for mixed precision.
     show : print the verdict, and under it what was looked at.
-    Raises `UsageError` when the loader is empty or nothing gives a loss. What the model itself raises is a finding.
+    Raises `UsageError` when the loader is empty, nothing gives a loss, or the model cannot be copied. What the model itself raises is a finding.
     """
     import torch
 
-    with random_states_kept(train_loader):
+    model = unwrapped(model)
+    with random_states_kept(train_loader), torch.inference_mode(mode=False):
         batch = _first_batch(train_loader)
-        with torch.enable_grad():
+        with torch.enable_grad(), gradients_kept(model):
             trial, facts, tried, held, own = _try(model, batch, criterion, device, optimizer, steps=steps, autocast=autocast)
-            if own and trial.error is None and trial.losses and not facts.learns:
-                facts = replace(facts, rescued=_rescue(model, batch, criterion, device, steps=steps, autocast=autocast))
+            for rate in (RATE, HIGHER) if own else (HIGHER,):
+                if trial.error is None and trial.losses and trial.steps and not facts.learns and not facts.rescuable:
+                    _, again, _, _, _ = _try(model, batch, criterion, device, None, steps=steps, autocast=autocast, rate=rate)
+                    facts = replace(facts, rescued=again.fell, rescued_at=rate)
         settings = _settings(criterion, facts, optimizer, autocast)
         run = as_run(trial, facts.figures, settings, held, tried, own_optimizer=own)
         diagnosis = _judged(run, facts, overview(model, facts, batch, own_optimizer=own))
@@ -88,6 +92,7 @@ def diagnose_training(
 
 def check_gradients(model: Any, *, show: bool = True) -> Diagnosis:
     """Look at the gradients that a `backward()` has left in `.grad`: missing, vanishing, exploding, not finite. Changes nothing."""
+    model = unwrapped(model)
     trial = Trial(gradients=gradients_of(model, None))
     named = list(model.named_parameters())
     facts = Facts(trial, {}, None, None, sum(not p.requires_grad for _, p in named), len(named), None, 0, token_inputs=True)
@@ -100,12 +105,18 @@ def check_gradients(model: Any, *, show: bool = True) -> Diagnosis:
 
 def _first_batch(loader: Any) -> Any:
     try:
-        return next(iter(loader))
+        batch = next(iter(loader))
     except StopIteration:
         raise UsageError("the loader gives no batch") from None
+    first = next(arrays(parts(batch)[0]), None)
+    if first is not None and len(first.shape) and not first.shape[0]:
+        raise UsageError("the loader's first batch holds no samples")
+    return batch
 
 
-def _try(model: Any, batch: Any, criterion: Any, device: Any, optimizer: Any, *, steps: int, autocast: Any) -> tuple[Trial, Facts, Any, Any, bool]:
+def _try(
+    model: Any, batch: Any, criterion: Any, device: Any, optimizer: Any, *, steps: int, autocast: Any, rate: float = RATE
+) -> tuple[Trial, Facts, Any, Any, bool]:
     """Copy, measure the batch, run the trial. (trial, facts, copied model, its optimizer, whether that is the caller's)."""
     import torch
 
@@ -114,16 +125,19 @@ def _try(model: Any, batch: Any, criterion: Any, device: Any, optimizer: Any, *,
     tried, judged, held = private_copy(model, criterion, optimizer, where)
     own = held is not None
     trainable = [p for p in tried.parameters() if p.requires_grad]
-    rate, raised = None, None
+    used, raised = None, None
     if held is None:
-        held = torch.optim.AdamW(trainable or [torch.zeros(1, requires_grad=True)], lr=RATE)
+        for module in tried.modules():
+            if getattr(module, "sparse", False) is True:  # an embedding whose gradients AdamW would refuse
+                module.sparse = False
+        held = torch.optim.AdamW(trainable or [torch.zeros(1, requires_grad=True)], lr=rate)
     else:
         _move_state(held, where)
-        rate, raised = usual_rates(held)
+        used, raised = usual_rates(held)
     kept = on_device(batch, where)
     figures = _batch_figures(batch)
     trial, classes, wrong = run_trial(tried, kept, judged, held, steps=steps, autocast=autocast, keep_bytes=bytes_of(tried) <= MOST_BYTES)
-    trial.learning_rate, trial.raised_from = rate, raised
+    trial.learning_rate, trial.raised_from = used, raised
     _, histogram = label_figures(inputs_and_labels(batch)[1], None)
     figures["labels_out_of_range"] = float(wrong)
     if not histogram:
@@ -145,12 +159,6 @@ def _try(model: Any, batch: Any, criterion: Any, device: Any, optimizer: Any, *,
         token_inputs=whole_numbers(parts(batch)[0]),
     )
     return trial, facts, tried, held, own
-
-
-def _rescue(model: Any, batch: Any, criterion: Any, device: Any, *, steps: int, autocast: Any) -> float | None:
-    """Last over first loss with AdamW at its usual rate, in place of the training's own optimizer."""
-    _, facts, _, _, _ = _try(model, batch, criterion, device, None, steps=steps, autocast=autocast)
-    return facts.fell
 
 
 def _move_state(optimizer: Any, device: Any) -> None:

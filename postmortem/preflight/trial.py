@@ -177,18 +177,25 @@ def gradients_of(model: Any, ran: set[str] | None, scale: float = 1.0) -> list[G
             out.append(Gradient(name, missing=True, used=used))
             continue
         grad = parameter.grad.detach()
-        grad = (grad.coalesce().values() if grad.is_sparse else grad).float() / scale
+        grad = _real(grad.coalesce().values() if grad.is_sparse else grad).float() / scale
         if not grad.numel():
             continue
         bad = int((~torch.isfinite(grad)).sum())
         size = math.sqrt(grad.numel())
-        weight = float(norm(parameter.detach())) / math.sqrt(parameter.numel())
+        weight = float(norm(_real(parameter.detach()))) / size
         out.append(
             Gradient(name, missing=False, used=used, size=grad.numel(), rms=float(grad.double().norm()) / size, low=float(grad.min()),
                      high=float(grad.max()), mean=float(grad.mean()), std=float(grad.std(correction=0)), non_finite=bad, weight_rms=weight,
                      matrix=parameter.dim() > 1)
         )  # fmt: skip
     return out
+
+
+def _real(tensor: Any) -> Any:
+    """The parts of complex numbers, one behind the other."""
+    import torch
+
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def moved(model: Any, before: dict[str, npt.NDArray[np.float32]]) -> dict[str, float]:

@@ -8,9 +8,10 @@ caches are the same for both; of a step in a hundred is looked at. Processor tim
 over the rounds. A GPU that is waited for after every step hides what waiting costs; therefore whole stretches of a hundred steps, one of them
 looked at, are also taken with and without a recorder, alternately, and waited for only at their ends.
 
-Memory. Each training runs in processes of its own, with a recorder and without, looked at in its first steps as at the default interval. The
-peak resident memory of the process and the peak that torch allocated on the GPU are compared, and what Python's tracer saw, which counts
-numpy's arrays as well.
+Memory. Each training runs in processes of its own, with a recorder and without, looked at in its first steps as at the default interval. What
+is compared is the resident memory of the process: its own pages, which it allocated, and those of files, the code of torch and numpy that a look
+is the first to run, which the system shares between processes and takes back at will; further the peak that torch allocated on the GPU, and what
+Python's tracer saw, which counts numpy's arrays as well.
 """
 
 import argparse
@@ -179,7 +180,8 @@ def alone(given: argparse.Namespace) -> None:
         for number in range(1, ALONE):
             step(number)
     told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    peaks: dict[str, float] = {"resident": float(told["VmHWM"].split()[0]) * 1024}  # `getrusage` would count what the parent had before `exec`
+    # `getrusage` would count what the parent had before `exec`
+    peaks = {k: float(told[v].split()[0]) * 1024 for k, v in (("resident", "VmHWM"), ("private", "RssAnon"), ("files", "RssFile"))}
     if given.traced:
         peaks["traced"] = tracemalloc.get_traced_memory()[1]
     if given.device == "cuda":
@@ -203,10 +205,11 @@ def memory(given: argparse.Namespace, weights: int) -> None:
         pairs = [(a.result(), b.result()) for a, b in zip(off, on, strict=True)]
         extra = tracing[1].result()["traced"] - tracing[0].result()["traced"]
     print(f"memory: {ALONE} steps, {REPEATS} pairs of processes, as a share of the weights' {weights / 2**20:.1f} MiB")
-    shown = {"resident": "resident memory of the process", "device": "allocated on the GPU"}
+    shown = {"resident": "resident memory of the process at its peak", "private": "of its own at the end", "files": "pages of libraries' code at the end",
+             "device": "allocated on the GPU at its peak"}  # fmt: skip
     for key in pairs[0][0]:
         more = sorted(on[key] - off[key] for off, on in pairs)
-        print(f"  {shown[key]} {pairs[0][0][key] / 2**20:.1f} MiB at its peak, with the recorder {more[REPEATS // 2] / 2**20:+.2f} MiB "
+        print(f"  {shown[key]}: {pairs[0][0][key] / 2**20:.1f} MiB, with the recorder {more[REPEATS // 2] / 2**20:+.2f} MiB "
               f"(from {more[0] / 2**20:+.2f} to {more[-1] / 2**20:+.2f}): {100 * more[REPEATS // 2] / weights:+.2f} %")  # fmt: skip
     print(f"  of Python and numpy {extra / 2**20:+.2f} MiB: {100 * extra / weights:+.2f} %")
 

@@ -196,23 +196,30 @@ def test_a_loss_that_the_next_step_writes_over_is_kept(tmp_path: Path) -> None:
 # --- precision, compiled models, graphs -------------------------------------------------------------------------------
 
 
+def train_scaled(folder: Path, steps: int, *, fused: bool, enabled: bool = True, scale: float, every: int = 100) -> float:
+    """In float16 with a scaled loss, or in neither; the scale that is left."""
+    torch.manual_seed(0)
+    model = network().cuda()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=fused)
+    scaler = torch.amp.GradScaler("cuda", enabled=enabled, init_scale=scale)
+    with postmortem.Recorder(folder, every=every) as recorder:
+        recorder.watch(model, optimizer)
+        for x, y in batches(steps):
+            recorder.batch(x, y)
+            with torch.autocast("cuda", torch.float16, enabled=enabled):
+                loss = nn.functional.cross_entropy(model(x.cuda()), y.cuda())
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            recorder.step(loss)
+    return scaler.get_scale()
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_gradients_of_a_scaled_loss_are_the_models_own(tmp_path: Path, fused: bool) -> None:
     for name, scaled in (("plain", False), ("scaled", True)):
-        torch.manual_seed(0)
-        model = network().cuda()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=fused)
-        scaler = torch.amp.GradScaler("cuda", enabled=scaled, init_scale=3.0 * 2**12)
-        with postmortem.Recorder(tmp_path / name) as recorder:
-            recorder.watch(model, optimizer)
-            for x, y in batches(5):
-                with torch.autocast("cuda", torch.float16, enabled=scaled):
-                    loss = nn.functional.cross_entropy(model(x.cuda()), y.cuda())
-                optimizer.zero_grad()
-                scaler.scale(loss).backward()
-                scaler.step(optimizer)
-                scaler.update()
-                recorder.step(loss)
+        train_scaled(tmp_path / name, 5, fused=fused, enabled=scaled, scale=3.0 * 2**12)
     plain, mixed = read(tmp_path / "plain"), read(tmp_path / "scaled")
     wanted, told = curves(plain), curves(mixed)
     for name in ("gradients/0.weight/rms", "gradients/6.weight/max", "grad_norm"):
@@ -226,22 +233,7 @@ def test_gradients_of_a_scaled_loss_are_the_models_own(tmp_path: Path, fused: bo
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_updates_that_a_scaler_leaves_out_are_no_bad_gradients(tmp_path: Path, fused: bool) -> None:
-    torch.manual_seed(0)
-    model = network().cuda()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=fused)
-    scaler = torch.amp.GradScaler("cuda", init_scale=2.0**40)
-    with postmortem.Recorder(tmp_path, every=10) as recorder:
-        recorder.watch(model, optimizer)
-        for x, y in batches(80):
-            recorder.batch(x, y)
-            with torch.autocast("cuda", torch.float16):
-                loss = nn.functional.cross_entropy(model(x.cuda()), y.cuda())
-            optimizer.zero_grad()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            recorder.step(loss)
-    assert scaler.get_scale() < 2.0**40
+    assert train_scaled(tmp_path, 80, fused=fused, scale=2.0**40, every=10) < 2.0**40
     told = curves(read(tmp_path))
     assert all(map(math.isfinite, told["gradients/0.weight/rms"].values()))
     assert 0.0 not in told["gradients/0.weight/rms"]
