@@ -14,12 +14,11 @@ from typing import Any, Concatenate, ParamSpec, Self
 
 from postmortem.capture import batches, surroundings
 from postmortem.capture.relation import Relation
-from postmortem.capture.samples import together
+from postmortem.capture.waiting import Step, Waiting, number, unread
 from postmortem.capture.watching import Watch, describe
 from postmortem.capture.writing import FORMAT, RecordFile
 
 EVERY = 100  # steps between two that are looked at closely
-WAITING = 16  # steps whose numbers may wait on an accelerator before they are fetched together
 MOST_TEXT = 6000  # characters of a traceback, counted from its end
 TRACEBACK = "Traceback (most recent call last):"
 BAD_BATCHES = 3  # batches of a non-finite loss that are recorded
@@ -91,8 +90,7 @@ class Recorder:
         self._begun = 0  # the step that this process began with
         self._go(0)
         self._epoch: float | None = None
-        self._last_time: float | None = None
-        self._waiting: list[tuple[int, float, float | None, dict[str, Any]]] = []
+        self._waiting = Waiting()
         self._watch: Watch | None = None
         self._seen = batches.Seen()
         self._related = Relation()
@@ -199,44 +197,42 @@ class Recorder:
         now = time.time()
         if step is not None and step != self._at:
             self._go(int(step))
-        self._epoch = epoch if epoch is not None else self._epoch
-        if loss is not None:
-            values["loss"] = loss
-        rate = lr if lr is not None else self._watch.learning_rate if self._watch is not None else None
-        if rate is not None:
-            values["lr"] = rate
-        if self._last_time is not None:
-            values.setdefault("step_time", now - self._last_time)
-            if self._samples and now > self._last_time:
-                values.setdefault("throughput", self._samples / (now - self._last_time))
-        self._last_time, self._samples, self._batches_in_step = now, 0, 0
-        if self._quiet_rank:
-            self._go(self._at + 1)
-            return
+        if epoch is not None:
+            self._epoch = epoch
+        if not self._quiet_rank:
+            if lr is None and self._watch is not None:
+                lr = self._watch.learning_rate
+            numbers = {"loss": unread(loss), "lr": unread(lr)}
+            for name, value in values.items():
+                numbers[name] = unread(value)
+            due = self._waiting.add(Step(self._at, now, self._epoch, self._samples, numbers))
+            if self._close:
+                self._look(numbers)
+            elif due:
+                self._flush()
+        self._samples = self._batches_in_step = 0
+        self._go(self._at + 1)
+        if self._close and self._watch is not None:
+            self._watch.look()
+
+    def _look(self, numbers: dict[str, Any]) -> None:
+        """Write what a looked-at step adds to the numbers that it was told."""
         layers: list[dict[str, Any]] = []
-        if self._close:
-            values.setdefault("memory", surroundings.memory())
-            if self._watch is not None:
-                norm = self._watch.norm()
-                if norm is not None and self.norms:
-                    values.setdefault("grad_norm", norm)
-                layers = self._watch.taken()
-        told = {k: v if type(v) is float else _unread(v) for k, v in values.items() if v is not None}
-        self._waiting.append((self._at, now, self._epoch, told))
-        if self._close or len(self._waiting) >= WAITING or not any(type(v) is not float and _far(v) for v in told.values()):
-            self._flush()
+        numbers.setdefault("memory", surroundings.memory())
+        if self._watch is not None:
+            if self.norms:
+                numbers.setdefault("grad_norm", self._watch.norm())
+            layers = self._watch.taken()
+        self._flush()
         for one in layers:
             self._write({"k": "layers", "s": self._at, **one})
-        self._go(self._at + 1)
-        if self._watch is not None and self._close:
-            self._watch.look()
 
     @_quiet
     def log(self, /, step: int | None = None, **values: Any) -> None:
         """Numbers that belong to a step without ending one: an evaluation, what a framework logs."""
         self._flush()
         at = (self._at - 1 if self._at else 0) if step is None else int(step)
-        kept = {k: [_number(v)] for k, v in values.items() if _number(v) is not None}
+        kept = {k: [number(v)] for k, v in values.items() if number(v) is not None}
         if kept and not self._quiet_rank:
             self._write({"k": "steps", "s": [at], "t": [time.time()], "e": [self._epoch], "v": kept})
 
@@ -252,20 +248,12 @@ class Recorder:
         look()
 
     def _flush(self) -> None:
-        """Fetch what waits, all far numbers in one transfer, and write one record."""
-        if not self._waiting:
+        """Fetch what waits, and write one record."""
+        if not self._waiting.steps:
             return
-        waiting, self._waiting = self._waiting, []
-        far = [(n, k, v) for n, (_, _, _, values) in enumerate(waiting) for k, v in values.items() if hasattr(v, "detach")]
-        for (n, key, _), number in zip(far, _fetched([v for _, _, v in far]), strict=True):
-            waiting[n][3][key] = number
-        keys = dict.fromkeys(k for *_, values in waiting for k in values)
-        record: dict[str, Any] = {"k": "steps", "s": [w[0] for w in waiting], "t": [w[1] for w in waiting]}
-        if any(w[2] is not None for w in waiting):
-            record["e"] = [w[2] for w in waiting]
-        record["v"] = {k: [w[3].get(k) for w in waiting] for k in keys}
+        record = self._waiting.record()
         self._write(record)
-        losses = [w[3].get("loss") for w in waiting]
+        losses = record["v"].get("loss", ())
         if self._bad < BAD_BATCHES and any(isinstance(v, float) and not math.isfinite(v) for v in losses) and self._last_batch is not None:
             self._bad += 1
             if self._recorded.get("train") != self._at:
@@ -346,39 +334,3 @@ class Recorder:
         from postmortem.capture.for_accelerate import tracker
 
         return tracker(self)
-
-
-def _fetched(tensors: list[Any]) -> list[float | None]:
-    """Numbers of an accelerator, in one transfer; None for each where it does not answer: an assertion or a lost device ends everything there."""
-    if not tensors:
-        return []
-    try:
-        return list(together([v.float() for v in tensors]).tolist())
-    except Exception:  # the training meets it too, and is who raises it
-        return [None] * len(tensors)
-
-
-def _far(value: Any) -> bool:
-    """A number that lies on an accelerator."""
-    device = getattr(value, "device", None)
-    return hasattr(value, "detach") and getattr(device, "type", "cpu") != "cpu"
-
-
-def _unread(value: Any) -> Any:
-    """A number, or a tensor of one that stays where it is until many are fetched: a copy, for the next step may write over the original."""
-    if not hasattr(value, "detach"):
-        return _number(value)
-    value = value.detach()
-    if not _far(value):
-        return float(value.float().mean())
-    return value.float().mean() if value.dim() else value.clone()
-
-
-def _number(value: Any) -> float | None:
-    """A value as a number; None for what is none."""
-    if isinstance(value, str) or value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None

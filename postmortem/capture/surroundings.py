@@ -23,6 +23,8 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     torch = sys.modules.get("torch")
+    if torch is not None:
+        found["torch"] = str(torch.__version__)  # with its build
     cuda = getattr(getattr(torch, "version", None), "cuda", None)
     if cuda:
         found["cuda"] = str(cuda)

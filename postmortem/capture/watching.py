@@ -21,6 +21,7 @@ NEAR_LIMIT = 0.01  # of the range: saturated
 SHOWN = 1 << 16  # elements of an output that saturation is told of
 RECTIFIED = ("ReLU", "ReLU6", "Threshold")
 SILENT = ("dead_share", "silent_inputs")  # told of the units that are not
+PASSING = ("Dropout", "Identity", "Flatten", "Unflatten", "DropPath")  # what they put out is what they are given
 WEIGHTED = ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d")
 
 
@@ -95,6 +96,8 @@ def ratios(before: Sequence[Array], after: Sequence[Array]) -> list[float]:
 
 def _highest(rates: Sequence[Any]) -> Any:
     """The highest learning rate; a tensor, not waited for, where one of them lies on an accelerator."""
+    if all(type(r) is float for r in rates):
+        return max(rates, default=None)
     if any(hasattr(r, "device") and r.device.type != "cpu" for r in rates):
         import torch
 
@@ -134,7 +137,7 @@ class Watch:
         self.sampled = sampled
         self.learning_rate: Any = None  # a tensor, where the optimizer keeps it on an accelerator
         self._optimizers = optimizers
-        self._modules: list[Any] = []
+        self._modules: list[Any] = []  # hooks of a sampled step, on modules and optimizers
         self._activations: dict[tuple[str, str], tuple[Any, float]] = {}  # what was counted, and of how many
         self._looked: dict[int, _Before] = {}  # of the sampled step under way, by optimizer
         self._layers: list[dict[str, Any]] = []
@@ -143,19 +146,13 @@ class Watch:
         self._blind = False  # looking failed once
         self._hooks: list[Any] = []
         for optimizer in optimizers:
-            if hasattr(optimizer, "register_step_pre_hook"):
-                self._hooks.append(optimizer.register_step_pre_hook(self._before_update))
+            if hasattr(optimizer, "register_step_post_hook"):
                 self._hooks.append(optimizer.register_step_post_hook(self._after_update))
 
     # --- the optimizer ----------------------------------------------------------------------------------------------
 
     def _before_update(self, optimizer: Any, *_: Any) -> None:
-        if unobservable():
-            self._replayed = True
-            return
-        rates = [g["lr"] for o in self._optimizers for g in o.param_groups if g["params"] and "lr" in g]
-        self.learning_rate = _highest(rates)
-        if self._blind or id(optimizer) in self._looked or not self.sampled():
+        if unobservable() or self._blind or id(optimizer) in self._looked or not self.sampled():
             return
         try:
             self._look_at(optimizer)
@@ -192,7 +189,11 @@ class Watch:
         self._layers[-2]["v"]["axes"] = [float(p.dim()) for p in tensors]
 
     def _after_update(self, *_: Any) -> None:
+        if unobservable():
+            self._replayed = True
+            return
         self._stepped += 1
+        self.learning_rate = _highest([g["lr"] for o in self._optimizers for g in o.param_groups if g["params"] and "lr" in g])
 
     def _updates(self) -> None:
         """How far the weights moved in the sampled step, now that every optimizer has stepped."""
@@ -211,10 +212,13 @@ class Watch:
     # --- activations ------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Set the hooks of a sampled step. A compiled model would be compiled again for them: it is left alone."""
-        if self._modules or compiled(self.model):
+        """Set the hooks of a sampled step. A compiled model would be compiled again for those of its modules: they are left alone."""
+        if self._modules:
             return
-        leaves = [(n, m) for n, m in self.model.named_modules() if n and not any(True for _ in m.children())]
+        self._modules = [o.register_step_pre_hook(self._before_update) for o in self._optimizers if hasattr(o, "register_step_pre_hook")]
+        if compiled(self.model):
+            return
+        leaves = [(n, m) for n, m in self.model.named_modules() if n and not m._modules and not type(m).__name__.startswith(PASSING)]  # noqa: SLF001
         for name, module in spread(leaves, MOST_MODULES):
             self._modules.append(module.register_forward_hook(self._hook(name)))
 

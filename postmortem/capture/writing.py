@@ -13,7 +13,6 @@ import orjson
 
 FORMAT = "postmortem-capture/1"
 MOST_FILES = 9999
-NUMBERS = frozenset((int, float))
 
 
 def plain(value: Any) -> Any:
@@ -23,7 +22,7 @@ def plain(value: Any) -> Any:
         return value
     if value is None or isinstance(value, bool | int):
         return value
-    if type(value) is list and NUMBERS.issuperset(map(type, value)) and math.isfinite(sum(value)):
+    if type(value) is list and ready(value):
         return value
     if isinstance(value, float | np.floating):
         number = float(value)
@@ -39,13 +38,19 @@ def plain(value: Any) -> Any:
     return str(value)[:300]
 
 
+def ready(values: list[Any]) -> bool:
+    """Finite numbers or texts alone: they stay as they are."""
+    kinds = set(map(type, values))
+    return kinds <= {str} or kinds <= {int} or (kinds <= {float} and math.isfinite(sum(values)))
+
+
 def line(record: Mapping[str, Any]) -> bytes:
     """One record as it stands in the file."""
-    ready = plain(record)
+    told = plain(record)
     try:
-        text = orjson.dumps(ready, option=orjson.OPT_SERIALIZE_NUMPY)
+        text = orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:  # half of a surrogate pair, a number of more than 64 bits
-        text = json.dumps(ready, ensure_ascii=False, separators=(",", ":"), default=lambda array: array.tolist()).encode("utf-8", "replace")
+        text = json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=lambda array: array.tolist()).encode("utf-8", "replace")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 

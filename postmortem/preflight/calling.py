@@ -108,13 +108,13 @@ def _scalar(value: Any) -> Any:
 
 def _made_of(total: Any, losses: Sequence[Any]) -> bool:
     """Whether a loss was computed from all the others: it is their sum already, with whatever weights."""
-    wanted = {id(v.grad_fn) for v in losses if v is not total}
-    met: set[int] = set()
+    wanted = [v.grad_fn for v in losses if v is not total]
+    met: list[Any] = []  # the nodes themselves: Python's objects for them, and their `id`, do not outlive the last reference
     ahead = [total.grad_fn]
     while ahead and len(met) < NEAR:
         node = ahead.pop(0)
-        if node is None or id(node) in met:
+        if node is None or any(node is n for n in met):
             continue
-        met.add(id(node))
+        met.append(node)
         ahead += [n for n, _ in node.next_functions]
-    return wanted <= met
+    return all(any(node is n for n in met) for node in wanted)

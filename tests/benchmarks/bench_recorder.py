@@ -1,6 +1,6 @@
-"""What the recorder costs a training: a small GPT on the CPU, one of 124 million parameters, or either on a GPU.
+"""What the recorder costs a training: a small GPT on the CPU, larger ones, or any of them on a GPU.
 
-Run `python tests/benchmarks/bench_recorder.py [--preset small|100mib|124m|124m-short] [--device cuda] [--no-time] [--no-memory]`.
+Run `python tests/benchmarks/bench_recorder.py [--preset small|10m|100mib|124m|124m-short] [--device cuda] [--no-time] [--no-memory]`.
 
 Time. Three copies of one training take each step right after one another, in random order: without a recorder, with one that does not look at
 the step, and with one that does. What a step costs more is the difference of neighbours, so that the load of the machine, its clock and its
@@ -43,6 +43,7 @@ DRAWS = 2000  # of the bootstrap
 TRIMMED = 0.25  # share of the rounds left out at each end: another process had the core
 PRESETS: dict[str, dict[str, int]] = {
     "small": {"width": 128, "depth": 4, "heads": 4, "vocabulary": 512, "context": 64, "batch": 8},
+    "10m": {"width": 384, "depth": 6, "heads": 6, "vocabulary": 65, "context": 256, "batch": 64},  # as nanoGPT learns characters
     "100mib": {"width": 512, "depth": 8, "heads": 8, "vocabulary": 1024, "context": 64, "batch": 2},
     "124m": {"width": 768, "depth": 12, "heads": 12, "vocabulary": 50304, "context": 1024, "batch": 8},
     "124m-short": {"width": 768, "depth": 12, "heads": 12, "vocabulary": 50304, "context": 64, "batch": 1},  # its memory is that of the weights

@@ -312,7 +312,7 @@ def test_a_record_of_another_shape_is_no_error(tmp_path: Path, record: dict) -> 
 
 def test_far_numbers_wait_and_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on an accelerator: nothing is fetched until many are."""
-    monkeypatch.setattr("postmortem.capture.recorder._far", lambda value: hasattr(value, "detach"))
+    monkeypatch.setattr("postmortem.capture.waiting._on_host", lambda tensor: False)
     with postmortem.Recorder(tmp_path, every=1000) as recorder:
         for step in range(1, 40):
             recorder.step(torch.tensor(float(step)), step=600 + step)
