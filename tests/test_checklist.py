@@ -83,18 +83,18 @@ NOT_RECORDED = {"optimizer state in checkpoints", "two checkpoints", "a checkpoi
 
 
 def test_what_the_recorder_can_supply_comes_with_the_line_that_would() -> None:
-    needs = {
-        need.log: need
+    needs = [
+        need
         for check in checklist()
         for need in (*check.needs, *(n for p in check.probes for n in p.needs), *(n for c, _ in check.causes for p in c.probes for n in p.needs))
-    }
-    without = {log for log, need in needs.items() if not need.code.get("") and not need.given}
+    ]
+    without = {need.log for need in needs if not need.code.get("") and not need.given}
     assert without <= NOT_RECORDED, without - NOT_RECORDED
-    for log, need in needs.items():
+    for need in needs:
         for framework, line in need.code.items():
             assert "\n" not in line
-            assert "ecorder" in line or (not line and framework == "keras"), (log, framework)
-            compile(line.replace("...", "None"), log, "exec")
+            assert "ecorder" in line or (not line and framework == "keras"), (need.log, framework)
+            compile(line.replace("...", "None"), need.log, "exec")
 
 
 def test_the_line_is_the_frameworks() -> None:

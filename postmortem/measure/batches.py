@@ -33,7 +33,7 @@ def batch_stats(series: Mapping[str, Series], histograms: Sequence[LoggedHistogr
         constant_samples=_median(series, "data/constant_samples"), copies=_median(series, "data/copies"),
         repeated=_at_the_end(series, "data/duplicate_share"),
         distinct=None if prints is None else len(np.unique(prints.values)), fingerprints=0 if prints is None else len(prints),
-        again_after_resume=_again(prints, events),
+        again_after_resume=_again(prints, events, series.get("train/loss")),
         overlap=_at_the_end(series, "data/split_overlap"),
         classes=len(shares) or None,
         largest_share=max(shares.values(), default=None), val_largest_share=max(val_shares.values(), default=None),
@@ -82,14 +82,28 @@ def _first_above(one: Series | None) -> float | None:
     return None if one is None or not len(where) else float(one.steps[where[0]])
 
 
-def _again(prints: Series | None, events: Sequence[LogEvent]) -> bool | None:
-    """The first batch after a resume holds the samples of one of the run's first batches."""
+def _again(prints: Series | None, events: Sequence[LogEvent], loss: Series | None) -> bool | None:
+    """The first batch after a resume holds the samples of one of the run's first batches. None where the resume begins an epoch anyway."""
     seams = [e.step for e in events if e.kind == EventKind.RESUMED and e.step is not None and e.step > 0]
-    if prints is None or not seams or not len(prints):
+    if prints is None or not seams or not len(prints) or (loss is not None and _begins_an_epoch(loss, seams[-1])):
         return None
     before = prints.values[prints.steps < seams[-1]][:FIRST]
     after = prints.values[prints.steps >= seams[-1]][:FIRST]
     return bool(np.isin(after, before).any()) if len(before) and len(after) else None
+
+
+def _begins_an_epoch(loss: Series, step: float) -> bool:
+    """Whether the step, up to two steps, is an epoch's first. False where that is not known."""
+    before = loss.steps < step
+    if loss.epochs is None or np.count_nonzero(before) < 2:
+        return False
+    steps, epochs = loss.steps[before], loss.epochs[before]
+    if np.any(epochs != np.floor(epochs)):
+        pace = (epochs[-1] - epochs[-2]) / (steps[-1] - steps[-2])
+        at = epochs[-1] + pace * (step - steps[-1])
+        return bool(abs(at - round(at)) <= 2 * pace)
+    turns = steps[1:][np.diff(epochs) > 0]
+    return len(turns) > 1 and bool(step - turns[-1] >= turns[-1] - turns[-2] - 2)
 
 
 # --- labels ---------------------------------------------------------------------------------------------------------

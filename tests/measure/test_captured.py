@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,24 @@ def test_the_first_batches_after_a_resume(after: float, expected: bool) -> None:
     assert found.again_after_resume is expected
     assert (found.distinct, found.fingerprints) == (5 if expected else 6, 6)
     assert batch_stats(table(prints), [], []).again_after_resume is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [
+        (np.arange(60) / 20, None),  # step 60 begins the fourth epoch
+        (np.arange(60) // 20, None),
+        (np.arange(60) / 25, True),  # it lies within one
+        (np.arange(60) // 25, True),
+        (None, True),
+    ],
+)
+def test_a_resume_at_the_start_of_an_epoch_is_no_restart_of_the_data(epochs: np.ndarray | None, expected: bool | None) -> None:
+    prints = series("data/fingerprint", [1, 2, 3, 1], [0, 1, 2, 60])
+    loss = replace(series("train/loss", [1.0] * 60), epochs=None if epochs is None else epochs.astype(float))
+    found = batch_stats(table(prints, loss), [], [LogEvent(EventKind.RESUMED, "", "capture", step=60.0)])
+    assert found is not None
+    assert found.again_after_resume is expected
 
 
 def test_values_that_are_not_finite_do_not_spread() -> None:

@@ -12,7 +12,7 @@ from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.unsafe_operation import unsafe_operation
 from postmortem.checklist.limits import is_above, newest
-from postmortem.checklist.needs import WEIGHTS
+from postmortem.checklist.needs import WEIGHTS, recorded
 from postmortem.checklist.quoting import first_line
 from postmortem.checklist.signs import file_of
 from postmortem.model.run import EventKind
@@ -22,6 +22,7 @@ ANYTHING = Need(
     "train/loss",
     say("log the training loss of every step"),
     lambda e: any(e.curve(n) is not None for n in CURVES) or e.weights.checkpoints > 0 or bool(e.events_of(EventKind.NON_FINITE_GUARD)),
+    recorded("recorder.step(loss)"),
 )
 
 

@@ -18,6 +18,8 @@ STRONG = 0.4  # autocorrelation at the period
 FAIR = 0.8  # √B × noise / mean of shuffled batches, usually
 ORDINARY = 1.0  # decades from the usual rate
 WIDE = 0.4  # amplitude / chance level, or / level of the curve
+MARKED = 0.2  # the same, of batches in order: recorded shuffled ones stay below 0.1
+UNTAUGHT = 1.2  # times chance: what was learned of one class is undone by the next
 ORDERED = 0.5  # of the way from batches that are a fair draw of the classes to batches of one class
 COMES_DOWN = -0.5  # Kendall's tau of the epoch means
 FELL = 0.1  # share of their start
@@ -50,8 +52,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
     ordered = e.batches is not None and (e.batches.clustering or 0.0) > ORDERED
     if ordered and not (wide and bad and (periodic or above)):
+        undone = periodic and o.amplitude > MARKED * scale and (to_chance(e, loss.highest) or 0.0) > UNTAUGHT
         return Sighting(
-            Severity.MINOR, say("Recorded batches hold few of the classes each: the data comes in order, and the loss goes up and down with it."),
+            Severity.SERIOUS if undone else Severity.MINOR,
+            say("Recorded batches hold few of the classes each: the data comes in order, and the loss goes up and down with it."),
             loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source, "order",
         )  # fmt: skip
     scatter = _scatter(e, loss)
