@@ -57,6 +57,7 @@ _OVER_WINDOW = re.compile(r"(?:avg|ave|average|mean)\d{1,5}")  # of so many epis
 _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000
 _FEWEST_TWINS = 3
+_MANY_PARTS = 3  # of a loss, beside which one more is another part and not the whole
 
 
 def words(key: str) -> tuple[str, ...]:
@@ -224,11 +225,16 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
         if len(group) == 1 and f"val/{quantity}" not in names.values():
             names[group[0]] = f"val/{quantity}"
     lonely: dict[str, list[str]] = {}
+    known_parts: Counter[str] = Counter()
     for key, name in names.items():
         parts = words(key)
         said, rest = _split_and_rest(parts)
-        if name.startswith("other/") and "loss" in rest and PARTS.isdisjoint(parts) and OTHER.isdisjoint(parts) and "scale" not in parts:
-            lonely.setdefault(said or split or "train", []).append(key)
+        if name.startswith("other/") and "loss" in rest and OTHER.isdisjoint(parts) and "scale" not in parts:
+            where = said or split or "train"
+            if PARTS.isdisjoint(parts):
+                lonely.setdefault(where, []).append(key)
+            else:
+                known_parts[where] += 1
     if not any(name.endswith("/loss") for name in names.values()):  # `epoch,train,val`: what a table of nothing but splits holds
         alone = {key: words(key)[0] for key in keys if len(words(key)) == 1 and key not in (aliases or ())}
         bare = {key: SPLIT_WORDS[word] for key, word in alone.items() if word in SPLIT_WORDS}
@@ -236,7 +242,7 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
         names.update({key: f"{where}/loss" for key, where in bare.items()} if len(set(bare.values())) == len(bare) > 1 else {})
     known = Counter(names.values())
     for where, group in lonely.items():
-        if len(group) == 1 and not known[f"{where}/loss"]:
+        if len(group) == 1 and not known[f"{where}/loss"] and known_parts[where] < _MANY_PARTS:
             names[group[0]] = f"{where}/loss"
     if not split:
         names.update(of_validation(names))

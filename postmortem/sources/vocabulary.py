@@ -20,7 +20,7 @@ def _phrases(text: str) -> frozenset[str]:
 # Phrases of a quantity, plainest first: of several columns with one name the plainest is the one that is meant.
 QUANTITY_PHRASES: dict[str, str] = {
     "loss": (
-        "loss, total loss, loss total, losses total, all loss, overall loss, "
+        "loss, total loss, loss total, losses total, all loss, overall loss, reference loss, "
         "loss value, trl, tel, lm loss, lm loss value, objective, cost, nll, nll loss, "
         "loss nll, "
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "
@@ -66,7 +66,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "mean, ep ret, average ep ret, episodic return, episode return mean, eval return, mean return, average return, return, returns, rewards, "
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
         "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, "
-        "critic rewards, critic reward"
+        "critic rewards, critic reward, reward score, average reward score"
     ),
 }
 
@@ -109,7 +109,7 @@ OTHER = _listed("best min max std var variance median stderr count num vs diff d
 PARTS = _listed(
     "g d gen disc generator discriminator netg netd gan adv adversarial policy value critic actor entropy pi vf pg q qf1 qf2 ent alpha fake "
     "real kl kld aux reg regularization penalty gp commit codebook vq percep perceptual lpips style feat balance router z cls box obj dfl "
-    "rpn mask bbox giou ciou cycle idt identity recon reconstruction distill kd duration mel nsp sop weight decay load"
+    "rpn mask bbox giou ciou cycle idt identity recon reconstruction distill kd duration mel nsp sop weight decay load v unsupervised unsup"
 )
 
 LR = _phrases(
@@ -144,13 +144,13 @@ BARE_PHRASES: dict[str, str] = {
         "sec, images sec, images s, img s, img sec, imgs s, imgs sec, it s, its, it sec, iter s, iters s, iters per sec, iter per sec, "
         "iterations per second, steps per second, steps per sec, steps s, steps sec, fps, time fps, ups, train speed iter s, speed iter s, "
         "speed, tokens per second per gpu, tokens sec gpu, throughput token per sec, frames per second, sps, charts sps, batches per second, "
-        "samples sec per device"
+        "samples sec per device, tokens s device, tokens sec device, ips"
     ),
     "step_time": (
         "step time, time per step, time step, iter time, iteration time, batch time, time per iter, time per iteration, time per batch, sec per "
         "iter, secs per iter, seconds per step, sec per step, s it, s iter, ms per step, ms step, step ms, step time ms, step avg, step time s, "
         "train step time, elapsed time per iteration ms, elapsed time per iteration, dt, dt ms, iter time ms, time per iteration ms, seconds per "
-        "iteration, step duration, batch duration, sec it, sec step, sec batch, iteration time s, training step time"
+        "iteration, step duration, batch duration, batch cost, sec it, sec step, sec batch, iteration time s, training step time"
     ),
     "memory": (
         "memory, mem, max mem, max memory, gpu mem, gpu memory, memory gib, memory gb, memory mb, gpu mem gb, gpu memory gb, cuda memory, cuda "

@@ -150,6 +150,43 @@ BEHIND = "".join(f"Epoch {n} @ 10:2{n} PM : 0.{8 - n}5 C.E. Loss, {n}5.5% Accura
 BEHIND_TOO = "".join(f"Epoch {n}: 0.{8 - n}5 loss, 0.{9 - n}5 val loss, {n}5.5% accuracy\n" for n in (1, 2, 3))
 AFTER = "".join(f"Loss after {n} epochs: 0.{8 - n}5\t\n" for n in (1, 2, 3))
 TENSORS = "".join(f"Lasso 10 Step: {n}00 MLL: tf.Tensor(-{n}.5, shape=(), dtype=float64)\n" for n in (1, 2, 3))
+OPEN_CLIP = "".join(
+    f"2022-01-01,00:00:0{n} | INFO | Train Epoch: {n // 2} [ {n % 2 * 25600 + 25600:>7}/51200 ({n % 2 * 50 + 50}%)] Data (t): 0.500 Batch (t): 1.200, 200.3/s, 100.1/s/gpu "
+    f"LR: 0.00{n}000 Logit Scale: 14.286 Contrastive_loss: {8 - n}.5 ({8 - n}.6) Loss: {8 - n}.5 ({8 - n}.6)\n"
+    + f"2022-01-01,00:01:0{n} | INFO | Eval Epoch: {n // 2 + 1} imagenet-zeroshot-val-top1: 0.{n}5\timagenet-zeroshot-val-top5: 0.{n}75\n"
+    * (n % 2)
+    for n in range(4)
+)
+YOLOX = "".join(
+    f"2021-08-01 12:00:0{n} | INFO     | yolox.core.trainer:253 - epoch: 1/300, iter: {n}0/1848, mem: 7062Mb, iter_time: 0.443s, data_time: 0.001s, "
+    f"total_loss: {9 - n}.5, iou_loss: 4.2, l1_loss: 0.0, conf_loss: 11.4, cls_loss: 2.2, lr: 1.171e-0{n}, size: 640, ETA: 2 days, 20:12:13\n"
+    for n in (1, 2, 3)
+)
+DEEP_TEXT = "".join(
+    f"[{n}00/300000] Train loss: 0.{8 - n}5, Valid loss: 0.{9 - n}5, Elapsed_time: {n}0.25\nCurrent_accuracy : {n}0.500, Current_norm_ED  : 0.{n}5\n"
+    f"Best_accuracy    : {n}0.500, Best_norm_ED     : 0.{n}5\n"
+    for n in (1, 2, 3)
+)
+MONAI = "".join(
+    f"epoch {n}/10\n1/2, train_loss: 0.{8 - n}5\n2/2, train_loss: 0.{8 - n}0\nepoch {n} average loss: 0.{8 - n}25\n"
+    f"current epoch: {n} current mean dice: 0.{n}125\nbest mean dice: 0.{n}125 at epoch: {n}\n"
+    for n in (1, 2, 3)
+)
+RVC = "".join(
+    f"INFO:exp:Train Epoch: {n} [10%]\nINFO:exp:loss_disc=4.2, loss_gen=3.1, loss_fm=1{n}.1,loss_mel=31.1, loss_kl=5.1\n" for n in (1, 2, 3)
+)
+SO_VITS = "".join(
+    f"INFO:44k:Train Epoch: {n} [45%]\nINFO:44k:Losses: [2.3, 2.1, 10.2, 20.1, 1.2], step: {n}00, lr: 0.0001, reference_loss: {9 - n}.5\n"
+    for n in (1, 2, 3)
+)
+TESSERACT = "".join(
+    f"At iteration {n}0/{n}00/{n}00, mean rms=5.1%, delta=30.123%, BCER train={80 - n}.5%, BWER train=100.0%, skip ratio=0.000%, New worst BCER = 99.9 wrote checkpoint.\n"
+    for n in (1, 2, 3)
+)
+DS_CHAT = "".join(
+    f"Epoch: 0 | Step: {n} | PPO Epoch: 1 | Actor Loss: 0.1{n} | Critic Loss: 0.2{n} | Unsupervised Loss: 0.0\naverage reward score: 0.{n}5\n"
+    for n in (1, 2, 3)
+)
 TIMM = "".join(
     f"Train: {e} [   {k}/2 ( {50 * k + 50}%)]  Loss: {6 - e}.{k} (6.5)  Time: 0.096s,   41.85/s  (0.096s,   41.85/s)  LR: 1.{e}00e-05  Data: 0.010 (0.010)\n"
     + f"Test: [   1/1]  Time: 0.013 (0.013)  Loss:   0.598 ( 0.{7 - e}25)  Acc@1: 100.000 ( 5{e}.000)  Acc@5: 100.000 (100.000)\n" * k
@@ -175,6 +212,31 @@ LOGS: dict[str, tuple[str, list[Expected]]] = {
     "behind": (BEHIND, [("train/loss", [1, 2, 3], [0.75, 0.65, 0.55]), ("train/accuracy", [1, 2, 3], [0.155, 0.255, 0.355])]),
     "behind, two sets": (BEHIND_TOO, [("train/loss", [1, 2, 3], [0.75, 0.65, 0.55]), ("val/loss", [1, 2, 3], [0.85, 0.75, 0.65])]),
     "after": (AFTER, [("train/loss", [1, 2, 3], [0.75, 0.65, 0.55])]),
+    "open_clip": (
+        OPEN_CLIP,
+        [
+            ("train/loss", [0.5, 1.0, 1.5, 2.0], [8.5, 7.5, 6.5, 5.5]),
+            ("lr", [0.5, 1.0, 1.5, 2.0], [0, 0.001, 0.002, 0.003]),
+            ("val/accuracy", [1, 2], [0.15, 0.35]),
+        ],
+    ),
+    "yolox": (YOLOX, [("train/loss", [10, 20, 30], [8.5, 7.5, 6.5]), ("step_time", [10, 20, 30], [0.443] * 3)]),
+    "deep text recognition": (
+        DEEP_TEXT,
+        [
+            ("train/loss", [100, 200, 300], [0.75, 0.65, 0.55]),
+            ("val/loss", [100, 200, 300], [0.85, 0.75, 0.65]),
+            ("val/accuracy", [100, 200, 300], [10.5, 20.5, 30.5]),
+        ],
+    ),
+    "monai": (
+        MONAI,
+        [("train/loss", [1, 2, 3, 4, 5, 6], [0.75, 0.7, 0.65, 0.6, 0.55, 0.5]), ("val/score", [2, 4, 6], [0.1125, 0.2125, 0.3125])],
+    ),
+    "rvc": (RVC, [("other/loss_fm", [1, 2, 3], [11.1, 12.1, 13.1])]),
+    "so-vits": (SO_VITS, [("train/loss", [100, 200, 300], [8.5, 7.5, 6.5])]),
+    "tesseract": (TESSERACT, [("train/error", [100, 200, 300], [0.795, 0.785, 0.775])]),
+    "deepspeed chat": (DS_CHAT, [("reward", [1, 2, 3], [0.15, 0.25, 0.35]), ("other/Unsupervised Loss", [1, 2, 3], [0, 0, 0])]),
     "tensors of TensorFlow": (TENSORS, [("other/MLL", [100, 200, 300], [-1.5, -2.5, -3.5])]),
     "timm": (
         TIMM,
@@ -243,6 +305,11 @@ def test_what_is_no_curve_of_training_stays_out_of_it(tmp_path: Path, habit: str
     assert not {"train/error", "train/f1", "train/score"} & found.keys()
     if "flair" in habit:
         assert "train/accuracy" not in found
+
+
+@pytest.mark.parametrize("habit", ["rvc", "deepspeed chat"])
+def test_one_part_among_many_is_no_loss(tmp_path: Path, habit: str) -> None:
+    assert "train/loss" not in by_name(read(tmp_path, LOGS[habit][0]))
 
 
 @pytest.mark.parametrize("habit", ["behind", "timm, with its result"])

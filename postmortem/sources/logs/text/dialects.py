@@ -27,6 +27,8 @@ _KALDI = re.compile(rf"(?:Overall average|Average) objective function for '([\w-
 _SCORE_AT = re.compile(rf"(?:^|[\s\]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `Loss after 3 epochs: 0.024`
 _LOSS_AFTER = re.compile(rf"(?:^|[\s\]:-])(loss|cost) after{_N} (iteration|iter|step|epoch)s?(?: is|:| =)?{_N}$", re.IGNORECASE)
+# `At iteration 640/900/900, mean rms=5.1%, delta=30.1%, BCER train=99.9%, …`: Tesseract, by improvements, steps and samples.
+_TESSERACT = re.compile(rf"^At iteration{_N}/{_N}/{_N}, (?:Mean|mean) rms={_N}%, delta={_N}%, (?:BCER|char) train={_N}%")
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
 # `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.
@@ -87,6 +89,8 @@ def _unnamed(shape: str) -> Plan | None:
         at = shape.count(_N) - 2
         value = (Slot(at + 1, "train/loss", score[1]),)
         return Plan(values=value, epoch=at) if score[2].lower() == "epoch" else Plan(values=value, step=at)
+    if _TESSERACT.match(shape):
+        return Plan(values=(Slot(5, "train/error", "BCER train", percent=True),), step=1)
     of_set = _STEP_SET_LOSS.match(shape)
     if of_set:
         return Plan(values=(Slot(1, f"{of_set[1]}/loss", of_set[1]),), step=0, split="" if of_set[1] == "train" else of_set[1])

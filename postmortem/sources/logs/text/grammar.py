@@ -45,8 +45,8 @@ _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
 _SO_FAR = re.compile(r"(?<!\s)\s++so far$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
-# `| INFO     | yolox.core.trainer:after_iter:246 - `: the function and the line of the program that loguru prints.
-_LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}:[\w<>]{1,80}:$")
+# `| INFO     | yolox.core.trainer:after_iter:246 - `: the module, the function and the line of the program that loguru prints.
+_LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}(?::[\w<>]{1,80})?:$")
 # `step  10/614 - loss: 0.1637 - acc: 0.52`: Paddle's Model.fit, below a line `Epoch 1/10`, and its evaluation below another. With
 # `verbose=1` a bar stands behind the total.
 _HAPI = re.compile(rf"^\s*step\s*{NUMBER}\s?/\s?{NUMBER} (?:\[====\] )?- [a-z]")
@@ -55,7 +55,7 @@ _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
-_UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*)")
+_UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*|/s(?:/[a-z]{1,8})?(?![\w/]))")
 _ENDS = re.compile(r"\s{0,8}(?:[,;|\])]|$)|\s{1,8}(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|best)\b", re.IGNORECASE)
 _MEAN = re.compile(r"^ ?\(\)")
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`

@@ -23,6 +23,12 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("-score (", r"-score \((?:micro(?: avg)?)\)", "-score"),  # Flair
         ("ing-", r"\b(training|testing)-(?:loss|metric), (?=\w+:)", r"\1 "),  # DeepfakeBench
         ("ing overall:", r"\b(training|testing) overall:", r"\1 loss:"),
+        # open_clip counts epochs from 0 and, at an evaluation, those that are done
+        ("Eval Epoch:", rf"\bEval Epoch:{_N} (?=.*(?:-val-top\d|clip_val_loss))", f"Eval from {_N}, "),
+        ("-val-top", r"\b[\w-]{1,40}-val-(?=top\d)", "val "),
+        ("Current_acc", r"^Current_accuracy\s*:", "val accuracy:"),  # deep-text-recognition-benchmark, EasyOCR
+        ("current epoch:", rf"\bcurrent epoch:{_N},? current ", rf"val epoch: {_N}, "),  # MONAI
+        ("Losses: [", r"\bLosses: \[", "parts: ["),  # VITS and its kin: nobody says which is which
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )
