@@ -33,15 +33,21 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
 
 
 def describe(model: Any, optimizers: Sequence[Any]) -> dict[str, Any]:
-    """What the model and its optimizers are: numbers of parameters, groups, and trainable parameters that no optimizer holds."""
+    """What the model and its optimizers are: numbers of parameters, groups, and trainable parameters that no optimizer holds.
+
+    Of parameters whose shape the first batch decides nothing is known yet: then there are no numbers.
+    """
+    import torch
+
     named = list(model.named_parameters())
+    sizes = {} if any(torch.nn.parameter.is_lazy(p) for _, p in named) else {n: p.numel() for n, p in named}
     held = {id(p) for o in optimizers for g in o.param_groups for p in g["params"]}
     trainable = [(n, p) for n, p in named if p.requires_grad]
     known = {id(p) for _, p in named}
     facts: dict[str, Any] = {
         "model": type(getattr(model, "_orig_mod", model)).__name__,
-        "parameters": sum(p.numel() for _, p in named),
-        "trainable_parameters": sum(p.numel() for _, p in trainable),
+        "parameters": sum(sizes.values()) or None,
+        "trainable_parameters": sum(sizes[n] for n, _ in trainable) if sizes else None,
         "tensors": len(named),
         "not_trainable": [n for n, p in named if not p.requires_grad][:50],
     }

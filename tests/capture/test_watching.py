@@ -235,3 +235,17 @@ def test_measuring_large_inputs_takes_little_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 0.1 * x.nbytes
     finally:
         tracemalloc.stop()
+
+
+def test_a_model_whose_shapes_the_first_batch_decides_is_recorded(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with postmortem.Recorder(tmp_path) as recorder:
+        recorder.watch(model, optimizer)
+        for _ in range(3):
+            loss = nn.functional.cross_entropy(model(torch.randn(4, 6)), torch.tensor([0, 1, 2, 0]))
+            loss.backward()
+            optimizer.step()
+            recorder.step(loss)
+    names = {s.name for s in read_run([tmp_path]).series}
+    assert {"train/loss", "grad_norm", "gradients/0.weight/rms", "updates/2.bias/ratio"} <= names
