@@ -90,10 +90,16 @@ def diagnose_training(
     return diagnosis
 
 
-def check_gradients(model: Any, *, show: bool = True) -> Diagnosis:
-    """Look at the gradients that a `backward()` has left in `.grad`: missing, vanishing, exploding, not finite. Changes nothing."""
+def check_gradients(model: Any, *, scale: float = 1.0, show: bool = True) -> Diagnosis:
+    """Look at the gradients that a `backward()` has left in `.grad`: missing, vanishing, exploding, not finite. Changes nothing.
+
+    scale : what the loss was multiplied by, `scaler.get_scale()` before `scaler.unscale_(optimizer)`.
+    Raises `UsageError` where no parameter has a gradient: before `backward()`, after `zero_grad()`.
+    """
     model = unwrapped(model)
-    trial = Trial(gradients=gradients_of(model, None))
+    trial = Trial(gradients=gradients_of(model, None, scale))
+    if trial.gradients and all(g.missing for g in trial.gradients):
+        raise UsageError("no parameter has a gradient: call check_gradients after backward() and before zero_grad()")
     named = list(model.named_parameters())
     facts = Facts(trial, {}, None, None, sum(not p.requires_grad for _, p in named), len(named), None, 0, token_inputs=True)
     run = as_run(trial, {}, {}, None, model, own_optimizer=False)

@@ -5,8 +5,9 @@ Run `python tests/benchmarks/bench_recorder.py [--preset small|10m|100mib|124m|1
 Time. Three copies of one training take each step right after one another, in random order: without a recorder, with one that does not look at
 the step, and with one that does. What a step costs more is the difference of neighbours, so that the load of the machine, its clock and its
 caches are the same for both; of a step in a hundred is looked at. Processor time on the CPU, clock time on a GPU. The interval is a bootstrap
-over the rounds. A GPU that is waited for after every step hides what waiting costs; therefore whole stretches of a hundred steps, one of them
-looked at, are also taken with and without a recorder, alternately, and waited for only at their ends.
+over the rounds. Beside it stands what the recorder's own calls take, timed one by one, which is steady where a step's time is not. A GPU that
+is waited for after every step hides what waiting costs; therefore whole stretches of a hundred steps, one of them looked at, are also taken with
+and without a recorder, alternately, and waited for only at their ends.
 
 Memory. Each training runs in processes of its own, with a recorder and without, looked at in its first steps as at the default interval. What
 is compared is the resident memory of the process: its own pages, which it allocated, and those of files, the code of torch and numpy that a look
@@ -16,6 +17,7 @@ Python's tracer saw, which counts numpy's arrays as well.
 
 import argparse
 import copy
+import functools
 import json
 import os
 import random
@@ -27,9 +29,10 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -37,6 +40,7 @@ from torch import nn
 
 import postmortem
 from postmortem.capture.recorder import EVERY
+from postmortem.capture.watching import Watch
 
 NEVER = 1_000_000_000  # steps between two that are looked at
 DRAWS = 2000  # of the bootstrap
@@ -147,6 +151,49 @@ def step_time(given: argparse.Namespace) -> None:
     print(f"  a looked-at step takes {always.path.stat().st_size / 2**10 / (given.rounds + 10):.1f} KiB of the file")
 
 
+def own_time(given: argparse.Namespace) -> None:
+    """The recorder's own calls alone, each timed by itself: what another process does to the steps is not in it, nor what the calls do to caches."""
+    spent = [0.0]
+
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def around(*args: Any, **kwargs: Any) -> Any:
+            start = clock(given.device)
+            out = call(*args, **kwargs)
+            spent[0] += clock(given.device) - start
+            return out
+
+        return around
+
+    with ExitStack() as stack:
+        for owner, name in ((postmortem.Recorder, "batch"), (postmortem.Recorder, "step"), (Watch, "_before_update"), (Watch, "_after_update")):
+            stack.enter_context(patch.object(owner, name, timed(getattr(owner, name))))
+        hook = Watch._hook
+        stack.enter_context(patch.object(Watch, "_hook", lambda self, name: timed(hook(self, name))))
+        model, batches = made(given)
+        recorders = [postmortem.Recorder(tempfile.mkdtemp(), every=every) for every in (NEVER, 1)]
+        plain = training(copy.deepcopy(model), batches, None)
+        seldom, always = (training(copy.deepcopy(model), batches, recorder) for recorder in recorders)
+        rows = []
+        for number in range(given.own):
+            row = []
+            for step in (seldom, always):
+                spent[0] = 0.0
+                step(number)
+                row.append(spent[0])
+            start = clock(given.device)
+            plain(number)
+            row.append(clock(given.device) - start)
+            if number >= 3 and not recorders[0].sampled(number):
+                rows.append(row)
+    unlooked, looked, whole = np.median(np.array(rows), axis=0)
+    fetched = np.mean([row[0] for row in rows]) - unlooked  # once in sixteen steps, which a median does not see
+    share = ((EVERY - 1) * (unlooked + fetched) + looked) / EVERY / whole
+    print(
+        f"  its own calls: {1e3 * (unlooked + fetched):.3f} ms of a step not looked at, {1e3 * looked:.3f} ms of one looked at: {100 * share:.2f} %"
+    )
+
+
 def stretch_time(given: argparse.Namespace) -> None:
     """Stretches of EVERY steps, waited for at their ends alone."""
     model, batches = made(given)
@@ -220,6 +267,7 @@ def main() -> None:
     parser.add_argument("--preset", default="small", choices=PRESETS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--own", type=int, default=120, help="steps whose calls of the recorder are timed one by one")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--stretches", type=int, default=12, help="pairs of stretches on a GPU")
     parser.add_argument("--at-once", type=int, default=1, help="processes whose memory is measured at once")
@@ -238,6 +286,7 @@ def main() -> None:
     del model
     if not given.no_time:
         step_time(given)
+        own_time(given)
         if given.device == "cuda":
             stretch_time(given)
     if not given.no_memory:

@@ -280,8 +280,16 @@ def test_gradients_of_the_last_backward() -> None:
     fine = postmortem.check_gradients(t.model, show=False)
     assert not [f for f in fine.findings if f.status == "present"]
     assert all(torch.equal(a, p.grad) for a, p in zip(before, t.model.parameters(), strict=True))
+    scaled = [p.grad.mul_(2.0**16) for p in t.model.parameters()]
+    assert [f.mode for f in postmortem.check_gradients(t.model, show=False).findings if f.status == "present"] == ["exploding-gradients"]
+    assert not [f for f in postmortem.check_gradients(t.model, scale=2.0**16, show=False).findings if f.status == "present"]
+    for grad in scaled:
+        grad.div_(2.0**16)
     t.model.first.weight.grad = None
     cut = postmortem.check_gradients(t.model, show=False)
     assert cut.verdict.mode == "frozen-parameters"
     t.model.first.weight.grad = torch.full_like(t.model.first.weight, float("nan"))
     assert postmortem.check_gradients(t.model, show=False).verdict.mode == "non-finite"
+    t.model.zero_grad()
+    with pytest.raises(UsageError, match="after backward"):
+        postmortem.check_gradients(t.model, show=False)
