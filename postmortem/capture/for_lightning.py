@@ -18,15 +18,22 @@ def callback(recorder: Recorder) -> Any:
             recorder.configured({"hparams": dict(module.hparams), "max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps,
                                  "precision": trainer.precision, "gradient_clip_val": trainer.gradient_clip_val})  # fmt: skip
             recorder.framework("lightning")
-            recorder.at(trainer.global_step)
+            # Loggers count batches that stepped; `global_step` counts the steps of every optimizer.
+            recorder.at(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
+            self.stepped = trainer.global_step
             recorder.watch(module, *trainer.optimizers)
 
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
             recorder.batch(batch, epoch=trainer.current_epoch)
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == self.stepped:
+                return  # gradients are being accumulated
+            self.stepped = trainer.global_step
             loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-            recorder.step(loss, step=max(trainer.global_step - 1, 0), epoch=trainer.current_epoch)
+            if loss is not None and module.automatic_optimization:
+                loss = loss * trainer.accumulate_grad_batches  # by which Lightning divided it
+            recorder.step(loss, epoch=trainer.current_epoch)
 
         def on_validation_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
             if not trainer.sanity_checking:
@@ -34,7 +41,7 @@ def callback(recorder: Recorder) -> Any:
 
         def on_validation_end(self, trainer: Any, module: Any) -> None:
             if not trainer.sanity_checking:
-                recorder.log(step=max(trainer.global_step - 1, 0), **{k: v for k, v in trainer.callback_metrics.items() if "val" in k})
+                recorder.log(**{k: v for k, v in trainer.callback_metrics.items() if "val" in k})
 
         def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
             recorder.exception(exception)

@@ -20,7 +20,7 @@ def callback(recorder: Recorder) -> Any:
             recorder.norms = False
             recorder.at(state.global_step)
             if model is not None:
-                recorder.watch(model, *([] if optimizer is None else [getattr(optimizer, "optimizer", optimizer)]))
+                recorder.watch(model, *([] if optimizer is None else [optimizer]))
                 self.handle = model.register_forward_pre_hook(self._forward, with_kwargs=True)
 
         def _forward(self, module: Any, args: Any, kwargs: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Self
 from postmortem.capture import batches, surroundings
 from postmortem.capture.relation import Relation
 from postmortem.capture.waiting import Step, Waiting, number, unread
-from postmortem.capture.watching import Watch, describe
+from postmortem.capture.watching import Watch, describe, unwrapped
 from postmortem.capture.writing import FORMAT, RecordFile
 
 EVERY = 100  # steps between two that are looked at closely
@@ -144,11 +144,16 @@ class Recorder:
         """Look at this model's gradients, weights, updates and activations on sampled steps."""
         if self._watch is not None:
             self._watch.remove()
-        self._write({"k": "model", "facts": describe(model, optimizers)})
-        if not self._quiet_rank:
-            self._watch = Watch(model, optimizers, self.sampled)
-            if self.sampled():
-                self._watch.look()
+            self._watch = None
+        try:
+            optimizers = tuple(unwrapped(o) for o in optimizers)
+            self._write({"k": "model", "facts": describe(model, optimizers)})
+            if not self._quiet_rank:
+                self._watch = Watch(model, optimizers, self.sampled)
+                if self._close:
+                    self._watch.look()
+        except Exception as error:  # losses and batches are recorded all the same
+            warnings.warn(f"postmortem looks at no layers: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
 
     @_quiet
     def batch(self, inputs: Any, labels: Any = None, split: str = "train", *, epoch: float | None = None) -> None:

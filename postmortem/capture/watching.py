@@ -3,10 +3,12 @@
 Module hooks are set before a sampled step and taken off after it, so that other steps run the model as it is.
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,13 @@ def describe(model: Any, optimizers: Sequence[Any]) -> dict[str, Any]:
             for g in o.param_groups
         ][:20]
     return facts
+
+
+def unwrapped(optimizer: Any) -> Any:
+    """The optimizer that takes the steps: Accelerate's and Lightning's wrappers look like one, and hooks on them are never called."""
+    while hasattr(inner := getattr(optimizer, "optimizer", None), "param_groups"):
+        optimizer = inner
+    return optimizer
 
 
 def live_units(output: Any) -> tuple[Any, int]:
@@ -157,7 +166,24 @@ class Watch:
 
     # --- the optimizer ----------------------------------------------------------------------------------------------
 
-    def _before_update(self, optimizer: Any, *_: Any) -> None:
+    def _before_update(self, optimizer: Any, args: Any = (), kwargs: Any = MappingProxyType({})) -> Any:
+        """Look, or have a closure that computes the gradients within the step look when it has: Lightning hands over such a one, L-BFGS wants it."""
+        closure = kwargs.get("closure") or next(iter(args[1:]), None)
+        if not callable(closure):
+            self._carefully(optimizer)
+            return None
+
+        @functools.wraps(closure)
+        def looking(*given: Any, **named: Any) -> Any:
+            out = closure(*given, **named)
+            self._carefully(optimizer)
+            return out
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": looking}
+        return (args[0], looking, *args[2:]), kwargs
+
+    def _carefully(self, optimizer: Any) -> None:
         if unobservable() or self._blind or id(optimizer) in self._looked or not self.sampled():
             return
         try:

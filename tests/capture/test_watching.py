@@ -249,3 +249,65 @@ def test_a_model_whose_shapes_the_first_batch_decides_is_recorded(tmp_path: Path
             recorder.step(loss)
     names = {s.name for s in read_run([tmp_path]).series}
     assert {"train/loss", "grad_norm", "gradients/0.weight/rms", "updates/2.bias/ratio"} <= names
+
+
+@pytest.mark.parametrize("how", ["positional", "named"])
+def test_gradients_that_a_closure_computes_within_the_step_are_seen(tmp_path: Path, how: str) -> None:
+    """As Lightning steps its optimizers: before the step `.grad` holds what the last one left."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    expected = []
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        x = torch.randn(32, 20)
+        loss = nn.functional.cross_entropy(model(x), x[:, :5].argmax(1))
+        loss.backward()
+        expected.append(float(model[0].weight.grad.square().mean().sqrt()))
+        return loss
+
+    with postmortem.Recorder(tmp_path) as recorder:
+        recorder.watch(model, optimizer)
+        for _ in range(5):
+            recorder.step(optimizer.step(closure) if how == "positional" else optimizer.step(closure=closure))
+    told = curves(tmp_path)
+    assert "gradients/0.weight/missing" not in told
+    for step in (0, 1, 2, 4):
+        assert told["gradients/0.weight/rms"][float(step)] == pytest.approx(expected[step], rel=1e-5)
+    assert len(expected) == 5
+
+
+def test_what_cannot_be_watched_is_recorded_without(tmp_path: Path) -> None:
+    with postmortem.Recorder(tmp_path) as recorder:
+        with pytest.warns(RuntimeWarning, match="looks at no layers"):
+            recorder.watch(object(), None)
+        recorder.step(2.0)
+    assert curves(tmp_path)["train/loss"] == {0.0: 2.0}
+
+
+class Wrapper(torch.optim.Optimizer):
+    """As Accelerate wraps an optimizer: hooks registered on it fail, or are never called."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    @property
+    def param_groups(self) -> list[dict]:
+        return self.optimizer.param_groups
+
+    def step(self) -> None:
+        self.optimizer.step()
+
+
+def test_the_optimizer_within_a_wrapper_is_watched(tmp_path: Path) -> None:
+    model = network()
+    optimizer = Wrapper(torch.optim.AdamW(model.parameters(), lr=3e-3))
+    with postmortem.Recorder(tmp_path) as recorder:
+        recorder.watch(model, optimizer)
+        for _ in range(3):
+            model(torch.randn(4, 20)).square().mean().backward()
+            optimizer.step()
+            recorder.step(1.0)
+    told = curves(tmp_path)
+    assert told["lr"] == {0.0: 3e-3, 1.0: 3e-3, 2.0: 3e-3}
+    assert told["updates/0.weight/ratio"][0.0] > 0
