@@ -1,11 +1,13 @@
 """The loss that a run of a family should come down to, times chance: above it, it has learned too little."""
 
 from postmortem.check import Evidence
+from postmortem.checklist.causes.clipping_too_tight import TIGHT
 from postmortem.checklist.causes.too_much_regularization import strong_decay
 from postmortem.checklist.causes.wrong_loss import UNSURE, honest
 from postmortem.checklist.falls import falls_to_the_end, hardly_begun, steepness
+from postmortem.checklist.inputs import stated_raw
 from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
-from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.optimizers import clip_norm, rate_decades
 from postmortem.checklist.parameters import is_narrow
 from postmortem.checklist.rates import pretrained
 from postmortem.model.curves import CurveStats
@@ -23,7 +25,7 @@ STARTED = 1.2  # × its first record: what goes beyond is no regularisation
 MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from their frequency, and half may be noise
 MANY_LABELS_EXPLAINED = 0.7  # the same where rate, width or dropout explain that little was learned
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
-LANGUAGE = 0.72  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
+LANGUAGE = 0.76  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 ABSURD, KNOWN = 5.0, ("head", "configuration", "dataset")  # times chance
@@ -60,9 +62,15 @@ def attained(e: Evidence, loss: CurveStats) -> float | None:
 
 
 def explained(e: Evidence) -> bool:
-    """A learning rate, a width or a dropout with which little can be learned."""
-    stated = abs(rate_decades(e) or 0.0) >= 1.3 or is_narrow(e) or (e.number("dropout") or 0.0) > 0.65
-    return stated or strong_decay(e) or slow(e) or _long_above_guessing(e) or steepness(e) > STEEP or hardly_begun(e) or _began_absurdly(e)
+    """By a setting, by how it began or by how it went: little can have been learned."""
+    return _by_a_setting(e) or _began_absurdly(e) or slow(e) or _long_above_guessing(e) or steepness(e) > STEEP or hardly_begun(e)
+
+
+def _by_a_setting(e: Evidence) -> bool:
+    """A rate, a width, a dropout, a decay, a clip norm or inputs with which little can be learned."""
+    clip = clip_norm(e)
+    extreme = abs(rate_decades(e) or 0.0) >= 1.3 or (e.number("dropout") or 0.0) > 0.65 or (clip is not None and clip < TIGHT)
+    return extreme or is_narrow(e) or strong_decay(e) or stated_raw(e) is not None
 
 
 def slow(e: Evidence) -> bool:

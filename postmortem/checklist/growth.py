@@ -24,6 +24,7 @@ FALLEN = 0.7  # of its highest smoothed level
 TOP = 50.0  # × where it began; what goes beyond was thrown
 BEYOND = 1e20
 RISEN = 1.4  # final / start of a loss that rises from record to record
+HEIGHT = 1e4  # × its end
 BEGAN = 20.0  # × chance
 BEGAN_HIGH = 1.75  # × chance, beside weights that were drawn too large
 SAME_SIZE = 0.15  # decades
@@ -107,6 +108,8 @@ def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
     bad = loss.non_finite
     if bad is None or bad.last_finite is None or bad.recovered:
         return None
+    if e.weights.low_precision == "float16" and (bad.growth_before or 0.0) <= BEFORE_NAN:
+        return None  # half precision ends at 65,504, whatever the loss
     levels = [to_chance(e, bad.last_finite) or 0.0, to_chance(e, loss.first) or 0.0]
     if (bad.growth_before or 0.0) <= BEFORE_NAN and max(levels) <= 20 and not starts_absurd(e):
         return None
@@ -186,6 +189,28 @@ def _came_down(loss: CurveStats, base: float) -> bool:
     tail = loss.tail
     falls = tail is not None and tail.tau < -0.2 and tail.p_value < 0.01
     return falls and loss.finite >= 30 and loss.final < FALLEN * loss.worst and loss.worst < TOP * max(base, 1e-12)
+
+
+def _drawn_too_large(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """All layers were drawn many times too large and stayed so, and the loss came down from a height that no loss of fresh weights has.
+    Where no chance level says how far it came."""
+    w = e.weights
+    if e.chance.loss is not None or (w.first_median_scale or 0.0) < THROWN or not _drawn_so(e) or not loss.first > HEIGHT * loss.final > 0:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "The loss began at {first:.3g}, with weights {times:.3g} × their usual size, and ends at {final:.3g}.",
+            first=loss.first,
+            times=10 ** (w.first_median_scale or 0.0),
+            final=loss.final,
+        ),
+        loss.first_step,
+        loss.first_step,
+        (loss.name, "val/loss"),
+        e.series[loss.name].source,
+        "start",
+    )
 
 
 def _started_thrown(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -349,6 +374,7 @@ LOOKS = (
     _absurd,
     _before_nan,
     _rises,
+    _drawn_too_large,
     _started_thrown,
     _ran_away,
     _thrown_about,

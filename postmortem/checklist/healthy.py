@@ -129,7 +129,7 @@ def bounded(e: Evidence, seen: Sighting) -> Reading | None:
     won = _one_has_won(e)
     if won is not None:
         return Reading(False, say("{name} fell to {final:.2g} and stays there: its player has won", name=won.name, final=won.final))
-    wild = [c for c in losses if c.non_finite is not None or abs(c.final) > 20 * (abs(c.start) + 1.0)]
+    wild = [c for c in losses if c.non_finite is not None or (e.family != "reinforcement" and abs(c.final) > 20 * (abs(c.start) + 1.0))]
     return Reading(not wild, say("{n} losses, {wild} of them out of bounds", n=len(losses), wild=len(wild))) if losses else None
 
 

@@ -4,6 +4,7 @@ from postmortem.check import Evidence
 from postmortem.checklist.levels import course, to_chance
 from postmortem.checklist.optimizers import last_optimizer
 from postmortem.checklist.parameters import standing_still
+from postmortem.model.run import Setting
 
 
 def inputs_are_zero(e: Evidence) -> bool:
@@ -78,3 +79,17 @@ def uneven_inputs(e: Evidence) -> bool:
     """The first layer's gradient shows inputs of which some are many times as large as others."""
     s = e.weights.input_scales
     return s is not None and (s.largest >= OUTSIZE or (s.inputs >= FEATURES and s.quartiles >= APART and s.largest >= ABOVE))
+
+
+_SCALING = ("raw_feature", "input_scale", "feature_scale", "normalize", "normalise", "standardize", "standardise", "rescale", "scale_inputs")
+
+
+def stated_raw(e: Evidence) -> Setting | None:
+    """The setting that says that inputs are fed as they are, or rescaled by an unusual factor."""
+    for s in e.settings:
+        key = s.key.lower()
+        if key.rpartition(".")[2] == "scale" and s.value is False:
+            return s
+        if any(word in key for word in _SCALING) and not (s.value is True and "raw" not in key) and s.value not in (None, 1, 1.0, ""):
+            return s
+    return None

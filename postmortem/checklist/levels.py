@@ -1,6 +1,7 @@
 """How high a loss or a score stands: beside guessing, beside where it began, beside what nothing learned would show."""
 
 import math
+from statistics import NormalDist
 
 from postmortem.check import Evidence
 from postmortem.model.curves import CurveStats
@@ -8,8 +9,10 @@ from postmortem.model.curves import CurveStats
 SURELY, LEVEL = 2.5, 2.0  # standard errors
 COARSE = 0.02  # × ln C: a standard error that leaves nothing to be seen
 FEW_PASSES = 4.0  # over the data until the training loss is halved; what is learned by heart, or drawn by lot, takes six and more
+FAR_AHEAD, EPOCHS, MANY_STEPS = 0.2, 4, 8.0  # of the answers; records; steps in an epoch
 FIRST_STEPS = 1.0  # of an epoch: until then no sample was seen before
 EXACT = 0.01  # times the target's variance
+SLICES = 200  # of a normal distribution, equally probable
 BELOW_GUESS = 0.5  # × the accuracy of a guess
 NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
 
@@ -97,9 +100,20 @@ def passes_to_half(e: Evidence) -> float | None:
 
 
 def learned_at_once(e: Evidence) -> float | None:
-    """`passes_to_half`, where they are so few that nothing was learned by heart; None otherwise."""
+    """Passes over the data within which training learned more than is learned by heart in so few; None where it did not.
+
+    Until its loss was halved (`passes_to_half`), or 2: in its second pass it was right far more often than validation ever was, and what
+    is learned by heart had been seen once by then.
+    """
     passes = passes_to_half(e)
-    return passes if passes is not None and passes <= FEW_PASSES else None
+    if passes is not None and passes <= FEW_PASSES:
+        return passes
+    train, val = e.series.get("train/accuracy"), e.curve("val/accuracy")
+    if train is None or val is None or not val.finite or train.reduction != "epoch" or len(train) < EPOCHS or val.trend is None:
+        return None
+    ahead = float(train.values[1]) / whole(e.curves["train/accuracy"]) - val.highest / whole(val)
+    flat = val.trend.tau <= 0 or val.trend.p_value > 0.05
+    return 2.0 if ahead > FAR_AHEAD and flat and (e.steps_per_epoch or 0.0) >= MANY_STEPS else None
 
 
 def knows_the_noise(e: Evidence) -> bool:
@@ -212,3 +226,15 @@ def validation_level(e: Evidence) -> float | None:
     if level is None and e.family == "classifier" and e.chance.loss is None and 0 <= c.final < TINY:
         return c.final / math.log(2)
     return level
+
+
+def level_of_ranking(area: float) -> float:
+    """× ln 2: the cross-entropy of a model of two classes that knows how sure it may be, by its area under the curve (0.5 to 1).
+
+    Of two equally frequent classes whose scores are normal with one variance (the binormal model: Green and Swets 1966): the log-odds of a
+    sample of one of them are normal with mean d²/2 and variance d², d = √2 Φ⁻¹(area). Where one class is rare the loss is lower.
+    """
+    d = math.sqrt(2.0) * NormalDist().inv_cdf(area)
+    steps = [(k + 0.5) / SLICES for k in range(SLICES)]
+    odds = [d * d / 2 + d * NormalDist().inv_cdf(p) for p in steps]
+    return sum(math.log1p(math.exp(-z)) for z in odds) / SLICES / math.log(2)

@@ -25,6 +25,15 @@ def hidden_width(e: Evidence) -> float | None:
     return min(found, default=None)
 
 
+_RECURRENT = ("rnn", "lstm", "gru", "recurrent")
+
+
+def is_recurrent(e: Evidence) -> bool:
+    """By its checkpoints, or by what the configuration calls it."""
+    called = (str(s.value).lower() for s in e.settings if s.name == "model" or s.key.lower().rpartition(".")[2] in ("cell", "rnn_type", "arch"))
+    return e.model.recurrent or any(word in value for value in called for word in _RECURRENT)
+
+
 NARROW, NARROW_TEXT = 8, 16  # hidden units; of a language model, whose head tells hundreds of tokens apart
 
 

@@ -47,8 +47,8 @@ def _went_on(e: Evidence) -> bool:
 
 
 def whole_run(e: Evidence) -> bool:
-    """There is more than a log: checkpoints or configuration files, so that this is a run's own directory."""
-    return bool(e.saved) or any(s.file.endswith((".json", ".yaml", ".yml", ".toml")) for s in e.settings)
+    """There is more than a log: checkpoints, configuration files or whatever else, so that this is a run's own directory."""
+    return bool(e.saved) or len(e.sources) > 1 or any(s.file.endswith((".json", ".yaml", ".yml", ".toml")) for s in e.settings)
 
 
 def before_it_grew(e: Evidence, loss: CurveStats) -> float:

@@ -54,7 +54,7 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     train = curves.get("train/loss") or curves.get("val/loss")
     level = chance(
         model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, train_accuracy=curves.get("train/accuracy"),
-        framework=run.framework, parts=_parts(by_name), val_loss=curves.get("val/loss"), val_f1=curves.get("val/f1"),
+        framework=run.framework, parts=_parts(by_name), val_loss=curves.get("val/loss"), val_f1=curves.get("val/f1"), val_auc=curves.get("val/auc"),
         scored=[(by_name.get(f"{split}/loss"), by_name.get(f"{split}/r2")) for split in ("val", "train")],
     )  # fmt: skip
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")

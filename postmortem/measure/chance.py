@@ -69,6 +69,7 @@ SETTLED = 0.008  # relative distance of a loss at rest from ln C
 AROUND_GUESSING = 0.05  # relative distance of the end from ln C
 STANDARDISED = (0.4, 2.5)  # first squared errors that speak for a standardised target
 MOST_CLASSES = 1000  # outputs of a head that are taken for classes when the first loss is high enough for it
+ABSURD = 12.0  # nats; ln 150,000
 KNOWS_NOTHING = 4.0  # nats; what was trained on text before begins below
 MISTAKEN, IMPOSSIBLE = 0.2, 0.9  # share of wrong answers from which their price can be told; × ln 2 each
 COMES_DOWN = 1.5  # times ln C
@@ -94,6 +95,7 @@ def chance(
     parts: int = 0,
     val_loss: CurveStats | None = None,
     val_f1: CurveStats | None = None,
+    val_auc: CurveStats | None = None,
     scored: Iterable[tuple[Series | None, Series | None]] = (),
 ) -> Chance:
     """Chance level of the loss (ln C, nats) and the accuracy (1 / C); every field None where it cannot be told.
@@ -103,7 +105,7 @@ def chance(
     says that targets were standardised (their variance, 1, for a squared error), or by `scored`: pairs of a loss and the R² of the same
     split. `parts` is the number of losses that are logged
     beside the loss: a sum of several that does not begin near ln C has no level that could be known. `train_accuracy` says whether
-    the model was guessing when the first loss was logged.
+    the model was guessing when the first loss was logged; `val_auc`, an area under the curve, that there are two classes.
     """
     loss_words = _loss_words(settings)
     if family == "regression":
@@ -123,6 +125,8 @@ def chance(
         and _yes_or_no(train_loss, val_accuracy)
     ):
         return Chance(loss=math.log(2), accuracy=None, classes=classes, basis="first-loss")
+    if _two_ranked(train_loss, val_auc, known=classes is not None):
+        return Chance(loss=math.log(2), accuracy=None, classes=2, basis="first-loss")
     for loss_of, right in ((train_loss, train_accuracy), (val_loss, val_accuracy)):
         if classes is None and right is not None:
             classes, basis = _both_say(loss_of, right), "first-loss"
@@ -148,6 +152,14 @@ def chance(
     elif basis == "head" and (_many_labels(classes, train_loss, val_accuracy) or _nothing_but_no(classes, val_accuracy, val_f1)):
         return Chance(loss=math.log(2), accuracy=None, classes=classes, basis=basis)
     return Chance(loss=loss, accuracy=1 / classes, classes=classes, basis=basis)
+
+
+def _two_ranked(loss: CurveStats | None, auc: CurveStats | None, *, known: bool) -> bool:
+    """Two classes are told apart, whatever the configuration counts: an area under the curve is logged, and the first loss is ln 2, or,
+    where nothing tells how many there are, far beyond any number of classes."""
+    if loss is None or auc is None or not auc.finite or loss.floor < 0:
+        return False
+    return _near(loss.first, math.log(2), LEANING) or (not known and loss.first > ABSURD)
 
 
 def _yes_or_no(loss: CurveStats, accuracy: CurveStats) -> bool:

@@ -59,7 +59,7 @@ def summarise(
         first_median_scale=_median(scales_first.values()),
         scale_drift=_median(moved) if first is not last else None,
         zero_weight_share=_share([t.zero == t.count for t in _weights(last, layers)]),
-        zero_rows=max(((t.name, t.dead_rows) for t in _weights(last, layers) if t.dead_rows is not None), key=lambda row: row[1], default=None),
+        zero_rows=_zero_rows(last, layers),
         symmetric_share=_share([t.name in alike or _one_number(t) for t in _weights(last, layers) if len(t.shape) > 1 and min(t.shape[:2]) > 1]),
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,
@@ -121,6 +121,12 @@ def _all_broken(checkpoint: CheckpointStats, layers: Sequence[str]) -> bool:
 def _weights(checkpoint: CheckpointStats, layers: Sequence[str]) -> list[TensorStats]:
     wanted = set(layers)
     return [t for t in checkpoint.tensors if t.name in wanted and t.count]
+
+
+def _zero_rows(checkpoint: CheckpointStats, layers: Sequence[str]) -> tuple[str, float] | None:
+    """The layer with the largest share of rows that are exactly zero. A row of one weight is no unit: a table of biases, say."""
+    rows = [(t.name, t.dead_rows) for t in _weights(checkpoint, layers) if t.dead_rows is not None and t.shape[-1] > 1]
+    return max(rows, key=lambda row: row[1], default=None)
 
 
 def _scales(checkpoint: CheckpointStats, layers: Sequence[str]) -> dict[str, float]:

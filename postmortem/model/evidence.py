@@ -105,8 +105,9 @@ class Evidence:
         return step / self.steps_per_epoch
 
     def setting(self, name: str) -> Setting | None:
-        """A setting by canonical name."""
-        return next((s for s in self.settings if s.name == name), None)
+        """A setting by canonical name; of several widths that of hidden layers before that of an embedding."""
+        said = [s for s in self.settings if s.name == name]
+        return min(said, key=lambda s: name == "model_width" and "emb" in s.key.lower(), default=None)
 
     def number(self, name: str) -> float | None:
         """A setting's value when it is a number."""

@@ -101,7 +101,7 @@ GLUED = re.compile(r"(train|training|valid|validation|val|eval|test|dev)(loss|ac
 NOISE = _listed(
     "epoch step steps avg mean average ave batch running moving smoothed smooth current cur curr global log logs logged losses scalar "
     "scalars metric metrics on main overall final net output model history the raw iter iteration interval stats perf performance system timing "
-    "results result summary reduced ema sum per set rollout charts inner info fit minibatch"
+    "results result summary reduced ema sum per set rollout charts inner info fit minibatch finished finished! done complete completed"
 )
 # Words that make of a quantity another one: extremes, spreads, parts of a sum, masks.
 OTHER = _listed("best min max std var variance median stderr count num vs diff delta ratio target prev previous last lowest highest")

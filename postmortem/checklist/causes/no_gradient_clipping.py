@@ -7,6 +7,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.needs import curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, rate_decades
+from postmortem.checklist.parameters import is_recurrent
 from postmortem.checklist.rates import fitting_rate
 
 SMALLEST, LARGEST = 0.05, 5.0  # usual clip norms
@@ -28,8 +29,8 @@ def recurrent(e: Evidence, seen: Sighting) -> Reading | None:
     if not e.model.weight_layers:
         return None
     return Reading(
-        e.model.recurrent,
-        say("its weights are {what}", what=say("those of a recurrent layer") if e.model.recurrent else say("of no recurrent layer")),
+        is_recurrent(e),
+        say("its weights are {what}", what=say("those of a recurrent layer") if is_recurrent(e) else say("of no recurrent layer")),
     )
 
 
@@ -41,7 +42,7 @@ def sudden(e: Evidence, seen: Sighting) -> Reading | None:
     if loss.non_finite.points_before < 2:
         return Reading(False, say("it broke before it had learned anything"))
     calm = (loss.non_finite.growth_before or 0.0) < 0.3
-    share = 1.0 if e.model.recurrent or not e.model.weight_layers else 0.3
+    share = 1.0 if is_recurrent(e) else 0.3
     return Reading(
         calm, say("{n} finite records before, the last at {last:.3g}", n=loss.non_finite.points_before, last=loss.non_finite.last_finite), share=share
     )

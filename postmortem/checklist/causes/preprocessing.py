@@ -2,14 +2,15 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.inputs import inputs_are_zero, uneven_inputs, unscaled_inputs
-from postmortem.checklist.levels import starts_normal, to_chance
+from postmortem.checklist.inputs import inputs_are_zero, stated_raw, uneven_inputs, unscaled_inputs
+from postmortem.checklist.levels import starts_normal, to_chance, whole
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, GRADIENTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, first_norm, rate_decades
 from postmortem.checklist.signs import file_of, same_settings
 
 LARGE_FIRST = 4.0  # times chance, before any update
 DEFAULT_SCALE = 0.75
+CERTAIN, SOME_WRONG, ROUNDED = 16.118, 0.3, 0.01  # −ln(1e-7); shares
 OTHER_SIGNALS = 0.7  # decades between the first layer's share of the gradient and that in a good run
 
 
@@ -42,19 +43,21 @@ def zero_inputs(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("{first} never changed and its bias did: the inputs are all zero", first=e.model.weight_layers[0]))
 
 
+@probe(say("each wrong answer is given with certainty, from the first record on"), holds=2.5, fails=-0.2)
+def certain(e: Evidence, seen: Sighting) -> Reading | None:
+    """Keras clips a probability at 1e-7: a mean loss of 16.118 × the share of wrong answers is that of a model which is always certain."""
+    loss, right = e.curve("train/loss"), e.curve("train/accuracy")
+    if loss is None or right is None or not right.finite or not loss.finite:
+        return None
+    wrong = 1 - right.first / whole(right)
+    price = loss.first / wrong if wrong > SOME_WRONG else 0.0
+    return Reading(abs(price / CERTAIN - 1) < ROUNDED, say("the loss is {price:.4g} × the share of wrong answers", price=price)) if price else None
+
+
 @probe(say("the configuration feeds raw or rescaled inputs"), holds=2.0)
 def configured(e: Evidence, seen: Sighting) -> Reading | None:
-    hit = next(
-        (
-            s
-            for s in e.settings
-            if any(w in s.key.lower() for w in ("raw_feature", "input_scale", "feature_scale", "normalize", "standardize", "rescale"))
-        ),
-        None,
-    )
-    if hit is None or (hit.value is True and "raw" not in hit.key.lower()) or hit.value in (None, 1, 1.0, ""):
-        return None
-    return Reading(True, say("{key} = {value}", key=hit.key, value=str(hit.value)), hit.file)
+    hit = stated_raw(e)
+    return None if hit is None else Reading(True, say("{key} = {value}", key=hit.key, value=str(hit.value)), hit.file)
 
 
 @probe(say("recorded inputs are far from mean 0 and variance 1"), BATCH_STATISTICS, holds=3.5, fails=-3.0)
@@ -131,7 +134,7 @@ preprocessing = Cause(
         "Features in the hundreds make the first activations and gradients hundreds of times too large: the first updates kill units or saturate them, and the rest "
         "of the network learns class frequencies. Inputs that are all zero leave only the biases to learn."
     ),
-    probes=(first_loss, first_gradient, zero_inputs, configured, recorded, uneven, given_back, other_inputs),
+    probes=(first_loss, first_gradient, certain, zero_inputs, configured, recorded, uneven, given_back, other_inputs),
     fixes=fixes,
     by_hand=(say("Print x.mean(), x.std(), x.min(), x.max() of one training batch as the model gets it: about 0, 1, −3 and 3."),),
 )

@@ -7,7 +7,7 @@ from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.parameters import hidden_width, is_narrow
 
-WIDE, WIDE_SHARE = 32, 1.5  # units from which width is seldom what is missing; × the weight of not being narrow
+WIDE, WIDE_SHARE = 16, 2.0  # units from which width is seldom what is missing; × the weight of not being narrow
 LEARNED = 0.95  # times chance: a loss above it never left guessing, and where it stays says nothing of room
 USUAL = 96  # hidden units of a small model; has the divisors that attention heads need
 PLAIN = 4  # layers; more of them need a path past each other

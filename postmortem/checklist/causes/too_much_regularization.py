@@ -46,13 +46,20 @@ def decay(e: Evidence, seen: Sighting) -> Reading | None:
     if value is None:
         return None
     steep = value < DECAY and (rate_decades(e) or 0.0) >= STEEP  # each step takes rate × decay off the weights: then the rate did it
-    return Reading(strong_decay(e), say("weight decay is {value:g}; usual are 0 to 0.1", value=value), share=2.0 if steep else 1.0)
+    strong = strong_decay(e)
+    if not strong and (e.number("dropout") or 0.0) > DROPOUT:
+        return None  # one of the two is enough
+    return Reading(strong, say("weight decay is {value:g}; usual are 0 to 0.1", value=value), share=2.0 if steep else 1.0)
 
 
 @probe(say("the weights shrink while training goes on"), TWO_CHECKPOINTS, holds=2.0, fails=-0.7)
 def shrink(e: Evidence, seen: Sighting) -> Reading | None:
     drift = e.weights.scale_drift
-    return None if drift is None else Reading(drift < -0.5, say("the median layer's size changed {times:.2g}-fold", times=10**drift))
+    return (
+        None
+        if drift is None or ((e.number("dropout") or 0.0) > DROPOUT and drift > SHRUNK)
+        else Reading(drift < SHRUNK, say("the median layer's size changed {times:.2g}-fold", times=10**drift))
+    )
 
 
 @probe(say("training is worse than validation, as with heavy dropout"), VALIDATION, holds=0.9)

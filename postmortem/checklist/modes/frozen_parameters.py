@@ -5,17 +5,19 @@ from postmortem.checklist.causes.detached_graph import detached_graph
 from postmortem.checklist.causes.missing_from_optimizer import missing_from_optimizer
 from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.update_below_precision import update_below_precision
+from postmortem.checklist.hopeless import HURLING
 from postmortem.checklist.inputs import inputs_are_zero
 from postmortem.checklist.levels import course, loss_is_flat, skill, to_chance
 from postmortem.checklist.limits import asked, flatness, is_above, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, STILL_TENSORS
-from postmortem.checklist.optimizers import last_optimizer
+from postmortem.checklist.optimizers import last_optimizer, rate_decades
 from postmortem.checklist.parameters import ALL_ZERO, all_identical, standing_still, trainable_of, weights_are_zero, without_gradient
 
 GUESSING = 0.9  # times chance
 FEW = 0.2  # of all parameters
 LEARNED = 0.3  # share of the way from guessing to perfect accuracy
 SOME = 0.1  # share of parameter tensors
+A_BRANCH = 0.25  # share of the parameters
 MOVED = 0.75  # decades above the default initialisation: such weights did move, before the first checkpoint
 SHRUNK = -2.0  # decades below it, the same; 0.02 in a small transformer is −0.9
 
@@ -67,7 +69,7 @@ def _beside_the_weights(e: Evidence) -> Sighting | None:
     """What the optimizer's groups or the model's summary say of parts that no step can change, where hardly anything was learned."""
     last, told, loss = last_optimizer(e), trainable_of(e), course(e)
     meant = e.model.adapters or "lora" in e.intents or "frozen" in e.intents
-    if meant or loss is None or not loss_is_flat(e) or (skill(e, "val") or 0.0) > LEARNED:
+    if meant or loss is None or not loss_is_flat(e) or (skill(e, "val") or 0.0) > LEARNED or (rate_decades(e) or 0.0) > HURLING:
         return None
     missing = last.absent if last is not None and last.has_state and last.absent is not None else ()
     if len(missing) > SOME * len(e.checkpoints[-1].tensors if e.checkpoints else ()) and len(missing):
@@ -141,7 +143,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "all",
         )
     return Sighting(
-        Severity.SERIOUS,
+        Severity.MINOR if _one_branch(e, layers) else Severity.SERIOUS,
         say("{n} parameter tensors never change, among them {name}; the others learn.", n=len(standing), name=layers[0]),
         e.first_step,
         e.first_step,
@@ -149,6 +151,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         "",
         "some",
     )
+
+
+def _one_branch(e: Evidence, still: list[str]) -> bool:
+    """A single layer whose neighbours in the same module learn: an output that the loss does not use, as the last block of a stack has."""
+    module = still[0].rsplit(".", 2)[0] + "."
+    beside = [n for n in e.model.weight_layers if n.startswith(module) and n not in still]
+    return len(still) == 1 and len(beside) > 1 and (e.weights.identical_elements_share or 1.0) < A_BRANCH and not loss_is_flat(e)
 
 
 def _still(e: Evidence, share: float | None) -> Clue:

@@ -19,10 +19,10 @@ from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.causes.wrong_loss import wrong_loss
+from postmortem.checklist.causes.wrong_loss import UNSURE, wrong_loss
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero, taught_otherwise, without_chance
-from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, skill, to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, level_of_ranking, loss_curve, skill, to_chance, whole
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.probes import seen_as
@@ -32,6 +32,7 @@ from postmortem.model.curves import CurveStats
 FAR = 1.16  # × the limit
 SOMETHING_LEFT = 0.15  # times chance
 FEW = 1  # one evaluation of a single epoch can say how far it got
+RANKS_WELL = 0.75  # area under the curve
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 SURE = 0.05  # p of the trend of the last third, within the first epoch
 GUESSING = 0.2  # share of the way from guessing to perfect accuracy
@@ -91,6 +92,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if good and not contradiction and level <= FAR * bound:
         why = say("Accuracy is good, and the loss is what it makes of a model that knows how sure it may be.")
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
+    ranks = _ranks_as_well(e, loss)
+    if ranks is not None:
+        why = say("It ranks well (AUC {auc:.2f}), and the loss is what it makes of a model that knows how sure it may be.", auc=ranks)
+        return Cleared(why, (_level(e, loss, level, level_of_ranking(ranks)),))
     came_down = loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first)
     if level > WORSE and (came_down or never_bends(e, loss)):
         return Sighting(
@@ -119,6 +124,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _ranks_as_well(e: Evidence, loss: CurveStats) -> float | None:
+    """The area under the curve, where the loss is no higher than of a model that ranks so well and knows how sure it may be."""
+    c, level = e.curve("train/auc") or e.curve("val/auc"), to_chance(e, loss.final)
+    if c is None or not c.finite or level is None or e.chance.classes != 2 or explained(e):
+        return None
+    area = c.final / whole(c)
+    return area if RANKS_WELL < area < 1.0 and level < UNSURE * level_of_ranking(area) else None
 
 
 def _within_the_first_epoch(e: Evidence, loss: CurveStats) -> bool:

@@ -61,12 +61,10 @@ def learned_at_once(e: Evidence, seen: Sighting) -> Reading | None:
     passes, val = few_passes(e), e.curve("val/loss")
     best = to_chance(e, val.best) if val is not None else None
     if passes is not None and seen.facet == "never-as-good":
-        return Reading(True, say("training loss was halved in {passes:.2g} passes", passes=passes))
+        return Reading(True, say("it took {passes:.2g} passes", passes=passes))
     if passes is None or best is None or best < NOTHING_HELD:
         return None
-    return Reading(
-        True, say("training loss was halved in {passes:.2g} passes; validation was never below {best:.2f} × chance", passes=passes, best=best)
-    )
+    return Reading(True, say("it took {passes:.2g} passes; validation was never below {best:.2f} × chance", passes=passes, best=best))
 
 
 @probe(say("training came to rest half-way, as learning by heart does not, and nothing of it holds for validation"), VALIDATION, holds=2.0)
