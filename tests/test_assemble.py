@@ -197,6 +197,14 @@ def test_checkpoints_that_count_epochs_from_zero() -> None:
     assert [c.step for c in run_of(losses, checkpoints=(replace(counted, facts={}),)).checkpoints] == [0]  # it counts steps itself
 
 
+@pytest.mark.parametrize(("epoch", "placed"), [(2, [2, 3]), (3, [1, 3]), (1, [1, 1])])
+def test_the_last_checkpoint_tells_whether_epochs_are_counted_from_zero(epoch: int, placed: list[int]) -> None:
+    """Of a log of three epochs and a bit: it says 2 where they are counted from zero, 3 where from one; an older one tells nothing."""
+    losses = series("train/loss", [np.nan] * 7, epochs=[0.5, 1, 1.5, 2, 2.5, 3, 3.25])
+    saved = (checkpoint("run/checkpoint-1.pth.tar", epoch=1), checkpoint("run/last.pth.tar", epoch=epoch))
+    assert [c.step for c in run_of(losses, checkpoints=saved).checkpoints] == placed
+
+
 def test_planned_steps_from_epochs() -> None:
     loss = series("train/loss", range(0, 1001, 10), epochs=np.arange(0, 10.01, 0.1))
     assert run_of(loss, facts={"planned_epochs": 20}).planned_steps == 2000

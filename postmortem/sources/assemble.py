@@ -1,5 +1,7 @@
 """What several readers found, merged into one run: one series per name, one axis, attempts, checkpoints in order, an outcome."""
 
+import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,8 +17,10 @@ from postmortem.sources.choose import choose, natural
 from postmortem.sources.outcome import of_the_last_job, outcome, silent
 from postmortem.sources.reader import Found
 
-# Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
 AT_THE_END = 0.01  # share of the planned steps by which the last record may miss them
+_LAST = re.compile(r"(?:^|/)(?:last|latest|checkpoint_last|last_checkpoint)\.[\w.]+$")
+_ROUNDED = 0.01  # of an epoch: a printed one may be this much too small
+# Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
 _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".bin", ".ckpt", ".pt", ".pth")
 
 
@@ -130,9 +134,10 @@ def _settings(settings: Sequence[Setting]) -> tuple[Setting, ...]:
 def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | None, axis: str, series: Sequence[Series]) -> tuple[Checkpoint, ...]:
     """Give each checkpoint a step on the run's axis, and put them in order."""
     last = max((float(s.steps[-1]) for s in series if len(s)), default=None)
-    checkpoints = _counted_from_one(checkpoints)
+    last_epoch = _last_epoch(series, per_epoch)
+    checkpoints = _counted_from_one(checkpoints, last_epoch)
     if axis == "step" and last is not None:
-        checkpoints = _really_steps(checkpoints, last, _last_epoch(series, per_epoch))
+        checkpoints = _really_steps(checkpoints, last, last_epoch)
     placed = []
     for one in checkpoints:
         step, epoch = one.step, one.epoch
@@ -150,11 +155,14 @@ def _place_checkpoints(checkpoints: Sequence[Checkpoint], per_epoch: float | Non
     return tuple(sorted(placed, key=lambda c: (c.step is None, c.step or 0.0, natural(c.path))))
 
 
-def _counted_from_one(checkpoints: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
-    """Epochs that are done, where the checkpoints of a directory count from zero: that of epoch 0 holds an optimizer that has stepped (timm)."""
+def _counted_from_one(checkpoints: Sequence[Checkpoint], last_epoch: float | None) -> Sequence[Checkpoint]:
+    """Epochs that are done, where the checkpoints of a directory count from zero: that of epoch 0 holds an optimizer that has stepped, or
+    the one called the last says an epoch less than the log has whole ones (timm, ultralytics).
+    """
     told = [c for c in checkpoints if c.epoch is not None and (c.step is None or c.facts.get("step_from") == "optimizer")]
-    from_zero = {_directory(c) for c in told if c.epoch == 0 and c.optimizer is not None and c.optimizer.states}
-    ids = {id(c) for c in told if _directory(c) in from_zero}
+    begun = {_directory(c) for c in told if c.epoch == 0 and c.optimizer is not None and c.optimizer.states}
+    behind = {_directory(c) for c in told if last_epoch is not None and _LAST.search(c.path) and c.epoch == math.floor(last_epoch + _ROUNDED) - 1}
+    ids = {id(c) for c in told if _directory(c) in begun | behind}
     return [replace(c, epoch=(c.epoch or 0.0) + 1) if id(c) in ids else c for c in checkpoints]
 
 
