@@ -203,6 +203,13 @@ def test_the_last_checkpoint_tells_whether_epochs_are_counted_from_zero(epoch: i
     losses = series("train/loss", [np.nan] * 7, epochs=[0.5, 1, 1.5, 2, 2.5, 3, 3.25])
     saved = (checkpoint("run/checkpoint-1.pth.tar", epoch=1), checkpoint("run/last.pth.tar", epoch=epoch))
     assert [c.step for c in run_of(losses, checkpoints=saved).checkpoints] == placed
+    count = {2: 3, 3: 3, 1: 1}[epoch]  # epochs that are done at the last one
+    stepped = (
+        replace(saved[1], step=32.0 * count, facts={"step_from": "optimizer"}),
+        replace(saved[0], step=32.0 * placed[0], facts={"step_from": "optimizer"}),
+    )
+    if placed[0] != placed[1]:
+        assert run_of(losses, checkpoints=stepped).steps_per_epoch == 32
 
 
 def test_planned_steps_from_epochs() -> None:

@@ -33,7 +33,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         chosen = tuple(by_the_clock(chosen))
     facts = {k: v for f in found for k, v in f.facts.items() if v is not None}
     settings = _settings([s for f in found for s in f.settings] + [s for f in found for c in f.checkpoints for s in c.settings])
-    joined = join([c for f in found for c in f.checkpoints])
+    joined = _counted_from_one(join([c for f in found for c in f.checkpoints]), _last_epoch(chosen, None))
     known = _number(facts.get("steps_per_epoch")) or _steps_per_epoch_of(joined) or _steps_per_epoch_from(settings)
     planned_epochs = _number(facts.get("planned_epochs")) or _planned_epochs(settings)
     series, axis, per_epoch = on_one_axis(once_an_epoch(chosen, planned_epochs), known, planned_epochs)
