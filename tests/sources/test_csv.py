@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import EventKind, Reduction, Series, Status
+from postmortem.sources import read_run
 from postmortem.sources.logs import csv as csv_reader
 from postmortem.sources.logs.csv import READER, claims
 from postmortem.sources.logs.csvblocks import parse
@@ -336,6 +337,15 @@ def test_sentence_transformers_rows_of_an_epoch_are_spread_over_it(tmp_path: Pat
     assert found["val/score"].epochs is not None
     assert found["val/score"].epochs.tolist() == [0.5, 1, 1.5, 2]
     assert found["val/score"].values.tolist() == [0.2, 0.3, 0.4, 0.5]
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_several_rows_of_an_epoch_without_steps_lie_within_it(tmp_path: Path, base: int) -> None:
+    """The training rows are spread up to the end of their epoch, where its evaluation stands."""
+    rows = "".join(f"{n // 2 + base},{3 - n / 4},{2.5 - n / 8 if n % 2 else ''}\n" for n in range(8))
+    (tmp_path / "train.csv").write_text("epoch,loss,val_loss\n" + rows)
+    found = {s.name: s.steps.tolist() for s in read_run([tmp_path]).series}
+    assert found == {"train/loss": [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4], "val/loss": [1, 2, 3, 4]}
 
 
 @pytest.mark.parametrize(

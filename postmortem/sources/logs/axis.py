@@ -143,7 +143,7 @@ def epochs_done(epochs: Floats, steps: Floats | None, at_end: Mask, base: int | 
 
     A fractional counter is left as it is. A whole one names the epoch under way: 0-based when it is ever 0 (or when `base`
     says so). Rows at the end of an epoch (an evaluation, an epoch's mean) count it as done; the others lie inside it, by
-    their step where steps and ends of epochs lie on one line, else at its beginning.
+    their step where steps and ends of epochs lie on one line, else at its beginning; without steps all count it as done.
     """
     known = np.isfinite(epochs)
     whole = epochs[known]
@@ -152,7 +152,9 @@ def epochs_done(epochs: Floats, steps: Floats | None, at_end: Mask, base: int | 
     first = (0 if float(whole.min()) == 0 else 1) if base is None else base
     begun = epochs - first
     done = np.where(at_end, begun + 1, begun)
-    if steps is None or at_end.all():
+    if steps is None:
+        return begun + 1  # several records of one epoch are spread over it later, up to its end
+    if at_end.all():
         return done
     ends = at_end & known & np.isfinite(steps)
     if np.count_nonzero(ends) < 2 or np.ptp(steps[ends]) == 0 or np.ptp(done[ends]) == 0:
