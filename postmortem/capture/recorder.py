@@ -18,7 +18,7 @@ from postmortem.capture.waiting import Step, Waiting, number, unread
 from postmortem.capture.watching import Watch, describe, unwrapped
 from postmortem.capture.writing import FORMAT, RecordFile
 
-EVERY = 100  # steps between two that are looked at closely
+EVERY = 200  # steps between two that are looked at closely
 MOST_TEXT = 6000  # characters of a traceback, counted from its end
 TRACEBACK = "Traceback (most recent call last):"
 BAD_BATCHES = 3  # batches of a non-finite loss that are recorded

@@ -4,9 +4,9 @@ Run `python tests/benchmarks/bench_recorder.py [--preset small|10m|100mib|124m|1
 
 Time. Three copies of one training take each step right after one another, in random order: without a recorder, with one that does not look at
 the step, and with one that does. What a step costs more is the difference of neighbours, so that the load of the machine, its clock and its
-caches are the same for both; of a step in a hundred is looked at. Processor time on the CPU, clock time on a GPU. The interval is a bootstrap
+caches are the same for both; of a step in two hundred is looked at. Processor time on the CPU, clock time on a GPU. The interval is a bootstrap
 over the rounds. Beside it stands what the recorder's own calls take, timed one by one, which is steady where a step's time is not. A GPU that
-is waited for after every step hides what waiting costs; therefore whole stretches of a hundred steps, one of them looked at, are also taken with
+is waited for after every step hides what waiting costs; therefore whole stretches of steps, one of them looked at, are also taken with
 and without a recorder, alternately, and waited for only at their ends.
 
 Memory. Each training runs in processes of its own, with a recorder and without, looked at in its first steps as at the default interval. What
