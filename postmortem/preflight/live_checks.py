@@ -1,7 +1,6 @@
 """Failure modes that one batch decides better than any log: the same ids, probes that look at the live model."""
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 from postmortem.check import Cause, Check, Cleared, Evidence, Reading, Severity, Sighting, probe, say
@@ -22,14 +21,11 @@ from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.model.sentence import Sentence
 from postmortem.preflight.as_run import HERE
-from postmortem.preflight.trial import Gradient, Trial
+from postmortem.preflight.facts import Facts
 
-FAR = 10.0  # of the inputs' mean or standard deviation, where about 0 and 1 are expected
-NEAR = 1e-3  # of their standard deviation
 DEAD = 0.9  # share of a layer's units that are silent for the whole batch; fresh networks stay below 0.3
 SATURATED = 0.8  # share of a layer's outputs
 ABOVE_CHANCE = 3.0  # times ln C, before any update
-OVERFITTED = 0.7  # of the first loss: what a few steps on one batch leave at most where training works
 UNMOVED = 0.998  # of the first loss, after all steps of the trial: the rate does nothing at all
 FAR_LEAP = 10.0  # times the first loss, of a trial that overfitted its batch all the same; usual rates stay below 1.5
 LEAPT = 2.0  # times the first loss, at the highest of the trial
@@ -37,52 +33,6 @@ SMALL = 1e-7  # RMS of a gradient that is as good as none
 LOUD = 1e-4  # RMS of another one beside it
 LARGE = 1e3  # RMS of a gradient over the RMS of its weights
 DUPLICATES = 0.5  # share of the batch
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What was seen. `fell` is the last loss of the trial over the first, None where there were no two finite ones."""
-
-    trial: Trial
-    figures: dict[str, float]
-    chance: float | None
-    classes: int | None
-    frozen: int  # parameter tensors with requires_grad False
-    tensors: int
-    absent: tuple[str, ...] | None  # trainable parameters that no group of the caller's optimizer holds
-    foreign: int  # tensors in its groups that are none of the model's
-    token_inputs: bool
-    rescued: float | None = None  # last over first loss of a second trial, with AdamW, where the first did not learn
-    rescued_at: float | None = None  # and at which rate
-
-    @property
-    def fell(self) -> float | None:
-        losses = [x for x in self.trial.losses if math.isfinite(x)]
-        return losses[-1] / losses[0] if len(losses) > 1 and losses[0] > 0 and len(losses) == len(self.trial.losses) else None
-
-    @property
-    def learns(self) -> bool:
-        return self.fell is not None and self.fell < OVERFITTED
-
-    @property
-    def rescuable(self) -> bool:
-        """AdamW overfits the batch, where the training's own optimizer, or a lower rate, does not."""
-        return self.rescued is not None and self.rescued < OVERFITTED
-
-    @property
-    def scaled(self) -> bool:
-        """The inputs have about the size that networks expect; indices have none."""
-        mean, std = self.figures.get("train_mean", 0.0), self.figures.get("train_std", 0.0)
-        return self.token_inputs or not std or (abs(mean) < FAR and NEAR < std < FAR)
-
-    @property
-    def cut(self) -> list[Gradient]:
-        """Trainable parameters whose module ran and that got no gradient."""
-        return [g for g in self.trial.gradients if g.missing and g.used]
-
-    @property
-    def unused(self) -> list[Gradient]:
-        return [g for g in self.trial.gradients if g.missing and not g.used]
 
 
 def _cause(cause: Cause, claim: Sentence, detail: Sentence, holds: float = 4.0) -> tuple[Cause, float]:
@@ -153,6 +103,12 @@ def _data(f: Facts, base: Check) -> Check:
         )
         detail = say("mean {mean:.3g}, standard deviation {std:.3g}", mean=mean, std=std)
         return _check(base, _sighting(severity, summary), (_cause(preprocessing, say("inputs are far from mean 0 and variance 1"), detail),))
+    if not f.targets_scaled:
+        mean, std = (d.get(f"target_{k}", 0.0) for k in ("mean", "std"))
+        severity = Severity.MINOR if f.learns else Severity.SERIOUS
+        summary = say("The targets are not scaled: mean {mean:.3g}, standard deviation {std:.3g}.", mean=mean, std=std)
+        claim, detail = say("targets are far from mean 0 and variance 1"), say("mean {mean:.3g}, standard deviation {std:.3g}", mean=mean, std=std)
+        return _check(base, _sighting(severity, summary), (_cause(preprocessing, claim, detail),))
     if d.get("copies", 0.0) > DUPLICATES:
         share = d["copies"]
         severity = Severity.MINOR if f.token_inputs else Severity.SERIOUS
@@ -291,7 +247,7 @@ def _exploding(f: Facts, base: Check) -> Check | None:
         )
         cause = _cause(learning_rate_too_high, say("the loss leapt in the first steps"), say("to {times:.3g} × the first one", times=leap))
         return _check(base, _sighting(Severity.SERIOUS, summary, ("train/loss",)), (cause,))
-    if not f.scaled or (not above and not loud):
+    if not f.scaled or not f.targets_scaled or (not above and not loud):
         return None
     settled = f.learns and (f.chance is None or f.trial.losses[-1] < ABOVE_CHANCE * f.chance)
     severity = Severity.MINOR if settled or not f.trial.losses else Severity.SERIOUS

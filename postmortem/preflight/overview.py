@@ -9,7 +9,7 @@ from postmortem.capture.batches import arrays, label_figures, parts, whole_numbe
 from postmortem.capture.watching import spread
 from postmortem.model.sentence import Sentence, say
 from postmortem.preflight.calling import inputs_and_labels
-from postmortem.preflight.live_checks import Facts
+from postmortem.preflight.facts import Facts
 from postmortem.preflight.trial import Gradient
 
 MOST_PARTS = 20  # of a model that are listed

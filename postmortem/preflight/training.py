@@ -20,7 +20,8 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.preflight.as_run import as_run
 from postmortem.preflight.calling import inputs_and_labels, on_device
 from postmortem.preflight.copying import gradients_kept, private_copy, random_states_kept, unwrapped
-from postmortem.preflight.live_checks import Facts, live_checks
+from postmortem.preflight.facts import Facts
+from postmortem.preflight.live_checks import live_checks
 from postmortem.preflight.overview import overview
 from postmortem.preflight.stepping import run as run_trial
 from postmortem.preflight.trial import Trial, bytes_of, gradients_of, usual_rates
@@ -191,6 +192,10 @@ def _batch_figures(batch: Any) -> dict[str, float]:
         out["constant_samples"] = constant
     if whole_numbers(inputs):
         out["indices"] = 1.0
+    first = next(arrays(labels), None)
+    if first is not None and "float" in str(first.dtype):
+        targets = input_figures(labels)
+        out |= {f"target_{k}": v for k, v in targets.items() if k in ("mean", "std") and math.isfinite(v)}
     return out
 
 

@@ -117,11 +117,18 @@ def stretched(t: Training) -> None:
     t.optimizer = torch.optim.AdamW(t.model.parameters(), lr=1e-3)
 
 
+def unscaled_targets(t: Training) -> None:
+    t.model = nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 1))
+    t.y, t.criterion = 1000 + 100 * t.x[:, :1], nn.MSELoss()
+    t.optimizer = torch.optim.AdamW(t.model.parameters(), lr=1e-3)
+
+
 Plant = Callable[[Training], None]
 
 # fault → (mode, cause) that one batch must show
 FAULTS: dict[str, tuple[Plant, str, str]] = {
     "unscaled": (unscaled, "data-fault", "preprocessing"),
+    "unscaled-targets": (unscaled_targets, "data-fault", "preprocessing"),
     "detached": (detached, "frozen-parameters", "detached-graph"),
     "dead": (dead, "dead-units", "bad-initialization"),
     "wrong-optimizer": (wrong_optimizer, "frozen-parameters", "missing-from-optimizer"),
