@@ -187,6 +187,17 @@ DS_CHAT = "".join(
     f"Epoch: 0 | Step: {n} | PPO Epoch: 1 | Actor Loss: 0.1{n} | Critic Loss: 0.2{n} | Unsupervised Loss: 0.0\naverage reward score: 0.{n}5\n"
     for n in (1, 2, 3)
 )
+CATALYST = "".join(
+    f"{split} ({n}/3) accuracy01: 0.{n}5 | loss: 0.{high - n}5 | lr: 0.001 | momentum: 0.9\n"
+    for n in (1, 2, 3)
+    for split, high in (("train", 8), ("valid", 9))
+)
+DL_LOGGER = "".join(
+    f'DLLL {{"timestamp": "1700000000.0", "elapsedtime": "1.0", "type": "LOG", "step": [0, {n}0], "data": {{"loss": 0.{8 - n}5, "learning_rate": 0.001}}}}\n'
+    for n in (1, 2, 3)
+)
+TAGGED = "".join(f"[1,{rank}]<stdout>:Epoch: {n} loss: 0.{8 - n}{rank} lr: 0.001\n" for n in (1, 2, 3) for rank in (0, 4))
+FROM_ONE = "".join(f"Epoch: [{e}][{k}/20]\tTime 0.1 (0.1)\tLoss {9 - e}.{k // 10} (8.5)\n" for e in (1, 2) for k in (0, 10))
 TIMM = "".join(
     f"Train: {e} [   {k}/2 ( {50 * k + 50}%)]  Loss: {6 - e}.{k} (6.5)  Time: 0.096s,   41.85/s  (0.096s,   41.85/s)  LR: 1.{e}00e-05  Data: 0.010 (0.010)\n"
     + f"Test: [   1/1]  Time: 0.013 (0.013)  Loss:   0.598 ( 0.{7 - e}25)  Acc@1: 100.000 ( 5{e}.000)  Acc@5: 100.000 (100.000)\n" * k
@@ -237,6 +248,10 @@ LOGS: dict[str, tuple[str, list[Expected]]] = {
     "so-vits": (SO_VITS, [("train/loss", [100, 200, 300], [8.5, 7.5, 6.5])]),
     "tesseract": (TESSERACT, [("train/error", [100, 200, 300], [0.795, 0.785, 0.775])]),
     "deepspeed chat": (DS_CHAT, [("reward", [1, 2, 3], [0.15, 0.25, 0.35]), ("other/Unsupervised Loss", [1, 2, 3], [0, 0, 0])]),
+    "catalyst": (CATALYST, [("train/loss", [1, 2, 3], [0.75, 0.65, 0.55]), ("val/loss", [1, 2, 3], [0.85, 0.75, 0.65])]),
+    "dllogger": (DL_LOGGER, [("train/loss", [10, 20, 30], [0.75, 0.65, 0.55]), ("lr", [10, 20, 30], [0.001] * 3)]),
+    "tagged output": (TAGGED, [("train/loss", [1, 2, 3], [0.72, 0.62, 0.52])]),
+    "brackets from one": (FROM_ONE, [("train/loss", [0, 10, 20, 30], [8.0, 8.1, 7.0, 7.1])]),
     "tensors of TensorFlow": (TENSORS, [("other/MLL", [100, 200, 300], [-1.5, -2.5, -3.5])]),
     "timm": (
         TIMM,

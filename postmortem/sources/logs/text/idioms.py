@@ -28,6 +28,9 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("-val-top", r"\b[\w-]{1,40}-val-(?=top\d)", "val "),
         ("Current_acc", r"^Current_accuracy\s*:", "val accuracy:"),  # deep-text-recognition-benchmark, EasyOCR
         ("current epoch:", rf"\bcurrent epoch:{_N},? current ", rf"val epoch: {_N}, "),  # MONAI
+        ("| momentum:", rf"^(train|valid) \({_N}/{_N}\) ", rf"\1 epoch: {_N}/{_N}, "),  # Catalyst
+        ('"step": [', rf'"step": \[{_N},{_N}\]', f'"epoch": {_N}, "iteration": {_N}'),  # NVIDIA's DLLogger
+        ("]<std", rf"^\[{_N},{_N}\]<std(?:out|err)>:", f"from {_N}, rank: {_N}, "),  # mpirun --tag-output, Horovod
         ("Losses: [", r"\bLosses: \[", "parts: ["),  # VITS and its kin: nobody says which is which
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )

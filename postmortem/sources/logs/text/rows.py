@@ -161,7 +161,7 @@ def settle(rows: Rows) -> Settled:
     if fractional and mapped.any():
         rows.rejoin(kind == Kind.EXACT)
     lowest = np.nanmin(np.append(epoch[whole], rows.lowest_epoch)) if whole.any() or np.isfinite(rows.lowest_epoch) else np.nan
-    zero = bool(lowest == 0) or rows.from_zero
+    zero = bool(lowest == 0) or (rows.from_zero and lowest != 1)  # a log that begins with epoch 1 counts from there
     before = epoch - (0.0 if zero else 1.0)  # epochs done before this one
     exact, summary, within = kind == Kind.EXACT, kind == Kind.SUMMARY, kind == Kind.WITHIN
     epochs[exact] = epoch[exact]
@@ -372,10 +372,11 @@ def _distinct(steps: Floats, epochs: Floats, values: Floats) -> "npt.NDArray[np.
 
 
 def _over_ranks(steps: Floats, epochs: Floats, times: Floats, values: Floats, ranks: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """The mean over ranks that report the same step one after the other; NaN when one of them is NaN."""
+    """The mean over ranks that report the same step, or the same epoch without one, one after the other; NaN when one of them is NaN."""
     if len(values) < 2:
         return steps, epochs, times, values
-    same = (ranks[1:] != ranks[:-1]) & np.isfinite(ranks[1:]) & np.isfinite(steps[1:]) & (steps[1:] == steps[:-1])
+    nowhere = np.isnan(steps[1:]) & np.isnan(steps[:-1]) & (epochs[1:] == epochs[:-1])
+    same = (ranks[1:] != ranks[:-1]) & np.isfinite(ranks[1:]) & ((steps[1:] == steps[:-1]) | nowhere)
     starts = np.flatnonzero(np.concatenate([[True], ~same]))
     if len(starts) == len(values):
         return steps, epochs, times, values
