@@ -86,7 +86,7 @@ _SPELLINGS: dict[str, str] = {
     "epochs": (
         "epochs num_train_epochs max_epochs max_epoch n_epochs num_epochs nepochs nepoch n_epoch total_epochs epoch train_epochs "
         "number_of_epochs nb_epoch nb_epochs epoch_num num_epoch training_epochs end_epoch total_epoch epochs_total epochs_num max_num_epochs "
-        "no_epochs no_of_epochs"
+        "no_epochs no_of_epochs num_rounds"
     ),
     "max_steps": (
         "max_steps max_iters max_iter total_steps train_iters num_train_steps num_steps n_steps max_train_steps max_update max_updates "

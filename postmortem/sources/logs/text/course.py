@@ -91,7 +91,7 @@ class Course:
         numbers = [number(t) for t in tokens]
         if not all(math.isfinite(numbers[slot]) for slot in plan.counters):
             return
-        if not self._placed_again(plan) and plan.values:
+        if (not self._placed_again(plan) and plan.values) or (plan.group != NO and numbers[plan.group]):
             return
         self.note_totals(plan, numbers)
         if plan.bar:
@@ -198,6 +198,7 @@ class Course:
         step = numbers[plan.step] if plan.step != NO else NAN
         if plan.epoch != NO:
             self._new_epoch(numbers[plan.epoch])
+            self.split = plan.split if plan.heads and plan.split in ("val", "test") else ""
         batch = numbers[plan.batch] if plan.batch != NO else NAN
         total = numbers[plan.batch_total] if plan.batch_total != NO else NAN
         known = not math.isnan(self.epoch)
@@ -235,6 +236,8 @@ class Course:
             place = Place(epoch=self.epoch, kind=Kind.SUMMARY)
         else:
             place = Place()
+        if plan.untrained:
+            place = Place(epoch=0.0, kind=Kind.EXACT)
         self.place, self.near = place, NEAR
         self.placed = self.placed or plan.counts
         rank = numbers[plan.rank] if plan.rank != NO else NAN
@@ -242,7 +245,7 @@ class Course:
         self.evaluated = (-1, NAN)
         if row < 0 or plan.counts or self.split not in ("val", "test") or place.epoch != epoch:
             row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
-        whole = place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
+        whole = plan.untrained or place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
         self._values(plan, numbers, tokens, row, summary=whole)
 
     def _own_place(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> Place:
@@ -254,7 +257,7 @@ class Course:
         if plan.epoch != NO:
             epoch = numbers[plan.epoch]
             token = tokens[plan.epoch]
-            if b"." in token.rstrip(b".") or epoch != math.floor(epoch) or (plan.mapping and self.rows.fractional):
+            if plan.done or b"." in token.rstrip(b".") or epoch != math.floor(epoch) or (plan.mapping and self.rows.fractional):
                 kind = Kind.EXACT
                 self.rows.fractional |= plan.mapping and epoch != math.floor(epoch)
             else:
@@ -326,11 +329,14 @@ class Course:
                 kind = Kind.SUMMARY if math.isnan(step) else Kind.WITHIN
         if not math.isnan(step):
             self.step = step
+        if not found and math.isnan(self.step) and not math.isnan(self.epoch):  # beneath the heading of an epoch
+            epoch, kind = self.epoch, Kind.SUMMARY
         row = self.rows.add(step, epoch, NAN, NAN, self.time, kind)
         if row < 0:
             return
+        split = "" if found else self.split
         for key, name, value in pairs:
-            column = self.rows.column(name, key, split_in(key), summary=kind == Kind.SUMMARY)
+            column = self.rows.column(name, key, split_in(key) or split, summary=kind == Kind.SUMMARY)
             if column is not None:
                 column.rows.append(row)
                 column.values.append(value)

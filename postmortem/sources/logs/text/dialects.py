@@ -31,6 +31,8 @@ _LOSS_AFTER = re.compile(rf"(?:^|[\s\]:-])(loss|cost) after{_N} (iteration|iter|
 _TESSERACT = re.compile(rf"^At iteration{_N}/{_N}/{_N}, (?:Mean|mean) rms={_N}%, delta={_N}%, (?:BCER|char) train={_N}%")
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
+# `INFO :      \t\tround 3: 1.95`: Flower's history at the end; round 0 is before training.
+_HISTORY = re.compile(rf"(?:^|\s)round{_N}:{_N}$")
 # `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.
 _CLU = re.compile(rf"\blogging_writer\.py:{_N}\] \[{_N}\] ((?:[\w/.@-]{{1,80}}={_N}(?:, |$)){{1,60}})$")
 _CLU_PAIR = re.compile(rf"([\w/.@-]{{1,80}})={_N}")
@@ -39,6 +41,16 @@ _CLU_PAIR = re.compile(rf"([\w/.@-]{{1,80}})={_N}")
 _REACHED = re.compile(rf"^(?:\W*)Epoch{_N}, (?:global )?step{_N}:\s?'?([\w/.@-]{{1,80}})'? reached{_N} \(best{_N}\)")
 # `Metric val_loss improved by 0.008 >= min_delta = 0.0. New best score: 0.046`: its EarlyStopping, which tells no step.
 _IMPROVED = re.compile(rf"^Metric ([\w/.@-]{{1,80}}) improved(?: by{_N} >= min_delta ={_N})?\. New best score:{_N}$")
+# `Updating learning rate to 0.0001`, `Epoch 00023: reducing learning rate of group 0 to 1.0000e-04.`, `lr decreased from 1e-4 to 1e-5`,
+# `The new learning rate is 0.0003`: what it is from there on. The number of the epoch is left alone: it counts calls of the scheduler.
+_LR = r"(?P<key>learning[ _-]rate|lr)"
+_CHANGED = "set|updat|adjust|reduc|decreas|decay|lower|dropp|chang|increas|anneal|halv"
+_RATE_SET = re.compile(
+    rf"\b(?:(?:{_CHANGED})(?:t?ing|e?d) (?:the )?(?:current )?{_LR}(?P<group> of (?:parameter |param )?group{_N})?|"
+    rf"{_LR.replace('key', 'key2')} (?:is |was |has been |is now )?(?:(?:re)?set|(?:{_CHANGED})e?d))(?: from{_N})?(?: to| ->| =>|:| at){_N}\W*$|"
+    rf"\b(?:new|updated|adjusted|reduced|decayed) {_LR.replace('key', 'key3')}(?: is|:| =| ->){_N}\W*$",
+    re.IGNORECASE,
+)
 
 
 def special(shape: str) -> Plan | None:
@@ -58,7 +70,7 @@ def special(shape: str) -> Plan | None:
             (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
         )  # fmt: skip
         return Plan(values=tuple(Slot(*n) for n in names), epoch=0, epoch_total=1)
-    return _written(shape) or _evaluation(shape) or _net_output(shape) or _objective(shape) or _watched(shape) or _unnamed(shape)
+    return _written(shape) or _evaluation(shape) or _net_output(shape) or _objective(shape) or _watched(shape) or _rate(shape) or _unnamed(shape)
 
 
 def _written(shape: str) -> Plan | None:
@@ -82,6 +94,16 @@ def _watched(shape: str) -> Plan | None:
     return None
 
 
+def _rate(shape: str) -> Plan | None:
+    """The learning rate from a line on that says to what it was changed."""
+    changed = _RATE_SET.search(shape)
+    if changed is None:
+        return None
+    key = changed["key"] or changed["key2"] or changed["key3"]
+    group = shape[: changed.end("group")].count(_N) - 1 if changed["group"] else NO
+    return Plan(values=(Slot(shape.count(_N) - 1, "lr", key),), group=group)
+
+
 def _unnamed(shape: str) -> Plan | None:
     """A loss that has no key of its own."""
     score = _SCORE_AT.search(shape) or _LOSS_AFTER.search(shape)
@@ -91,6 +113,10 @@ def _unnamed(shape: str) -> Plan | None:
         return Plan(values=value, epoch=at) if score[2].lower() == "epoch" else Plan(values=value, step=at)
     if _TESSERACT.match(shape):
         return Plan(values=(Slot(5, "train/error", "BCER train", percent=True),), step=1)
+    history = _HISTORY.search(shape)
+    if history:
+        at = shape.count(_N) - 2
+        return Plan(values=(Slot(at + 1, "val/loss", "loss"),), epoch=at, split="val", spare=True, done=True)
     of_set = _STEP_SET_LOSS.match(shape)
     if of_set:
         return Plan(values=(Slot(1, f"{of_set[1]}/loss", of_set[1]),), step=0, split="" if of_set[1] == "train" else of_set[1])

@@ -43,6 +43,8 @@ _MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
+_HEADING = re.compile(rf"^[^A-Za-z{NUMBER}]*[A-Za-z]{{3,12}}(?: at| of| for)? epoch ?[:#=]? ?[\[(]?{NUMBER}[^A-Za-z{NUMBER}]*$", re.IGNORECASE)
+_UNTRAINED = re.compile(r"\b(?:untrained|before training)\b", re.IGNORECASE)
 _SO_FAR = re.compile(r"(?<!\s)\s++so far$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
 # `| INFO     | yolox.core.trainer:after_iter:246 - `: the module, the function and the line of the program that loguru prints.
@@ -143,7 +145,7 @@ class _Reading:
             step=slot.get("step", NO), step_total=slot.get("step_total", NO), epoch=slot.get("epoch", NO), epoch_total=slot.get("epoch_total", NO),
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
             bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm or self.hapi, weak=self.weak,
-            keyless=self.keyless, paired=paired,
+            keyless=self.keyless, paired=paired, heads=bool(_HEADING.match(self.parts_text)), untrained=bool(_UNTRAINED.search(self.parts_text)),
         )  # fmt: skip
 
     def _promote(self) -> None:

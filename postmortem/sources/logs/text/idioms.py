@@ -32,12 +32,18 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ('"step": [', rf'"step": \[{_N},{_N}\]', f'"epoch": {_N}, "iteration": {_N}'),  # NVIDIA's DLLogger
         ("]<std", rf"^\[{_N},{_N}\]<std(?:out|err)>:", f"from {_N}, rank: {_N}, "),  # mpirun --tag-output, Horovod
         ("Losses: [", r"\bLosses: \[", "parts: ["),  # VITS and its kin: nobody says which is which
+        # Flower: (round, loss, metrics, seconds) of an evaluation on the server; what the clients said, weighted
+        ("fit progress", rf"\bfit progress: \({_N},{_N}, \{{([^{{}}]{{0,2000}})\}},{_N}\)", rf"val | round: {_N}, loss: {_N}, \1, elapsed: {_N}"),
+        ("initial param", rf"\binitial parameters \(loss, other metrics\):{_N}, \{{([^{{}}]{{0,2000}})\}}", rf"val untrained | loss: {_N}, \1"),
+        ("(clients", r"(?<=loss) \(clients[\w ,-]{0,30}\)(?=:)", ""),
+        ("* LOSS -", r"^\* LOSS -", "val | Loss -"),  # sgrvinod, who writes Loss in the pass that this is the mean of
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )
 # Tables of results by class, counts of detections, scores of the best so far, how fast a training or an evaluation was on the whole: numbers,
 # and none of them a curve.
 _ASIDE = re.compile(
+    rf"\b(?:aggregate|configure)_(?:fit|train|evaluate): |"
     rf"\btp:{_N} - fp:{_N} - |^MACRO_AVG:|-score \(macro\)|\bbest metric,|^\s*Class +Images +(?:Instances|Labels) |^\s*classes +top1_acc +top5_acc\b|"
     rf"\bRegion{_N} Avg |\bOverall training speed:{_N} iterations in |^Speed:{_N}ms preprocess|"
     rf"^(?!.*(?i:loss))[^\W\d][^{_N}:=|,\[(]{{0,60}}{_N}{{4}}$"
@@ -47,6 +53,9 @@ _ASIDE = re.compile(
 # `Epoch 3: 0.52 loss, 81.0% accuracy`: what it is behind how much it is. Not in what is said of the best epoch.
 _BEHIND = re.compile(rf"(?<=[:,]){_N}(%?) ((?:[A-Za-z.]{{1,12}} ){{0,2}}(?:loss|accuracy|acc))(?=,|$)", re.IGNORECASE)
 _EPOCH = re.compile(rf"^\W*epoch{_N}[^:,=]{{0,30}}:", re.IGNORECASE)
+# `loss - 0.5, acc - 0.4`, with at most a counter in front: where nothing else stands between keys and their numbers, the dash does.
+_DASH = re.compile(rf" -(?={_N})")
+_DASHED = re.compile(rf"^[^=:{_N}]{{0,20}}(?:{_N}(?:/{_N})?[\s:|,-]{{1,4}})?(?:[A-Za-z|][^=:,{_N}]{{0,40}} -{_N}%?(?:[ ,;|\t]{{1,4}}|$)){{1,40}}$")
 
 
 def in_plain_words(shape: str) -> str:
@@ -56,6 +65,8 @@ def in_plain_words(shape: str) -> str:
     for needle, pattern, into in _IDIOMS:
         if needle in shape:
             shape = pattern.sub(into, shape)
+    if _DASHED.search(shape):
+        shape = _DASH.sub(":", shape)
     if _EPOCH.match(shape):
         shape = _BEHIND.sub(rf" \2: {_N}\1", shape)
     return shape

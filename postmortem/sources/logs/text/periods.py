@@ -54,7 +54,7 @@ def runnable(entry: Entry) -> bool:
         return False
     if plan is EMPTY:
         return True
-    return not (plan.bar or plan.progress or plan.weak or plan.rank != NO or evaluates(plan) or (plan.keyless and not plan.values))
+    return not (plan.bar or plan.progress or plan.weak or plan.by_itself or evaluates(plan) or (plan.keyless and not plan.values))
 
 
 def evaluates(plan: Plan) -> bool:

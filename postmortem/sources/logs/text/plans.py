@@ -32,6 +32,7 @@ class Plan:
     batch: int = NO  # counter within an epoch, or a lone progress counter
     batch_total: int = NO
     rank: int = NO
+    group: int = NO  # of the optimizer's parameters: only what is said of the first one, 0, counts
     split: str = ""  # what the line as a whole is about
     bar: bool = False  # a Keras progress bar: only its last state counts
     samples: bool = False  # the counter counts samples, not batches
@@ -41,6 +42,9 @@ class Plan:
     progress: bool = False  # a tqdm bar
     keyless: bool = False  # the counter has no name
     spare: bool = False  # what a line about a saved model says of the loss: counts where nothing else says it
+    heads: bool = False  # nothing but the number of an epoch: a heading of the lines below it
+    untrained: bool = False  # measured before the first step
+    done: bool = False  # its epoch says how many are done, 0 at first
     paired: bool = False  # a counter without a name, and values of training and validation: "[01/14] train_loss 0.3, val_loss 0.4"
 
     @property
@@ -52,6 +56,11 @@ class Plan:
         """The same line, its values about the validation set where their keys do not say otherwise."""
         values = tuple(replace(v, name=series_name(v.logged_as, "val")) if v.name.startswith("train/") else v for v in self.values)
         return replace(self, split="val", values=values)
+
+    @property
+    def by_itself(self) -> bool:
+        """What its lines say depends on more than where training is: they are read one by one."""
+        return self.rank != NO or self.group != NO or self.untrained or self.done or (self.heads and bool(self.split))
 
     @property
     def counts(self) -> bool:

@@ -234,19 +234,21 @@ class Scan(Course):
         if not block:
             return
         found: dict[Role, float] = {}
-        pairs: list[tuple[str, str, float]] = []
+        values: dict[str, float] = {}
         for key, value in block.items():
             role = role_of(key) or role_of(key.rpartition("/")[2])
             if role is not None:
                 found.setdefault(role, value)
             else:
-                pairs.append((key, _name_of(key), value))
+                values[key] = value
+        split = "" if found else self.split
+        pairs = [(key, _name_of(key, split), value) for key, value in values.items()]
         if not found and not any(not name.startswith("other/") for _, name, _ in pairs):
             return
         self.keyed_row(found, pairs)
 
 
 @lru_cache(maxsize=4096)
-def _name_of(key: str) -> str:
-    """The canonical name of a key that says itself what it is about."""
-    return series_name(key, split_in(key))
+def _name_of(key: str, split: str) -> str:
+    """The canonical name of a key; `split` is what the heading above says, where the key itself says nothing of it."""
+    return series_name(key, split_in(key) or split)

@@ -19,7 +19,7 @@ _NON_FINITE = rb"(?i:nan|inf(?:inity)?+)(?:\.0|\(ind\))?+(?![A-Za-z_0-9])"
 PLAIN = rb"[-+]?+(?:" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"
 
 _TAIL = rb"(?:\.0|\(ind\))?+(?![A-Za-z_0-9])"
-_FREE = rb"(?<![\w.@#].)(?<![Tt]op-.)"  # the character before the one just read is no part of a word, nor of `top-5`
+_FREE = rb"(?<![\w.@#].)(?<![Tt][Oo][Pp]-.)(?<!BLEU-.)"  # the character before the one just read is no part of a word, nor of `top-5`
 # Both begin with a plain set of characters, so that the search jumps from one candidate to the next.
 NUMBERS = re.compile(
     rb"([-+.0-9nNiI](?:(?<=[0-9])(?:" + _FREE + rb"(?:"

@@ -1,0 +1,161 @@
+"""How logs of tutorials and small frameworks tell a rate, a validation or a round: which series comes of it, on the axis of the run.
+
+The lines are written here as those programs print them; the numbers are invented.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from postmortem.model.run import Run, Series
+from postmortem.sources import read_run
+
+
+def read(folder: Path, text: str, name: str = "train.log") -> Run:
+    (folder / name).write_text(text)
+    return read_run([folder / name])
+
+
+def one(run: Run, name: str) -> Series:
+    found = run.one_series(name)
+    assert found is not None, [s.name for s in run.series]
+    return found
+
+
+def points(series: Series) -> list[tuple[float, float]]:
+    """Epochs done and values."""
+    assert series.epochs is not None
+    return list(zip(series.epochs.tolist(), series.values.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Updating learning rate to 0.5", "Updating learning rate to 0.25"),
+        ("Epoch 00001: reducing learning rate of group 0 to 5.0000e-01.", "Epoch 00002: reducing learning rate of group 0 to 2.5000e-01."),
+        ("Adjusting learning rate of group 0 to 5.0000e-01.", "Adjusting learning rate of group 0 to 2.5000e-01."),
+        ("Learning rate set to 0.5", "Learning rate set to 0.25"),
+        ("Epoch 00001: ReduceLROnPlateau reducing learning rate to 0.5.", "Epoch 00002: ReduceLROnPlateau reducing learning rate to 0.25."),
+        ("\nEpoch 2: LearningRateScheduler setting learning rate to 0.5.", "\nEpoch 3: LearningRateScheduler setting learning rate to 0.25."),
+        ("lr decreased from 1e0 to 5e-1", "lr decreased from 5e-1 to 2.5e-1"),
+        ("DECAYING learning rate.\nThe new learning rate is 0.500000\n", "DECAYING learning rate.\nThe new learning rate is 0.250000\n"),
+    ],
+)
+def test_a_rate_that_is_announced_holds_from_there_on(tmp_path: Path, first: str, second: str) -> None:
+    text = (
+        f"Epoch 1: train loss 1.5, val loss 1.75\n{first}\nEpoch 2: train loss 1.25, val loss 1.5\n{second}\nEpoch 3: train loss 1.0, val loss 1.25\n"
+    )
+    run = read(tmp_path, text)
+    assert points(one(run, "lr")) == [(1.0, 0.5), (2.0, 0.25)]
+    assert points(one(run, "train/loss")) == [(1.0, 1.5), (2.0, 1.25), (3.0, 1.0)]
+
+
+def test_of_several_groups_the_first_one_tells_the_rate(tmp_path: Path) -> None:
+    lines = "".join(
+        f"epoch {e}: loss {9 - e}.5\n"
+        f"Epoch {e:05d}: reducing learning rate of group 0 to {1 / 2**e:.4e}.\nEpoch {e:05d}: reducing learning rate of group 1 to 5.0000e-09.\n"
+        for e in range(1, 9)
+    )
+    assert one(read(tmp_path, lines), "lr").values.tolist() == pytest.approx([1 / 2**e for e in range(1, 9)], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "line", ["Learning rate will be reduced to 0.1 later on", "Saved the old learning rate of 0.25 to 3 files", "step size set to 5"]
+)
+def test_what_is_not_set_is_no_rate(tmp_path: Path, line: str) -> None:
+    assert read(tmp_path, f"epoch 1: loss 2.5\n{line}\nepoch 2: loss 2.0\n{line}\n").one_series("lr") is None
+
+
+def captioning(epochs: int, *, passes: bool) -> str:
+    return "".join(
+        f"Epoch: [{e}][0/20]\tBatch Time 0.014 (0.014)\tLoss {9 - e}.5 ({9 - e}.5)\tTop-5 Accuracy 20.1 (20.1)\n"
+        f"Epoch: [{e}][10/20]\tBatch Time 0.014 (0.014)\tLoss {9 - e}.25 ({9 - e}.4)\tTop-5 Accuracy 21.1 (20.6)\n"
+        + f"Validation: [0/5]\tBatch Time 0.014 (0.014)\tLoss {8 - e}.125 ({8 - e}.125)\tTop-5 Accuracy 22.1 (22.1)\t\n" * passes
+        + f"\n * LOSS - {8 - e}.750, TOP-1 ACCURACY - {e + 1}5.250, BLEU-4 - 0.{e + 1}5\n\n"
+        for e in range(epochs)
+    )
+
+
+@pytest.mark.parametrize("epochs", [2, 8])  # a few are read line by line
+def test_capitals_and_dashes_are_the_validation_of_an_epoch(tmp_path: Path, epochs: int) -> None:
+    run = read(tmp_path, captioning(epochs, passes=False))
+    assert points(one(run, "val/loss")) == [(e + 1.0, 8.75 - e) for e in range(epochs)]
+    assert one(run, "val/accuracy").values.tolist() == [10.0 * (e + 1) + 5.25 for e in range(epochs)]
+    assert one(run, "val/score").values.tolist() == pytest.approx([(e + 1) / 10 + 0.05 for e in range(epochs)])
+    assert one(run, "train/loss").values.tolist()[:2] == [9.5, 9.25]
+    assert not any("TOP" in s.name for s in run.series)
+
+
+def test_a_summary_with_dashes_below_a_pass_that_was_reported_too(tmp_path: Path) -> None:
+    run = read(tmp_path, captioning(3, passes=True))
+    assert points(one(run, "val/loss")) == [(1.0, 8.75), (2.0, 7.75), (3.0, 6.75)]
+
+
+def test_dashes_between_keys_and_numbers(tmp_path: Path) -> None:
+    run = read(tmp_path, "Epoch 1: Train Loss - 0.5, Val Loss - 0.75\nEpoch 2: Train Loss - 0.25, Val Loss - 0.5\n")
+    assert points(one(run, "train/loss")) == [(1.0, 0.5), (2.0, 0.25)]
+    assert points(one(run, "val/loss")) == [(1.0, 0.75), (2.0, 0.5)]
+
+
+FLOWER = (
+    "INFO :      Starting Flower simulation, config: num_rounds=3, no round_timeout\nINFO :      \nINFO :      [INIT]\n"
+    "INFO :      initial parameters (loss, other metrics): 2.5, {'accuracy': 0.125}\nINFO :      \n"
+    + "".join(
+        f"INFO :      [ROUND {r}]\nINFO :      configure_fit: strategy sampled 4 clients (out of 8)\n"
+        f"INFO :      aggregate_fit: received 4 results and 0 failures\n"
+        f"INFO :      fit progress: ({r}, {2.5 - r / 4}, {{'accuracy': {0.125 + r / 8}}}, {r * 1.5})\n"
+        f"INFO :        train loss (clients, weighted): {2 - r / 4:.4f}\nINFO :      \n"
+        for r in (1, 2, 3)
+    )
+    + "INFO :      [SUMMARY]\nINFO :      Run finished 3 round(s) in 6.30s\n"
+)
+HISTORY = (
+    "INFO :      \tHistory (loss, {what}):\n{zero}"
+    + "".join(f"INFO :      \t\tround {r}: {2.5 - r / 4}\n" for r in (1, 2, 3))
+    + "INFO :      \tHistory (metrics, centralized):\nINFO :      \t{{'accuracy': [(0, 0.125),\nINFO :      \t              (1, 0.25)]}}\n"
+)
+
+
+@pytest.mark.parametrize("end", ["", HISTORY.format(what="centralized", zero="INFO :      \t\tround 0: 2.5\n")])
+def test_rounds_of_flower(tmp_path: Path, end: str) -> None:
+    run = read(tmp_path, FLOWER + end)
+    assert points(one(run, "val/loss")) == [(0.0, 2.5), (1.0, 2.25), (2.0, 2.0), (3.0, 1.75)]
+    assert points(one(run, "val/accuracy")) == [(0.0, 0.125), (1.0, 0.25), (2.0, 0.375), (3.0, 0.5)]
+    assert points(one(run, "train/loss")) == [(1.0, 1.75), (2.0, 1.5), (3.0, 1.25)]
+    assert len(run.attempts) <= 1
+    assert {s.name for s in run.series} == {"val/loss", "val/accuracy", "train/loss"}
+
+
+def test_the_history_of_flower_counts_where_nothing_else_tells_the_loss(tmp_path: Path) -> None:
+    head = "".join(f"INFO :      [ROUND {r}]\nINFO :      aggregate_fit: received 10 results and 0 failures\n" for r in (1, 2, 3))
+    run = read(tmp_path, head + HISTORY.format(what="distributed", zero=""))
+    assert points(one(run, "val/loss")) == [(1.0, 2.25), (2.0, 2.0), (3.0, 1.75)]
+
+
+def robomimic(epochs: int) -> str:
+    return "".join(
+        f'Train Epoch {e}\n{{\n    "Loss": {9 - e}.5,\n    "Policy_Grad_Norms": 1.5\n}}\n'
+        f'Validation Epoch {e}\n{{\n    "Loss": {9 - e}.75,\n    "Time_Epoch": 8.2e-05\n}}\n\nEpoch {e} Memory Usage: 400 MB\n\n'
+        for e in range(1, epochs + 1)
+    )
+
+
+@pytest.mark.parametrize("epochs", [2, 8])
+def test_a_heading_with_an_epoch_holds_for_the_block_below_it(tmp_path: Path, epochs: int) -> None:
+    run = read(tmp_path, robomimic(epochs))
+    assert points(one(run, "train/loss")) == [(float(e), 9.5 - e) for e in range(1, epochs + 1)]
+    assert points(one(run, "val/loss")) == [(float(e), 9.75 - e) for e in range(1, epochs + 1)]
+
+
+@pytest.mark.parametrize("heading", ["Validation Epoch: {e}", "Evaluation epoch {e}", "--- Val Epoch {e} ---", "Evaluating at epoch {e}"])
+@pytest.mark.parametrize("epochs", [3, 40])
+def test_a_heading_with_an_epoch_holds_for_the_lines_below_it(tmp_path: Path, heading: str, epochs: int) -> None:
+    text = "".join(
+        f"Train Epoch: {e}\nLoss: {50 - e}.5\nAccuracy: 0.5\n{heading.format(e=e)}\nLoss: {50 - e}.75\nAccuracy: 0.25\n" for e in range(1, epochs + 1)
+    )
+    run = read(tmp_path, text)
+    assert points(one(run, "train/loss")) == [(float(e), 50.5 - e) for e in range(1, epochs + 1)]
+    assert points(one(run, "val/loss")) == [(float(e), 50.75 - e) for e in range(1, epochs + 1)]
+    assert set(one(run, "val/accuracy").values) == {0.25}
+    assert np.all(one(run, "train/accuracy").values == 0.5)
