@@ -88,6 +88,8 @@ class Recorder:
         self._quiet_rank = rank > 0
         self._file = RecordFile(Path(run_dir), f"capture-rank{rank}" if rank else "capture")
         self._begun = 0  # the step that this process began with
+        self._done: int | None = None  # the last one that is done
+        self._stride = 1  # by which the job's own numbers go on
         self._go(0)
         self._epoch: float | None = None
         self._waiting = Waiting()
@@ -113,8 +115,9 @@ class Recorder:
         """Whether a step (the one under way) is looked at closely."""
         if step is None:
             return self._close
-        since = step - self._begun
-        return step % self.every == 0 or (0 <= since < self.every and since & (since - 1) == 0)
+        since = (step - self._begun) // self._stride
+        crossed = step // self.every > (step - self._stride) // self.every
+        return crossed or (0 <= since < self.every and since & (since - 1) == 0)
 
     def _go(self, at: int) -> None:
         """The step under way is that one."""
@@ -134,7 +137,7 @@ class Recorder:
     @_quiet
     def at(self, step: int) -> None:
         """The step that comes next, after a resume."""
-        self._begun = int(step)
+        self._begun, self._done, self._stride = int(step), None, 1
         self._go(self._begun)
         if self._at:
             self._write({"k": "resumed", "s": self._at, "time": time.time()})
@@ -165,7 +168,7 @@ class Recorder:
             self._last_batch = (inputs, labels, split)
             self._batches_in_step += 1
             self._samples += batches.size(inputs)
-        due = split not in self._recorded or (self._recorded[split] != self._at and (self._close or self.sampled(self._at - 1)))
+        due = split not in self._recorded or (self._recorded[split] != self._at and (self._close or self.sampled(self._at - self._stride)))
         if due and not self._quiet_rank:
             self._recorded[split] = self._at
             self._write(self._data(inputs, labels, split))
@@ -187,7 +190,9 @@ class Recorder:
                 values |= self._related.figures()
         if hashes:
             if split == "train" and self._batches_in_step <= 1:
-                values["duplicate_share"] = self._seen.duplicates(hashes, self._at, None if self._epoch is None else math.floor(self._epoch))
+                values["duplicate_share"] = self._seen.duplicates(
+                    hashes, self._at // self._stride, None if self._epoch is None else math.floor(self._epoch)
+                )
                 values["copies"] = batches.copies(hashes)
                 values["fingerprint"] = batches.fingerprint(hashes)
             values["split_overlap"] = self._seen.overlap(split, hashes) or None
@@ -200,8 +205,8 @@ class Recorder:
         step : its number; counted from 0 where it is not given. values : whatever else is logged, under the job's own names.
         """
         now = time.time()
-        if step is not None and step != self._at:
-            self._go(int(step))
+        if (step is None and self._stride > 1) or (step is not None and step != self._at):
+            self._jump(step)
         if epoch is not None:
             self._epoch = epoch
         if not self._quiet_rank:
@@ -211,14 +216,21 @@ class Recorder:
             for name, value in values.items():
                 numbers[name] = unread(value)
             due = self._waiting.add(Step(self._at, now, self._epoch, self._samples, numbers))
-            if self._close:
+            if self._close or (self._watch is not None and self._watch.looking):
                 self._look(numbers)
             elif due:
                 self._flush()
         self._samples = self._batches_in_step = 0
-        self._go(self._at + 1)
+        self._done = self._at
+        self._go(self._at + self._stride)
         if self._close and self._watch is not None:
             self._watch.look()
+
+    def _jump(self, step: int | None) -> None:
+        """The step that is done has another number than was expected: those to come are expected as far apart as this one and the last."""
+        at = int(step) if step is not None else (self._at if self._done is None else self._done + 1)
+        self._stride = max(1, at - self._done) if self._done is not None else 1
+        self._go(at)
 
     def _look(self, numbers: dict[str, Any]) -> None:
         """Write what a looked-at step adds to the numbers that it was told."""

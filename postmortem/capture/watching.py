@@ -243,6 +243,11 @@ class Watch:
 
     # --- activations ------------------------------------------------------------------------------------------------
 
+    @property
+    def looking(self) -> bool:
+        """The hooks of a sampled step are set."""
+        return bool(self._modules)
+
     def look(self) -> None:
         """Set the hooks of a sampled step. A compiled model would be compiled again for those of its modules: they are left alone."""
         if self._modules:

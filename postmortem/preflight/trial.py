@@ -12,15 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from postmortem.capture.samples import drawn, norm
+from postmortem.capture.watching import LIMITS, NEAR_LIMIT, RECTIFIED, WEIGHTED
 from postmortem.model.run import TensorRef
 
 HERE = Path(__file__).parent
 SECONDS = 60.0  # after which no further step is begun
 FIXED_SCALE = 1024.0  # of the loss under float16, in place of a scaler that has to be tuned first
-RECTIFIED = ("ReLU", "ReLU6", "Threshold")
-LIMITS = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0), "Hardsigmoid": (0.0, 1.0), "Hardtanh": (-1.0, 1.0)}
-WEIGHTED = ("Linear", "Conv1d", "Conv2d", "Conv3d")
-NEAR_LIMIT = 0.01  # of the range
 FEW_ROWS = 8  # samples and positions below which a silent unit says nothing
 
 

@@ -277,6 +277,25 @@ def test_gradients_that_a_closure_computes_within_the_step_are_seen(tmp_path: Pa
     assert len(expected) == 5
 
 
+@pytest.mark.parametrize("stride", [1, 10, 7])
+def test_steps_that_the_job_numbers_in_its_own_way_are_looked_at_as_often(tmp_path: Path, stride: int) -> None:
+    """By samples or tokens, or every tenth alone."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with postmortem.Recorder(tmp_path, every=100) as recorder:
+        recorder.watch(model, optimizer)
+        for n in range(118):
+            model(torch.randn(4, 20)).square().mean().backward()
+            optimizer.step()
+            recorder.step(1.0, step=n * stride)
+        assert not model[0]._forward_hooks  # those of a look are off again
+    told = curves(tmp_path)
+    assert list(told["train/loss"]) == [float(n * stride) for n in range(118)]
+    first = {float(n * stride) for n in (0, 1, 2, 4, 8, 16, 32, 64)}
+    crossing = {float(-(-s // stride) * stride) for s in range(100, 117 * stride + 1, 100)}
+    assert set(told["gradients/0.weight/rms"]) | {float(stride)} == first | crossing | {float(stride)}  # one step tells how far apart they are
+
+
 def test_what_cannot_be_watched_is_recorded_without(tmp_path: Path) -> None:
     with postmortem.Recorder(tmp_path) as recorder:
         with pytest.warns(RuntimeWarning, match="looks at no layers"):
