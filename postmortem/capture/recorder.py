@@ -1,6 +1,5 @@
 """Records a training as it runs. Costs next to nothing, never stops a training, leaves a file that `postmortem analyze` reads."""
 
-import functools
 import math
 import os
 import sys
@@ -10,9 +9,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self
+from typing import Any, Self
 
 from postmortem.capture import batches, surroundings
+from postmortem.capture.guarding import last_words, quiet
 from postmortem.capture.relation import Relation
 from postmortem.capture.waiting import Step, Waiting, number, unread
 from postmortem.capture.watching import Watch, describe, unwrapped
@@ -22,44 +22,6 @@ EVERY = 200  # steps between two that are looked at closely
 MOST_TEXT = 6000  # characters of a traceback, counted from its end
 TRACEBACK = "Traceback (most recent call last):"
 BAD_BATCHES = 3  # batches of a non-finite loss that are recorded
-
-P = ParamSpec("P")
-
-
-def _quiet(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Concatenate[Recorder, P], None]":
-    """What goes wrong while recording ends the recording, with one warning, and not the training."""
-
-    @functools.wraps(method)
-    def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.failed or self._pid != os.getpid():
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            _ended(self, error)
-
-    return guarded
-
-
-def _last_words(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Concatenate[Recorder, P], None]":
-    """The same for how it ended, which is written even when recording failed before: a device that died may have been why."""
-
-    @functools.wraps(method)
-    def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self._pid != os.getpid():
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            _ended(self, error)
-
-    return guarded
-
-
-def _ended(self: "Recorder", error: Exception) -> None:
-    if not self.failed:
-        self.failed = True
-        warnings.warn(f"postmortem records no more: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
 
 
 class Recorder:
@@ -124,17 +86,17 @@ class Recorder:
         self._at = at
         self._close = self.sampled(at)
 
-    @_quiet
+    @quiet
     def configured(self, config: Mapping[str, Any]) -> None:
         """More of the configuration, nested as it is."""
         self._write({"k": "config", "config": dict(config)})
 
-    @_quiet
+    @quiet
     def framework(self, name: str) -> None:
         """What runs the training; fixes are then written for it."""
         self._write({"k": "config", "config": {}, "framework": name})
 
-    @_quiet
+    @quiet
     def at(self, step: int) -> None:
         """The step that comes next, after a resume."""
         self._begun, self._done, self._stride = int(step), None, 1
@@ -142,7 +104,7 @@ class Recorder:
         if self._at:
             self._write({"k": "resumed", "s": self._at, "time": time.time()})
 
-    @_quiet
+    @quiet
     def watch(self, model: Any, *optimizers: Any) -> None:
         """Look at this model's gradients, weights, updates and activations on sampled steps."""
         if self._watch is not None:
@@ -158,7 +120,7 @@ class Recorder:
         except Exception as error:  # losses and batches are recorded all the same
             warnings.warn(f"postmortem looks at no layers: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=3)
 
-    @_quiet
+    @quiet
     def batch(self, inputs: Any, labels: Any = None, split: str = "train", *, epoch: float | None = None) -> None:
         """Hand over a batch as the model gets it. Only those of sampled steps (and the first of each split) are looked at."""
         if labels is None and isinstance(inputs, Mapping | list | tuple):
@@ -198,7 +160,7 @@ class Recorder:
             values["split_overlap"] = self._seen.overlap(split, hashes) or None
         return {"k": "data", "s": self._at, "split": split, "v": {k: v for k, v in values.items() if v is not None}, "labels": histogram}
 
-    @_quiet
+    @quiet
     def step(self, /, loss: Any = None, *, lr: float | None = None, step: int | None = None, epoch: float | None = None, **values: Any) -> None:
         """One optimizer step is done. Losses may be tensors: on an accelerator they are fetched later, several at once.
 
@@ -244,7 +206,7 @@ class Recorder:
         for one in layers:
             self._write({"k": "layers", "s": self._at, **one})
 
-    @_quiet
+    @quiet
     def log(self, /, step: int | None = None, **values: Any) -> None:
         """Numbers that belong to a step without ending one: an evaluation, what a framework logs."""
         self._flush()
@@ -253,13 +215,13 @@ class Recorder:
         if kept and not self._quiet_rank:
             self._write({"k": "steps", "s": [at], "t": [time.time()], "e": [self._epoch], "v": kept})
 
-    @_quiet
+    @quiet
     def layers(self, *records: Mapping[str, Any]) -> None:
         """Records of the step under way about layers, as the file has them; for frameworks that `watch` cannot see into."""
         for one in () if self._quiet_rank else records:
             self._write({"k": "layers", "s": self._at, **one})
 
-    @_quiet
+    @quiet
     def carefully(self, look: Callable[[], None]) -> None:
         """Call that, as everything here is called: what goes wrong ends the recording, not the training."""
         look()
@@ -287,7 +249,7 @@ class Recorder:
             self.exception(error)
         self.close("finished" if error is None else "failed")
 
-    @_last_words
+    @last_words
     def exception(self, error: BaseException) -> None:
         """Record an exception: its traceback, where it came from, and the last batch's statistics."""
         self._flush()
@@ -318,7 +280,7 @@ class Recorder:
             self._file.close()
         self.failed = True
 
-    @_last_words
+    @last_words
     def _end(self, status: str) -> None:
         self._flush()
         self._write({"k": "end", "status": status, "s": self._at - 1, "time": time.time()})
