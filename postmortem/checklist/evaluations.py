@@ -7,6 +7,7 @@ from math import exp
 from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighting, say
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
+from postmortem.checklist.hopeless import score_at_zero
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.levels import (
     below_any_guess,
@@ -41,7 +42,9 @@ LEARNED = 0.4  # share of the way from guessing to perfect accuracy, at its best
 NEVER_GOOD = 0.85  # times chance: below, validation had learned something before it rose
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; share of its start; ln(validation / train)
-TOO_GOOD = 0.15  # nats a letter
+TOO_GOOD, TOO_GOOD_A_WORD = 0.15, 0.1  # nats a letter; nats a token of a vocabulary of text
+OF_TEXT = 5.6  # ln of 270 tokens
+HALF = 0.5  # of where training began
 ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
 NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the best validation
@@ -209,7 +212,8 @@ def bad_from_the_start(b: Beside) -> Sighting | None:
 def above_all_of_training(b: Beside) -> Sighting | None:
     if b.train is None or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
         return None
-    if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= FEWEST and b.gap.rise < 0.15):
+    learned_little = b.train.final > HALF * b.train.first  # so nothing was learned by heart, and it should not rise
+    if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= FEWEST and (b.gap.rise < 0.15 or learned_little)):
         return None
     return b.shows(
         "from-start",
@@ -222,15 +226,16 @@ def above_all_of_training(b: Beside) -> Sighting | None:
 
 
 def too_good(b: Beside) -> Sighting | None:
-    if not (of_letters(b.e) and b.val.final < TOO_GOOD):
+    words = b.e.family == "language-model" and (b.e.chance.loss or 0.0) > OF_TEXT and not pretrained(b.e)
+    if of_letters(b.e) and b.val.final < TOO_GOOD:
+        told = say(
+            "Validation ends at {final:.2g} nats a letter; the best models of text stay above 0.4: it sees what it is to predict.", final=b.val.final
+        )
+    elif words and 0 <= b.val.final < TOO_GOOD_A_WORD:
+        told = say("Validation ends at {final:.2g} nats a token; no text can be foretold so well: it sees what it is to predict.", final=b.val.final)
+    else:
         return None
-    return b.shows(
-        "too-good",
-        say(
-            "Validation ends at {final:.2g} nats a letter; the best models of text stay above 0.4: it sees what it is to predict.",
-            final=b.val.final,
-        ),
-    )
+    return b.shows("too-good", told)
 
 
 def erratic(b: Beside) -> Sighting | None:
@@ -266,7 +271,10 @@ def never_as_good(b: Beside) -> Sighting | None:
 
 def lags_by_its_setting(b: Beside) -> Sighting | None:
     momentum = stated_momentum(b.e)
-    if momentum is None or not (momentum.holds and b.works and b.gap.gap > WIDE and (b.level is None or b.level > BAD)):
+    if momentum is None or not momentum.holds:
+        return None
+    scoreless = score_at_zero(b.e) is not None and b.train is not None and b.train.relative_gain > LEARNS
+    if not scoreless and not (b.works and b.gap.gap > WIDE and (b.level is None or b.level > BAD)):
         return None
     return b.shows(
         "statistics",

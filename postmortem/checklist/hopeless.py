@@ -8,6 +8,7 @@ from postmortem.checklist.latents import unused
 from postmortem.checklist.levels import course, relative_fall, whole
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import NARROW
+from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats
 
@@ -15,6 +16,8 @@ DROWNING = 0.8  # dropout
 FAR_ENOUGH, CRAWLING = 0.6, -1.9  # of where the loss began; decades from the usual rate
 UNSCALED = 100.0  # mean square of the inputs, 1 where they are standardised
 HALF = 0.5  # of where the loss began
+EPOCHS, FELL_AT_FIRST, HARDLY_MORE = 10, 1.2, 1.06  # × the second epoch's mean; × the last one's
+STILL_FALLING = -0.5  # Kendall's tau
 IN_UNITS, AT_ONCE = 1e4, 0.12  # squared error; share of the run
 LITTLE_DROPOUT, LESS_RIGHT, MOSTLY_RIGHT = 0.3, 0.12, 0.75  # dropout; of the answers, of training and of validation
 HARDER_BY = ("aug", "mixup", "cutmix", "cutout", "label_smoothing", "mask", "noise", "crop")  # what else makes training harder than validation
@@ -218,6 +221,26 @@ def _targets_in_units(e: Evidence, loss: CurveStats) -> Sighting | None:
     return _sighting(e, "targets", summary, loss.name)
 
 
+def _nothing_after_the_first(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """What the first epoch taught, a mean or how often each class occurs, is all that was learned in many."""
+    values = e.series[loss.name].values
+    if loss.reduction != "epoch" or loss.finite < EPOCHS or len(values) != loss.finite or pretrained(e) or not loss.final > 0:
+        return None
+    if loss.tail is None or loss.tail.tau < STILL_FALLING:
+        return None
+    first, second = float(values[0]), float(values[1])
+    if first < FELL_AT_FIRST * second or second > HARDLY_MORE * loss.final or loss.final > second:
+        return None
+    summary = say(
+        "The loss fell from {first:.4g} to {second:.4g} with the first epoch and to {final:.4g} in the {n} since: what is learned at once is all.",
+        first=first,
+        second=second,
+        final=loss.final,
+        n=loss.finite - 1,
+    )
+    return _sighting(e, "at-once", summary, loss.name)
+
+
 def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
     if not hardly_begun(e):
         return None
@@ -232,7 +255,7 @@ def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 SIGNS = (
     _copies, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs, _far_above_its_floor, _hurled, _too_slow,
-    _evenly, _targets_in_units, _barely_begun,
+    _evenly, _targets_in_units, _barely_begun, _nothing_after_the_first,
 )  # fmt: skip
 
 

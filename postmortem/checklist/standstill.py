@@ -26,6 +26,12 @@ def no_answer_better(e: Evidence) -> CurveStats | None:
     return c if c.trend.p_value > 0.05 and c.highest - c.lowest < NOT_MOVED * whole(c) else None
 
 
+def always_one_answer(e: Evidence) -> bool:
+    """The accuracy of validation is low and the same in each of many evaluations: whatever is asked, the answer is one and the same."""
+    val = e.curve("val/accuracy")
+    return val is not None and val.finite >= EPOCHS and val.distinct == 1 and val.highest < MOSTLY * whole(val)
+
+
 def comes_down(loss: CurveStats, level: float) -> bool:
     """It began above the level of guessing, and each record is lower than the one before: slow, and no standstill."""
     t = loss.trend

@@ -37,6 +37,7 @@ from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_r
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of, whole_run
 from postmortem.checklist.standstill import (
     STAYED,
+    always_one_answer,
     comes_down,
     fine_tuned,
     is_stuck,
@@ -77,13 +78,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),)),
         )
     loss = course(e)
+    if loss is None and (right := no_answer_better(e)) is not None:
+        told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
+        return Sighting(Severity.SERIOUS, told, right.first_step, right.first_step, (right.name,), file_of(e, right.name), "accuracy")
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     elsewhere = _begins_in_the_middle(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
     if elsewhere is not None:
         return elsewhere
     coin = no_answer_better(e)
-    if coin is not None and relative_fall(loss) < SOME and not _skilled(e):
+    if coin is not None and (relative_fall(loss) < SOME or always_one_answer(e)) and not _skilled(e):
         return Sighting(
             Severity.SERIOUS,
             say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
@@ -272,7 +276,7 @@ def guessing(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.7)
 def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.trend is None or seen.facet == "stayed":
+    if loss is None or loss.trend is None or seen.facet in ("stayed", "accuracy"):
         return None
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
@@ -310,6 +314,14 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     exact = e.family != "language-model" and not e.model.adapters and abs(loss.final / loss.first - 1) < STAYED
     classes = next((n for n in (2, 3, 4, 5, 10, 100, 1000) if exact and abs(loss.first / log(n) - 1) < 0.015), None)
     return None if classes is None else Reading(True, say("ln {classes} is {level:.4g}", classes=classes, level=log(classes)))
+
+
+@probe(say("whatever is asked, the answer is one and the same"), holds=1.5)
+def one_answer(e: Evidence, seen: Sighting) -> Reading | None:
+    val = e.curve("val/accuracy")
+    if val is None or not always_one_answer(e):
+        return None
+    return Reading(True, say("validation accuracy is {right:.1%} in each of {n} evaluations", right=val.final / whole(val), n=val.finite))
 
 
 alike = seen_as("alike", claim=say("no output is nearer to its partner than to any other"), holds=1.5)
@@ -359,7 +371,7 @@ CHECK = Check(
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
     needs=(LOSS_OR_REWARD,),
-    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, alike, uniform_guess, creeps, never_rose, few),
+    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, one_answer, alike, uniform_guess, creeps, never_rose, few),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),

@@ -23,6 +23,7 @@ LOST = 0.03  # of what validation had gained, where nobody knows how low a guess
 GAP = 0.35  # ln(validation / train) at the end
 GAP_ABOVE = 0.2  # the same, where validation rose to above chance
 LEVEL = 0.15  # times chance: below it both losses are tiny and a gap means nothing
+TINY = 0.03  # the same of a squared error that rises while training goes to a twentieth of it and below
 BY_HEART = 6.5  # ln(validation / train): the training set is known by heart, whether validation rose or never fell
 HUNDREDFOLD = 4.6  # ln(validation / train)
 WIDE, MUCH = 0.7, 0.25  # ln(validation / train), and of validation over its best: either alone is serious
@@ -60,7 +61,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     noise = 2.0 * val.noise / abs(val.best) if val.best else 0.0
     if not _knows_it_by_heart(e, gap) and gap.gap < (GAP_ABOVE if (level or 0.0) > 1.0 and gap.rise > RISE else GAP):
         return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap), _figures(e))
-    if level is not None and level < LEVEL:
+    learned_away = gap.gap > FAR_APART and gap.rise > MUCH and gap.evaluations_after_best >= SINCE and e.family == "regression"
+    if level is not None and level < (TINY if learned_away else LEVEL):
         small = is_above(say("{name} at the end (× chance)", name="val/loss"), level, LEVEL, file_of(e, "val/loss"))
         return Cleared(
             say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level),

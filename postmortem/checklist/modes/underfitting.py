@@ -128,10 +128,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 def _ranks_as_well(e: Evidence, loss: CurveStats) -> float | None:
     """The area under the curve, where the loss is no higher than of a model that ranks so well and knows how sure it may be."""
-    c, level = e.curve("train/auc") or e.curve("val/auc"), to_chance(e, loss.final)
-    if c is None or not c.finite or level is None or e.chance.classes != 2 or explained(e):
+    level = to_chance(e, loss.final)
+    areas = [c.final / whole(c) for name in ("train/auc", "val/auc") if (c := e.curve(name)) is not None and c.finite]
+    if not areas or level is None or e.chance.classes != 2 or explained(e):
         return None
-    area = c.final / whole(c)
+    area = min(areas)
     return area if RANKS_WELL < area < 1.0 and level < UNSURE * level_of_ranking(area) else None
 
 
