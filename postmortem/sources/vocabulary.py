@@ -37,7 +37,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "sparse categorical accuracy, binary accuracy, multiclass accuracy, classification accuracy, cls acc, token acc, token accuracy, mean "
         "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, aacc, acc pose, oa, "
         "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate, "
-        "class accuracy"
+        "class accuracy, accuracy01, acc01"
     ),
     "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, word ppl, token ppl, perp, word perplexity",
     "error": (

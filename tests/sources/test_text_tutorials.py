@@ -3,6 +3,7 @@
 The lines are written here as those programs print them; the numbers are invented.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,90 @@ def test_a_heading_with_an_epoch_holds_for_the_lines_below_it(tmp_path: Path, he
     assert points(one(run, "val/loss")) == [(float(e), 50.75 - e) for e in range(1, epochs + 1)]
     assert set(one(run, "val/accuracy").values) == {0.25}
     assert np.all(one(run, "train/accuracy").values == 0.5)
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_the_saved_history_of_flower(tmp_path: Path, server: bool) -> None:
+    history = {
+        "losses_distributed": [[1, 2.0], [2, 1.75], [3, float("nan")]],
+        "losses_centralized": [[0, 2.5], [1, 2.25], [2, 2.0], [3, "odd"]] if server else [],
+        "metrics_distributed_fit": {"accuracy": [[1, 0.25], [2, 0.5]]},
+        "metrics_distributed": {},
+        "metrics_centralized": {"accuracy": [[0, 0.125], [2, 0.375], "odd"]} if server else {},
+    }
+    run = read(tmp_path, json.dumps(history), "history.json")
+    assert points(one(run, "train/accuracy")) == [(1.0, 0.25), (2.0, 0.5)]
+    if server:
+        assert points(one(run, "val/loss")) == [(0.0, 2.5), (1.0, 2.25), (2.0, 2.0)]
+        assert points(one(run, "val/accuracy")) == [(0.0, 0.125), (2.0, 0.375)]
+        assert one(run, "other/losses_distributed").values.tolist()[:2] == [2.0, 1.75]
+    else:
+        assert one(run, "val/loss").values.tolist()[:2] == [2.0, 1.75]
+
+
+EXAMPLE = "06/26/2022 10:0{e}:00 - INFO - __main__ - epoch {e}: {what}\n"
+IGNITE = (
+    "Epoch[{n}] Iteration[100/200] Loss: {e}.75\nEpoch[{n}] Iteration[150/200] Loss: {e}.625\nTraining Results - Epoch: {n}  Avg accuracy: 0.25 Avg loss: {e}.5\n"
+    "Validation Results - Epoch: {n}  Avg accuracy: 0.125 Avg loss: {e}.25\n"
+)
+GLUON = (
+    "INFO:gluonts.trainer:Epoch[{e}] Learning rate is 0.5\n"
+    "100%|##########| 100/100 [00:03<00:00, 30.5it/s, epoch={n}/3, avg_epoch_loss={e}.5]\n"
+    "INFO:gluonts.trainer:Epoch[{e}] Elapsed time 3.281 seconds\n"
+    "INFO:gluonts.trainer:Epoch[{e}] Evaluation metric 'epoch_loss'={e}.500000\n"
+    "INFO:gluonts.trainer:Epoch[{e}] Evaluation metric 'validation_epoch_loss'={e}.250000\n"
+)
+CATALYST = "train ({n}/3) * Epoch ({n}/3) accuracy01: 0.5 | loss: {e}.5\nvalid ({n}/3) * Epoch ({n}/3) accuracy01: 0.25 | loss: {e}.25\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (EXAMPLE.replace("{what}", "{{'accuracy': 0.{n}, 'f1': 0.5}}"), {"val/accuracy": [0.1, 0.2, 0.3], "val/f1": [0.5, 0.5, 0.5]}),
+        (EXAMPLE.replace("{what}", "perplexity: {n}.5 eval_loss: {e}.25"), {"val/perplexity": [1.5, 2.5, 3.5], "val/loss": [0.25, 1.25, 2.25]}),
+        (IGNITE, {"train/loss.epoch": [0.5, 1.5, 2.5], "val/loss": [0.25, 1.25, 2.25], "val/accuracy": [0.125] * 3}),
+        (GLUON, {"train/loss": [0.5, 1.5, 2.5], "val/loss": [0.25, 1.25, 2.25]}),
+        (CATALYST, {"train/loss": [0.5, 1.5, 2.5], "val/loss": [0.25, 1.25, 2.25], "train/accuracy": [0.5] * 3, "val/accuracy": [0.25] * 3}),
+    ],
+    ids=["examples with metrics", "examples with a perplexity", "ignite", "gluonts", "catalyst"],
+)
+def test_both_sets_of_three_epochs(tmp_path: Path, lines: str, expected: dict[str, list[float]]) -> None:
+    run = read(tmp_path, "".join(lines.format(e=e, n=e + 1) for e in range(3)))
+    for name, values in expected.items():
+        assert points(one(run, name)) == [(n, v) for n, v in zip((1.0, 2.0, 3.0), values, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{m}m 25s (- 6m 23s) ({k}000 {k}%) 2.{k}500",
+        "{k}000 {k}% ({m}m 5s) 2.{k}500 Ivanov / Russian ✓",
+        "{k}000 {k}% (0m 5s) 2.{k}500 Sato / Greek ✗ (Japanese)",
+    ],
+)
+def test_losses_without_a_name_in_tutorials_of_pytorch(tmp_path: Path, line: str) -> None:
+    loss = one(read(tmp_path, "".join(line.format(m=k // 2, k=k) + "\n" for k in range(1, 7))), "train/loss")
+    assert loss.steps.tolist() == [k * 1000.0 for k in range(1, 7)]
+    assert loss.values.tolist() == [float(f"2.{k}5") for k in range(1, 7)]
+
+
+def test_rows_of_a_wide_table_and_interactions_that_count(tmp_path: Path) -> None:
+    rule = "-" * 39 + "\n"
+    text = "".join(
+        f"{rule}|             Epoch |               {e} |\n|      AverageEpRet |            2{e}.5 |\n|     TotalEnvInteracts |        {4 * e + 4}e+03 |\n"
+        f"|            LossPi |       -2.98e-09 |\n|             LossV |             {e}00 |\n|                KL |            0.01 |\n{rule}"
+        for e in range(3)
+    )
+    run = read(tmp_path, text)
+    assert one(run, "reward").steps.tolist() == [4000.0, 8000.0, 12000.0]
+    assert one(run, "other/LossV").values.tolist() == [0.0, 100.0, 200.0]
+    assert {"other/LossPi", "other/KL"} <= {s.name for s in run.series}
+
+
+def test_a_rate_after_an_arrow(tmp_path: Path) -> None:
+    text = "".join(
+        f"(epoch: {e}, iters: {i}00, time: 0.272, data: 0.152) D_A: 0.412 G_A: 0.312\n" + f"learning rate 0.5 -> 0.{5 - e}\n" * (i == 3)
+        for e in (1, 2, 3)
+        for i in (1, 2, 3)
+    )
+    assert points(one(read(tmp_path, text), "lr")) == [(1.0, 0.4), (2.0, 0.3), (3.0, 0.2)]

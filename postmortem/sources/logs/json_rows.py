@@ -16,6 +16,7 @@ from postmortem.sources.logs.blocks import head_text
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import number
+from postmortem.sources.logs.rounds import ROUNDS, table_of_rounds
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.unlabelled import metric_of, stem_of
@@ -46,7 +47,7 @@ def claims(candidate: Candidate) -> bool:
     if not (name.endswith(".json") or name == "log"):
         return False
     head = head_text(candidate.head)
-    if _ONE_EPOCH.fullmatch(name) or _ALLENNLP.match(head):
+    if _ONE_EPOCH.fullmatch(name) or _ALLENNLP.match(head) or ROUNDS.match(head):
         return True
     lists = _LISTS.match(head) or (head.lstrip().startswith("{") and ("history" in name or _LOSSES.search(head) or _BY_SPLIT.match(head)))
     return bool(_RECORDS.match(head) or _TRIPLES.match(head) or (lists and not _is_config(name)))
@@ -74,6 +75,8 @@ def read(candidate: Candidate) -> Found:
         table = Table(len(document), {stem_of(candidate.name): _column(document)})
     elif isinstance(document, list):
         table, habits = _of_list(document, candidate.name)
+    elif isinstance(document, dict) and ROUNDS.match(head_text(candidate.head)):
+        table, habits = table_of_rounds(document)
     elif isinstance(document, dict):
         configured = {k: v for k, v in document.items() if _is_config(k.lower()) and isinstance(v, dict)}
         table = _of_lists({k: v for k, v in document.items() if k not in configured})

@@ -29,6 +29,8 @@ _SCORE_AT = re.compile(rf"(?:^|[\s\]:-])(score|loss|cost) (?:at|after|in) (itera
 _LOSS_AFTER = re.compile(rf"(?:^|[\s\]:-])(loss|cost) after{_N} (iteration|iter|step|epoch)s?(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `At iteration 640/900/900, mean rms=5.1%, delta=30.1%, BCER train=99.9%, …`: Tesseract, by improvements, steps and samples.
 _TESSERACT = re.compile(rf"^At iteration{_N}/{_N}/{_N}, (?:Mean|mean) rms={_N}%, delta={_N}%, (?:BCER|char) train={_N}%")
+# `0m 25s (- 6m 23s) (5000 6%) 2.8500`, `5000 5% (0m 5s) 2.2208 Ivanov / Russian ✓`: PyTorch's tutorials on translation and on names.
+_CLOCKED = re.compile(rf"^{_N}[ms]?(?:{_N}s)? \(- ?{_N}[ms](?:{_N}s)?\) \({_N}{_N}%\){_N}$|^{_N}{_N}% \({_N}m{_N}s\){_N} .{{1,80}}[✓✗]")
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
 # `INFO :      \t\tround 3: 1.95`: Flower's history at the end; round 0 is before training.
@@ -48,7 +50,8 @@ _CHANGED = "set|updat|adjust|reduc|decreas|decay|lower|dropp|chang|increas|annea
 _RATE_SET = re.compile(
     rf"\b(?:(?:{_CHANGED})(?:t?ing|e?d) (?:the )?(?:current )?{_LR}(?P<group> of (?:parameter |param )?group{_N})?|"
     rf"{_LR.replace('key', 'key2')} (?:is |was |has been |is now )?(?:(?:re)?set|(?:{_CHANGED})e?d))(?: from{_N})?(?: to| ->| =>|:| at){_N}\W*$|"
-    rf"\b(?:new|updated|adjusted|reduced|decayed) {_LR.replace('key', 'key3')}(?: is|:| =| ->){_N}\W*$",
+    rf"\b(?:new|updated|adjusted|reduced|decayed) {_LR.replace('key', 'key3')}(?: is|:| =| ->){_N}\W*$|"
+    rf"^\W*{_LR.replace('key', 'key4')}{_N} ->{_N}\W*$",
     re.IGNORECASE,
 )
 
@@ -99,7 +102,7 @@ def _rate(shape: str) -> Plan | None:
     changed = _RATE_SET.search(shape)
     if changed is None:
         return None
-    key = changed["key"] or changed["key2"] or changed["key3"]
+    key = changed["key"] or changed["key2"] or changed["key3"] or changed["key4"]
     group = shape[: changed.end("group")].count(_N) - 1 if changed["group"] else NO
     return Plan(values=(Slot(shape.count(_N) - 1, "lr", key),), group=group)
 
@@ -113,6 +116,10 @@ def _unnamed(shape: str) -> Plan | None:
         return Plan(values=value, epoch=at) if score[2].lower() == "epoch" else Plan(values=value, step=at)
     if _TESSERACT.match(shape):
         return Plan(values=(Slot(5, "train/error", "BCER train", percent=True),), step=1)
+    clocked = _CLOCKED.match(shape)
+    if clocked:
+        last = clocked[0].count(_N) - 1
+        return Plan(values=(Slot(last, "train/loss", "loss"),), step=last - 2 if clocked[0].endswith(_N) else 0)
     history = _HISTORY.search(shape)
     if history:
         at = shape.count(_N) - 2

@@ -37,6 +37,10 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("initial param", rf"\binitial parameters \(loss, other metrics\):{_N}, \{{([^{{}}]{{0,2000}})\}}", rf"val untrained | loss: {_N}, \1"),
         ("(clients", r"(?<=loss) \(clients[\w ,-]{0,30}\)(?=:)", ""),
         ("* LOSS -", r"^\* LOSS -", "val | Loss -"),  # sgrvinod, who writes Loss in the pass that this is the mean of
+        ("__main__ -", rf"(?<=__main__ - )epoch{_N}: (?=\{{|perplexity:)", f"val | epoch {_N}: "),  # the no_trainer examples of transformers
+        ("] Iteration", rf"\bEpoch\[{_N}\] Iteration\[", f"Epoch {_N} Iteration ["),  # Ignite counts from 1, MXNet, which prints as much, from 0
+        ("Evaluation metric", r"\bEvaluation metric (?='?(?:validation_)?epoch_loss\b)", ""),  # GluonTS: of either set
+        ("avg_epoch_loss", rf"\bepoch={_N}/{_N}, (?=(?:validation_)?avg_epoch_loss)", f"from {_N} via {_N}, "),  # from 1, below what counts from 0
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )

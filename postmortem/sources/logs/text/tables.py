@@ -12,7 +12,7 @@ MAX_COLUMNS = 64
 _RULE = re.compile(r"^[\s|+:=\-─━═┃│┼╋┿╂├┤┏┓┗┛┡┩└┘┌┐┬┴╇╈]+$")
 _EDGE = str.maketrans({"│": "|", "┃": "|", "║": "|"})
 _WIDE = re.compile(r"\s{2,}|\t")
-_PAIR = re.compile(r"^\s*\|\s{0,8}([A-Za-z][\w /@.%()-]{0,60}?)\s*\|\s*(\S{1,32})\s*\|\s*$")
+_PAIR = re.compile(r"^\s*\|\s{0,40}([A-Za-z][\w /@.%()-]{0,60}?)\s*\|\s*(\S{1,32})\s*\|\s*$")
 _SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
 _JSON_SECTION = re.compile(r'^\s+"([A-Za-z][\w-]{0,40})": \{\s*$')
 _JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
