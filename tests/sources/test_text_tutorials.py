@@ -247,3 +247,41 @@ def test_a_rate_after_an_arrow(tmp_path: Path) -> None:
         for i in (1, 2, 3)
     )
     assert points(one(read(tmp_path, text), "lr")) == [(1.0, 0.4), (2.0, 0.3), (3.0, 0.2)]
+
+
+def afterwards(epochs: int, *, more: bool) -> str:
+    def steps(e: int) -> str:
+        return "".join(f"Iter: {i:03d}, Train Loss: {9 - e}.{i // 50}000, Train MAPE: 0.4000\n" for i in range(0, 200, 50))
+
+    ends = "Epoch: {e:03d}, Inference Time: 1.5000 secs\nEpoch: {e:03d}, Train Loss: {b}.5000, Train MAPE: 0.4500, Valid Loss: {c}.5000, Valid MAPE: 0.3500\n"
+    return "".join(steps(e) + ends.format(e=e, b=9 - e, c=8 - e) for e in range(1, epochs + 1)) + steps(epochs + 1) * more
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_steps_before_the_epoch_is_named_belong_to_it(tmp_path: Path, more: bool) -> None:
+    run = read(tmp_path, afterwards(4, more=more))
+    loss = one(run, "train/loss")
+    assert loss.steps.tolist() == [200.0 * e + k for e in range(4 + more) for k in (0, 50, 100, 150)]
+    assert loss.values.tolist()[::4] == [8.0, 7.0, 6.0, 5.0, 4.0][: 4 + more]
+    assert one(run, "val/loss").steps.tolist() == [200.0, 400.0, 600.0, 800.0]
+    assert points(one(run, "val/loss")) == [(1.0, 7.5), (2.0, 6.5), (3.0, 5.5), (4.0, 4.5)]
+    assert len(run.attempts) <= 1
+
+
+def test_steps_below_the_name_of_their_epoch_stay_there(tmp_path: Path) -> None:
+    text = "step 0: val loss 9.5\n" + "".join(
+        f"Epoch {e}: learning rate 0.5\n" + "".join(f"step {e * 100 + k}: loss {9 - e}.{k // 25}\n" for k in (0, 25, 50, 75)) for e in range(4)
+    )
+    loss = one(read(tmp_path, text), "train/loss")
+    assert loss.steps.tolist() == [e * 100.0 + k for e in range(4) for k in (0, 25, 50, 75)]
+    assert loss.epochs is not None
+    assert loss.epochs.tolist()[::4] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_how_many_steps_an_epoch_has_is_no_place_in_it(tmp_path: Path) -> None:
+    text = "".join(f"Epoch: {e}, Steps: 6 | Train Loss: {9 - e}.5 Vali Loss: {9 - e}.25\nUpdating learning rate to 0.5\n" for e in range(1, 6))
+    run = read(tmp_path, text)
+    for name in ("train/loss", "val/loss", "lr"):
+        assert one(run, name).steps.tolist() == [6.0, 12.0, 18.0, 24.0, 30.0]
+        assert [e for e, _ in points(one(run, name))] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert run.steps_per_epoch == 6

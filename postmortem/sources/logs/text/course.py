@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from postmortem.model.run import Reduction
 from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.keys import Role, split_in
+from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.logs.text.plans import NO, Plan, Slot
-from postmortem.sources.logs.text.rows import NAN, Column, Kind, Rows
+from postmortem.sources.logs.text.rows import NAN, Column, Rows
 from postmortem.sources.logs.text.tables import Header
 from postmortem.sources.logs.text.tokens import dated, number
 from postmortem.sources.names import series_name

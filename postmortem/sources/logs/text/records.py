@@ -12,8 +12,8 @@ from postmortem.sources.logs.text.bars import redrawn
 from postmortem.sources.logs.text.columns import SAMPLED, look_at, values_of
 from postmortem.sources.logs.text.course import DATED, NEAR, Place
 from postmortem.sources.logs.text.dumps import WORDS
+from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan
-from postmortem.sources.logs.text.rows import Kind
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import NUMBER, mask

@@ -9,12 +9,13 @@ import math
 import re
 from array import array
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from postmortem.model.run import Floats, Reduction, Series
+from postmortem.sources.logs.text.afterwards import named_afterwards
+from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.names import reduction_of, series_names
 
 _LOSS_LIKE = re.compile(r"^l_\w+$|^total$", re.IGNORECASE)  # BasicSR and its kin: l_pix, l_total
@@ -25,16 +26,6 @@ MAX_ROWS = 20_000_000
 MAX_SERIES = 500
 
 ColumnKey = tuple[str, str, bool, bool]  # name, key, whether of whole epochs, whether spare
-
-
-class Kind(IntEnum):
-    """What a row's epoch says."""
-
-    BARE = 0  # no epoch
-    WITHIN = 1  # inside epoch `epoch`
-    SUMMARY = 2  # about epoch `epoch` as a whole, at its end
-    EXACT = 3  # a fractional epoch: so many are done
-    MAPPED = 4  # an integer in a dict: exact when the others are fractional
 
 
 @dataclass(slots=True)
@@ -152,6 +143,7 @@ def settle(rows: Rows) -> Settled:
     if rows.paired and (lone := (kind == Kind.BARE) & np.isfinite(batch) & ~np.isfinite(step)).any() and np.all(np.diff(batch[lone]) == 1):
         epoch, kind = np.where(lone, batch, epoch), np.where(lone, Kind.SUMMARY, kind)  # one by one, each with its validation: epochs
         planned_epochs = float(total[lone][-1])
+    epoch, kind = named_afterwards(step, epoch, kind)
     steps, epochs = _unrounded(step) if rows.rounded else step.copy(), np.full(len(step), np.nan)
     whole = (kind == Kind.WITHIN) | (kind == Kind.SUMMARY)
     fractional = bool(np.any((kind == Kind.EXACT) & (epoch != np.floor(epoch))))
@@ -203,6 +195,12 @@ def settle(rows: Rows) -> Settled:
     if len(np.unique(before[alone])) > 2 and np.ptp(batch[alone]) == 0 and np.all(np.diff(before[alone]) >= 0):
         epochs[alone] = before[alone] + 1  # `batch = 405` below the name of each epoch: how many there are
         within = within & ~alone
+    whole_epochs = within & np.isfinite(step) & ~np.isfinite(batch)
+    if len(np.unique(before[whole_epochs])) > 2 and np.ptp(step[whole_epochs]) == 0 and np.all(np.diff(before[whole_epochs]) >= 0):
+        per_epoch = float(step[whole_epochs][0])  # `Epoch: 3, Steps: 6 | Train Loss: …` of each epoch: how many it has
+        epochs[whole_epochs] = before[whole_epochs] + 1
+        steps[whole_epochs] = epochs[whole_epochs] * per_epoch
+        within = within & ~whole_epochs
     if planned is not None and np.any(steps > _PAST * planned + 1):  # a bar of something else, such as files being uploaded
         planned = None
     uncounted = within & ~np.isfinite(epochs)
