@@ -285,3 +285,45 @@ def test_how_many_steps_an_epoch_has_is_no_place_in_it(tmp_path: Path) -> None:
         assert one(run, name).steps.tolist() == [6.0, 12.0, 18.0, 24.0, 30.0]
         assert [e for e, _ in points(one(run, name))] == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert run.steps_per_epoch == 6
+
+
+def drawn(epochs: int) -> str:
+    def bar(i: int, n: int, loss: float) -> str:
+        full = 64 * i // n
+        return (
+            f" [{'=' * full}>{'.' * (64 - full)}]  Step: {50 + i}ms | Tot: {i}s5ms | Loss: {loss:.3f} | Acc: 25.000% ({i * 32}/{i * 128}) {i}/{n} \n"
+        )
+
+    return "==> Building model..\n" + "".join(
+        f"\nEpoch: {e}\n" + "".join(bar(i, 400, 9 - e) for i in (1, 200, 400)) + "".join(bar(i, 100, 8.5 - e + 1 / i) for i in (1, 50, 100))
+        for e in range(epochs)
+    )
+
+
+def test_a_second_bar_that_is_shorter_is_the_pass_over_the_evaluation_set(tmp_path: Path) -> None:
+    run = read(tmp_path, drawn(5))
+    assert points(one(run, "val/loss")) == [(e + 1.0, 8.51 - e) for e in range(5)]
+    assert one(run, "train/loss").steps.tolist() == [400.0 * e + k for e in range(5) for k in (1, 200, 400)]
+    assert run.setting("epochs") is None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_epoch_and_batch_behind_the_name_of_the_split(tmp_path: Path, first: int) -> None:
+    text = "".join(f"Train: [{e}][{k}/40]\tBT 0.500 (0.500)\tloss {9 - e}.5 ({9 - e}.6)\n" for e in range(first, first + 4) for k in (10, 20, 30, 40))
+    loss = one(read(tmp_path, text), "train/loss")
+    assert loss.steps.tolist() == [40.0 * e + k for e in range(4) for k in (10, 20, 30, 40)]
+
+
+def test_the_same_line_again_below_the_heading_of_an_evaluation(tmp_path: Path) -> None:
+    text = "".join(
+        f"[Epoch: {e}, numImages:  1464]\nLoss: {90 - e}.5\nValidation:\n[Epoch: {e}, numImages:  1449]\nAcc:0.85, mIoU:0.55\nLoss: {50 - e}.5\n"
+        for e in range(9)
+    )
+    run = read(tmp_path, text)
+    assert points(one(run, "train/loss")) == [(e + 1.0, 90.5 - e) for e in range(9)]
+    assert points(one(run, "val/loss")) == [(e + 1.0, 50.5 - e) for e in range(9)]
+
+
+def test_a_remark_between_key_and_number(tmp_path: Path) -> None:
+    bars = "".join(f"Epoch {e}/5:  50%|█████     | 50/100 [10:00<10:00,  3.80img/s, loss (batch)=0.{e}]\n" for e in (1, 2, 3))
+    assert points(one(read(tmp_path, bars), "train/loss")) == [(0.5, 0.1), (1.5, 0.2), (2.5, 0.3)]

@@ -8,7 +8,7 @@ from postmortem.model.run import Reduction
 from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.keys import Role, split_in
 from postmortem.sources.logs.text.kinds import Kind
-from postmortem.sources.logs.text.plans import NO, Plan, Slot
+from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.rows import NAN, Column, Rows
 from postmortem.sources.logs.text.tables import Header
 from postmortem.sources.logs.text.tokens import dated, number
@@ -49,6 +49,7 @@ class Course:
         self.beneath: list[tuple[Plan, list[bytes]]] = []  # lines without counters below a bar of an evaluation that waits
         self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
         self.main_total = 0.0
+        self.summed: tuple[Plan, float] = (EMPTY, NAN)  # the last line about a whole epoch, and which
         self.table: Header | None = None
         self.stale: dict[str, float] = {}
         self.drawn: tuple[float, float] | None = None  # epoch and batch of the progress bar drawn last
@@ -100,7 +101,7 @@ class Course:
                 self.arrive()
             self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
             return
-        plan = self.as_evaluation(self.second_bar(plan, numbers))
+        plan = self.as_evaluation(self._second_time(self.second_bar(plan, numbers), numbers))
         evaluation = plan.split in ("val", "test") and plan.batch != NO and bool(plan.values)
         if (
             self.waiting is not None
@@ -129,7 +130,7 @@ class Course:
 
     def second_bar(self, plan: Plan, numbers: list[float]) -> Plan:
         """A shorter progress bar after the main one, with the same quantities and nothing said: the pass over the evaluation set."""
-        if not plan.progress or not plan.values or plan.split or plan.epoch != NO or plan.batch_total == NO:
+        if not plan.drawn or not plan.values or plan.split or plan.epoch != NO or plan.batch_total == NO:
             return plan
         total = numbers[plan.batch_total]
         self.main_total = self.main_total or total
@@ -137,6 +138,16 @@ class Course:
             return plan
         values = tuple(Slot(s.index, series_name(s.logged_as, "val"), s.logged_as, s.total, s.percent) for s in plan.values)
         return replace(plan, split="val", values=values)
+
+    def _second_time(self, plan: Plan, numbers: list[float]) -> Plan:
+        """Below the heading of an evaluation, the same line about the same epoch again: about the evaluation, and so is what follows."""
+        if plan.epoch == NO or plan.step != NO or plan.batch != NO or not plan.values:
+            return plan
+        said = (plan, numbers[plan.epoch])
+        again, self.summed = said == self.summed, said
+        if not (again and self.split):
+            return plan
+        return replace(plan, split=self.split, again=True, values=tuple(replace(v, name=series_name(v.logged_as, self.split)) for v in plan.values))
 
     def as_evaluation(self, plan: Plan) -> Plan:
         """Of a validation line that only its metric gives away, amid records of training: the plan as one of the validation set."""
@@ -221,10 +232,11 @@ class Course:
                 self.rows.lowest_epoch = epoch
 
     def _row(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> None:
+        announced = self.split
         if plan.counts:
             place = self._own_place(plan, numbers, tokens)
             if place.kind != Kind.BARE or not math.isnan(place.step):
-                self.split = ""
+                self.split = announced if plan.again else ""
         elif self.near > 0:
             place = self.place
             if plan.split in ("val", "test") and place.kind == Kind.WITHIN and math.isnan(place.step):

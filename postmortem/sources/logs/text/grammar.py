@@ -59,6 +59,7 @@ _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|===
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*|/s(?:/[a-z]{1,8})?(?![\w/]))")
 _ENDS = re.compile(r"\s{0,8}(?:[,;|\])]|$)|\s{1,8}(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|best)\b", re.IGNORECASE)
+_DURATION = re.compile(r"^(?:[mµu]?s|m|min|h)(?![A-Za-z])")  # `Step: 50ms`, `Step: 1s500ms`: how long, not which
 _MEAN = re.compile(r"^ ?\(\)")
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
@@ -146,6 +147,7 @@ class _Reading:
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
             bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm or self.hapi, weak=self.weak,
             keyless=self.keyless, paired=paired, heads=bool(_HEADING.match(self.parts_text)), untrained=bool(_UNTRAINED.search(self.parts_text)),
+            drawn=self.tqdm or (self.keyless and "====" in self.parts_text),
         )  # fmt: skip
 
     def _promote(self) -> None:
@@ -264,7 +266,7 @@ class _Reading:
         ):
             role = Role.EPOCH
         if role is not None:
-            if percent:
+            if percent or _DURATION.match(trail):
                 self.last = ("", index)
                 return
             if role == Role.EPOCH and bracketed and "/" not in trail[:2] and re.search(r"(?::\s?|\w)\[$", lead):

@@ -17,6 +17,8 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         (" Batch", rf"\b(TRAIN|CV) Batch{_N}/{_N} loss", rf"\1 epoch {_N}, batch {_N}, loss"),  # WeNet: epoch/batch
         ("INFO ", rf"\bINFO (?=(?:Train|Test|Val\w*): \[{_N}/{_N}\])", ""),  # Swin
         (": [", rf"\b(Train|Test|Val(?:idation)?): \[{_N}/{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch: [{_N}/{_N}] [{_N}/{_N}]"),
+        (": [", rf"\b(Train|Test|Val(?:idation)?): \[{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch {_N} [{_N}/{_N}]"),  # SupContrast, from 1
+        (")", r"(?<=[a-z]) \((?:batch|avg|average|weighted|total)\)(?=\s?[:=])", ""),  # `loss (batch)=0.5`: a remark on how
         ("Saving dict", rf"\bSaving dict for global step{_N}:", rf"eval global step {_N},"),  # TensorFlow's estimators, Tensor2Tensor
         ("cur metric,", r"\bcur metric,", "val metric,"),  # PaddleOCR
         ("Epoch loaded:", rf"^Epoch loaded:{_N} - ", rf"test epoch {_N} - "),  # SpeechBrain, once training is over

@@ -40,6 +40,8 @@ class Plan:
     brackets: bool = False  # "Epoch: [8]": counted from 0 by custom
     weak: bool = False  # nothing known, no counter: counts only within a block that has a counter
     progress: bool = False  # a tqdm bar
+    drawn: bool = False  # a bar of any kind, beside a counter that has no name
+    again: bool = False  # said a second time of one epoch, of the set that a heading named
     keyless: bool = False  # the counter has no name
     spare: bool = False  # what a line about a saved model says of the loss: counts where nothing else says it
     heads: bool = False  # nothing but the number of an epoch: a heading of the lines below it

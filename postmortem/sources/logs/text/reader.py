@@ -130,7 +130,7 @@ def read(candidate: Candidate) -> Found:
     status, detail = (Status.PARTIAL, problem) if problem else (Status.READ, None)
     if not problem and not series and not events and not scan.settings.found:
         status, detail = Status.SKIPPED, say("no metric, event or setting was recognised in it")
-    settings = tuple(s for s in scan.settings.found.values() if not _warming(s, series))
+    settings = tuple(s for s in scan.settings.found.values() if not (_warming(s, series) or _first_epoch(s, scan.rows.lowest_epoch)))
     source = Source(path=candidate.path, reader=NAME, status=status, detail=detail, size=candidate.size)
     return Found(source=source, series=series, events=events, settings=settings, facts=MappingProxyType(facts))
 
@@ -141,6 +141,11 @@ def _warming(setting: Setting, series: Sequence[Series]) -> bool:
         return False
     rates = [s.values for s in series if s.logged_as == setting.key and len(s) > 1]
     return any(r[0] == setting.value and np.nanmax(r) > _RISEN * r[0] for r in rates)
+
+
+def _first_epoch(setting: Setting, lowest: float) -> bool:
+    """`Epoch: 0` above the first record names an epoch, and is no number of epochs."""
+    return setting.name == "epochs" and setting.key.lower() == "epoch" and setting.value == lowest
 
 
 class _Cursor:
