@@ -147,7 +147,7 @@ class _Reading:
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
             bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm or self.hapi, weak=self.weak,
             keyless=self.keyless, paired=paired, heads=bool(_HEADING.match(self.parts_text)), untrained=bool(_UNTRAINED.search(self.parts_text)),
-            drawn=self.tqdm or (self.keyless and "====" in self.parts_text),
+            drawn=self.tqdm or self.hapi or (self.keyless and "====" in self.parts_text),
         )  # fmt: skip
 
     def _promote(self) -> None:
