@@ -3,7 +3,7 @@
 import math
 
 from postmortem.check import Evidence
-from postmortem.checklist.levels import SURELY, course, relative_fall, to_chance
+from postmortem.checklist.levels import SURELY, course, relative_fall, to_chance, whole
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import excerpt
 from postmortem.model.curves import CurveStats
@@ -20,6 +20,7 @@ ROUNDED = 0.02  # of where the loss began
 FEW_POINTS = 3
 FEW_EPOCHS, FEW_STEPS = 4.0, 200.0
 HARDLY_ANY_STEPS, COMING_DOWN = 100.0, 0.3  # natural logarithms in a run as long
+SCORES, WELL = ("val/accuracy", "val/score", "val/f1", "val/auc"), 0.75
 HALF_WAY, AT_REST = (0.25, 0.65), 0.3  # times chance; share of the run
 NEAR_GUESSING, FAR_BELOW = 0.05, 0.6  # × ln C
 
@@ -58,24 +59,37 @@ def of_one_batch(e: Evidence) -> bool:
     return share is not None and share < SMOOTH
 
 
-def steepness(e: Evidence) -> float:
-    """By how many natural logarithms the loss would fall in a run as long as this short one, going on as it did in its last third and in
-    its last sixth: validation's where it was evaluated often enough to tell. 0 of a run that did not reach its end, and of a long one."""
-    val, train = e.curve("val/loss"), course(e)
-    c = val if val is not None and val.finite >= FEW_POINTS else train
+def _evaluated(e: Evidence) -> CurveStats | None:
+    """Validation's loss where it was evaluated often enough to show a fall, else that of training."""
+    val = e.curve("val/loss")
+    return val if val is not None and val.finite >= FEW_POINTS else course(e)
+
+
+def _to_fall(e: Evidence) -> float:
+    """By how many natural logarithms the loss would fall in a run as long as this one, going on as it did in its last third and in its last
+    sixth. 0 of a run that did not reach its end."""
+    c = _evaluated(e)
     if c is None or c.finite < FEW_POINTS or not c.final > 0 or excerpt(e) or e.outcome in ("crashed", "cancelled", "running"):
         return 0.0
-    short = e.last_epoch <= FEW_EPOCHS if e.last_epoch is not None else c.last_step <= (FEW_STEPS if e.axis == "step" else FEW_EPOCHS)
     length = c.last_step - min(c.first_step, 0.0)
     before = [(part, e.at(c.name, c.last_step - length / part)) for part in (3, 6)]
-    falls = [part * math.log(v / c.final) if v is not None and v - c.final > SURELY * c.noise else 0.0 for part, v in before]
-    return min(falls) if short else 0.0
+    return min(part * math.log(v / c.final) if v is not None and v - c.final > SURELY * c.noise else 0.0 for part, v in before)
+
+
+def steepness(e: Evidence) -> float:
+    """`_to_fall` of a run of a few epochs or of a few hundred steps, 0 of a longer one."""
+    c = _evaluated(e)
+    if c is None:
+        return 0.0
+    short = e.last_epoch <= FEW_EPOCHS if e.last_epoch is not None else c.last_step <= (FEW_STEPS if e.axis == "step" else FEW_EPOCHS)
+    return _to_fall(e) if short else 0.0
 
 
 def hardly_begun(e: Evidence) -> bool:
     """What begins from scratch was given a few dozen steps, and was coming down steeply when they were over."""
     few = e.axis == "step" and e.last_step is not None and e.last_step <= HARDLY_ANY_STEPS
-    return few and not pretrained(e) and steepness(e) > COMING_DOWN
+    well = any(c.final > WELL * whole(c) for name in SCORES if (c := e.curve(name)) is not None and c.finite)
+    return few and not well and not pretrained(e) and _to_fall(e) > COMING_DOWN
 
 
 def creeps(e: Evidence, loss: CurveStats) -> bool:
