@@ -3,13 +3,14 @@
 from postmortem.check import Evidence
 from postmortem.checklist.causes.clipping_too_tight import TIGHT
 from postmortem.checklist.causes.too_much_regularization import strong_decay
-from postmortem.checklist.causes.wrong_loss import UNSURE, honest
+from postmortem.checklist.causes.wrong_loss import UNSURE
 from postmortem.checklist.falls import falls_to_the_end, hardly_begun, steepness
 from postmortem.checklist.inputs import stated_raw
 from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
 from postmortem.checklist.optimizers import clip_norm, rate_decades
 from postmortem.checklist.parameters import is_narrow
 from postmortem.checklist.rates import pretrained
+from postmortem.checklist.softmaxes import honest
 from postmortem.model.curves import CurveStats
 
 HIGH = 0.5  # times chance; healthy runs end at 0.47 and less

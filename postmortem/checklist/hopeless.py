@@ -10,6 +10,7 @@ from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import NARROW
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of
+from postmortem.checklist.starts import started_too_large, without_gradient
 from postmortem.model.curves import CurveStats
 
 DROWNING = 0.8  # dropout
@@ -254,8 +255,8 @@ def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 
 SIGNS = (
-    _copies, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs, _far_above_its_floor, _hurled, _too_slow,
-    _evenly, _targets_in_units, _barely_begun, _nothing_after_the_first,
+    _copies, started_too_large, without_gradient, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs,
+    _far_above_its_floor, _hurled, _too_slow, _evenly, _targets_in_units, _barely_begun, _nothing_after_the_first,
 )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ def inputs_are_zero(e: Evidence) -> bool:
         return False
     if set(layers) <= set(w.gradient_dead_layers) and (w.zero_weight_share or (w.lowest_hidden_bias or 0.0) < NEVER_FIRES):
         return False  # a layer behind it lets nothing through, forwards or back
+    if (w.lowest_hidden_bias or 0.0) < NEVER_FIRES and w.checkpoints == 1:
+        return False  # units that never fire keep a gradient from the first layer as well, and decay moves a bias as large as that
     last = last_optimizer(e)
     if last is not None and first in (last.absent or ()):
         return False  # no step could change it

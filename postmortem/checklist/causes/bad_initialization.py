@@ -7,9 +7,11 @@ from postmortem.checklist import remedies
 from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs
 from postmortem.checklist.levels import course, loss_curve, starts_absurd, starts_normal, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
-from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt
+from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
+from postmortem.checklist.starts import as_drawn
 
 SCHEMES = (
     "none",
@@ -34,6 +36,7 @@ FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 t
 TWICE = 2.0  # × the first gradient norm: what grew beyond it began later
 ORDINARY = 0.7  # decades above the usual learning rate
 AT_ONCE = 0.2  # of an epoch
+MOVES, MANY, AROUND_ONE = 1e-3, 10, 0.1  # learning rate; records; relative distance of a loss from 1
 ALIKE, FEW = 1e-3, 4  # relative distance from ln C: outputs as drawn lie a hundredth and more above it; records
 LATE, LEARNED = 0.2, 0.8  # share of the run; × the start of the loss
 HALF_SATURATED = 0.5  # share of a layer's outputs
@@ -107,6 +110,25 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("early weights have the size that libraries draw, none is zero, no units are copies, and no bias silences any"), holds=-3.0)
+def sound_start(e: Evidence, seen: Sighting) -> Reading | None:
+    w = e.weights
+    if not as_drawn(e) or w.first_highest_scale is None or w.first_median_scale is None:
+        return None
+    return Reading(
+        True,
+        say(
+            "the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size",
+            large=10**w.first_highest_scale,
+            median=10**w.first_median_scale,
+        ),
+    )
+
+
+size = seen_as("size", claim=say("no update made the weights so large: they were so from the first checkpoint on"), holds=3.0)
+unreached = seen_as("unreached", claim=say("the loss came to rest where a model gives one answer to everything"), holds=2.0)
+
+
 @probe(say("the very first loss, before any update, is already far above chance"), holds=2.2, fails=-0.5)
 def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
@@ -164,6 +186,20 @@ def outputs_alike(e: Evidence, seen: Sighting) -> Reading | None:
     level = math.log(classes)
     off = max(abs(value / level - 1.0) for value in (loss.first, loss.final, loss.highest, loss.best))
     return Reading(True, say("it never left ln {classes} by more than {off:.2g}", classes=classes, off=off * level)) if off < ALIKE else None
+
+
+@probe(
+    say("the loss is the variance of a standardised target from the first record to the last, at a rate that moves whatever can be moved"), holds=2.0
+)
+def never_left_the_mean(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, rate, val = course(e), used_rate(e), e.curve("val/loss")
+    if loss is None or rate is None or rate < MOVES or val is None or loss.finite < MANY or all_identical(e):
+        return None
+    if e.family not in ("", "regression") or e.chance.classes:
+        return None
+    both = [value for c in (loss, val) for value in (c.first, c.final, c.highest, c.lowest)]
+    stands = max(both) - min(both) < 5 * ALIKE and abs(loss.first - 1.0) < AROUND_ONE
+    return Reading(True, say("training and validation never left {level:.4g}", level=loss.first)) if stands else None
 
 
 def _learned_first(e: Evidence, seen: Sighting) -> bool:
@@ -237,11 +273,15 @@ bad_initialization = Cause(
         symmetric,
         negative_biases,
         wrong_scale,
+        sound_start,
+        size,
+        unreached,
         first_loss,
         first_gradient,
         absurd_from_the_start,
         never_finite,
         outputs_alike,
+        never_left_the_mean,
         came_to_life,
         learned_first,
         silent_at_start,

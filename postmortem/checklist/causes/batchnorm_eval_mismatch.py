@@ -6,6 +6,7 @@ from postmortem.checklist.falls import flat_at_guessing
 from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS
 
 LAGS = 0.3  # share of the way from the initial value; a usual momentum has arrived after 50 steps
+SAME_AS_AT_FIRST, TRAINED = 0.05, 0.1  # |ln(running variance)|; relative change of the weights, which leaves no variance where it was
 SLOW = 0.02  # torch momentum below which running statistics lag behind
 
 
@@ -44,7 +45,10 @@ def running_behind(e: Evidence, seen: Sighting) -> Reading | None:
         return None
     if lag is not None and lag > LAGS:
         return Reading(True, say("in the last checkpoint they still have {lag:.0%} of their way to go", lag=lag), share=1.5)
-    return Reading(off < 0.1, say("the median |ln(running variance)| is {off:.2g}", off=off))
+    trained = e.weights.change_median is None or e.weights.change_median > TRAINED
+    return Reading(
+        off < 0.1, say("the median |ln(running variance)| is {off:.2g}", off=off), share=3.0 if trained and off < SAME_AS_AT_FIRST else 1.0
+    )
 
 
 @probe(say("validation is worse from the start and does not rise"), VALIDATION, holds=1.0, fails=-1.0)

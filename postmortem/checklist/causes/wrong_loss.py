@@ -7,10 +7,13 @@ from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
 from postmortem.checklist.levels import course, runaway_smoothness, skill, to_chance, training_curves
 from postmortem.checklist.needs import CHANCE, curve
+from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.policies import REPLACED, divergence, fell, grew_sure, sinks
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import warned
+from postmortem.checklist.softmaxes import doubled_softmax, honest
+from postmortem.checklist.starts import as_drawn
 
 LEARNED, LEFT = 0.85, 0.5  # share of the way to perfect accuracy; times chance
 STANDS = 2.0  # times chance
@@ -19,6 +22,7 @@ MOVED = 0.1  # relative change of the weights
 CALM = 0.4  # × the first gradient norm: what could be learned, the mean of the noise, is learned
 AT_ONE = 0.03  # distance of a loss from 1
 RECORDS = 8
+AT_THE_MEAN, ORDINARY, SHALLOW = 0.1, 1.0, 8  # relative distance of a loss; decades from the usual rate; weight layers
 SOFTMAX_RANGE = 1.05  # nats above ln C that a cross-entropy over probabilities can reach
 
 
@@ -56,12 +60,6 @@ def smooth(e: Evidence, seen: Sighting) -> Reading | None:
         if (o := runaway_smoothness(e)) is None or seen.facet == "negative"
         else Reading(o, say("the loss {what} turn on its way", what=say("hardly ever") if o else say("did")))
     )
-
-
-def honest(right: float, classes: int) -> float:
-    """Cross-entropy in nats of a model that is right in this share of cases and always equally sure of it."""
-    wrong = 1 - right
-    return -(right * log(right) if right > 0 else 0.0) - (wrong * log(wrong / (classes - 1)) if wrong > 0 and classes > 1 else 0.0)
 
 
 @probe(say("by its accuracy the task is learned, and by its loss it is not"), CHANCE, holds=2.5)
@@ -102,6 +100,27 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
             good=good,
         ),
     )
+
+
+@probe(say("loss and accuracy add up to ln(classes − 1 + e), on training and on validation data: a softmax of probabilities"), holds=5.0)
+def doubled(e: Evidence, seen: Sighting) -> Reading | None:
+    found = doubled_softmax(e)
+    if found is None:
+        return None
+    return Reading(True, say("within {off:.2g} nats, for {classes} classes", off=found.off, classes=found.classes))
+
+
+@probe(say("the target is met by its mean from the first record on, by weights that began and moved as they should"), CHANCE, holds=2.0)
+def only_the_mean(e: Evidence, seen: Sighting) -> Reading | None:
+    """Differences of each prediction to each target of the batch, which broadcast shapes give, are least where all predictions are the mean."""
+    loss, decades = course(e), rate_decades(e)
+    level = to_chance(e, loss.final) if loss is not None else None
+    if e.family != "regression" or loss is None or level is None or decades is None or abs(decades) > ORDINARY:
+        return None
+    if not as_drawn(e) or len(e.model.weight_layers) > SHALLOW:
+        return None  # what is deeper may let nothing through
+    stands = abs(level - 1.0) < AT_THE_MEAN and abs(loss.final / loss.start - 1.0) < AT_THE_MEAN
+    return Reading(True, say("it ends at {level:.2f} × chance", level=level)) if stands else None
 
 
 no_logarithm = seen_as(
@@ -247,6 +266,8 @@ wrong_loss = Cause(
         smooth,
         contradicted,
         softmax_twice,
+        doubled,
+        only_the_mean,
         clipped,
         low_loss_guessing,
         disagree,

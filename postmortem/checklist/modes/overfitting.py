@@ -78,7 +78,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
     if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
-    if not idle and gap.gap < PARTED and gap.train_fell_after_best < ROSE_TOO:
+    if not idle and gap.train_fell_after_best < ROSE_TOO and (gap.gap < PARTED or _training_is_lost(e)):
         fell = share_is_above(
             say("the fall of {name} since the best validation", name="train/loss"), gap.train_fell_after_best, ROSE_TOO, file_of(e, "train/loss")
         )
@@ -135,6 +135,12 @@ def _fall(e: Evidence) -> float:
     """What training loss fell by from its first record to its last, at least a little."""
     train = course(e)
     return max(train.first - train.final, 1e-12) if train is not None else 1.0
+
+
+def _training_is_lost(e: Evidence) -> bool:
+    """Training itself ends worse than it began."""
+    train = course(e)
+    return train is not None and train.final > train.first
 
 
 def _ever_since(gap: GapStats) -> bool:

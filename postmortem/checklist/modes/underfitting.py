@@ -27,6 +27,7 @@ from postmortem.checklist.limits import family_expected_to_learn, is_above, is_b
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
+from postmortem.checklist.softmaxes import given_probabilities
 from postmortem.model.curves import CurveStats
 
 FAR = 1.16  # × the limit
@@ -53,6 +54,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     bare = no_logarithm(e)
     if bare is not None:
         return bare
+    doubled = given_probabilities(e)
+    if doubled is not None:
+        return doubled
     noise = taught_otherwise(e)
     if noise is not None:
         return noise
