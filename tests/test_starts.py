@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from postmortem.check import Cleared, Evidence, Sighting
-from postmortem.checklist.causes.bad_initialization import bad_initialization, never_left_the_mean, sound_start
+from postmortem.checklist.causes.bad_initialization import bad_initialization, never_left_the_mean, wrong_scale
 from postmortem.checklist.causes.batchnorm_eval_mismatch import running_behind
 from postmortem.checklist.causes.wrong_loss import only_the_mean, wrong_loss
 from postmortem.checklist.modes import overfitting, underfitting
@@ -34,7 +34,8 @@ VARIANCE = Chance(1.0, None, None, "first-loss")
 def test_weights_that_look_as_libraries_draw_them_speak_against_their_initialisation(change: dict[str, object], sound: bool) -> None:
     e = evidence(model=LAYERS, weights=replace(SOUND, **change))  # type: ignore[arg-type]
     assert as_drawn(e) is sound
-    assert (sound_start.ask(e, seen()) is not None) is sound
+    reading = wrong_scale.ask(e, seen())
+    assert reading is None or (reading.share > 1.0) is sound
     assert not as_drawn(evidence())
 
 
@@ -77,7 +78,8 @@ def test_a_loss_that_never_leaves_the_variance_at_a_usual_rate_comes_from_output
     rate: float, losses: list[float], holds: bool
 ) -> None:
     e = evidence(settings=stated(lr=rate), **logged(train_loss=losses, val_loss=[1.002] * 20))
-    assert (never_left_the_mean.ask(e, seen()) is not None) is holds
+    reading = never_left_the_mean.ask(e, seen())
+    assert (reading is not None and reading.holds) is holds
 
 
 @pytest.mark.parametrize(

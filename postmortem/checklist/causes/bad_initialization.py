@@ -9,7 +9,6 @@ from postmortem.checklist.levels import course, loss_curve, starts_absurd, start
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
-from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
 from postmortem.checklist.starts import as_drawn
 
@@ -36,6 +35,8 @@ FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 t
 TWICE = 2.0  # × the first gradient norm: what grew beyond it began later
 ORDINARY = 0.7  # decades above the usual learning rate
 AT_ONCE = 0.2  # of an epoch
+AT_THE_ROOT = 2.5  # × the same, where the mode itself was seen by it
+AS_DRAWN = 11.0  # × what the size alone weighs: of 1,137 labelled runs with such weights none had begun wrongly
 MOVES, MANY, AROUND_ONE = 1e-3, 10, 0.1  # learning rate; records; relative distance of a loss from 1
 ALIKE, FEW = 1e-3, 4  # relative distance from ln C: outputs as drawn lie a hundredth and more above it; records
 LATE, LEARNED = 0.2, 0.8  # share of the run; × the start of the loss
@@ -104,29 +105,13 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     decades = rate_decades(e)
     too_large = first >= LARGE and (decades is None or decades < 1.0) and starts_normal(e) is not True
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
+    if seen.facet in ("size", "unreached"):
+        return Reading(True, seen.summary, share=AT_THE_ROOT)
     return Reading(
         too_large or too_small,
         say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low),
+        share=AS_DRAWN if as_drawn(e) else 1.0,
     )
-
-
-@probe(say("early weights have the size that libraries draw, none is zero, no units are copies, and no bias silences any"), holds=-3.0)
-def sound_start(e: Evidence, seen: Sighting) -> Reading | None:
-    w = e.weights
-    if not as_drawn(e) or w.first_highest_scale is None or w.first_median_scale is None:
-        return None
-    return Reading(
-        True,
-        say(
-            "the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size",
-            large=10**w.first_highest_scale,
-            median=10**w.first_median_scale,
-        ),
-    )
-
-
-size = seen_as("size", claim=say("no update made the weights so large: they were so from the first checkpoint on"), holds=3.0)
-unreached = seen_as("unreached", claim=say("the loss came to rest where a model gives one answer to everything"), holds=2.0)
 
 
 @probe(say("the very first loss, before any update, is already far above chance"), holds=2.2, fails=-0.5)
@@ -189,8 +174,9 @@ def outputs_alike(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 @probe(
-    say("the loss is the variance of a standardised target from the first record to the last, at a rate that moves whatever can be moved"), holds=2.0
-)
+    say("the loss is the variance of a standardised target from the first record to the last, at a rate that moves whatever can be moved"),
+    holds=2.0, fails=-0.2,
+)  # fmt: skip
 def never_left_the_mean(e: Evidence, seen: Sighting) -> Reading | None:
     loss, rate, val = course(e), used_rate(e), e.curve("val/loss")
     if loss is None or rate is None or rate < MOVES or val is None or loss.finite < MANY or all_identical(e):
@@ -198,8 +184,13 @@ def never_left_the_mean(e: Evidence, seen: Sighting) -> Reading | None:
     if e.family not in ("", "regression") or e.chance.classes:
         return None
     both = [value for c in (loss, val) for value in (c.first, c.final, c.highest, c.lowest)]
-    stands = max(both) - min(both) < 5 * ALIKE and abs(loss.first - 1.0) < AROUND_ONE
-    return Reading(True, say("training and validation never left {level:.4g}", level=loss.first)) if stands else None
+    if not abs(loss.first - 1.0) < AROUND_ONE:
+        return None
+    apart = max(both) - min(both)
+    return Reading(
+        apart < 5 * ALIKE,
+        say("the losses of training and validation are {apart:.2g} apart at most, and {level:.4g} at first", apart=apart, level=loss.first),
+    )
 
 
 def _learned_first(e: Evidence, seen: Sighting) -> bool:
@@ -273,9 +264,6 @@ bad_initialization = Cause(
         symmetric,
         negative_biases,
         wrong_scale,
-        sound_start,
-        size,
-        unreached,
         first_loss,
         first_gradient,
         absurd_from_the_start,
