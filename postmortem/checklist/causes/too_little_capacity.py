@@ -3,6 +3,7 @@
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.stopped_too_early import few_updates
+from postmortem.checklist.falls import hardly_begun
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.parameters import hidden_width, is_narrow
@@ -51,7 +52,9 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     if depth is not None and depth < 2 and e.model.architecture not in ("recurrent", "transformer"):
         changes = (*changes, remedies.change(e, "model_depth", 2, depth))
     why = (
-        say("Training and validation loss settled together, far from what is attainable.")
+        say("What few units can hold is little, on training data and on new data alike.")
+        if hardly_begun(e)
+        else say("Training and validation loss settled together, far from what is attainable.")
         if floor is None
         else say(
             "The training loss settles at {floor:.2f} × chance; with {times:.3g} × the units it can go on.",
