@@ -1,6 +1,6 @@
 """Is 0.9 nine in ten? Stated probabilities against labels, and whether refitted weights would say it better.
 
-python -m tests.faults.calibrate DIR... [--rows FILE] [--write tests/faults/CALIBRATION.md]
+python -m tests.faults.calibrate DIR... [--beside DIR...] [--rows FILE] [--write tests/faults/CALIBRATION.md]
 
 Each DIR has `labels.jsonl` and `runs/<id>`, as `python -m tests.faults --out DIR` writes them. Groups are of one data set and one
 architecture (an id without its last part); nothing is judged by a fit that saw its group. A refit is worth taking when its gain in nats per
@@ -29,6 +29,7 @@ from tests.faults.fitted import (
     gain,
     log_loss,
     log_odds,
+    refitted,
     refitted_out_of_group,
     stretched,
     stretched_out_of_group,
@@ -95,7 +96,7 @@ def _of(group: str, stated: Finding | CauseVerdict, name: str, *, true: bool) ->
 # --- what is written ------------------------------------------------------------------------------------------------
 
 
-def report(rows: Sequence[Answered]) -> str:
+def report(rows: Sequence[Answered], beside: Sequence[Answered] = ()) -> str:
     sources = collections.Counter(r.source for r in rows)
     verdicts = [r for r in rows if r.confidence is not None]
     faults, fine = [r for r in verdicts if r.mode != "healthy"], [r for r in verdicts if r.mode == "healthy"]
@@ -114,7 +115,7 @@ def report(rows: Sequence[Answered]) -> str:
         "## Reliability of the cause's confidence, where the mode is right",
         _reliability([(r.cause_confidence, r.cause in r.true_causes) for r in rows if r.right and r.true_causes and r.cause_confidence is not None]),
         "## Would a refit be better?",
-        _refits(rows, faults, fine),
+        _refits(rows, faults, fine, beside),
         "## Precision and recall per mode",
         _per_mode(rows),
         "## Recall per planted fault",
@@ -153,7 +154,7 @@ def _line(name: str, pairs: list[tuple[float, bool]]) -> str:
     )
 
 
-def _refits(rows: Sequence[Answered], faults: Sequence[Answered], fine: Sequence[Answered]) -> str:
+def _refits(rows: Sequence[Answered], faults: Sequence[Answered], fine: Sequence[Answered], beside: Sequence[Answered]) -> str:
     lines = [
         "| refit | statements | shrinkage | nats per statement, stated | gain out of group | 95 % interval | |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -180,11 +181,31 @@ def _refits(rows: Sequence[Answered], faults: Sequence[Answered], fine: Sequence
     lines.append(_row(f"every weight of causes ({len({p for j in causes for p in j.parts})})", causes, shrinkage, new))
     of = [n for n, r in enumerate(rows) for _ in r.causes]
     before, after = _first_right(of, causes, arrays(causes)[0]), _first_right(of, causes, new)
-    taken += " Those of causes stay." if after <= before else " A refit of causes is worth taking."
+    there, stated, fitted = _elsewhere(beside, refitted(causes, shrinkage))
+    taken += " Those of causes stay." if after <= before or fitted < stated else " A refit of causes is worth taking."
+    others = (
+        f" In {there} runs of other tasks, which no fit saw, it is right in {stated} as stated and in {fitted} with the weights refitted here."
+        if there
+        else ""
+    )
     return "\n".join(lines) + (
-        f"\n\nThe most probable cause is right in {before} of {len(set(of))} runs as stated and in {after} with refitted weights of causes. The shrinkage is the best of "
+        f"\n\nThe most probable cause is right in {before} of {len(set(of))} runs as stated and in {after} with refitted weights of causes.{others} The shrinkage is the best of "
         f"{', '.join(f'{s:g}' for s in SHRINKAGES)} on these very runs, which flatters the refit. A refit of modes is worth taking when the verdict's own findings are "
-        f"stated better, one of causes when more of the first ones are right. **{taken}**"
+        f"stated better, one of causes when more of the first ones are right, and no fewer elsewhere. **{taken}**"
+    )
+
+
+def _elsewhere(rows: Sequence[Answered], added: dict[str, float]) -> tuple[int, int, int]:
+    """(runs, with the most probable cause right as stated, the same with `added` weights) of sets that the weights were not fitted on."""
+    causes = [j for r in rows for j in r.causes]
+    of = [n for n, r in enumerate(rows) for _ in r.causes]
+    if not causes:
+        return 0, 0, 0
+    odds = arrays(causes)[0]
+    return (
+        len(set(of)),
+        _first_right(of, causes, odds),
+        _first_right(of, causes, odds + np.array([sum(added.get(p, 0.0) for p in j.parts) for j in causes])),
     )
 
 
@@ -248,6 +269,9 @@ def main() -> None:
     )
     parser.add_argument("directories", type=Path, nargs="+")
     parser.add_argument("--rows", type=Path, help="keep what the analyzer said here, and take it from here when it is there")
+    parser.add_argument(
+        "--beside", type=Path, nargs="+", default=(), metavar="DIR", help="sets of other tasks, on which a refit of causes must do no worse"
+    )
     parser.add_argument("--write", type=Path, help="write the report here")
     options = parser.parse_args()
     if options.rows is not None and options.rows.exists():
@@ -256,7 +280,7 @@ def main() -> None:
         rows = [row for directory in options.directories for row in answered(directory)]
         if options.rows is not None:
             options.rows.write_text("".join(json.dumps(asdict(r)) + "\n" for r in rows))
-    text = report(rows)
+    text = report(rows, [row for directory in options.beside for row in answered(directory)])
     if options.write is not None:
         options.write.write_text(text)
     print(text)

@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tests.faults.calibrate import Answered, answered, report, stored
@@ -46,3 +46,17 @@ def test_what_the_analyzer_says_of_a_run_can_be_kept(tmp_path: Path) -> None:
     (said,) = answered(tmp_path)
     assert said.group == "teacher-mlp"
     assert stored(json.loads(json.dumps(asdict(said)))) == said
+
+
+def test_a_refit_of_causes_that_does_worse_elsewhere_is_not_taken() -> None:
+    def asked(n: int, true: str) -> Answered:
+        """Two causes, "a" stated as the likelier."""
+        group = f"data-net{n % 7}"
+        causes = tuple(Judged(group, odds, c == true, (f"overfitting/{c}: prior",)) for c, odds in (("a", 0.5), ("b", 0.0)))
+        return replace(row(n, right=True, confidence=0.9), true_causes=(true,), cause="a", causes=causes)
+
+    here, there = [asked(n, "b") for n in range(70)], [asked(n, "a") for n in range(30)]
+    assert "A refit of causes is worth taking." in report(here)
+    text = report(here, there)
+    assert "In 30 runs of other tasks, which no fit saw, it is right in 30 as stated and in 0" in text
+    assert "Those of causes stay." in text
