@@ -162,7 +162,7 @@ def test_no_fix_leaves_the_settings_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prior", "stated"), [(0.1, probability(0.1)), (1.0, probability(1.0)), (1.6, 0.8), (3.0, probability(2.0)), (6.0, probability(5.0))]
+    ("prior", "stated"), [(0.1, probability(0.1)), (0.8, probability(0.8)), (1.0, 0.7), (1.6, 0.7), (3.0, probability(2.0)), (6.0, probability(5.0))]
 )
 def test_sure_health_is_stated_less_surely_than_its_clues_say(prior: float, stated: float) -> None:
     verdict = judge(evidence(), (), check("healthy", prior=prior), 0)
