@@ -4,42 +4,36 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias
 
 if TYPE_CHECKING:
     from postmortem.capture.recorder import Recorder
 
 P = ParamSpec("P")
+Method: TypeAlias = "Callable[Concatenate[Recorder, P], None]"
 
 
-def quiet(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Concatenate[Recorder, P], None]":
+def _guarded(method: "Method[P]", *, even_failed: bool) -> "Method[P]":
+    @functools.wraps(method)
+    def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self._pid != os.getpid() or (self.failed and not even_failed):
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            _ended(self, error)
+
+    return guarded
+
+
+def quiet(method: "Method[P]") -> "Method[P]":
     """What goes wrong while recording ends the recording, with one warning, and not the training."""
-
-    @functools.wraps(method)
-    def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.failed or self._pid != os.getpid():
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            _ended(self, error)
-
-    return guarded
+    return _guarded(method, even_failed=False)
 
 
-def last_words(method: "Callable[Concatenate[Recorder, P], None]") -> "Callable[Concatenate[Recorder, P], None]":
+def last_words(method: "Method[P]") -> "Method[P]":
     """The same for how it ended, which is written even when recording failed before: a device that died may have been why."""
-
-    @functools.wraps(method)
-    def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self._pid != os.getpid():
-            return
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            _ended(self, error)
-
-    return guarded
+    return _guarded(method, even_failed=True)
 
 
 def _ended(self: "Recorder", error: Exception) -> None:

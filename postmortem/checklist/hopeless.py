@@ -1,6 +1,6 @@
 """Signs that a model cannot have learned its task, whatever its loss may mean and whatever would be attainable."""
 
-from postmortem.check import Evidence, Sentence, Severity, Sighting, say
+from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained, slow
 from postmortem.checklist.falls import creeps, falls_to_the_end, hardly_begun
 from postmortem.checklist.inputs import uneven_inputs
@@ -9,8 +9,8 @@ from postmortem.checklist.levels import course, relative_fall, whole
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import NARROW
 from postmortem.checklist.rates import pretrained
-from postmortem.checklist.signs import file_of
-from postmortem.checklist.starts import started_too_large, without_gradient
+from postmortem.checklist.signs import from_the_start
+from postmortem.checklist.starts import never_reached, started_too_large
 from postmortem.model.curves import CurveStats
 
 DROWNING = 0.8  # dropout
@@ -83,21 +83,13 @@ def no_logarithm(e: Evidence) -> Sighting | None:
     share = right.final / whole(right)
     if abs(classes * loss.first + 1.0) > AT_GUESSING or abs(share + loss.final) > SAME_SHARE:
         return None
-    return Sighting(
-        Severity.SERIOUS,
-        say(
-            "The loss goes from {first:.3g}, which is −1 / {classes}, to {final:.3g}: it is minus a probability, and not its logarithm.",
-            first=loss.first,
-            classes=classes,
-            final=loss.final,
-        ),
-        loss.first_step, loss.first_step, (loss.name, right.name), e.series[loss.name].source, "bare",
-    )  # fmt: skip
-
-
-def _sighting(e: Evidence, facet: str, summary: Sentence, *shown: str) -> Sighting:
-    first = e.curves[shown[0]].first_step
-    return Sighting(Severity.SERIOUS, summary, first, first, shown, e.series[shown[0]].source, facet)
+    summary = say(
+        "The loss goes from {first:.3g}, which is −1 / {classes}, to {final:.3g}: it is minus a probability, and not its logarithm.",
+        first=loss.first,
+        classes=classes,
+        final=loss.final,
+    )
+    return from_the_start(e, "bare", summary, loss.name, right.name)
 
 
 def _copies(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -107,7 +99,7 @@ def _copies(e: Evidence, loss: CurveStats) -> Sighting | None:
         "The units of a layer are copies of each other: the model is as good as one unit wide, whatever its loss of {final:.4g} may mean.",
         final=loss.final,
     )
-    return _sighting(e, "symmetric", summary, loss.name)
+    return from_the_start(e, "symmetric", summary, loss.name)
 
 
 def _unused_latents(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -120,7 +112,7 @@ def _unused_latents(e: Evidence, loss: CurveStats) -> Sighting | None:
         first=divergence.first,
         final=divergence.final,
     )
-    return _sighting(e, "latents", summary, divergence.name, loss.name)
+    return from_the_start(e, "latents", summary, divergence.name, loss.name)
 
 
 def _drowned(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -136,14 +128,14 @@ def _drowned(e: Evidence, loss: CurveStats) -> Sighting | None:
     ):
         return None
     summary = say("Training accuracy ends at {train:.0%} and validation, without dropout, at {val:.0%}.", train=train.final, val=val.final)
-    return _sighting(e, "dropout", summary, "train/accuracy", "val/accuracy")
+    return from_the_start(e, "dropout", summary, "train/accuracy", "val/accuracy")
 
 
 def _hardly_falls_with_dropout(e: Evidence, loss: CurveStats) -> Sighting | None:
     dropout, fall = e.number("dropout") or 0.0, relative_fall(loss)
     if dropout < DROWNING or fall >= HALF or ahead(e):
         return None
-    return _sighting(e, "dropout", say("With a dropout of {dropout:g} the loss fell by {fall:.0%}.", dropout=dropout, fall=fall), loss.name)
+    return from_the_start(e, "dropout", say("With a dropout of {dropout:g} the loss fell by {fall:.0%}.", dropout=dropout, fall=fall), loss.name)
 
 
 def _few_units(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -151,7 +143,7 @@ def _few_units(e: Evidence, loss: CurveStats) -> Sighting | None:
     if not width or width >= NARROW or ahead(e):
         return None
     summary = say("The loss ends at {final:.4g}, of a model with {width:g} hidden units.", final=loss.final, width=width)
-    return _sighting(e, "narrow", summary, loss.name)
+    return from_the_start(e, "narrow", summary, loss.name)
 
 
 def _raw_pictures(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -159,21 +151,21 @@ def _raw_pictures(e: Evidence, loss: CurveStats) -> Sighting | None:
     if e.family != "autoencoder" or loss.first <= UNSCALED or loss.final <= 1.0 or not _squared(e):
         return None
     summary = say("The first squared error is {first:.4g}, which is the mean square of the inputs: they are not scaled.", first=loss.first)
-    return _sighting(e, "inputs", summary, loss.name)
+    return from_the_start(e, "inputs", summary, loss.name)
 
 
 def _drowned_inputs(e: Evidence, loss: CurveStats) -> Sighting | None:
     if not uneven_inputs(e):
         return None
     summary = say("The loss ends at {final:.4g}, and most of the inputs hardly count: others are many times as large.", final=loss.final)
-    return _sighting(e, "inputs", summary, loss.name)
+    return from_the_start(e, "inputs", summary, loss.name)
 
 
 def _far_above_its_floor(e: Evidence, loss: CurveStats) -> Sighting | None:
     if loss.floor >= 0 or loss.final - loss.floor <= HIGH or e.gap is None or ahead(e) or not explained(e):
         return None
     summary = say("The loss, which can come down to {floor:g}, ends at {final:.4g}, on training data too.", floor=loss.floor, final=loss.final)
-    return _sighting(e, "floor", summary, loss.name)
+    return from_the_start(e, "floor", summary, loss.name)
 
 
 def _hurled(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -181,7 +173,7 @@ def _hurled(e: Evidence, loss: CurveStats) -> Sighting | None:
     if decades <= HURLING or loss.plateau_share <= AT_REST:
         return None
     summary = say("The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.", final=loss.final, times=10**decades)
-    return _sighting(e, "rate", summary, loss.name)
+    return from_the_start(e, "rate", summary, loss.name)
 
 
 def _too_slow(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -194,14 +186,14 @@ def _too_slow(e: Evidence, loss: CurveStats) -> Sighting | None:
         start=loss.start,
         final=loss.final,
     )
-    return _sighting(e, "slow", summary, loss.name)
+    return from_the_start(e, "slow", summary, loss.name)
 
 
 def _evenly(e: Evidence, loss: CurveStats) -> Sighting | None:
     if not creeps(e, loss):
         return None
     fall = relative_fall(loss)
-    return _sighting(
+    return from_the_start(
         e, "even", say("The loss fell by {fall:.0%}, evenly: it never slowed down, as it does once something is learned.", fall=fall), loss.name
     )
 
@@ -219,7 +211,7 @@ def _targets_in_units(e: Evidence, loss: CurveStats) -> Sighting | None:
         early=early,
         final=loss.final,
     )
-    return _sighting(e, "targets", summary, loss.name)
+    return from_the_start(e, "targets", summary, loss.name)
 
 
 def _nothing_after_the_first(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -239,7 +231,7 @@ def _nothing_after_the_first(e: Evidence, loss: CurveStats) -> Sighting | None:
         final=loss.final,
         n=loss.finite - 1,
     )
-    return _sighting(e, "at-once", summary, loss.name)
+    return from_the_start(e, "at-once", summary, loss.name)
 
 
 def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -251,11 +243,11 @@ def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
         start=loss.start,
         final=loss.final,
     )
-    return _sighting(e, "begun", summary, loss.name)
+    return from_the_start(e, "begun", summary, loss.name)
 
 
 SIGNS = (
-    _copies, started_too_large, without_gradient, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs,
+    _copies, started_too_large, never_reached, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs,
     _far_above_its_floor, _hurled, _too_slow, _evenly, _targets_in_units, _barely_begun, _nothing_after_the_first,
 )  # fmt: skip
 
@@ -276,11 +268,12 @@ def taught_otherwise(e: Evidence) -> Sighting | None:
     right, held = train.final / whole(train), val.final / whole(val)
     if held - right < LESS_RIGHT or held < MOSTLY_RIGHT:  # in order, batches are answered worse than they are known
         return None
-    return Sighting(
-        Severity.SERIOUS,
-        say("Training came to rest at {train:.0%} of right answers and validation at {val:.0%}: a part of what is taught is not true.", train=right, val=held),
-        train.first_step, train.first_step, ("train/accuracy", "val/accuracy"), file_of(e, "train/accuracy"), "noise",
-    )  # fmt: skip
+    summary = say(
+        "Training came to rest at {train:.0%} of right answers and validation at {val:.0%}: a part of what is taught is not true.",
+        train=right,
+        val=held,
+    )
+    return from_the_start(e, "noise", summary, "train/accuracy", "val/accuracy")
 
 
 def _at_rest(e: Evidence) -> bool:

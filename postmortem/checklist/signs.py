@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 
-from postmortem.check import Evidence
+from postmortem.check import Evidence, Sentence, Severity, Sighting
 from postmortem.checklist.levels import loss_curve
 from postmortem.model.curves import CurveStats
 from postmortem.model.run import EventKind
@@ -63,6 +63,12 @@ def file_of(e: Evidence, name: str) -> str:
     """The file that a curve was read from."""
     series = e.series.get(name)
     return series.source if series is not None else ""
+
+
+def from_the_start(e: Evidence, facet: str, summary: Sentence, *shown: str) -> Sighting:
+    """A serious fault that was there from the first record of the first of the curves that show it."""
+    first = e.curves[shown[0]].first_step
+    return Sighting(Severity.SERIOUS, summary, first, first, shown, e.series[shown[0]].source, facet)
 
 
 SHARED = 4  # evaluations that a run and the good one must share

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from math import exp, log
 
-from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.check import Evidence, Sighting, say
 from postmortem.checklist.levels import course, whole
+from postmortem.checklist.signs import from_the_start
 
 EULER = exp(1.0)
 LATE = 0.5  # of the records
@@ -81,13 +82,10 @@ def given_probabilities(e: Evidence) -> Sighting | None:
     found, loss = doubled_softmax(e), course(e)
     if found is None or loss is None:
         return None
-    return Sighting(
-        Severity.SERIOUS,
-        say(
-            "The loss of {loss:.4g} at {right:.1%} of right answers is ln({classes} − 1 + e) − accuracy: what a softmax makes of probabilities.",
-            loss=found.loss,
-            right=found.right,
-            classes=found.classes,
-        ),
-        loss.first_step, loss.first_step, (loss.name, "val/accuracy"), e.series[loss.name].source, "contradiction",
-    )  # fmt: skip
+    summary = say(
+        "The loss of {loss:.4g} at {right:.1%} of right answers is ln({classes} − 1 + e) − accuracy: what a softmax makes of probabilities.",
+        loss=found.loss,
+        right=found.right,
+        classes=found.classes,
+    )
+    return from_the_start(e, "contradiction", summary, loss.name, "val/accuracy")

@@ -43,9 +43,10 @@ def rests_at_chance(loss: CurveStats) -> bool:
     return loss.finite >= 4 and any(max(abs(loss.start - log(n)), abs(loss.final - log(n))) < 0.01 for n in (10, 100, 1000))
 
 
-def thrown_to_chance(loss: CurveStats) -> int | None:
-    """The number of classes of which the loss is that of guessing to the last digit, for most of the run and at its end. None elsewhere."""
-    if loss.finite < THROWN or loss.plateau_share < RESTING or loss.last != loss.final:
+def thrown_to_chance(e: Evidence, loss: CurveStats) -> int | None:
+    """The number of classes of which the loss is that of guessing to the last digit, for most of the run and at its end. None elsewhere,
+    and where the number is known."""
+    if to_chance(e, loss.final) is not None or loss.finite < THROWN or loss.plateau_share < RESTING or loss.last != loss.final:
         return None
     return next((n for n in (2, 10, 100, 1000) if abs(loss.final - log(n)) < max(loss.quantum or 0.0, 1e-6)), None)
 

@@ -1,7 +1,8 @@
 """How the weights began, by the earliest checkpoint."""
 
-from postmortem.check import Evidence, Sentence, Severity, Sighting, say
+from postmortem.check import Evidence, Sighting, say
 from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.signs import from_the_start
 from postmortem.model.curves import CurveStats
 
 USUAL_SIZE, LOW_BIAS = 0.3, 0.5  # decades from the default initialisation; median of a hidden layer's biases
@@ -37,10 +38,6 @@ def nothing_reaches(e: Evidence) -> bool:
     return e.weights.checkpoints > 1 and len(layers) > 1 and moved and set(layers) <= set(e.weights.gradient_dead_layers)
 
 
-def _sighting(e: Evidence, facet: str, summary: Sentence, loss: CurveStats) -> Sighting:
-    return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, (loss.name,), e.series[loss.name].source, facet)
-
-
 def started_too_large(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A loss that came down from far above, of weights from which nothing good is learned."""
     decades = too_large_throughout(e)
@@ -51,10 +48,10 @@ def started_too_large(e: Evidence, loss: CurveStats) -> Sighting | None:
         final=loss.final,
         times=10**decades,
     )
-    return _sighting(e, "size", summary, loss)
+    return from_the_start(e, "size", summary, loss.name)
 
 
-def without_gradient(e: Evidence, loss: CurveStats) -> Sighting | None:
+def never_reached(e: Evidence, loss: CurveStats) -> Sighting | None:
     """Only the last bias learned."""
     if not nothing_reaches(e):
         return None
@@ -62,4 +59,4 @@ def without_gradient(e: Evidence, loss: CurveStats) -> Sighting | None:
         "The loss ends at {final:.4g}, and between the checkpoints no layer's weights had a gradient: the model gives the same answer to everything.",
         final=loss.final,
     )
-    return _sighting(e, "unreached", summary, loss)
+    return from_the_start(e, "unreached", summary, loss.name)

@@ -34,7 +34,7 @@ from postmortem.checklist.policies import fell
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
-from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of, whole_run
+from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of, from_the_start, whole_run
 from postmortem.checklist.standstill import (
     STAYED,
     always_one_answer,
@@ -80,7 +80,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     loss = course(e)
     if loss is None and (right := no_answer_better(e)) is not None:
         told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
-        return Sighting(Severity.SERIOUS, told, right.first_step, right.first_step, (right.name,), file_of(e, right.name), "accuracy")
+        return from_the_start(e, "accuracy", told, right.name)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     elsewhere = _begins_in_the_middle(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
@@ -149,7 +149,7 @@ def _lost_again(e: Evidence, loss: CurveStats) -> Cleared | None:
 
 def _fell(e: Evidence, loss: CurveStats) -> Cleared | None:
     gained = relative_fall(loss)
-    if gained < LITTLE or _thrown(e, loss) is not None:
+    if gained < LITTLE or thrown_to_chance(e, loss) is not None:
         return None
     why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
     return Cleared(why, _figures(e, loss))
@@ -192,7 +192,7 @@ def _knows_something(e: Evidence, loss: CurveStats) -> Cleared | None:
 
 
 def _stands_still(e: Evidence, loss: CurveStats) -> Sighting:
-    val, thrown = e.curve("val/loss"), _thrown(e, loss)
+    val, thrown = e.curve("val/loss"), thrown_to_chance(e, loss)
     only_worsens = is_stuck(e) and to_chance(e, loss.final) is None and val is not None and only_worse(e, loss, val)
     return Sighting(
         Severity.SERIOUS,
@@ -203,10 +203,6 @@ def _stands_still(e: Evidence, loss: CurveStats) -> Sighting:
         e.series[loss.name].source,
         "thrown" if thrown is not None else "worse" if only_worsens else "",
     )
-
-
-def _thrown(e: Evidence, loss: CurveStats) -> int | None:
-    return thrown_to_chance(loss) if to_chance(e, loss.final) is None else None
 
 
 def _summary(e: Evidence, loss: CurveStats, thrown: int | None) -> Sentence:
@@ -305,7 +301,7 @@ def at_small_chance(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or e.chance.loss is not None or loss.start <= 0:
         return None
-    thrown = thrown_to_chance(loss)
+    thrown = thrown_to_chance(e, loss)
     if thrown is not None:
         return Reading(True, share=2.0, detail=say("ln {classes} is {level:.4g}", classes=thrown, level=log(thrown)))
     val = e.curve("val/loss")

@@ -96,10 +96,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if good and not contradiction and level <= FAR * bound:
         why = say("Accuracy is good, and the loss is what it makes of a model that knows how sure it may be.")
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
-    ranks = _ranks_as_well(e, loss)
-    if ranks is not None:
+    ranks = _ranking(e)
+    if ranks is not None and level < UNSURE * level_of_ranking(ranks) and not explained(e):
         why = say("It ranks well (AUC {auc:.2f}), and the loss is what it makes of a model that knows how sure it may be.", auc=ranks)
-        return Cleared(why, (_level(e, loss, level, level_of_ranking(ranks)),))
+        return Cleared(why, (_level(e, loss, level, UNSURE * level_of_ranking(ranks)),))
     came_down = loss.relative_gain > 0.5 and loss.final < 0.5 * min(loss.start, loss.first)
     if level > WORSE and (came_down or never_bends(e, loss)):
         return Sighting(
@@ -130,14 +130,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
-def _ranks_as_well(e: Evidence, loss: CurveStats) -> float | None:
-    """The area under the curve, where the loss is no higher than of a model that ranks so well and knows how sure it may be."""
-    level = to_chance(e, loss.final)
+def _ranking(e: Evidence) -> float | None:
+    """The area under the curve, the smaller of training's and validation's, where it tells two classes apart well."""
     areas = [c.final / whole(c) for name in ("train/auc", "val/auc") if (c := e.curve(name)) is not None and c.finite]
-    if not areas or level is None or e.chance.classes != 2 or explained(e):
-        return None
-    area = min(areas)
-    return area if RANKS_WELL < area < 1.0 and level < UNSURE * level_of_ranking(area) else None
+    return min(areas) if areas and e.chance.classes == 2 and RANKS_WELL < min(areas) < 1.0 else None
 
 
 def _within_the_first_epoch(e: Evidence, loss: CurveStats) -> bool:
