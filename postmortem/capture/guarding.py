@@ -12,11 +12,27 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Method: TypeAlias = "Callable[Concatenate[Recorder, P], None]"
 
+_forks = 0  # between the process that was started and this one
+
+
+def forks() -> int:
+    """Tells a process from those it was forked from, without asking the system."""
+    return _forks
+
+
+def _forked() -> None:
+    global _forks  # noqa: PLW0603  # it is the process's
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
 
 def _guarded(method: "Method[P]", *, even_failed: bool) -> "Method[P]":
     @functools.wraps(method)
     def guarded(self: "Recorder", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self._pid != os.getpid() or (self.failed and not even_failed):
+        if self._forks != _forks or (self.failed and not even_failed):
             return
         try:
             method(self, *args, **kwargs)

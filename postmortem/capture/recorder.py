@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from postmortem.capture import batches, surroundings
-from postmortem.capture.guarding import last_words, quiet
+from postmortem.capture.guarding import forks, last_words, quiet
 from postmortem.capture.relation import Relation
 from postmortem.capture.waiting import Step, Waiting, number, unread
 from postmortem.capture.watching import Watch, describe, unwrapped
@@ -45,13 +45,14 @@ class Recorder:
         self.classes = classes
         self.failed = False
         self.norms = True  # the gradient norm of sampled steps is recorded; a framework that logs it, before clipping, says no
-        self._pid = os.getpid()
+        self._forks = forks()  # of the process that it belongs to; those forked from it, such as a loader's workers, record nothing
         rank = surroundings.rank()
         self._quiet_rank = rank > 0
         self._file = RecordFile(Path(run_dir), f"capture-rank{rank}" if rank else "capture")
         self._begun = 0  # the step that this process began with
         self._done: int | None = None  # the last one that is done
         self._stride = 1  # by which the job's own numbers go on
+        self._followed = False  # the step before the one under way was looked at
         self._go(0)
         self._epoch: float | None = None
         self._waiting = Waiting()
@@ -130,7 +131,7 @@ class Recorder:
             self._last_batch = (inputs, labels, split)
             self._batches_in_step += 1
             self._samples += batches.size(inputs)
-        due = split not in self._recorded or (self._recorded[split] != self._at and (self._close or self.sampled(self._at - self._stride)))
+        due = split not in self._recorded or (self._recorded[split] != self._at and (self._close or self._followed))
         if due and not self._quiet_rank:
             self._recorded[split] = self._at
             self._write(self._data(inputs, labels, split))
@@ -177,13 +178,13 @@ class Recorder:
             numbers = {"loss": unread(loss), "lr": unread(lr)}
             for name, value in values.items():
                 numbers[name] = unread(value)
-            due = self._waiting.add(Step(self._at, now, self._epoch, self._samples, numbers))
+            self._waiting.add(Step(self._at, now, self._epoch, self._samples, numbers))
             if self._close or (self._watch is not None and self._watch.looking):
                 self._look(numbers)
-            elif due:
-                self._flush()
+            elif (record := self._waiting.ready()) is not None:
+                self._told(record)
         self._samples = self._batches_in_step = 0
-        self._done = self._at
+        self._done, self._followed = self._at, self._close
         self._go(self._at + self._stride)
         if self._close and self._watch is not None:
             self._watch.look()
@@ -227,13 +228,15 @@ class Recorder:
         look()
 
     def _flush(self) -> None:
-        """Fetch what waits, and write one record."""
-        if not self._waiting.steps:
-            return
-        record = self._waiting.record()
+        """Fetch what waits, and write it."""
+        for record in self._waiting.rest():
+            self._told(record)
+
+    def _told(self, record: dict[str, Any]) -> None:
+        """Write what was told of steps; where the loss of one is not finite, the last batch as well."""
         self._write(record)
         losses = record["v"].get("loss", ())
-        if self._bad < BAD_BATCHES and any(isinstance(v, float) and not math.isfinite(v) for v in losses) and self._last_batch is not None:
+        if self._bad < BAD_BATCHES and any(v is not None and not math.isfinite(v) for v in losses) and self._last_batch is not None:
             self._bad += 1
             if self._recorded.get("train") != self._at:
                 self._recorded["train"] = self._at
@@ -276,7 +279,7 @@ class Recorder:
             self._watch.remove()
             self._watch = None
         self._last_batch = None
-        if self._pid == os.getpid():
+        if self._forks == forks():
             self._file.close()
         self.failed = True
 

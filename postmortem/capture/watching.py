@@ -109,10 +109,21 @@ def ratios(before: Sequence[Array], after: Sequence[Array]) -> list[float]:
     return [by / size if size else 0.0 if by == 0 else math.inf for by, size in zip(moved, old, strict=True)]
 
 
+def highest_rate(optimizers: Sequence[Any]) -> Any:
+    """The highest learning rate of groups with parameters; a tensor, not waited for, where one of them lies on an accelerator."""
+    highest = None
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if group["params"] and "lr" in group:
+                rate = group["lr"]
+                if type(rate) is not float:
+                    return _highest([g["lr"] for o in optimizers for g in o.param_groups if g["params"] and "lr" in g])
+                if highest is None or rate > highest:
+                    highest = rate
+    return highest
+
+
 def _highest(rates: Sequence[Any]) -> Any:
-    """The highest learning rate; a tensor, not waited for, where one of them lies on an accelerator."""
-    if all(type(r) is float for r in rates):
-        return max(rates, default=None)
     if any(hasattr(r, "device") and r.device.type != "cpu" for r in rates):
         import torch
 
@@ -132,11 +143,17 @@ class _Before:
     norm: float | None  # of all gradients
 
 
-def unobservable() -> bool:
-    """A CUDA graph is being captured or code compiled: what a hook does now would become part of it, and no hook is called when it runs."""
+def unobservable() -> Callable[[], bool]:
+    """A function that tells whether a CUDA graph is being captured or code compiled: what a hook does then would become part of it, and no
+    hook is called when it runs. It is asked at every step: what it calls is found once."""
     import torch
 
-    return torch.compiler.is_compiling() or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())  # type: ignore[no-untyped-call]
+    compiling, begun, capturing = torch.compiler.is_compiling, torch.cuda.is_initialized, torch.cuda.is_current_stream_capturing
+
+    def now() -> bool:
+        return compiling() or (begun() and capturing())  # type: ignore[no-untyped-call]
+
+    return now
 
 
 def compiled(model: Any) -> bool:
@@ -159,6 +176,7 @@ class Watch:
         self._stepped = 0  # times that an optimizer stepped since the last sampled step
         self._replayed = False  # steps happen that no hook sees
         self._blind = False  # looking failed once
+        self._unobservable = unobservable()
         self._hooks: list[Any] = []
         for optimizer in optimizers:
             if hasattr(optimizer, "register_step_post_hook"):
@@ -184,7 +202,7 @@ class Watch:
         return (args[0], looking, *args[2:]), kwargs
 
     def _carefully(self, optimizer: Any) -> None:
-        if unobservable() or self._blind or id(optimizer) in self._looked or not self.sampled():
+        if self._unobservable() or self._blind or id(optimizer) in self._looked or not self.sampled():
             return
         try:
             self._look_at(optimizer)
@@ -221,11 +239,11 @@ class Watch:
         self._layers[-2]["v"]["axes"] = [float(p.dim()) for p in tensors]
 
     def _after_update(self, *_: Any) -> None:
-        if unobservable():
+        if self._unobservable():
             self._replayed = True
             return
         self._stepped += 1
-        self.learning_rate = _highest([g["lr"] for o in self._optimizers for g in o.param_groups if g["params"] and "lr" in g])
+        self.learning_rate = highest_rate(self._optimizers)
 
     def _updates(self) -> None:
         """How far the weights moved in the sampled step, now that every optimizer has stepped."""
@@ -262,7 +280,7 @@ class Watch:
     def _hook(self, name: str) -> Callable[[Any, Any, Any], None]:
         def seen(module: Any, inputs: Any, output: Any) -> None:
             try:
-                if unobservable():
+                if self._unobservable():
                     return
                 if not module.training or not hasattr(output, "is_floating_point") or not output.is_floating_point() or not output.numel():
                     return

@@ -18,17 +18,20 @@ MOST_FILES = 9999
 def plain(value: Any) -> Any:
     """A value as JSON can hold it; numbers that are not finite become strings, what is not known its `str`, cut. Arrays of whole
     numbers stay what they are: they are written as lists, without ever being Python's numbers."""
+    kind = type(value)  # exact ones first: of a step's record there are no others, and abstract classes are slow to ask
+    if kind is str or kind is int or value is None:
+        return value
+    if kind is dict:
+        return {k if type(k) is str else str(k): plain(v) for k, v in value.items()}
+    if kind is list:
+        return value if ready(value) else [plain(v) for v in value]
     if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.flags.c_contiguous:
         return value
-    if value is None or isinstance(value, bool | int):
-        return value
-    if type(value) is list and ready(value):
+    if isinstance(value, bool | int | str):
         return value
     if isinstance(value, float | np.floating):
         number = float(value)
         return number if math.isfinite(number) else "nan" if math.isnan(number) else "inf" if number > 0 else "-inf"
-    if isinstance(value, str):
-        return value
     if isinstance(value, np.integer | np.bool_):
         return int(value)
     if isinstance(value, Mapping):

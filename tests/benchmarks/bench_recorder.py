@@ -187,7 +187,7 @@ def own_time(given: argparse.Namespace) -> None:
             if number >= 3 and not recorders[0].sampled(number):
                 rows.append(row)
     unlooked, looked, whole = np.median(np.array(rows), axis=0)
-    fetched = np.mean([row[0] for row in rows]) - unlooked  # once in sixteen steps, which a median does not see
+    fetched = np.mean([row[0] for row in rows]) - unlooked  # once in several steps, which a median does not see
     share = ((EVERY - 1) * (unlooked + fetched) + looked) / EVERY / whole
     print(
         f"  its own calls: {1e3 * (unlooked + fetched):.3f} ms of a step not looked at, {1e3 * looked:.3f} ms of one looked at: {100 * share:.2f} %"

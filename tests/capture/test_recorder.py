@@ -1,5 +1,6 @@
 """What the recorder writes comes back through the reader, whatever ends the training."""
 
+import json
 import math
 import os
 import signal
@@ -15,6 +16,7 @@ from torch import nn
 
 import postmortem
 from postmortem.capture.samples import drawn, far_counts, figures, near_counts, occupied
+from postmortem.capture.waiting import MOST
 from postmortem.capture.writing import line
 from postmortem.model.run import EventKind, Run
 from postmortem.sources import read_run
@@ -310,15 +312,86 @@ def test_a_record_of_another_shape_is_no_error(tmp_path: Path, record: dict) -> 
     assert next(s for s in run.series if s.name == "train/loss").values[-1] == 2.5
 
 
+def steps_written(path: Path) -> list[int]:
+    """Steps of each record of them."""
+    return [len(json.loads(one[9:])["s"]) for one in path.read_bytes().splitlines() if b'"k":"steps"' in one]
+
+
 def test_far_numbers_wait_and_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on an accelerator: nothing is fetched until many are."""
+    """As on an accelerator that has to be waited for: nothing is fetched until those of several steps are."""
     monkeypatch.setattr("postmortem.capture.waiting._on_host", lambda tensor: False)
     with postmortem.Recorder(tmp_path, every=1000) as recorder:
         for step in range(1, 40):
             recorder.step(torch.tensor(float(step)), step=600 + step)
     loss = next(s for s in read(tmp_path).series if s.name == "train/loss")
     assert loss.values.tolist() == [float(s) for s in range(1, 40)]
-    assert sum(b'"k":"steps"' in one for one in recorder.path.read_bytes().split(b"\n")) == 3
+    assert steps_written(recorder.path) == [MOST, MOST, MOST, MOST, 39 - 4 * MOST]
+
+
+class Way:
+    """An event of a way to the host that takes so many questions."""
+
+    asked = waited = 0
+
+    def __init__(self, long: int) -> None:
+        self.left = long
+
+    def query(self) -> bool:
+        Way.asked += 1
+        self.left -= 1
+        return self.left < 0
+
+    def synchronize(self) -> None:
+        Way.waited += self.left > 0
+
+
+@pytest.mark.parametrize(("long", "waited"), [(0, False), (3, False), (MOST - 1, False), (MOST + 1, True)])
+def test_numbers_on_their_way_are_waited_for_only_when_as_many_again_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: int, *, waited: bool
+) -> None:
+    """As on CUDA. No step is missing or in another place, whatever the way takes."""
+    monkeypatch.setattr("postmortem.capture.waiting._on_host", lambda tensor: False)
+    monkeypatch.setattr("postmortem.capture.waiting.sent", lambda tensors: (torch.stack([t.float() for t in tensors]), Way(long)))
+    monkeypatch.setattr(Way, "waited", 0)
+    recorder = postmortem.Recorder(tmp_path, every=1000)
+    for step in range(3 * MOST):
+        recorder.step(torch.tensor(float(step)), step=700 + step, accuracy=0.5)  # none of which is looked at
+        assert sum(steps_written(recorder.path)) >= step + 1 - 2 * MOST  # what a kill loses
+    assert (Way.waited > 0) == waited
+    recorder.close()
+    loss = next(s for s in read(tmp_path).series if s.name == "train/loss")
+    assert dict(zip(loss.steps, loss.values, strict=True)) == {700 + step: step for step in range(3 * MOST)}
+
+
+def test_a_device_that_is_lost_costs_the_numbers_that_lay_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(tensors: list[torch.Tensor]) -> None:
+        raise RuntimeError("device-side assert triggered")
+
+    monkeypatch.setattr("postmortem.capture.waiting._on_host", lambda tensor: False)
+    monkeypatch.setattr("postmortem.capture.waiting.sent", lost)
+    with postmortem.Recorder(tmp_path, every=1000) as recorder:
+        for step in range(5):
+            recorder.step(torch.tensor(1.0), lr=0.1 + step)
+    found = {s.name: s for s in read(tmp_path).series}
+    assert found["lr"].values.tolist() == [0.1 + step for step in range(5)]
+    assert "train/loss" not in found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_records_nothing(tmp_path: Path) -> None:
+    """A loader's worker, which has the recorder of its parent."""
+    with postmortem.Recorder(tmp_path) as recorder:
+        recorder.step(1.0)
+        before = recorder.path.read_bytes()
+        if not (child := os.fork()):
+            recorder.step(2.0)
+            recorder.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert recorder.path.read_bytes() == before
+        recorder.step(3.0)
+    assert next(s for s in read(tmp_path).series if s.name == "train/loss").values.tolist() == [1.0, 3.0]
 
 
 def test_importing_costs_nothing() -> None:
