@@ -29,7 +29,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "learner default policy total loss, learner default policy learner total loss, learners default policy total loss, "
         "dice loss, triplet loss, contrastive loss, info "
         "nce, infonce, infonce loss, nt xent, sft loss, dpo loss, bpc, bpd, bpb, bits per char, bits per character, bits per dim, bits per byte, "
-        "empirical risk, ce mean words, ce mean"
+        "binary logloss, multi logloss, mlogloss, empirical risk, ce mean words, ce mean"
     ),
     "accuracy": (
         "accuracy, acc, acc1, acc 1, acc@1, acc@top1, top1, top 1, top@1, top1 acc, top1 accuracy, acc top1, acc top 1, accuracy top1, accuracy "
@@ -42,7 +42,7 @@ QUANTITY_PHRASES: dict[str, str] = {
     "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, word ppl, token ppl, perp, word perplexity",
     "error": (
         "error, err, err1, err@1, top1 err, top1 error, top 1 err, top 1 error, error rate, err rate, error top1, err top1, classification "
-        "error, wer, cer, per, ter, eer, word error rate"
+        "error, binary error, multi error, merror, wer, cer, per, ter, eer, word error rate"
     ),
     "mae": "mae, mean absolute error, l1, abs error",
     "mse": "mse, mean squared error, l2 error, squared error, mse scaled, scaled mse",
@@ -66,7 +66,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "mean, ep ret, average ep ret, episodic return, episode return mean, eval return, mean return, average return, return, returns, rewards, "
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
         "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, "
-        "critic rewards, critic reward, reward score, average reward score, rew"
+        "critic rewards, critic reward, reward score, average reward score, rew, environment"
     ),
 }
 
@@ -109,7 +109,8 @@ OTHER = _listed("best min max std var variance median stderr count num vs diff d
 PARTS = _listed(
     "g d gen disc generator discriminator netg netd gan adv adversarial policy value critic actor entropy pi vf pg q qf1 qf2 ent alpha fake "
     "real kl kld aux reg regularization penalty gp commit codebook vq percep perceptual lpips style feat balance router z cls box obj dfl "
-    "rpn mask bbox giou ciou cycle idt identity recon reconstruction distill kd duration mel nsp sop weight decay load v unsupervised unsup"
+    "rpn mask bbox giou ciou cycle idt identity recon reconstruction distill kd duration mel nsp sop weight decay load v unsupervised unsup "
+    "temp temperature"
 )
 
 LR = _phrases(

@@ -49,6 +49,7 @@ class Course:
         self.beneath: list[tuple[Plan, list[bytes]]] = []  # lines without counters below a bar of an evaluation that waits
         self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
         self.main_total = 0.0
+        self.named_batches = NAN  # batches of an epoch, in records that name it
         self.summed: tuple[Plan, float] = (EMPTY, NAN)  # the last line about a whole epoch, and which
         self.table: Header | None = None
         self.stale: dict[str, float] = {}
@@ -129,12 +130,17 @@ class Course:
         self._row(plan, numbers, tokens)
 
     def second_bar(self, plan: Plan, numbers: list[float]) -> Plan:
-        """A shorter progress bar after the main one, with the same quantities and nothing said: the pass over the evaluation set."""
-        if not plan.drawn or not plan.values or plan.split or plan.epoch != NO or plan.batch_total == NO:
+        """A shorter progress bar after the main one, with the same quantities and nothing said: the pass over the evaluation set.
+
+        So are lines that count batches and do not name the epoch, where others do: `[0/5] Loss 2.5` amid `Epoch: [1][0/20] Loss 2.7`.
+        """
+        if not (plan.drawn or plan.keyless) or not plan.values or plan.split or plan.epoch != NO or plan.batch_total == NO:
             return plan
         total = numbers[plan.batch_total]
-        self.main_total = self.main_total or total
-        if total >= 0.9 * self.main_total:
+        if not plan.drawn and (math.isnan(self.named_batches) or total == self.named_batches or not any(v.name == "train/loss" for v in plan.values)):
+            return plan
+        self.main_total = self.main_total or total if plan.drawn else self.main_total
+        if plan.drawn and total >= 0.9 * self.main_total:
             return plan
         values = tuple(Slot(s.index, series_name(s.logged_as, "val"), s.logged_as, s.total, s.percent) for s in plan.values)
         return replace(plan, split="val", values=values)
@@ -192,6 +198,8 @@ class Course:
             self.rows.from_zero = True
         if plan.samples:
             self.rows.samples = True
+        if NO not in {plan.epoch, plan.batch_total} and plan.values and not plan.progress and plan.split in ("", "train"):
+            self.named_batches = numbers[plan.batch_total]
         if plan.paired:
             self.rows.paired = True
         if plan.step_total != NO:
@@ -351,6 +359,15 @@ class Course:
         for key, name, value in pairs:
             column = self.rows.column(name, key, split_in(key) or split, summary=kind == Kind.SUMMARY)
             if column is not None:
+                column.rows.append(row)
+                column.values.append(value)
+
+    def by_round(self, name: str, key: str, rounds: list[tuple[float, float]]) -> None:
+        """Values by the number of rounds, or epochs, that are done."""
+        column = self.rows.column(name, key, split_in(name.partition("/")[0]), summary=True)
+        for done, value in rounds:
+            row = self.rows.add(NAN, done, NAN, NAN, self.time, Kind.EXACT)
+            if column is not None and row >= 0:
                 column.rows.append(row)
                 column.values.append(value)
 

@@ -58,9 +58,13 @@ _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*|/s(?:/[a-z]{1,8})?(?![\w/]))")
-_ENDS = re.compile(r"\s{0,8}(?:[,;|\])]|$)|\s{1,8}(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|best)\b", re.IGNORECASE)
+_ENDS = re.compile(
+    r"\s{0,8}(?:[,;|\])]|$)|\s{1,8}(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|total|best)\b", re.IGNORECASE
+)
 _DURATION = re.compile(r"^(?:[mµu]?s|m|min|h)(?![A-Za-z])")  # `Step: 50ms`, `Step: 1s500ms`: how long, not which
 _MEAN = re.compile(r"^ ?\(\)")
+_AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z])")  # `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost
+_SPACED_UNIT = re.compile(r"^ [A-Za-z]{1,20}/s(?:ec(?:ond)?)?(?=[\s,)\]]|$)")
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
@@ -74,6 +78,7 @@ _FILLER = re.compile(
     r"with|then|info|per)$",
     re.IGNORECASE,
 )
+_NUMBERED_SET = re.compile(r"^valid(?:ation)?_(\d{1,2})[ -]")
 _RATIOS = ("accuracy", "error", "f1", "score")
 _LOOSE = re.compile(r"^[A-Za-z_][\w./@%-]*$")
 _SMOOTH = re.compile(r"\b(?:moving|smoothed|ema|run(?:ning)?[ _]?(?:avg|mean|loss|average))\b|\bavg[ _]loss$", re.IGNORECASE)
@@ -111,7 +116,7 @@ class _Reading:
         self.line_split = ""
         self.piece_split = ""
         self.pending: list[tuple[int, str, str, bool, bool]] = []  # index, key, split, marked, percent
-        self.bare: list[tuple[int, str, bool]] = []  # index, split, percent: values that only their split names
+        self.bare: list[tuple[int, str, bool, str]] = []  # index, split, percent, quantity if known: values that only their split names
         self.totals: dict[int, int] = {}
         self.episode = NO  # the number of the episode
         self.brackets = False
@@ -139,7 +144,7 @@ class _Reading:
         values = self._values()
         paired = self.keyless and not self.bar and not self.tqdm and {"train", "val"} <= {v.name.partition("/")[0] for v in values}
         split = self.line_split or split_in(self.parts[-1].split("|")[0]) if self.mapping else self.line_split
-        if not values and not slot:
+        if not values and not slot.keys() - {"rank"}:
             return EMPTY
         return Plan(
             values=values,
@@ -173,7 +178,8 @@ class _Reading:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total")
 
     def _any_known(self) -> bool:
-        return any(not self._name(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
+        known = any(not self._name(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
+        return known or len(self.bare) > 1 or self._learnt()
 
     def _govern(self, piece: str) -> None:
         split = split_in(piece)
@@ -186,6 +192,9 @@ class _Reading:
         if not index and _LOGURU.search(lead):
             self.last = ("", index)
             return
+        spaced = _SPACED_UNIT.match(lead) if index else None
+        if spaced:  # `500.4 samples/sec 12345.6 tokens/sec`
+            lead = lead[spaced.end() :]
         if index and _UNIT.match(lead):
             lead = _UNIT.sub("", lead, count=1)
             if _OF.match(lead):
@@ -231,7 +240,7 @@ class _Reading:
             first = index == 0 and not lead.strip(f" {MOMENT}[]-|,")
             if _EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
                 self._take("epoch", index)  # "1epoch results: …"
-            elif first and re.match(r"^\s?[:|]\s*\D", trail) and not percent and "|" + trail[:1] != "||":
+            elif first and _AFTER_LEAD.match(trail) and not percent and "|" + trail[:1] != "||":
                 self._take("lead", index)
             else:
                 counted = percent or _OF_PERCENT.match(self.parts[index])
@@ -250,7 +259,7 @@ class _Reading:
             counter = _COUNTER_KEY.search(key)
             role = role_of(counter[1]) if counter else None
         if role is None and not bracketed and split_in(key) and len(words(key)) == 1 and _ENDS.match(trail):  # "Train: 0.82, Val: 0.51"
-            self.bare.append((index, key, percent))
+            self.bare.append((index, key, percent, self._continued(index, split_in(key))))
             self.last = ("value", index)
             return
         if role is None and split_in(key) and all(split_in(w) for w in words(key)):  # "Test: [ 48/48]", "Train: 12 [ 100/1251]"
@@ -287,6 +296,13 @@ class _Reading:
             self.episode = index
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
         self.last = ("value", index)
+
+    def _continued(self, index: int, split: str) -> str:
+        """`loss train: 4.2, val: 3.9`: the quantity of the key right before, if that names another split; "" for none."""
+        before, key, *_ = self.pending[-1] if self.pending else (NO, "")
+        said = split_in(key)
+        name = self._name(key, "")[0] if before == index - 1 and not self.bare and said and said != split else ""
+        return "" if name.startswith("other/") else name.partition("/")[2]
 
     def _take(self, role: str, index: int) -> None:
         if role == "free":
@@ -328,7 +344,8 @@ class _Reading:
                 name = self._name(key[2:], "val")[0]
             total = self.totals.get(index, NO)
             if not name.startswith("other/"):
-                rank: int = plainness(key) + 1000 * bool(_SMOOTH.search(key))
+                set_number = _NUMBERED_SET.search(key)  # the last one is what XGBoost and LightGBM stop early by
+                rank: int = plainness(key) + 1000 * bool(_SMOOTH.search(key)) - (int(set_number[1]) if set_number else 0)
                 if name not in best or rank < best[name][0]:
                     best[name] = (rank, self._average(index, name))
                 if not name.endswith(_RATIOS):
@@ -351,10 +368,18 @@ class _Reading:
     def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
         """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""
         counted = bool({"epoch", "step", "batch", "lead"} & self.slots.keys())
-        if not counted or (not beside_a_loss and len(self.bare) < 2):
+        if not counted or not self.bare or (len(self.bare) < 2 and not (beside_a_loss or self._learnt() or self.bare[0][3])):
             return []
-        quantity = "accuracy" if beside_a_loss else "loss"
-        return [Slot(index, f"{split_in(key)}/{quantity}", key, percent=percent) for index, key, percent in self.bare]
+        return [
+            Slot(index, f"{split_in(key)}/{quantity}", f"{key} {quantity}", percent=percent)
+            if quantity and len(self.bare) == 1
+            else Slot(index, f"{split_in(key)}/{'accuracy' if beside_a_loss or percent else 'loss'}", key, percent=percent)
+            for index, key, percent, quantity in self.bare
+        ]
+
+    def _learnt(self) -> bool:
+        """`0: learn: 0.65 total: 55ms` of CatBoost."""
+        return any(key.lower() == "learn" for _, key, *_ in self.bare)
 
     def _beside_both_losses(self, values: tuple[Slot, ...]) -> tuple[Slot, ...]:
         """`train_loss 0.5 val_loss 0.6 acc 0.8`: the accuracy is the validation set's, where nothing else on the line claims it."""

@@ -4,12 +4,13 @@
 """
 
 import re
+from collections.abc import Callable
 
 from postmortem.sources.logs.text.tokens import NUMBER
 
 _N = NUMBER
 # What each has in it, its pattern, and what it is put into.
-_IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+_IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (needle, re.compile(pattern), into)
     for needle, pattern, into in (
         ("epoch:", rf": ?{_N}epoch:(train|valid):{_N}-{_N}batch:", rf": \1 epoch: {_N}, from {_N}, batch: {_N},"),  # ESPnet 2
@@ -43,6 +44,10 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("] Iteration", rf"\bEpoch\[{_N}\] Iteration\[", f"Epoch {_N} Iteration ["),  # Ignite counts from 1, MXNet, which prints as much, from 0
         ("Evaluation metric", r"\bEvaluation metric (?='?(?:validation_)?epoch_loss\b)", ""),  # GluonTS: of either set
         ("avg_epoch_loss", rf"\bepoch={_N}/{_N}, (?=(?:validation_)?avg_epoch_loss)", f"from {_N} via {_N}, "),  # from 1, below what counts from 0
+        ("Checkpoint [", rf"\bCheckpoint \[{_N}\]\s(?=Updates=|Train-|Val)", f"from {_N}, "),  # Sockeye
+        ("| loss train:", rf"(?<=\| loss train:){_N}, val:{_N}(?= \| iter time)", f"{_N}, from {_N}"),  # litgpt, which says the last one again
+        ("'s l", r"'s l(?:(1)|2)(?=:)", lambda m: " mae" if m[1] else " mse"),  # LightGBM
+        ("'s ", rf"(?<=\w)'s (?=[\w@-]{{1,60}}:{_N})", " "),
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )

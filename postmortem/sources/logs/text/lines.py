@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from postmortem.sources.logs.blocks import LONGEST_LINE, Reading
+from postmortem.sources.logs.text.ranks import labelled, with_ranks
 
 CHUNK = 1 << 20  # bytes; what the text costs is looked at after each
 _ANSI = re.compile(rb"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|\][^\x07\x1b]{0,256}\x07|[()][A-Z0-9]|[=>78])")
@@ -45,7 +46,7 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
     """
     decoder: codecs.IncrementalDecoder | None = None
     rest, line, apart = b"", 1, False
-    skipping = started = False  # skipping: the rest of a line whose begin was left out
+    skipping = started = tasks = False  # skipping: the rest of a line whose begin was left out
     for piece in met.extent.pieces(path, CHUNK):
         last = piece.last
         if not started:
@@ -73,8 +74,9 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
             skipped = _script_before(data)
             line += data.count(b"\n", 0, skipped)
             data = data[skipped:]
+            tasks = labelled(data)
         cut = last and bool(data) and not data.endswith((b"\n", b"\r"))
-        chunk = _clean(data, line, apart=apart, cut=cut)
+        chunk = _clean(with_ranks(data) if tasks else data, line, apart=apart, cut=cut)
         apart = False
         yield chunk
         line = chunk.line_at(len(chunk.data)) if chunk.data.endswith(b"\n") else line

@@ -1,6 +1,7 @@
 """What the numbers of a line of one shape are: counters, totals, values. Made by `grammar.py` and `dialects.py`, followed by `scan.py`."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.names import series_name
@@ -59,10 +60,17 @@ class Plan:
         values = tuple(replace(v, name=series_name(v.logged_as, "val")) if v.name.startswith("train/") else v for v in self.values)
         return replace(self, split="val", values=values)
 
+    def behind_rank(self) -> "Plan":
+        """The same line behind the name of a rank, which is a number more."""
+        if self == EMPTY:
+            return EMPTY
+        values = tuple(replace(v, **_moved(v, ("index", "total", "mean"))) for v in self.values)
+        return replace(self, **_moved(self, _SLOTS), values=values, rank=0)
+
     @property
     def by_itself(self) -> bool:
         """What its lines say depends on more than where training is: they are read one by one."""
-        return self.rank != NO or self.group != NO or self.untrained or self.done or (self.heads and bool(self.split))
+        return self.group != NO or self.untrained or self.done or (self.heads and bool(self.split))
 
     @property
     def counts(self) -> bool:
@@ -76,3 +84,9 @@ class Plan:
 
 
 EMPTY = Plan()
+_SLOTS = ("step", "step_total", "epoch", "epoch_total", "batch", "batch_total", "group")
+
+
+def _moved(of: Slot | Plan, names: tuple[str, ...]) -> dict[str, Any]:
+    """Slots one further on, those that there are."""
+    return {name: slot + 1 for name in names if (slot := getattr(of, name)) != NO}

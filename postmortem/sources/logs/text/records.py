@@ -76,7 +76,9 @@ def ready(scan: Scan, entries: tuple[Entry, ...]) -> bool:
         return False
     if scan.split and not all(e.plan is EMPTY or (e.plan.counts and e.plan.values) for e in entries):
         return False
-    return not any(scan.asks(e) or (e.plan.evaluates and not scan.placed) for e in entries)
+    if not math.isnan(scan.named_batches) and any(e.plan.keyless and not e.plan.drawn and e.plan.epoch == NO for e in entries):
+        return False
+    return not any(e.history or scan.asks(e) or (e.plan.evaluates and not scan.placed) for e in entries)
 
 
 def record(scan: Scan, stretch: Stretch) -> bool:
@@ -269,7 +271,8 @@ def _store(scan: Scan, stretch: Stretch, plans: list[Plan], rows: list[tuple[int
         return
     step, epoch, batch, total = (_interleaved([getattr(p, name) for _, p in rows]) for name in ("step", "epoch", "batch", "total"))
     kinds = np.tile(np.array([p.kind for _, p in rows], dtype=np.int8), n)
-    first = scan.rows.extend(n * q, step, epoch, batch, total, _interleaved([times[j] for j, _ in rows]), kinds)
+    ranks = [stretch.own(j)[:, plans[j].rank] if plans[j].rank != NO else np.full(n, np.nan) for j, _ in rows]
+    first = scan.rows.extend(n * q, step, epoch, batch, total, _interleaved([times[j] for j, _ in rows]), _interleaved(ranks), kinds)
     if first < 0:
         return
     for at, (j, place) in enumerate(rows):

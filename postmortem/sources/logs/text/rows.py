@@ -6,22 +6,18 @@ all rows are known.
 """
 
 import math
-import re
 from array import array
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from postmortem.model.run import Floats, Reduction, Series
+from postmortem.model.run import Floats, Reduction
 from postmortem.sources.logs.text.afterwards import named_afterwards
 from postmortem.sources.logs.text.kinds import Kind
-from postmortem.sources.names import reduction_of, series_names
 
-_LOSS_LIKE = re.compile(r"^l_\w+$|^total$", re.IGNORECASE)  # BasicSR and its kin: l_pix, l_total
 NAN = float("nan")
 _PAST = 1.1  # times its total: no counter within an epoch runs past it by more
-_FEWEST_SAVED = 3  # saved models that make a curve
 MAX_ROWS = 20_000_000
 MAX_SERIES = 500
 
@@ -86,14 +82,16 @@ class Rows:
         self.rank.append(rank)
         return len(self.step) - 1
 
-    def extend(self, n: int, step: Floats, epoch: Floats, batch: Floats, total: Floats, time: Floats, kind: "npt.NDArray[np.int8]") -> int:
+    def extend(
+        self, n: int, step: Floats, epoch: Floats, batch: Floats, total: Floats, time: Floats, rank: Floats, kind: "npt.NDArray[np.int8]"
+    ) -> int:
         """n more rows at once; returns the index of the first, -1 when there are too many."""
         first = len(self.step)
         if first + n > MAX_ROWS:
             return -1
-        for column, values in ((self.step, step), (self.epoch, epoch), (self.batch, batch), (self.total, total), (self.time, time)):
+        columns = (self.step, self.epoch, self.batch, self.total, self.time, self.rank)
+        for column, values in zip(columns, (step, epoch, batch, total, time, rank), strict=True):
             column.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
-        self.rank.frombytes(np.full(n, np.nan).tobytes())
         self.kind.frombytes(np.ascontiguousarray(kind, dtype=np.int8).tobytes())
         return first
 
@@ -144,7 +142,7 @@ def settle(rows: Rows) -> Settled:
         epoch, kind = np.where(lone, batch, epoch), np.where(lone, Kind.SUMMARY, kind)  # one by one, each with its validation: epochs
         planned_epochs = float(total[lone][-1])
     epoch, kind = named_afterwards(step, epoch, kind)
-    steps, epochs = _unrounded(step) if rows.rounded else step.copy(), np.full(len(step), np.nan)
+    steps, epochs = _unrounded(step) if rows.rounded else _finer(step, batch, total), np.full(len(step), np.nan)
     whole = (kind == Kind.WITHIN) | (kind == Kind.SUMMARY)
     fractional = bool(np.any((kind == Kind.EXACT) & (epoch != np.floor(epoch))))
     mapped = kind == Kind.MAPPED
@@ -212,6 +210,18 @@ def _counts_on(epochs: Floats, batch: Floats) -> bool:
     """Whether a counter goes on where an epoch begins, instead of starting again; told where two epochs or more begin."""
     rises = np.flatnonzero(np.diff(epochs) > 0)
     return len(rises) > 1 and bool(np.all(np.diff(batch)[rises] > 0)) and not np.any(np.diff(batch) < 0)
+
+
+def _finer(steps: Floats, batch: Floats, total: Floats) -> Floats:
+    """Steps, or where records count iterations too, of which one step takes several, and never begin again: those.
+
+    `iter 4 step 2 | loss …` beside `iter 4: val loss …` of litgpt: what is counted in both is the iteration.
+    """
+    both = np.isfinite(steps) & np.isfinite(batch) & np.isnan(total)
+    iterations, taken = batch[both], steps[both]
+    if len(taken) < 2 or np.any(np.diff(iterations) <= 0) or np.any(iterations + 1 < taken) or np.array_equal(iterations, taken):
+        return steps.copy()
+    return np.where(both, batch, steps)
 
 
 def _unrounded(steps: Floats) -> Floats:
@@ -289,94 +299,3 @@ def _interpolate(
     else:
         epochs[rows] = start
     return per_epoch
-
-
-def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
-    """All columns as series, repeats of one row by several ranks merged."""
-    out: list[Series] = []
-    times = np.frombuffer(rows.time, dtype=np.float64) if len(rows) else np.zeros(0)
-    ranks = np.frombuffer(rows.rank, dtype=np.float64) if len(rows) else np.zeros(0)
-    several = len(np.unique(ranks[np.isfinite(ranks)])) > 1
-    names = _lifted(rows)
-    placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
-    begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
-    any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
-    told = {c.name for c in rows.columns.values() if not c.spare}
-    spared = any(name.endswith("/loss") for name in told)
-    in_full = any(c.printed_in_full and not c.name.startswith("other/") for c in rows.columns.values())  # numbers as they are: 0.0 is zero
-    for key, column in rows.columns.items():
-        if column.spare and (spared or column.name in told or len(column.rows) < _FEWEST_SAVED):
-            continue
-        index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
-        order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
-        index = index[order]
-        later = (index >= begin) & np.append(index[1:] != index[:-1], True)  # said twice of one place: the last counts
-        index = index[later]
-        if not len(index) or (len(index) == 1 and any_known and column.name.startswith("other/")):
-            continue
-        values = np.frombuffer(column.values, dtype=np.float64)[order][later]
-        steps, epochs, time = where.steps[index], where.epochs[index], times[index]
-        keep = _distinct(steps, epochs, values)
-        steps, epochs, time, values, who = steps[keep], epochs[keep], time[keep], values[keep], ranks[index][keep]
-        if several:
-            steps, epochs, time, values = _over_ranks(steps, epochs, time, values, who)
-        name = names.get(key, column.name)
-        out.append(
-            Series(
-                name=name, logged_as=column.logged_as, source=source, steps=steps, values=values,
-                epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
-                reduction=_reduction(column, whole=where.planned_epochs is not None),
-                quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum,
-            )
-        )  # fmt: skip
-    return tuple(out)
-
-
-def _reduction(column: Column, *, whole: bool) -> Reduction:
-    """What a value stands for. `whole`: the log's rows are epochs."""
-    said = reduction_of(column.logged_as)
-    if column.name.startswith(("val", "test")) or column.summary or whole:
-        return Reduction.EPOCH
-    return said if said != Reduction.UNKNOWN else column.reduction
-
-
-def _lifted(rows: Rows) -> dict[ColumnKey, str]:
-    """A split whose only loss has an unknown name (`l_pix`) takes that for its loss."""
-    out: dict[ColumnKey, str] = {}
-    present = {c.name for c in rows.columns.values() if len(c.values)}
-    for split in sorted({c.split for c in rows.columns.values()}):
-        columns = {k: c for k, c in rows.columns.items() if c.split == split}
-        found = series_names([c.logged_as for c in columns.values()], split)
-        for key, column in columns.items():
-            name = found.get(column.logged_as, column.name)
-            if column.name.startswith("other/") and not name.startswith("other/") and name not in present:
-                out[key] = name
-        alike = [k for k, c in columns.items() if _LOSS_LIKE.match(c.logged_as) and len(c.values)]
-        wanted = f"{split or 'train'}/loss"
-        if len(alike) == 1 and alike[0] not in out and columns[alike[0]].name.startswith("other/") and not {wanted, "train/loss"} & present:
-            out[alike[0]] = wanted
-    return out
-
-
-def _distinct(steps: Floats, epochs: Floats, values: Floats) -> "npt.NDArray[np.bool_]":
-    """False for a record that repeats the one before it: same place, same value."""
-    if len(values) < 2:
-        return np.ones(len(values), dtype=bool)
-    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
-    known = np.isfinite(steps[1:])
-    for axis in (steps, epochs):
-        same &= (axis[1:] == axis[:-1]) | (np.isnan(axis[1:]) & np.isnan(axis[:-1]))
-    return np.concatenate([[True], ~(same & known)])
-
-
-def _over_ranks(steps: Floats, epochs: Floats, times: Floats, values: Floats, ranks: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """The mean over ranks that report the same step, or the same epoch without one, one after the other; NaN when one of them is NaN."""
-    if len(values) < 2:
-        return steps, epochs, times, values
-    nowhere = np.isnan(steps[1:]) & np.isnan(steps[:-1]) & (epochs[1:] == epochs[:-1])
-    same = (ranks[1:] != ranks[:-1]) & np.isfinite(ranks[1:]) & ((steps[1:] == steps[:-1]) | nowhere)
-    starts = np.flatnonzero(np.concatenate([[True], ~same]))
-    if len(starts) == len(values):
-        return steps, epochs, times, values
-    counts = np.diff(np.append(starts, len(values)))
-    return steps[starts], epochs[starts], times[starts], np.add.reduceat(values, starts) / counts

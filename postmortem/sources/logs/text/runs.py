@@ -203,4 +203,4 @@ def _numbers(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated, *, cou
 
 def _asked(plan: Plan) -> set[int]:
     values = {s for slot in plan.values for s in (slot.index, slot.total, slot.mean)}
-    return (values | set(plan.counters)) - {NO}
+    return (values | {plan.rank, *plan.counters}) - {NO}

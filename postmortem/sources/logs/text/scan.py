@@ -10,13 +10,15 @@ from postmortem.sources.logs.crash import Watch, Where, is_suspicious
 from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text.course import NEAR, Course
 from postmortem.sources.logs.text.dumps import Dump
+from postmortem.sources.logs.text.histories import History
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.noise import Told
 from postmortem.sources.logs.text.plans import EMPTY
+from postmortem.sources.logs.text.ranks import unranked
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
 from postmortem.sources.logs.text.tables import cells_of, pair_of, section_of
-from postmortem.sources.logs.text.tokens import mask, moment
+from postmortem.sources.logs.text.tokens import mask, moment, number
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
@@ -46,6 +48,7 @@ class Scan(Course):
         self.shapes = Shapes(effort)
         self.told = Told(effort)
         self.dump = Dump()
+        self.history = History()
         self.block: dict[str, float] = {}
         self.section = ""
         self.closing = 0  # lines of a closing summary still to skip
@@ -91,6 +94,7 @@ class Scan(Course):
         time = moment(raw)
         if time is not None:
             self.note_time(time)
+        said = unranked(raw.lstrip()) if entry.ranked else raw
         watched = entry.suspicious or self.watch.reading
         if watched:
             self.effort.spent += A_WATCHED
@@ -98,13 +102,13 @@ class Scan(Course):
             return entry
         if self.asks(entry):
             self.early += 1
-            self.effort.spent += A_SETTING_BYTE * len(raw)
-            self.settings.line(raw.decode("utf-8", "replace"))
+            self.effort.spent += A_SETTING_BYTE * len(said)
+            self.settings.line(said.decode("utf-8", "replace"))
         if entry.lone is None:
             self.dump.over(entry.shape)
         elif self.dump.holds(entry.lone, tokens):
             return entry
-        self._take(entry, raw, tokens)
+        self._take(entry, said, tokens)
         return entry
 
     def asks(self, entry: Entry) -> bool:
@@ -136,6 +140,8 @@ class Scan(Course):
             return
         if entry.header is not None:
             self.table = entry.header
+            return
+        if entry.history and self.history.line(entry.shape, [number(t) for t in tokens]):
             return
         if entry.rule:
             self._flush_block()
@@ -185,6 +191,8 @@ class Scan(Course):
     def end(self) -> None:
         """The log is over."""
         self.end_of_part()
+        for name, key, rounds in self.history.untold({c.name for c in self.rows.columns.values()}):
+            self.by_round(name, key, rounds)
         last = self.last_text.decode("utf-8", "replace")
         if _DONE.match(self.last_text):
             self.watch.add_finished(last, self._where())

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from postmortem.sources.logs.crash import is_suspicious
@@ -10,9 +10,11 @@ from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text.dialects import special
 from postmortem.sources.logs.text.dumps import Lone, lone_of
 from postmortem.sources.logs.text.grammar import plan_of
+from postmortem.sources.logs.text.histories import holds_rounds
 from postmortem.sources.logs.text.idioms import in_plain_words
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.plans import EMPTY, Plan
+from postmortem.sources.logs.text.ranks import rank_of, unranked
 from postmortem.sources.logs.text.settings import Wanted, wanted
 from postmortem.sources.logs.text.tables import Header, header_of, is_rule
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER, mask, shape_of
@@ -64,6 +66,8 @@ class Entry:
     suspicious: bool = False  # may tell an event
     settings: Wanted = Wanted.NEVER
     lone: Lone | None = None  # one key and one value
+    history: bool = False  # values by round of a federated training
+    ranked: bool = False  # the name of a rank stands before it
 
 
 NOISE = Entry(EMPTY, "")
@@ -77,7 +81,8 @@ def hints(raw: bytes) -> bool:
 
 def _numbered(entry: Entry) -> bool:
     """Digits that are parts of words may tell one such shape from another."""
-    if entry.suspicious or entry.header or entry.heading or entry.final or entry.pair or entry.lone or entry.settings == Wanted.ALWAYS:
+    asked = entry.suspicious or entry.settings == Wanted.ALWAYS
+    if asked or entry.header or entry.heading or entry.final or entry.pair or entry.lone or entry.history:
         return True
     return any(c.isdigit() for slot in entry.plan.values for c in slot.logged_as)
 
@@ -141,6 +146,10 @@ class Shapes:
     @staticmethod
     def _understand(masked: bytes, raw: bytes, *, many: bool) -> Entry:
         shape = shape_of(masked)
+        whose = rank_of(shape)
+        if whose:
+            rest = Shapes._understand(shape[whose.end() :].encode(), unranked(raw.lstrip()), many=many)
+            return replace(rest, plan=rest.plan.behind_rank(), shape=shape, lone=None, ranked=True)
         text = raw.decode("utf-8", "replace")
         suspicious, settings = is_suspicious(text), wanted(text)
         pair = shape.startswith(("|", "│", "┃", '"')) or shape in BRACES
@@ -149,14 +158,16 @@ class Shapes:
             plan = EMPTY if dull else special(shape) or plan_of(in_plain_words(shape))
             if settings == Wanted.EARLY and plan.counts and (plan.values or plan.progress):
                 settings = Wanted.NEVER
-            return Entry(plan, shape, pair=pair, final=bool(_FINAL.search(shape)), suspicious=suspicious, settings=settings, lone=lone_of(shape))
+            final, history = bool(_FINAL.search(shape)), holds_rounds(shape)
+            return Entry(plan, shape, pair=pair, final=final, suspicious=suspicious, settings=settings, lone=lone_of(shape), history=history)
         text = shape
         header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
         heading = _HEADING.match(text)
         split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""
         if _TESTING.match(text):
             split = "test"
-        return Entry(EMPTY, shape, header, split, is_rule(text), pair, bool(_SUMMARY_BLOCK.search(text)), suspicious, settings, lone_of(text))
+        final, history = bool(_SUMMARY_BLOCK.search(text)), holds_rounds(text)
+        return Entry(EMPTY, shape, header, split, is_rule(text), pair, final, suspicious, settings, lone_of(text), history)
 
     def ends_early(self, raw: bytes) -> bool:
         """A last line without a line end was cut off: it begins like a longer record, or a record's brace stays open."""

@@ -26,7 +26,7 @@ NUMBERS = re.compile(
     rb"[0-9]{0,2}(?:,[0-9]{3})++(?![0-9]|,[0-9])|"  # 121,400
     rb"\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|"  # what MSVC prints
     rb"[0-9]*+(?:\.[0-9]*+)?+(?:[eE][-+]?+[0-9]++)?+)"
-    rb"|(?:(?<=[Ee]poch.)|(?<=batch.)|(?<=step.))[0-9]*+(?![\w.]))"  # epoch0; batch12;
+    rb"|(?:(?<=[Ee]poch.)|(?<=batch.)|(?<=step.)|(?<=\[rank.)|(?<=\[default.))[0-9]*+(?![\w.]))"  # epoch0; batch12; [rank3]
     rb"|(?<=[-+])(?<![\w)\].].)(?:[0-9]\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"
     rb"|(?<=\.)" + _FREE + rb"[0-9]++(?:[eE][-+]?+[0-9]++)?+"
     rb"|(?<=[nN])" + _FREE + rb"(?i:an)" + _TAIL + rb"|(?<=[iI])" + _FREE + rb"(?i:nf(?:inity)?+)" + _TAIL + rb"))"
@@ -106,29 +106,33 @@ def quantum(token: bytes) -> float | None:
         return None
 
 
+WHOSE = re.compile(rb"\[(?:rank|default) ?[0-9]{1,6}\]:?[ \t]?")  # a line's prefix that names a rank
 LEADING_DATE = re.compile(
-    rb"^[\[(<]?(?:(?P<year>[0-9]{4}|[0-9]{2})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]\ ?)"
+    rb"[\[(<]?(?:(?P<year>[0-9]{4}|[0-9]{2})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]\ ?)"
     rb"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?"
 )
 _MONTH_FIRST = re.compile(  # `01/30/2026 04:32:55 - INFO - __main__ - `: the examples of transformers, accelerate and diffusers
-    rb"^[\[(<]?(?P<month>[0-9]{1,2})/(?P<day>[0-9]{1,2})/(?P<year>[0-9]{4}),? (?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+    rb"[\[(<]?(?P<month>[0-9]{1,2})/(?P<day>[0-9]{1,2})/(?P<year>[0-9]{4}),? (?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
     rb"(?:[.,](?P<part>[0-9]{1,9}))?"
 )
-_GLOG = re.compile(rb"^[IWEF](?P<month>[0-9]{2})(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})\.(?P<part>[0-9]{6})")
-_CLOCK_ONLY = re.compile(rb"^\[?(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?")
+_GLOG = re.compile(rb"[IWEF](?P<month>[0-9]{2})(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})\.(?P<part>[0-9]{6})")
+_CLOCK_ONLY = re.compile(rb"\[?(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?")
 _BEGINS_MOMENT = frozenset(bytes((c,)) for c in b"[(<IWEF0123456789")
 YEAR_UNKNOWN = 2000
 _YEAR_2000 = 946_684_800.0  # stands in where no year is printed
 _DAY = 86_400.0
-_SHORT = re.compile(rb"^\[(?P<month>[0-9]{2})/(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?P<part>)")
+_SHORT = re.compile(rb"\[(?P<month>[0-9]{2})/(?P<day>[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?P<part>)")
 
 
 def leading_moment(line: bytes) -> re.Match[bytes] | None:
-    """The moment that a line begins with: groups `hour`, `minute`, `second`, where printed `part`, `year`, `month` and `day`."""
+    """The moment that a line begins with, behind the name of a rank: groups `hour`, `minute`, `second`, where printed `part`, `year`, `month`
+    and `day`."""
     if line[:1] not in _BEGINS_MOMENT:
         return None
-    found = LEADING_DATE.match(line) or _MONTH_FIRST.match(line) or _GLOG.match(line) or _SHORT.match(line)
-    return found or _CLOCK_ONLY.match(line)
+    whose = WHOSE.match(line)
+    at = whose.end() if whose else 0
+    found = LEADING_DATE.match(line, at) or _MONTH_FIRST.match(line, at) or _GLOG.match(line, at) or _SHORT.match(line, at)
+    return found or _CLOCK_ONLY.match(line, at)
 
 
 def moment(line: bytes) -> float | None:

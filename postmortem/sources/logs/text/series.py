@@ -1,0 +1,105 @@
+"""The columns of a log as series: named once all of them are known, repeats left out, ranks averaged."""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+from postmortem.model.run import Floats, Reduction, Series
+from postmortem.sources.logs.text.rows import Column, ColumnKey, Rows, Settled
+from postmortem.sources.logs.text.unnamed import merits
+from postmortem.sources.names import reduction_of, series_names
+
+_LOSS_LIKE = re.compile(r"^l_\w+$|^total$", re.IGNORECASE)  # BasicSR and its kin: l_pix, l_total
+_FEWEST_SAVED = 3  # saved models that make a curve
+
+
+def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
+    """All columns as series, repeats of one row by several ranks merged."""
+    out: list[Series] = []
+    times = np.frombuffer(rows.time, dtype=np.float64) if len(rows) else np.zeros(0)
+    ranks = np.frombuffer(rows.rank, dtype=np.float64) if len(rows) else np.zeros(0)
+    several = len(np.unique(ranks[np.isfinite(ranks)])) > 1
+    names = _lifted(rows) | merits(rows.columns)
+    placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
+    begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
+    any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
+    told = {c.name for c in rows.columns.values() if not c.spare}
+    spared = any(name.endswith("/loss") for name in told)
+    in_full = any(c.printed_in_full and not c.name.startswith("other/") for c in rows.columns.values())  # numbers as they are: 0.0 is zero
+    for key, column in rows.columns.items():
+        if column.spare and (spared or column.name in told or len(column.rows) < _FEWEST_SAVED):
+            continue
+        index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
+        order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
+        index = index[order]
+        later = (index >= begin) & np.append(index[1:] != index[:-1], True)  # said twice of one place: the last counts
+        index = index[later]
+        if not len(index) or (len(index) == 1 and any_known and column.name.startswith("other/")):
+            continue
+        values = np.frombuffer(column.values, dtype=np.float64)[order][later]
+        steps, epochs, time = where.steps[index], where.epochs[index], times[index]
+        keep = _distinct(steps, epochs, values)
+        steps, epochs, time, values, who = steps[keep], epochs[keep], time[keep], values[keep], ranks[index][keep]
+        if several:
+            steps, epochs, time, values = _over_ranks(steps, epochs, time, values, who)
+        name = names.get(key, column.name)
+        out.append(
+            Series(
+                name=name, logged_as=column.logged_as, source=source, steps=steps, values=values,
+                epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
+                reduction=_reduction(column, whole=where.planned_epochs is not None),
+                quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum,
+            )
+        )  # fmt: skip
+    return tuple(out)
+
+
+def _reduction(column: Column, *, whole: bool) -> Reduction:
+    """What a value stands for. `whole`: the log's rows are epochs."""
+    said = reduction_of(column.logged_as)
+    if column.name.startswith(("val", "test")) or column.summary or whole:
+        return Reduction.EPOCH
+    return said if said != Reduction.UNKNOWN else column.reduction
+
+
+def _lifted(rows: Rows) -> dict[ColumnKey, str]:
+    """A split whose only loss has an unknown name (`l_pix`) takes that for its loss."""
+    out: dict[ColumnKey, str] = {}
+    present = {c.name for c in rows.columns.values() if len(c.values)}
+    for split in sorted({c.split for c in rows.columns.values()}):
+        columns = {k: c for k, c in rows.columns.items() if c.split == split}
+        found = series_names([c.logged_as for c in columns.values()], split)
+        for key, column in columns.items():
+            name = found.get(column.logged_as, column.name)
+            if column.name.startswith("other/") and not name.startswith("other/") and name not in present:
+                out[key] = name
+        alike = [k for k, c in columns.items() if _LOSS_LIKE.match(c.logged_as) and len(c.values)]
+        wanted = f"{split or 'train'}/loss"
+        if len(alike) == 1 and alike[0] not in out and columns[alike[0]].name.startswith("other/") and not {wanted, "train/loss"} & present:
+            out[alike[0]] = wanted
+    return out
+
+
+def _distinct(steps: Floats, epochs: Floats, values: Floats) -> "npt.NDArray[np.bool_]":
+    """False for a record that repeats the one before it: same place, same value."""
+    if len(values) < 2:
+        return np.ones(len(values), dtype=bool)
+    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    known = np.isfinite(steps[1:])
+    for axis in (steps, epochs):
+        same &= (axis[1:] == axis[:-1]) | (np.isnan(axis[1:]) & np.isnan(axis[:-1]))
+    return np.concatenate([[True], ~(same & known)])
+
+
+def _over_ranks(steps: Floats, epochs: Floats, times: Floats, values: Floats, ranks: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """The mean over ranks that report the same step, or the same epoch without one, one after the other; NaN when one of them is NaN."""
+    if len(values) < 2:
+        return steps, epochs, times, values
+    nowhere = np.isnan(steps[1:]) & np.isnan(steps[:-1]) & (epochs[1:] == epochs[:-1])
+    same = (ranks[1:] != ranks[:-1]) & np.isfinite(ranks[1:]) & ((steps[1:] == steps[:-1]) | nowhere)
+    starts = np.flatnonzero(np.concatenate([[True], ~same]))
+    if len(starts) == len(values):
+        return steps, epochs, times, values
+    counts = np.diff(np.append(starts, len(values)))
+    return steps[starts], epochs[starts], times[starts], np.add.reduceat(values, starts) / counts

@@ -1,0 +1,31 @@
+"""Values that only their split names, `Train: 0.91, Val: 0.83`: accuracies or losses, told from the other series and from where they go."""
+
+import numpy as np
+
+from postmortem.model.run import Floats
+from postmortem.sources.logs.text.keys import split_in
+from postmortem.sources.logs.text.rows import Column, ColumnKey
+from postmortem.sources.names import words
+
+
+def merits(columns: dict[ColumnKey, Column]) -> dict[ColumnKey, str]:
+    """New names of columns that were taken for losses and are accuracies: what is a share, or per cent beside a loss, rises in training."""
+    unnamed = {key: column for key, column in columns.items() if column.name.endswith("/loss") and _is_split(column.logged_as)}
+    if not unnamed:
+        return {}
+    named = any(c.name == "train/loss" and not c.spare and len(c.values) for key, c in columns.items() if key not in unnamed)
+    if _rises([c for c in unnamed.values() if len(c.values)], 100.0 if named else 1.0):
+        return {key: column.name.replace("/loss", "/accuracy") for key, column in unnamed.items()}
+    return {}
+
+
+def _is_split(key: str) -> bool:
+    return len(words(key)) == 1 and bool(split_in(key))
+
+
+def _rises(columns: list[Column], most: float) -> bool:
+    """All lie between 0 and `most`, and that of the training set ends above its begin."""
+    values: list[Floats] = [np.frombuffer(c.values, dtype=np.float64) for c in columns]
+    trained = [v for c, v in zip(columns, values, strict=True) if c.name == "train/loss"]
+    shares = all(np.isfinite(v).all() and v.min() >= 0.0 and v.max() <= most for v in values)
+    return shares and bool(trained) and bool(trained[0][-1] > trained[0][0])
