@@ -51,7 +51,26 @@ _BARE_OF = {phrase: name for name, phrases in BARE_PHRASES.items() for phrase in
 _QUANTITY_OF = {phrase: (name, rank) for name, phrases in QUANTITY_PHRASES.items() for rank, phrase in enumerate(phrases.split(", "))}
 _MIXED_CASE = re.compile(r"mIoU|IoU|mAP|GiB|MiB|mDice|NLL|aAcc|gNorm")  # one word, whatever its capitals say
 # Measured at evaluations only: without a word for the split they are of the validation set.
-_EVALUATION = frozenset({"map", "ap", "map50", "miou", "iu", "bleu", "sacrebleu", "pck", "pseudo", "foreground", "spearman"})
+_EVALUATION = frozenset(
+    {
+        "map",
+        "ap",
+        "map50",
+        "miou",
+        "iu",
+        "bleu",
+        "sacrebleu",
+        "pck",
+        "pseudo",
+        "foreground",
+        "spearman",
+        "ndcg",
+        "ndcg@10",
+        "hr@10",
+        "hit@10",
+        "hits@10",
+    }
+)
 _ALONE = frozenset({"epoch", "scale", "scaler", "speed", "skipped"})  # too common to mean this beside other words
 _OVER_WINDOW = re.compile(r"(?:avg|ave|average|mean)\d{1,5}")  # of so many episodes
 _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
@@ -123,11 +142,11 @@ def _bare(parts: tuple[str, ...], split: str, rest: list[str]) -> str:
 
 def _named_set(key: str, rest: list[str]) -> tuple[str, str]:
     """(`name`, quantity) of `eval_<name>_loss`, how transformers logs several evaluation sets; ("", "") for anything else."""
-    if not key.startswith(("eval_", "eval/")) or len(rest) < 2 or any(w in PARTS or w in OTHER for w in rest):
+    if not key.startswith(("eval_", "eval/")) or len(rest) < 2 or not OTHER.isdisjoint(rest):
         return "", ""
     for start in range(1, len(rest)):
         quantity = _QUANTITY_OF.get(" ".join(rest[start:]))
-        if quantity:
+        if quantity and PARTS.isdisjoint(rest[:start]):
             return "_".join(rest[:start]), quantity[0]
     return "", ""
 

@@ -21,7 +21,7 @@ def _phrases(text: str) -> frozenset[str]:
 QUANTITY_PHRASES: dict[str, str] = {
     "loss": (
         "loss, total loss, loss total, losses total, all loss, overall loss, reference loss, "
-        "loss value, trl, tel, lm loss, lm loss value, objective, cost, nll, nll loss, "
+        "loss value, trl, tel, lm loss, lm loss value, nll, nll loss, "
         "loss nll, "
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "
         "bce loss, logloss, log loss, negative log likelihood, neg log likelihood, mlm loss, clm loss, loss lm, lm nll, causal lm loss, "
@@ -29,7 +29,8 @@ QUANTITY_PHRASES: dict[str, str] = {
         "learner default policy total loss, learner default policy learner total loss, learners default policy total loss, "
         "dice loss, triplet loss, contrastive loss, info "
         "nce, infonce, infonce loss, nt xent, sft loss, dpo loss, bpc, bpd, bpb, bits per char, bits per character, bits per dim, bits per byte, "
-        "binary logloss, multi logloss, mlogloss, empirical risk, ce mean words, ce mean"
+        "binary logloss, multi logloss, mlogloss, empirical risk, ce mean words, ce mean, language cross entropy, binary crossentropy, "
+        "binary cross entropy, categorical crossentropy, sparse categorical crossentropy, smooth l1, objective, cost"
     ),
     "accuracy": (
         "accuracy, acc, acc1, acc 1, acc@1, acc@top1, top1, top 1, top@1, top1 acc, top1 accuracy, acc top1, acc top 1, accuracy top1, accuracy "
@@ -37,9 +38,9 @@ QUANTITY_PHRASES: dict[str, str] = {
         "sparse categorical accuracy, binary accuracy, multiclass accuracy, classification accuracy, cls acc, token acc, token accuracy, mean "
         "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, aacc, acc pose, oa, "
         "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate, "
-        "class accuracy, accuracy01, acc01"
+        "instance accuracy, class accuracy, accuracy01, acc01"
     ),
-    "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, word ppl, token ppl, perp, word perplexity",
+    "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, word ppl, token ppl, perp, word perplexity, language perplexity",
     "error": (
         "error, err, err1, err@1, top1 err, top1 error, top 1 err, top 1 error, error rate, err rate, error top1, err top1, classification "
         "error, binary error, multi error, merror, wer, cer, per, ter, eer, word error rate"
@@ -101,7 +102,7 @@ GLUED = re.compile(r"(train|training|valid|validation|val|eval|test|dev)(loss|ac
 NOISE = _listed(
     "epoch step steps avg mean average ave batch running moving smoothed smooth current cur curr global log logs logged losses scalar "
     "scalars metric metrics on main overall final net output model history the raw iter iteration interval stats perf performance system timing "
-    "results result summary reduced ema sum per set rollout charts inner info fit minibatch finished finished! done complete completed"
+    "results result summary reduced ema sum per set rollout charts inner info fit minibatch clean finished finished! done complete completed"
 )
 # Words that make of a quantity another one: extremes, spreads, parts of a sum, masks.
 OTHER = _listed("best min max std var variance median stderr count num vs diff delta ratio target prev previous last lowest highest")
@@ -110,22 +111,26 @@ PARTS = _listed(
     "g d gen disc generator discriminator netg netd gan adv adversarial policy value critic actor entropy pi vf pg q qf1 qf2 ent alpha fake "
     "real kl kld aux reg regularization penalty gp commit codebook vq percep perceptual lpips style feat balance router z cls box obj dfl "
     "rpn mask bbox giou ciou cycle idt identity recon reconstruction distill kd duration mel nsp sop weight decay load v unsupervised unsup "
-    "temp temperature"
+    "temp temperature surrogate"
 )
 
 LR = _phrases(
     "lr, learning rate, learningrate, learn rate, l r, rate, opt lr, optim lr, optimizer lr, optimizer learning rate, lr abs, lr 0, lr0, lr "
     "group 0, lr group0, lr pg0, lr pg 0, group 0 lr, pg0 lr, pg0, lr param group 0, x lr0, optim0 lr0, optim0 lr, optimizer0 lr, lr "
     "default, lr scheduler lr, scheduler lr, lr scheduler last lr, last lr, learning rate 0, effective lr, lr rate, schedule lr, lr "
-    "schedule, optimization lr, actor lr, learner default policy lr, learner default policy learner lr, "
+    "schedule, optimization lr, optim learning rate group0, learning rate group0, "
+    "actor lr, learner default policy lr, learner default policy learner lr, "
     "learners default policy default optimizer learning rate, hyper lr, param lr, hp lr, eta lr, vs lr, optimizer lr 0, learning rate group 0"
 )
 _OPTIMIZERS = (
-    "adam|adam w|adamw|adamax|nadam|radam|sgd|rmsprop|rms prop|rm sprop|adagrad|adadelta|lion|lamb|lars|adafactor|adan|muon|sophia|"
+    "adam|adam w|decoupled adam w|decoupled lion w|"
+    "adamw|adamax|nadam|radam|sgd|rmsprop|rms prop|rm sprop|adagrad|adadelta|lion|lamb|lars|adafactor|adan|muon|sophia|"
     "sophia g|sparse adam|asgd|lbfgs|fused adam|deep speed cpu adam|adam8bit|adam w8bit|nesterov|novograd|ranger|adabelief|"
     "ada belief|shampoo|soap|schedule free"
 )
-LR_OF_OPTIMIZER = re.compile(rf"(?:lr|learning rate) (?:default )?(?:optimizer|{_OPTIMIZERS})(?: pg1| pg0)?|(?:{_OPTIMIZERS}) (?:lr|learning rate)")
+LR_OF_OPTIMIZER = re.compile(
+    rf"(?:lr|learning rate) (?:default )?(?:optimizer|{_OPTIMIZERS})(?: pg1| pg0| group0)?|(?:{_OPTIMIZERS}) (?:lr|learning rate)"
+)
 GRAD_NORM = re.compile(
     r"(?:optim |actor )?(?:total |overall |l2 |unclipped |pre clip |preclip |raw )*"
     r"(?:grad norm|gradnorm|gnorm|g norm|gradient norm|gradients norm|grads norm|gradients total norm|norm grad|norm gradient|grad l2 norm"
@@ -145,6 +150,7 @@ BARE_PHRASES: dict[str, str] = {
         "sec, images sec, images s, img s, img sec, imgs s, imgs sec, it s, its, it sec, iter s, iters s, iters per sec, iter per sec, "
         "iterations per second, steps per second, steps per sec, steps s, steps sec, fps, time fps, ups, train speed iter s, speed iter s, "
         "speed, tokens per second per gpu, tokens sec gpu, throughput token per sec, frames per second, sps, charts sps, batches per second, "
+        "throughput device tokens per second, throughput tokens per sec, throughput tokens per second, "
         "samples sec per device, tokens s device, tokens sec device, ips"
     ),
     "step_time": (

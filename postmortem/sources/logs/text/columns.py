@@ -18,7 +18,7 @@ def values_of(slot: Slot, numbers: Floats) -> Floats:
     if slot.total != NO:
         total = numbers[:, slot.total]
         values = np.divide(values, total, out=np.full(len(numbers), np.nan), where=total != 0)
-    return values / 100.0 if slot.percent else values
+    return values / 100.0 if slot.percent else values * slot.times if slot.times != 1.0 else values
 
 
 def look_at(column: Column, slot: Slot, lines: Iterable[bytes]) -> None:
@@ -43,6 +43,5 @@ def sample(column: Column, token: bytes, slot: Slot, numbers: list[float]) -> No
         column.full += 1
         return
     if unit is not None:
-        if slot.percent:
-            unit /= 100.0
+        unit *= 0.01 if slot.percent else slot.times
         column.quantum = unit if column.quantum is None else min(column.quantum, unit)

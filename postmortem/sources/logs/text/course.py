@@ -142,8 +142,7 @@ class Course:
         self.main_total = self.main_total or total if plan.drawn else self.main_total
         if plan.drawn and total >= 0.9 * self.main_total:
             return plan
-        values = tuple(Slot(s.index, series_name(s.logged_as, "val"), s.logged_as, s.total, s.percent) for s in plan.values)
-        return replace(plan, split="val", values=values)
+        return replace(plan, split="val", values=tuple(_of_split(s, "val") for s in plan.values))
 
     def _second_time(self, plan: Plan, numbers: list[float]) -> Plan:
         """Below the heading of an evaluation, the same line about the same epoch again: about the evaluation, and so is what follows."""
@@ -153,7 +152,7 @@ class Course:
         again, self.summed = said == self.summed, said
         if not (again and self.split):
             return plan
-        return replace(plan, split=self.split, again=True, values=tuple(replace(v, name=series_name(v.logged_as, self.split)) for v in plan.values))
+        return replace(plan, split=self.split, again=True, values=tuple(_of_split(v, self.split) for v in plan.values))
 
     def as_evaluation(self, plan: Plan) -> Plan:
         """Of a validation line that only its metric gives away, amid records of training: the plan as one of the validation set."""
@@ -308,6 +307,8 @@ class Course:
                 value = value / total if total else NAN
             elif slot.percent:
                 value /= 100.0
+            else:
+                value *= slot.times
             column = self.column(slot, plan, summary=summary)
             if column is None:
                 continue
@@ -370,6 +371,11 @@ class Course:
             if column is not None and row >= 0:
                 column.rows.append(row)
                 column.values.append(value)
+
+
+def _of_split(slot: Slot, split: str) -> Slot:
+    """The value as one of another set, where it was taken for one of the training set."""
+    return replace(slot, name=f"{split}/{slot.name.removeprefix('train/')}") if slot.name.startswith("train/") else slot
 
 
 def _place_of_bar(plan: Plan, numbers: list[float]) -> tuple[float, float] | None:

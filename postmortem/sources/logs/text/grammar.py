@@ -43,7 +43,10 @@ _MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
-_HEADING = re.compile(rf"^[^A-Za-z{NUMBER}]*[A-Za-z]{{3,12}}(?: at| of| for)? epoch ?[:#=]? ?[\[(]?{NUMBER}[^A-Za-z{NUMBER}]*$", re.IGNORECASE)
+_HEADING = re.compile(
+    rf"^[^A-Za-z{NUMBER}]*[A-Za-z]{{3,12}}(?: [a-z]{{3,12}},)?(?: at| of| for)? epoch ?[:#=]? ?[\[(]?{NUMBER}(?:/{NUMBER})?[^A-Za-z{NUMBER}]*$",
+    re.IGNORECASE,
+)
 _UNTRAINED = re.compile(r"\b(?:untrained|before training)\b", re.IGNORECASE)
 _SO_FAR = re.compile(r"(?<!\s)\s++so far$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
@@ -56,21 +59,23 @@ _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
 _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
-_EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b)", re.IGNORECASE)
+_EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b(?!/s))", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*|/s(?:/[a-z]{1,8})?(?![\w/]))")
 _ENDS = re.compile(
-    r"\s{0,8}(?:[,;|\])]|$)|\s{1,8}(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|total|best)\b", re.IGNORECASE
+    r"%?\s{0,8}(?:[,;|\])]|$)|%?\s{1,8}(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|total|best)\b", re.IGNORECASE
 )
 _DURATION = re.compile(r"^(?:[mµu]?s|m|min|h)(?![A-Za-z])")  # `Step: 50ms`, `Step: 1s500ms`: how long, not which
 _MEAN = re.compile(r"^ ?\(\)")
 _AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z])")  # `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost
+_MULTIPLE = re.compile(r"^[KMBT](?![A-Za-z])")
+_TIMES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _SPACED_UNIT = re.compile(r"^ [A-Za-z]{1,20}/s(?:ec(?:ond)?)?(?=[\s,)\]]|$)")
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
 _COUNTER_KEY = re.compile(r"(?:^|[\s:])(epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
 _PER = re.compile(
-    r"\b(?:per|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
+    r"\b(?:per|fps|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
     re.IGNORECASE,
 )
 _FILLER = re.compile(
@@ -84,7 +89,7 @@ _LOOSE = re.compile(r"^[A-Za-z_][\w./@%-]*$")
 _SMOOTH = re.compile(r"\b(?:moving|smoothed|ema|run(?:ning)?[ _]?(?:avg|mean|loss|average))\b|\bavg[ _]loss$", re.IGNORECASE)
 
 
-_PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER},\s*{NUMBER}\]")
+_PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER},\s*{NUMBER}\]|^\[{NUMBER}:{NUMBER}/{NUMBER}\]")
 
 
 def plan_of(shape: str) -> Plan:
@@ -118,6 +123,7 @@ class _Reading:
         self.pending: list[tuple[int, str, str, bool, bool]] = []  # index, key, split, marked, percent
         self.bare: list[tuple[int, str, bool, str]] = []  # index, split, percent, quantity if known: values that only their split names
         self.totals: dict[int, int] = {}
+        self.multiples: dict[int, float] = {}  # of values: what their suffix says
         self.episode = NO  # the number of the episode
         self.brackets = False
         self.samples = False
@@ -126,7 +132,7 @@ class _Reading:
         self.hapi = bool(_HAPI.match(text))
         self.weak = False
         self.keyless = False
-        self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
+        self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?(?: on \w{2,10})?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
 
     def plan(self) -> Plan:
         for index in range(len(self.parts) - 1):
@@ -138,6 +144,8 @@ class _Reading:
             slot["epoch"], slot["batch"] = 0, 1
             if self.parts_text[2] == "/":
                 slot.update(epoch_total=1, batch=2, batch_total=3)
+            elif self.parts_text[2] == ":":
+                slot.update(batch_total=2)
         self._promote()
         if self.hapi and "step" in slot and "batch" not in slot:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total", NO)
@@ -246,12 +254,16 @@ class _Reading:
                 counted = percent or _OF_PERCENT.match(self.parts[index])
                 self.last = ("free" if not counted else "", index)
             return
+        if trail.startswith("%||"):  # how much of a bar is drawn
+            self._govern(key)
+            self.last = ("", index)
+            return
         role = role_of(key)
         if (
             len(key) > MAX_KEY
             or _CODE.search(key)
             or (not index and _STATEMENT.match(lead))
-            or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:])
+            or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:] and self._name(key, "")[0].startswith("other/"))
         ):
             self.last = ("", index)
             return
@@ -281,7 +293,7 @@ class _Reading:
             if role == Role.EPOCH and bracketed and "/" not in trail[:2] and re.search(r"(?::\s?|\w)\[$", lead):
                 self.brackets = True
             self._govern(key)
-            self._take(role.value, index)
+            self._take(role.value if role == Role.EPOCH or split_in(key) not in ("val", "test") or "/" not in trail[:2] else "", index)
             return
         if _SPEED.match(trail) and series_name(key) == "lr":  # `rate:1.4s/it`
             self.last = ("", index)
@@ -294,6 +306,8 @@ class _Reading:
             return
         if key.lower() == "episode" and self.episode == NO:
             self.episode = index
+        if multiple := _MULTIPLE.match(trail):
+            self.multiples[index] = _TIMES[multiple[0]]
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
         self.last = ("value", index)
 
@@ -305,7 +319,9 @@ class _Reading:
         return "" if name.startswith("other/") else name.partition("/")[2]
 
     def _take(self, role: str, index: int) -> None:
-        if role == "free":
+        if not role:  # `eval_step=3/10`: how far an evaluation is
+            self.last = ("", index)
+        elif role == "free":
             self.last = ("free", index)
         elif role not in self.slots:
             self.slots[role] = index
@@ -334,6 +350,9 @@ class _Reading:
         self.last = ("", index)
 
     def _values(self) -> tuple[Slot, ...]:
+        if not self.slots and self.pending and words(self.pending[0][1])[:1] == ("best",):
+            return ()  # `Best accuracy: 0.8, loss: 0.5`: of an epoch long gone
+        self._again()
         style = any(marked for *_, marked, _ in self.pending)
         best: dict[str, tuple[int, int]] = {}  # name → how plain its key is, index
         named: list[tuple[Slot, bool]] = []
@@ -351,7 +370,8 @@ class _Reading:
                 if not name.endswith(_RATIOS):
                     total = NO
                 rated = percent and name.endswith(("/accuracy", "/error"))
-                named.append((Slot(self._average(index, name), name, used, total, rated, self._mean(index)), True))
+                times = 1.0 if name == "memory" else self.multiples.get(index, 1.0)
+                named.append((Slot(self._average(index, name), name, used, total, rated, times, self._mean(index)), True))
             elif marked or (not style and _LOOSE.match(key)):
                 named.append((Slot(index, name, used), False))
         named += [(slot, True) for slot in self._only_split(any(slot.name.endswith("/loss") for slot, _ in named))]
@@ -364,6 +384,12 @@ class _Reading:
         )
         returns = of_episodes({"episode": "", **{s.logged_as: s.name for s in values}}) if self.episode != NO else {}
         return tuple(replace(s, name=returns.get(s.logged_as, s.name)) for s in self._beside_both_losses(values))
+
+    def _again(self) -> None:
+        """The same keys in the same order a second time are of the validation set: `loss 4.1 | hm_loss 2.1 | loss 4.2 | hm_loss 2.2` of CenterNet."""
+        keys, half = [key for _, key, *_ in self.pending], len(self.pending) // 2
+        if half > 1 and keys[:half] == keys[half:] and len(set(keys)) == half and not any(split for _, _, split, *_ in self.pending):
+            self.pending[half:] = [(index, key, split_in(key) or "val", marked, percent) for index, key, _, marked, percent in self.pending[half:]]
 
     def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
         """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""

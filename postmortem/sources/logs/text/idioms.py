@@ -6,12 +6,12 @@
 import re
 from collections.abc import Callable
 
-from postmortem.sources.logs.text.tokens import NUMBER
+from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 
 _N = NUMBER
 # What each has in it, its pattern, and what it is put into.
 _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
-    (needle, re.compile(pattern), into)
+    (needle, re.compile(pattern, re.IGNORECASE if needle in ("/", "loss") else re.NOFLAG), into)
     for needle, pattern, into in (
         ("epoch:", rf": ?{_N}epoch:(train|valid):{_N}-{_N}batch:", rf": \1 epoch: {_N}, from {_N}, batch: {_N},"),  # ESPnet 2
         (") Epoch", rf"\({_N}/{_N}\) Epoch{_N}, (?=batch|validation)", rf"from {_N} via {_N}, Epoch {_N}, "),  # icefall: (rank/ranks)
@@ -44,6 +44,12 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("] Iteration", rf"\bEpoch\[{_N}\] Iteration\[", f"Epoch {_N} Iteration ["),  # Ignite counts from 1, MXNet, which prints as much, from 0
         ("Evaluation metric", r"\bEvaluation metric (?='?(?:validation_)?epoch_loss\b)", ""),  # GluonTS: of either set
         ("avg_epoch_loss", rf"\bepoch={_N}/{_N}, (?=(?:validation_)?avg_epoch_loss)", f"from {_N} via {_N}, "),  # from 1, below what counts from 0
+        ("INFO", rf"^({MOMENT}\t[\w.-]{{1,80}}):{_N}\t[\w.-]{{1,80}}:{_N}\t(?=INFO\t)", rf"\1, rank: {_N}, from {_N}, "),  # OLMo: host and rank, line
+        ("/", rf"\b(step|iter|iteration|batch|epoch)/(step|iter|iteration|batch|epoch) \[{_N}/{_N}\](?=\[)", rf"\1 {_N}, \2 {_N} "),
+        ("ain loss", rf"^(Train loss){_N}{_N} Grad Norm{_N}{_N}s/it", rf"step {_N}, \1 {_N}, Grad Norm {_N}, iter time {_N}"),  # Tacotron 2
+        ("loss", rf"\b((?:train|training|val|validation|test) loss){_N}:{_N}", rf"step {_N}, \1: {_N}"),
+        ("]Accuracy-Flip", rf"^Training: {MOMENT}-\[(\w+)\]\[{_N}\]Accuracy-Flip:{_N}\+", rf"step {_N}, eval_\1_accuracy: {_N}, "),  # InsightFace
+        ("/s, ", rf"(?<=[\w]) -(?={_N}[,\]])", ":"),  # what segmentation_models puts behind its bars
         ("Checkpoint [", rf"\bCheckpoint \[{_N}\]\s(?=Updates=|Train-|Val)", f"from {_N}, "),  # Sockeye
         ("| loss train:", rf"(?<=\| loss train:){_N}, val:{_N}(?= \| iter time)", f"{_N}, from {_N}"),  # litgpt, which says the last one again
         ("'s l", r"'s l(?:(1)|2)(?=:)", lambda m: " mae" if m[1] else " mse"),  # LightGBM

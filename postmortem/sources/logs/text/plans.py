@@ -18,6 +18,7 @@ class Slot:
     logged_as: str
     total: int = NO
     percent: bool = False
+    times: float = 1.0  # `1.5K`
     mean: int = NO  # the slot of the running mean in parentheses behind it
 
 

@@ -176,6 +176,8 @@ def settle(rows: Rows) -> Settled:
         steps[inside] = np.where(np.isfinite(step[inside]), step[inside], batch[inside])
         inside = np.zeros(len(inside), dtype=bool)
     epochs[inside] = before[inside] + share[inside]
+    amid = _amid(before, epochs, inside, summary)
+    epochs[amid >= 0] = epochs[amid[amid >= 0]]
     per_epoch = buffered
     if inside.any() and not rows.samples:
         lengths, counts = np.unique(total[inside], return_counts=True)
@@ -194,8 +196,9 @@ def settle(rows: Rows) -> Settled:
         epochs[alone] = before[alone] + 1  # `batch = 405` below the name of each epoch: how many there are
         within = within & ~alone
     whole_epochs = within & np.isfinite(step) & ~np.isfinite(batch)
-    if len(np.unique(before[whole_epochs])) > 2 and np.ptp(step[whole_epochs]) == 0 and np.all(np.diff(before[whole_epochs]) >= 0):
-        per_epoch = float(step[whole_epochs][0])  # `Epoch: 3, Steps: 6 | Train Loss: …` of each epoch: how many it has
+    length = _lengths(before[whole_epochs], step[whole_epochs])
+    if length is not None:
+        per_epoch = length
         epochs[whole_epochs] = before[whole_epochs] + 1
         steps[whole_epochs] = epochs[whole_epochs] * per_epoch
         within = within & ~whole_epochs
@@ -204,6 +207,39 @@ def settle(rows: Rows) -> Settled:
     uncounted = within & ~np.isfinite(epochs)
     per_epoch = _interpolate(steps, epochs, batch, before, uncounted, per_epoch)
     return Settled(steps, epochs, per_epoch, planned, planned_epochs)
+
+
+def _amid(before: Floats, epochs: Floats, inside: "npt.NDArray[np.bool_]", summary: "npt.NDArray[np.bool_]") -> "npt.NDArray[np.int64]":
+    """(n,) of evaluations in the middle of an epoch, whose batches were counted before and go on behind: the record before; -1 of all others.
+
+    before : epochs done before the one of each row; epochs : where the rows in `inside` are; all (n,).
+    """
+    places = np.flatnonzero(inside)
+    out = np.full(len(epochs), -1)
+    rows = np.flatnonzero(summary)
+    if not len(places) or not len(rows):
+        return out
+    behind = np.searchsorted(places, rows)
+    rows, behind = rows[(behind > 0) & (behind < len(places))], behind[(behind > 0) & (behind < len(places))]
+    last, following = places[behind - 1], places[behind]
+    same = (before[last] == before[rows]) & (before[following] == before[rows])
+    goes_on = same & (epochs[last] < epochs[following]) & (epochs[following] < before[rows] + 1)
+    out[rows[goes_on]] = last[goes_on]
+    return out
+
+
+def _lengths(epochs: Floats, steps: Floats) -> float | None:
+    """How many steps an epoch has, where its records say that and not which: `Epoch: 3, Steps: 6 | Train Loss: …`; None elsewhere.
+
+    An evaluation may say the same of itself: `Epoch 3 | Training | Steps: 6 | Loss: …`, `Epoch 3 | Validation | Steps: 2 | Loss: …`.
+    """
+    marks, begins = np.unique(epochs, return_index=True)
+    if len(marks) <= 2 or np.any(np.diff(epochs) < 0):
+        return None
+    said = np.split(steps, begins[1:])
+    alike = all(np.array_equal(s, said[0]) for s in said[:-1]) and np.array_equal(said[-1], said[0][: len(said[-1])])
+    once = np.ptp(steps) == 0 or (alike and len(said[0]) == 2 and said[0][1] < said[0][0])
+    return float(steps[0]) if once else None
 
 
 def _counts_on(epochs: Floats, batch: Floats) -> bool:
