@@ -40,7 +40,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate, "
         "instance accuracy, class accuracy, accuracy01, acc01"
     ),
-    "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, word ppl, token ppl, perp, word perplexity, language perplexity",
+    "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, pplx, word ppl, token ppl, perp, word perplexity, language perplexity",
     "error": (
         "error, err, err1, err@1, top1 err, top1 error, top 1 err, top 1 error, error rate, err rate, error top1, err top1, classification "
         "error, binary error, multi error, merror, wer, cer, per, ter, eer, word error rate"
@@ -67,7 +67,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "mean, ep ret, average ep ret, episodic return, episode return mean, eval return, mean return, average return, return, returns, rewards, "
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
         "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, "
-        "critic rewards, critic reward, reward score, average reward score, rew, environment"
+        "undiscounted return per episode, critic rewards, critic reward, reward score, average reward score, rew, environment"
     ),
 }
 

@@ -110,6 +110,20 @@ HABITS = {
     "second bar": lambda n: f"\r{n % 80 * 100 // 60:3d}%|{bar(n % 80 / 80)}| {n % 80}/60 [00:01<00:09, 3.1it/s, loss={loss(n):.3f}]" if n % 80 < 60 else f"\r{(n % 80 - 60) * 5:3d}%|{bar(n % 80 / 80)}| {n % 80 - 59}/20 [00:01<00:09, 3.1it/s, loss={loss(n):.3f}]",
     "keras": lambda n: ("" if n % 100 else f"Epoch {n // 100 + 1}/5\n") + f"\r{n % 100 + 1:3d}/100 [{keras(n % 100 + 1, 100)}] - ETA: {n % 7}s - loss: {loss(n):.4f} - accuracy: {R.random():.4f}",
     "keras 3": lambda n: ("" if n % 100 else f"\nEpoch {n // 100 + 1}/5\n") + f"\r\x1b[1m{n % 100 + 1:3d}/100\x1b[0m \x1b[32m{'━' * (n % 100 // 5)}\x1b[0m\x1b[37m{'━' * (20 - n % 100 // 5)}\x1b[0m \x1b[1m{n % 7}s\x1b[0m {n % 9}ms/step - accuracy: {R.random():.4f} - loss: {loss(n):.4f}",
+    "ranks": lambda n: f"[rank{n % 4}]:step {n // 4} loss {loss(n):.4f} lr 1e-03\n",
+    "ranks, dated": lambda n: f"[rank{n % 2}]: 2024-01-02 03:{n // 60 % 60:02d}:{n % 60:02d},{n % 1000:03d} INFO step {n // 2} loss {loss(n):.4f}\n",
+    "one rank": lambda n: f"[default7]: iteration {n}/ 400 | lm loss: {loss(n):.6E} | grad norm: {R.random():.3f} |\n",
+    "labels of srun": lambda n: f"{n % 3:2d}: epoch {n // 30 + 1} step {n // 3} loss {loss(n):.4f}\n",
+    "iterations and steps": lambda n: f"Epoch 1 | iter {n} step {n // 4} | loss train: {loss(n):.3f}, val: n/a | iter time: {R.random() * 100:.2f} ms\n",
+    "boosting": lambda n: f"[{n}]\ttraining's binary_logloss: {loss(n):.6f}\tvalid_1's binary_logloss: {loss(n):.6f}\n",
+    "learn and test": lambda n: f"{n}:\tlearn: {loss(n):.7f}\ttest: {loss(n):.7f}\tbest: 0.1 ({n})\ttotal: {n}ms\tremaining: {n % 7}s\n",
+    "thousands by suffix": lambda n: f"iteration: {n} / 400 | tokens_per_sec: {1 + R.random():.2f}K | lm_loss: {loss(n):.3f} | grad_norm: {R.random():.3f}\n",
+    "numbered with a hash": lambda n: f"Epoch #{n}: test_reward: {loss(n):.6f} ± {R.random():.6f}, best_reward: {3:.6f} ± 0.1 in #{n}\n",
+    "glued iterations": lambda n: f"INFO:Train|Epoch{n // 50 + 1}/9|Iter{n}({n % 50 + 1}/50)| mem:5G| lr:1.00e-04| loss_qfl:{loss(n):.4f}| loss_bbox:{R.random():.4f}| \n",
+    "batches without their epoch": lambda n: f"Epoch: [{n // 60}][{n % 60}/40]\tLoss {loss(n):.4f} (2.5)\n" if n % 60 < 40 else f"[{n % 60 - 40}/20]\tLoss {loss(n):.4f} (2.5)\n",
+    "wide colons": lambda n: f"    epoch          : {n}\n    loss           : {loss(n):.4f}\n    val_loss       : {loss(n):.4f}\n",
+    "results of RLlib": lambda n: f"Result for PPO_{n % 9}:\n  episode_reward_mean: {loss(n):.3f}\n  info:\n    total_loss: {R.random():.3f}\n  training_iteration: {n}\n",
+    "history of Flower": lambda n: f"INFO :      {{'accuracy': [({n}, {R.random():.3f}), ({n + 1}, 0.5)]}}\n" if n % 40 else "INFO :      \tHistory (metrics, centralized):\n",
 }  # fmt: skip
 BETWEEN = [
     "", "\n", "\n" * 50, "saving checkpoint\n", "[eval] epoch 3 val_loss=0.5\n", "Epoch 4\n", "val loss: 0.25\n", "Testing\n", "epoch train_loss val_loss\n1 0.5 0.6\n",
@@ -148,7 +162,7 @@ def test_habits_that_are_mixed_and_corrupted(tmp_path: Path, parts: list[tuple[s
     same(read(tmp_path, text), line_by_line(tmp_path, text))
 
 
-@pytest.mark.parametrize("habit", ["steps", "dated", "signed", "full precision", "not a number at times", "mean in parentheses", "pass over a test set", "tqdm", "tqdm, drawn twice", "keras"])  # fmt: skip
+@pytest.mark.parametrize("habit", ["steps", "dated", "ranks", "labels of srun", "boosting", "signed", "full precision", "not a number at times", "mean in parentheses", "pass over a test set", "tqdm", "tqdm, drawn twice", "keras"])  # fmt: skip
 def test_most_of_it_is_read_by_the_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str) -> None:
     taken: list[int] = []
     original = runs.Repeats.take

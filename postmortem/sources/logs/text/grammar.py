@@ -39,6 +39,7 @@ _PICTURE = re.compile("[\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u29
 _WRAPPER = re.compile(r"\b(?:tensor|array|Array|(?:tf\.)?Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
 _MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
 _WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
+_WIDE_COLON = re.compile(rf"(?<=[\w)\]]) {{1,2}}(?=[:=]\s?{NUMBER})")  # `loss           : 0.5`
 _MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|null|--)(?![\w./])")
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
@@ -59,6 +60,9 @@ _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
 _CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
+_KERAS_SIGN = re.compile(
+    rf"====|\[[^\]]{{0,80}}\]|- ETA|- ?{NUMBER}[mµu]?s\b|{NUMBER}[mµu]?s/(?:step|epoch|sample)"
+)  # and not `100/1000 loss: 2.5`, a record of its own
 _EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b(?!/s))", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*|/s(?:/[a-z]{1,8})?(?![\w/]))")
 _ENDS = re.compile(
@@ -67,13 +71,14 @@ _ENDS = re.compile(
 _DURATION = re.compile(r"^(?:[mµu]?s|m|min|h)(?![A-Za-z])")  # `Step: 50ms`, `Step: 1s500ms`: how long, not which
 _MEAN = re.compile(r"^ ?\(\)")
 _AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z])")  # `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost
+_COUNTED = re.compile(r"^ ?(steps?|iters?|iterations?|batches)(?=\s?[|,;)\]])")
 _MULTIPLE = re.compile(r"^[KMBT](?![A-Za-z])")
 _TIMES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _SPACED_UNIT = re.compile(r"^ [A-Za-z]{1,20}/s(?:ec(?:ond)?)?(?=[\s,)\]]|$)")
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
-_COUNTER_KEY = re.compile(r"(?:^|[\s:])(epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
+_COUNTER_KEY = re.compile(r"(?:^|[\s:])(global_step|epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
 _PER = re.compile(
     r"\b(?:per|fps|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
     re.IGNORECASE,
@@ -100,12 +105,12 @@ def plan_of(shape: str) -> Plan:
     if NUMBER not in shape or _ASIDE.search(shape) or _DUMP.match(shape) or _DATA_BAR.search(shape) or _LENGTH.match(shape):
         return EMPTY
     text = cjk_to_english(shape).translate(_QUOTES)
-    keras = _KERAS.match(text)
+    keras = _KERAS.match(text) and _KERAS_SIGN.search(text)
     mapping = text.lstrip().startswith("{") or "{" in text
     if not text.isascii():
         text = _PICTURE.sub("|", text)
     text = _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))
-    text = _WIDE_BRACKET.sub(" [", _MISSING.sub("", text))
+    text = _WIDE_COLON.sub("", _WIDE_BRACKET.sub(" [", _MISSING.sub("", text)))
     return _Reading(text, mapping=mapping, bar=keras is not None).plan()
 
 
@@ -203,6 +208,11 @@ class _Reading:
         spaced = _SPACED_UNIT.match(lead) if index else None
         if spaced:  # `500.4 samples/sec 12345.6 tokens/sec`
             lead = lead[spaced.end() :]
+        counted = _COUNTED.match(lead) if index and self.slots.get("batch_total", NO) == index - 1 else None
+        if counted:  # `100/ 1000 steps| loss 5.1`
+            lead = lead[counted.end() :]
+            if counted[1].startswith("step"):
+                self.slots["step"], self.slots["step_total"] = self.slots.pop("batch"), self.slots.pop("batch_total")
         if index and _UNIT.match(lead):
             lead = _UNIT.sub("", lead, count=1)
             if _OF.match(lead):
@@ -393,7 +403,7 @@ class _Reading:
 
     def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
         """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""
-        counted = bool({"epoch", "step", "batch", "lead"} & self.slots.keys())
+        counted = bool({"epoch", "step", "batch", "lead"} & self.slots.keys()) or (len(self.bare) == 1 and self.bare[0][3])
         if not counted or not self.bare or (len(self.bare) < 2 and not (beside_a_loss or self._learnt() or self.bare[0][3])):
             return []
         return [

@@ -50,6 +50,17 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("loss", rf"\b((?:train|training|val|validation|test) loss){_N}:{_N}", rf"step {_N}, \1: {_N}"),
         ("]Accuracy-Flip", rf"^Training: {MOMENT}-\[(\w+)\]\[{_N}\]Accuracy-Flip:{_N}\+", rf"step {_N}, eval_\1_accuracy: {_N}, "),  # InsightFace
         ("/s, ", rf"(?<=[\w]) -(?={_N}[,\]])", ":"),  # what segmentation_models puts behind its bars
+        (".py:", rf"(\.py:{_N}\]) \[{_N}\] (?=\|? ?[A-Za-z])", rf"\1 step: {_N}, "),  # absl, in big_vision, XLNet
+        ("Progress on:train", rf"\bProgress on:train{_N}it/{_N}it rate:(?=.*postfix:)", f"step: {_N} of {_N}, rate: "),  # Levanter
+        ("Progress on:train", rf"\bProgress on:train{_N}k?it/{_N}kit rate:(?=.*postfix:)", f"from {_N} via {_N}, rate: "),
+        (" (", rf"^(TRAIN|EVAL) \({_N}\) \|", rf"\1 epoch {_N} |"),
+        ("episode reward: [", rf"\bepisode reward: \[\({_N}, '{_N}'\)", f"from {_N}, episode reward: {_N}"),  # Sample Factory, by policy
+        ("Fps is (", rf"\bFps is \({_N} sec:{_N}", f"from {_N}, fps: {_N}"),
+        (
+            "/",
+            rf"(?<![\w/])([A-Za-z]\w{{1,20}})/([A-Za-z]\w{{1,20}})/([A-Za-z]\w{{1,20}})[ :=]{{0,2}}{_N}/{_N}/{_N}",
+            rf"\1: {_N}, \2: {_N}, \3: {_N}",
+        ),
         ("Checkpoint [", rf"\bCheckpoint \[{_N}\]\s(?=Updates=|Train-|Val)", f"from {_N}, "),  # Sockeye
         ("| loss train:", rf"(?<=\| loss train:){_N}, val:{_N}(?= \| iter time)", f"{_N}, from {_N}"),  # litgpt, which says the last one again
         ("'s l", r"'s l(?:(1)|2)(?=:)", lambda m: " mae" if m[1] else " mse"),  # LightGBM

@@ -22,7 +22,7 @@ _ROLES: dict[str, Role] = {
                      "e", "at epoch", "finish", "eval epoch", "round"), Role.EPOCH),
     **dict.fromkeys(("global step", "globalstep", "num updates", "total timesteps", "total steps", "time total timesteps", "kimg",
                      "trainer global step", "completed step", "total iterations", "total iter", "num of updates", "number of updates",
-                     "total env interacts", "env step", "env steps", "nupdates", "acc iter"), Role.GLOBAL),
+                     "total env interacts", "env step", "env steps", "nupdates", "acc iter", "total num frames"), Role.GLOBAL),
     **dict.fromkeys(("step", "steps", "training step", "train step", "current step", "s", "up", "upd", "update", "updates", "timestep", "timesteps",
                      "total step", "at step", "val step", "eval step", "num timesteps", "n step", "learning iteration", "cur step", "current steps",
                      "trained steps", "optimizer step", "step num", "step no"), Role.STEP),

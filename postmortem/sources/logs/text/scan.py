@@ -18,11 +18,12 @@ from postmortem.sources.logs.text.ranks import unranked
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
 from postmortem.sources.logs.text.tables import cells_of, pair_of, section_of
-from postmortem.sources.logs.text.tokens import mask, moment, number
+from postmortem.sources.logs.text.tokens import NUMBERS, mask, moment, number
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
+_RESULT = re.compile(rb"^\s{1,40}([A-Za-z][\w./-]{0,80}): (\S{1,32})$")
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
 # What is paid for (see `effort`):
 A_LINE, A_BYTE = 5.0, 0.1  # of a line that is read by itself
@@ -49,6 +50,7 @@ class Scan(Course):
         self.told = Told(effort)
         self.dump = Dump()
         self.history = History()
+        self.result = False  # below `Result for PPO_CartPole-v0:` of RLlib
         self.block: dict[str, float] = {}
         self.section = ""
         self.closing = 0  # lines of a closing summary still to skip
@@ -136,10 +138,16 @@ class Scan(Course):
             self.closing = 0 if tokens and "{" in entry.shape else 24
             return
         if self.closing:
-            self.closing -= 1
+            self.closing -= not raw.startswith(b"  ")  # indented: of the summary, however long it is
             return
         if entry.header is not None:
             self.table = entry.header
+            return
+        if self.result and (self._result_line(raw) or raw[:1].isspace()):
+            return
+        if raw.startswith(b"Result for "):
+            self._flush_block()
+            self.result = True
             return
         if entry.history and self.history.line(entry.shape, [number(t) for t in tokens]):
             return
@@ -236,6 +244,17 @@ class Scan(Course):
             self._flush_block()
         self.block[key] = value
         return True
+
+    def _result_line(self, raw: bytes) -> bool:
+        """A line of a result in YAML, whose counters stand among the rest; any other that is not indented ends it."""
+        said = _RESULT.match(raw)
+        if said and NUMBERS.fullmatch(said[2]):
+            self.block.setdefault(said[1].decode(), number(said[2]))
+            return True
+        if not raw[:1].isspace():
+            self._flush_block()
+            self.result = False
+        return False
 
     def _flush_block(self) -> None:
         block, self.block, self.section = self.block, {}, ""
