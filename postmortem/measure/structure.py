@@ -15,13 +15,13 @@ _BUFFERS = frozenset(
     {"num_batches_tracked", "position_ids", "inv_freq", "attn_mask", "causal_mask", "mask", "relative_position_index", "step", "count", "bias_mask"}
 )
 _LEARNED_INPUTS = frozenset({"pos", "cls", "mask_token", "query_tokens", "latents", "register_tokens"})
-_MEAN = frozenset({"running_mean", "moving_mean"})
-_VAR = frozenset({"running_var", "moving_variance"})
+_MEAN = frozenset({"running_mean", "moving_mean", "_mean"})
+_VAR = frozenset({"running_var", "moving_variance", "_variance"})
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One tensor's place in the network. Rows are output units: axis 0 (torch), or the last axis (Keras, and Conv1D of GPT-2)."""
+    """One tensor's place in the network. Rows are output units: axis 0 (torch), or the last axis (Keras, PaddlePaddle but for its convolutions, Conv1D of GPT-2)."""
 
     role: str
     outputs_last: bool = False
@@ -70,7 +70,7 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def layouts(checkpoint: Checkpoint) -> Mapping[str, Layout]:
     """Role, fan-in and orientation of every tensor of a checkpoint, by name."""
-    keras = checkpoint.facts.get("layout") == "keras"
+    saved = checkpoint.facts.get("layout")
     siblings: dict[str, dict[str, TensorRef]] = {}
     for ref in checkpoint.tensors:
         module, leaf = _owner(ref.name)
@@ -80,7 +80,7 @@ def layouts(checkpoint: Checkpoint) -> Mapping[str, Layout]:
     for ref in checkpoint.tensors:
         module, leaf = _owner(ref.name)
         role = _role(ref, leaf, siblings[module], beside_matrix=module in with_matrix)
-        out[ref.name] = _layout(ref, role, leaf, siblings[module], keras=keras)
+        out[ref.name] = _layout(ref, role, leaf, siblings[module], last=saved == "keras" or (saved == "paddle" and len(ref.shape) == 2))
     return out
 
 
@@ -150,12 +150,11 @@ def is_embedding(word: str) -> bool:
     )
 
 
-def _layout(ref: TensorRef, role: str, leaf: str, family: Mapping[str, TensorRef], *, keras: bool) -> Layout:
+def _layout(ref: TensorRef, role: str, leaf: str, family: Mapping[str, TensorRef], *, last: bool) -> Layout:
     if role not in (Role.WEIGHT, Role.ADAPTER) or len(ref.shape) < 2:
         return Layout(role)
-    last = keras
     bias = family.get("bias")
-    if not keras and bias is not None and len(bias.shape) == 1 and leaf in ("weight", "kernel") and len(ref.shape) == 2:
+    if not last and bias is not None and len(bias.shape) == 1 and leaf in ("weight", "kernel") and len(ref.shape) == 2:
         last = bias.shape[0] == ref.shape[-1] != ref.shape[0]
     outputs = ref.shape[-1] if last else ref.shape[0]
     fan_in = ref.count // outputs if outputs else None

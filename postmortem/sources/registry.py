@@ -17,6 +17,7 @@ _MODULES = (
     "postmortem.sources.checkpoints.deepspeed",
     "postmortem.sources.checkpoints.deepspeed_universal",
     "postmortem.sources.checkpoints.stable_baselines",
+    "postmortem.sources.checkpoints.paddle",
     "postmortem.sources.checkpoints.torch_zip",
     "postmortem.sources.logs.captured",
     "postmortem.sources.checkpoints.foreign",
