@@ -21,7 +21,10 @@ _VAR = frozenset({"running_var", "moving_variance", "_variance"})
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One tensor's place in the network. Rows are output units: axis 0 (torch), or the last axis (Keras, PaddlePaddle but for its convolutions, Conv1D of GPT-2)."""
+    """One tensor's place in the network.
+
+    Rows are output units: axis 0 (torch), or the last axis (Keras, PaddlePaddle but for its convolutions, Conv1D of GPT-2).
+    """
 
     role: str
     outputs_last: bool = False
