@@ -17,7 +17,8 @@ _ORDER = ("centralized", "fit", "distributed")  # what the server measured comes
 
 def holds_rounds(shape: str) -> bool:
     """Whether a line heads a history, or may be a part of one."""
-    return bool(_HEADING.search(shape) or _LIST.search(shape))
+    headed = "History (" in shape or "app_fit: " in shape
+    return bool((headed and _HEADING.search(shape)) or (f"({NUMBER}," in shape and _LIST.search(shape)))
 
 
 @dataclass(slots=True)
