@@ -124,10 +124,10 @@ class Course:
             return
         if not plan.values:
             self._counter(plan, numbers)
-            return
-        if plan.weak and self.near <= 0:
-            return
-        self._row(plan, numbers, tokens)
+        elif not plan.weak or self.near > 0:
+            self._row(plan, numbers, tokens)
+        if plan.announces:
+            self.split = plan.split
 
     def second_bar(self, plan: Plan, numbers: list[float]) -> Plan:
         """A shorter progress bar after the main one, with the same quantities and nothing said: the pass over the evaluation set.

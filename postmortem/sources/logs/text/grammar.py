@@ -165,6 +165,7 @@ class _Reading:
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
             bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm or self.hapi, weak=self.weak,
             keyless=self.keyless, paired=paired, heads=bool(_HEADING.match(self.parts_text)), untrained=bool(_UNTRAINED.search(self.parts_text)),
+            announces=split in ("val", "test") and self.parts_text.rstrip().endswith("output:" if values else ":"),
             drawn=self.tqdm or self.hapi or (self.keyless and "====" in self.parts_text),
         )  # fmt: skip
 
@@ -236,7 +237,7 @@ class _Reading:
         marked = bool(_MARKED.search(lead)) or bracketed
         if len(pieces) == 3 and pieces[1] == "|" and not key.strip() and pieces[0].strip():
             key = pieces[0]
-        if not index and len(pieces) >= 3 and pieces[-2] == "|" and not key.strip():  # "| loss | 8.8 |"
+        if len(pieces) >= 3 and pieces[-2] == "|" and not key.strip() and (not index or (index == 1 and not trail)):  # "| loss | 8.8 |"
             key, marked = pieces[-3], True
         key, before = self._key(key)
         if before:

@@ -61,6 +61,14 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
             rf"(?<![\w/])([A-Za-z]\w{{1,20}})/([A-Za-z]\w{{1,20}})/([A-Za-z]\w{{1,20}})[ :=]{{0,2}}{_N}/{_N}/{_N}",
             rf"\1: {_N}, \2: {_N}, \3: {_N}",
         ),
+        ("={'", rf"(?<=\s)(\w{{1,40}})=\{{'{_N}\w{{1,40}}':{_N}\}}", rf"from {_N}, \1={_N}"),  # InternLM, by group
+        (" at ", rf"([A-Za-z][\w@ ]{{0,60}}) at (step|epoch|iteration|iter|update){_N}:{_N}$", rf"\2 {_N}, \1: {_N}"),  # RotatE's and its kin
+        ("... (", rf"\bStep\.\.\. \({_N} \|(?=.* Learning Rate:)", f"step {_N}, "),  # the Flax examples of transformers
+        ("... (", rf"\bStep\.\.\. \({_N} \|", f"val step {_N}, "),
+        ("('", rf"\('([A-Za-z][\w.-]{{0,60}})',{_N}\)", rf"\1: {_N}"),  # pairs of a name and a number
+        (" of", rf"\b(loss|accuracy|acc|perplexity) of(?={_N})", r"\1:"),
+        ("@epoch", rf"@epoch(?={_N})", "epoch"),
+        (" INFO ", rf"^({MOMENT}) P\d{{1,9}} INFO ", r"\1 INFO "),  # FuxiCTR
         ("Checkpoint [", rf"\bCheckpoint \[{_N}\]\s(?=Updates=|Train-|Val)", f"from {_N}, "),  # Sockeye
         ("| loss train:", rf"(?<=\| loss train:){_N}, val:{_N}(?= \| iter time)", f"{_N}, from {_N}"),  # litgpt, which says the last one again
         ("'s l", r"'s l(?:(1)|2)(?=:)", lambda m: " mae" if m[1] else " mse"),  # LightGBM

@@ -47,6 +47,7 @@ class Plan:
     keyless: bool = False  # the counter has no name
     spare: bool = False  # what a line about a saved model says of the loss: counts where nothing else says it
     heads: bool = False  # nothing but the number of an epoch: a heading of the lines below it
+    announces: bool = False  # the lines below it are about the same set
     untrained: bool = False  # measured before the first step
     done: bool = False  # its epoch says how many are done, 0 at first
     paired: bool = False  # a counter without a name, and values of training and validation: "[01/14] train_loss 0.3, val_loss 0.4"
@@ -71,7 +72,7 @@ class Plan:
     @property
     def by_itself(self) -> bool:
         """What its lines say depends on more than where training is: they are read one by one."""
-        return self.group != NO or self.untrained or self.done or (self.heads and bool(self.split))
+        return self.group != NO or self.untrained or self.done or self.announces or (self.heads and bool(self.split))
 
     @property
     def counts(self) -> bool:
