@@ -21,6 +21,7 @@ DOUBT = 0.5  # P(healthy) below which the verdict is "inconclusive"
 # came true that would have said 0.8 with a beginning there.
 SURELY = 0.7
 UNSEEN = 1.0
+BARELY = 0.75  # stated P(healthy)
 
 
 def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attempt: int) -> Verdict:
@@ -64,7 +65,7 @@ def judge(evidence: Evidence, findings: Sequence[Finding], healthy: Check, attem
         None,
         summary,
         decided_by=deciding(good.clues),
-        fixes=of_unusual_settings(evidence, healthy)[:FEW_TRIES],
+        fixes=(of_unusual_settings(evidence, healthy) or if_it_should_do_better(evidence, healthy, attempt, stated))[:FEW_TRIES],
     )
 
 
@@ -112,13 +113,24 @@ def with_unusual_settings(evidence: Evidence, root: Finding, healthy: Check) -> 
     return (*first, *root.fixes) if root.causes and root.mode not in OF_THE_PROCESS else root.fixes
 
 
+def certain(healthy: Check) -> Check:
+    """The same check as if it had been sighted: causes are asked of what is present."""
+    return replace(healthy, probes=(), prior=1.0, needs=(), detect=lambda _: Sighting(Severity.MINOR, healthy.symptom))
+
+
 def to_try(evidence: Evidence, healthy: Check, attempt: int, *, seen: bool = True) -> tuple[Fix, ...]:
     """Where nothing is certain: the fixes of settings that lie where sound runs have none, and of what most often holds a run back unseen;
     the latter only where something was `seen` of the run."""
-    # causes are asked of what is present
-    certain = replace(healthy, probes=(), prior=1.0, needs=(), detect=lambda _: Sighting(Severity.MINOR, healthy.symptom))
-    found = examine(certain, evidence, attempt)
+    found = examine(certain(healthy), evidence, attempt)
     return (found.fixes if seen else tuple(fix for cause in found.causes for fix in cause.fixes))[:FEW_TRIES]
+
+
+def if_it_should_do_better(evidence: Evidence, healthy: Check, attempt: int, stated: float) -> tuple[Fix, ...]:
+    """For a run that looks healthy: the fixes of what something speaks for without deciding it; where health itself is hardly more likely than
+    what was unseen before (`BARELY`), of what most often holds a run back."""
+    found = examine(certain(healthy), evidence, attempt)
+    fixes = found.fixes if stated < BARELY else tuple(fix for cause in found.causes for fix in cause.fixes)
+    return tuple(replace(fix, why=say("If it should do better than this: {why}", why=fix.why)) for fix in fixes)
 
 
 def deciding(clues: Sequence[Clue]) -> tuple[Clue, ...]:

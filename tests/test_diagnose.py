@@ -236,4 +236,7 @@ def test_no_verdict_offers_what_a_setting_out_of_range_asks_for() -> None:
     assert str(verdict.fixes[1].why) == "Less likely. why"
     unseen = judge(evidence(), (), replace(healthy, detect=lambda e: Unknown(say("nothing to go by"))), 0)
     assert (unseen.mode, unseen.fixes) == ("inconclusive", (tried,))
-    assert judge(evidence(), (), replace(healthy, prior=3.0), 0).fixes == ()
+    (better,) = judge(evidence(), (), replace(healthy, prior=3.0), 0).fixes
+    assert (str(better.title), str(better.why)) == ("lower", "If it should do better than this: why")
+    nothing = replace(healthy, prior=3.0, causes=((usual, -2.5),))
+    assert judge(evidence(), (), nothing, 0).fixes == ()

@@ -56,7 +56,7 @@ def logged(**curves: list[float]) -> dict[str, object]:
 
 def gaps(gap: float, best: float = 50.0) -> GapStats:
     return GapStats(
-        evaluations=10, first_gap=0.0, gap=gap, best_gap=0.1, difference=1.0, rise=0.5, best_step=best, best_index=4, evaluations_after_best=5,
+        evaluations=10, first_gap=0.0, gap=gap, best_gap=0.1, difference=1.0, rise=0.5, best_step=best, best_index=4, best_between=(best, best), evaluations_after_best=5,
         train_fell_after_best=0.5, halved_step=20.0, opened_step=50.0, validation_trend_after_best=None, erratic=0.0,
     )  # fmt: skip
 
@@ -323,7 +323,8 @@ def test_a_rate_that_nothing_tells_is_set_to_what_is_usual() -> None:
     unknown = first(learning_rate_too_high, evidence(settings=stated(optimizer="sgd", momentum=0.9)))
     assert to(unknown) == {"learning_rate": 0.02}
     assert unknown.changes[0].from_ is None
-    assert to(first(learning_rate_too_high, evidence())) == {"learning_rate": 0.003}
+    own = learning_rate_too_high.fixes(evidence(), seen())
+    assert [to(fix) for fix in own] == [{"optimizer": "adam", "learning_rate": 0.002}, {"learning_rate": 0.003}, {"learning_rate": 0.001}]
     assert learning_rate_too_high.fixes(evidence(settings=stated(lr=0.0)), seen()) == ()
 
 
@@ -344,20 +345,25 @@ def test_weight_decay_is_switched_off_and_dropout_lowered() -> None:
     assert [(c.parameter, c.key, c.from_, c.to) for c in split.changes] == [("dropout", k, 0.9, 0.0) for k in ("attn_pdrop", "resid_pdrop")]
 
 
-@pytest.mark.parametrize(("optimizer", "gap", "decay"), [("adamw", 0.3, 0.01), ("adamw", 2.0, 0.1), ("sgd", 0.3, 1e-4), ("adam", 2.0, 1e-3)])
+@pytest.mark.parametrize(
+    ("optimizer", "gap", "decay"), [("adamw", 0.1, 0.01), ("adamw", 1.0, 0.05), ("adamw", 4.0, 0.1), ("sgd", 0.1, 1e-4), ("adam", 2.0, 1e-3)]
+)
 def test_weight_decay_goes_with_the_gap_and_with_how_the_optimizer_takes_it(optimizer: str, gap: float, decay: float) -> None:
     e = evidence(settings=stated(optimizer=optimizer), gap=gaps(gap))
     drop, weights = no_regularization.fixes(e, seen())
-    assert (to(drop), to(weights)) == ({"dropout": 0.3 if gap > 1 else 0.1}, {"weight_decay": decay})
+    assert (to(drop), to(weights)) == ({"dropout": {0.1: 0.1, 1.0: 0.1, 2.0: 0.3, 4.0: 0.5}[gap]}, {"weight_decay": decay})
     assert drop.why.values["times"] == weights.why.values["times"] == pytest.approx(math.exp(gap))
 
 
 def test_training_stops_where_validation_was_best_and_says_how_sure_that_is() -> None:
-    losses = [2.0, 1.5, 1.2, 1.0, 0.9, 0.9, 0.91, 1.2, 1.5, 1.8]
-    e = evidence(settings=stated(epochs=10), steps_per_epoch=10.0, gap=gaps(0.5, best=50.0), **logged(val_loss=losses))
-    (stop,) = trained_too_long.fixes(e, seen())
-    assert to(stop) == {"epochs": 5}
-    assert (stop.why.values["first"], stop.why.values["last"]) == (40.0, 60.0)
+    sure = evidence(settings=stated(epochs=10), steps_per_epoch=10.0, gap=gaps(0.5, best=50.0))
+    (stop,) = trained_too_long.fixes(sure, seen())
+    assert (to(stop), stop.changes[0].between) == ({"epochs": 5}, None)
+    unsure = evidence(settings=stated(epochs=10), steps_per_epoch=10.0, gap=replace(gaps(0.5, best=50.0), best_between=(40.0, 62.0)))
+    (stop,) = trained_too_long.fixes(unsure, seen())
+    assert (to(stop), stop.changes[0].between) == ({"epochs": 5}, (4, 6))
+    assert (stop.why.values["first"], stop.why.values["last"]) == (40.0, 62.0)
+    assert str(stop.title) == "Stop at epoch 5 (4 to 6 are as good), where validation was best"
 
 
 def test_more_data_comes_first_only_where_a_setting_withholds_it() -> None:

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 from postmortem.check import Change, Evidence, Fix, say
 from postmortem.checklist.optimizers import optimizer_name
+from postmortem.checklist.rates import adam_rate
 from postmortem.checklist.warmup import steps_of_warmup
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, Value
@@ -131,6 +132,29 @@ def set_rate(e: Evidence, rate: float | None, to: float, why: Sentence) -> Fix:
             "keras": f"model.compile(optimizer=keras.optimizers.{optimizer_class(e)}(learning_rate={to:g}), loss=loss)",
         },
     )
+
+
+def with_adam(e: Evidence, rate: float | None, to: float, title: Sentence, why: Sentence) -> Fix:
+    """Another optimizer, with its own usual rate: complete where nothing tells which one the run has."""
+    return fix(
+        e,
+        title,
+        why,
+        (change(e, "optimizer", "adam"), change(e, "learning_rate", to, rate)),
+        {
+            "pytorch": f"optimizer = torch.optim.Adam(model.parameters(), lr={to:g})",
+            "lightning": f"def configure_optimizers(self):\n    return torch.optim.Adam(self.parameters(), lr={to:g})",
+            "keras": f"model.compile(optimizer=keras.optimizers.Adam(learning_rate={to:g}), loss=loss)",
+        },
+    )
+
+
+def fresh_adam(e: Evidence) -> Fix:
+    """Adam and its usual rate, for a run that states neither its optimizer nor its rate: a rate alone that suits one optimizer is a tenth, or ten
+    times, of what another takes."""
+    to = rounded(adam_rate(e))
+    why = say("The run says neither which optimizer it used nor which rate: {to:g} is usual for Adam and a fresh model of this size.", to=to)
+    return with_adam(e, None, to, say("Use Adam, with a learning rate of {to:g}", to=to), why)
 
 
 def clip(e: Evidence, norm: float, why: Sentence) -> Fix:

@@ -1,13 +1,18 @@
-"""How the weights began, by the earliest checkpoint."""
+"""How the weights began, by the earliest checkpoint and by how long the loss stayed where it began."""
+
+import statistics
 
 from postmortem.check import Evidence, Sighting, say
+from postmortem.checklist.levels import course
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.signs import from_the_start
 from postmortem.model.curves import CurveStats
 
 USUAL_SIZE, LOW_BIAS = 0.3, 0.5  # decades from the default initialisation; median of a hidden layer's biases
 LARGE, STAYED = 0.75, 0.3  # decades above the default initialisation; decades of drift
-ORDINARY = 1.0  # decades above the usual learning rate
+ORDINARY, SLOW = 1.0, -0.8  # decades above the usual learning rate; below
+STRETCHES, FEWEST = 20, 6  # of a run; records
+STILL, LONG, FELL = 0.97, 0.18, 0.15  # × the loss at first; of the run; of the loss. Of 171 sound runs three stayed so long
 
 
 def as_drawn(e: Evidence) -> bool:
@@ -60,3 +65,25 @@ def never_reached(e: Evidence, loss: CurveStats) -> Sighting | None:
         final=loss.final,
     )
     return from_the_start(e, "unreached", summary, loss.name)
+
+
+def slow_to_leave(e: Evidence) -> float | None:
+    """Step up to which the loss stayed where it began, for a good part of a run in which training and validation learned afterwards, at a rate
+    that is neither low nor was warmed up all that time; None elsewhere."""
+    loss, val, decades = course(e), e.curve("val/loss"), rate_decades(e)
+    series = e.series.get(loss.name) if loss is not None else None
+    if loss is None or series is None or loss.finite < FEWEST or loss.non_finite is not None or not loss.start > 0:
+        return None
+    if (decades is not None and decades < SLOW) or (val is not None and val.relative_gain < FELL) or loss.relative_gain < FELL:
+        return None
+    size = max(1, len(series) // STRETCHES)
+    values, steps = series.values.tolist(), series.steps.tolist()
+    first = statistics.median(values[:size])
+    last = None
+    for start in range(0, len(values) - size + 1, size):
+        if statistics.median(values[start : start + size]) < STILL * first:
+            break
+        last = steps[start + size - 1]
+    long = last is not None and LONG * (loss.last_step - loss.first_step) <= last - loss.first_step < loss.last_step - loss.first_step
+    warming = e.schedule.warmup_steps if e.schedule is not None and e.schedule.source == "logged" else 0.0
+    return last if long and last is not None and warming < 0.5 * (last - loss.first_step) else None

@@ -157,6 +157,7 @@ class GapStats:
     rise: float  # ln(validation at the end / its minimum), nan unless positive
     best_step: float  # of validation
     best_index: int  # evaluation that was best, 0-based
+    best_between: tuple[float, float]  # first and last step of the evaluations that cannot be told from the best (90 % confidence)
     evaluations_after_best: int
     train_fell_after_best: float  # (train at best − train at end) / train at best
     halved_step: float | None  # first evaluation by which the training loss was half of what either loss was at the first one; None: never

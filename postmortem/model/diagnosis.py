@@ -68,13 +68,14 @@ class Clue:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of one hyper-parameter that a machine can apply. `to` None removes it."""
+    """A change of one hyper-parameter that a machine can apply. `to` None removes it; `between` is how far what was measured leaves it open."""
 
     parameter: str
     key: str
     file: str
     from_: Value
     to: Value
+    between: tuple[float, float] | None = None  # lowest and highest value that the run's figures bear, in the unit of `to`
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.too_much_regularization import DROPOUT, dropout
+from postmortem.checklist.leaps import unlogged_leap
 from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.needs import BATCH_STATISTICS, FIRST_BAD_BATCH, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm
 from postmortem.checklist.probes import usual_rate
 
 FIRST = 3  # records
-A_FEW, SELDOM = 0.2, 0.3  # of the first epoch; × the weight of beginning within it
+A_FEW, SELDOM = 0.6, 0.3  # of the first epoch; × the weight of beginning within it
 
 
 @probe(say("it began within the first epoch of seeing the data"), holds=1.2, fails=-1.2)
@@ -51,6 +52,11 @@ def one_record(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the weights were carried farther than a batch carries them"), holds=-2.0)
+def carried(e: Evidence, seen: Sighting) -> Reading | None:
+    return unlogged_leap(e)
+
+
 @probe(say("recorded inputs hold NaN or absurd values"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
 def recorded(e: Evidence, seen: Sighting) -> Reading | None:
     if e.batches is None:
@@ -75,7 +81,7 @@ bad_batch = Cause(
     mechanism=say(
         "A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."
     ),
-    probes=(within_first_epoch, drowned, absurd_before, one_record, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
+    probes=(within_first_epoch, drowned, absurd_before, one_record, carried, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
     fixes=remedies.only(
         say("Check every batch for non-finite and extreme inputs before it is used; skip steps with a non-finite loss"),
         say("Nothing in the curve announced it: it came with one batch."),

@@ -4,13 +4,14 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.causes.too_deep import many
 from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs
 from postmortem.checklist.levels import course, loss_curve, starts_absurd, starts_normal, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
 from postmortem.checklist.signs import file_of
-from postmortem.checklist.starts import as_drawn
+from postmortem.checklist.starts import as_drawn, slow_to_leave
 
 SCHEMES = (
     "none",
@@ -42,6 +43,7 @@ ALIKE, FEW = 1e-3, 4  # relative distance from ln C: outputs as drawn lie a hund
 LATE, LEARNED = 0.2, 0.8  # share of the run; × the start of the loss
 HALF_SATURATED = 0.5  # share of a layer's outputs
 ALL_SILENT = 0.9  # share of a layer's units
+DEEP_SHARE = 0.4  # of the weight
 ZERO_ROWS = 0.2  # share of a layer's rows
 
 
@@ -193,6 +195,16 @@ def never_left_the_mean(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("for long the loss stayed where it began, and then training and validation learned: gradients had to grow first"), holds=1.7)
+def had_to_wait(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, step = course(e), None if as_drawn(e) else slow_to_leave(e)
+    if loss is None or step is None:
+        return None
+    deep = many.ask(e, seen)  # through many plain layers nothing comes back at first, however the weights were drawn
+    share = DEEP_SHARE if deep is not None and deep.holds else 1.0
+    return Reading(True, say("until step {step:g} it stayed within 3 % of its first value", step=step), file_of(e, loss.name), share)
+
+
 def _learned_first(e: Evidence, seen: Sighting) -> bool:
     """The trouble came late, to a model that began well and had learned."""
     loss, step = loss_curve(e), seen.step
@@ -270,6 +282,7 @@ bad_initialization = Cause(
         never_finite,
         outputs_alike,
         never_left_the_mean,
+        had_to_wait,
         came_to_life,
         learned_first,
         silent_at_start,

@@ -73,10 +73,11 @@ def _schedule(e: Evidence) -> str:
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     total = e.planned_steps or e.last_step
     changes = remedies.removed(e, "schedule", (s for s in e.settings if s.name == "schedule" or s.key.lower().rpartition(".")[2] in LENGTHS))
-    why = say(
-        "The rate was practically 0 from step {step:g} of {total:g} on.",
-        step=(e.schedule.low_from_step if e.schedule else None) or 0,
-        total=total or 0,
+    low = e.schedule.low_from_step if e.schedule is not None else None
+    why = (
+        say("A schedule made for fewer steps leaves the rest of the training without a learning rate.")
+        if low is None or not total
+        else say("The rate was practically 0 from step {step:g} of {total:g} on.", step=low, total=total)
     )
     return (
         remedies.fix(

@@ -4,7 +4,7 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.leaps import unlogged_leap
+from postmortem.checklist.leaps import broke_in_one_step, unlogged_leap
 from postmortem.checklist.levels import course, loss_is_flat, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_name, rate_decades, rate_leapt, used_rate
@@ -89,6 +89,15 @@ def leapt_unseen(e: Evidence, seen: Sighting) -> Reading | None:
     return unlogged_leap(e)
 
 
+@probe(say("one step undid what had been learned, at a usual rate: no batch moves the weights that far"), curve("train/loss", 8), holds=1.2)
+def broke_at_once(e: Evidence, seen: Sighting) -> Reading | None:
+    step = broke_in_one_step(e) if seen.facet != "recorded" and unlogged_leap(e) is None and not rate_leapt(e) else None
+    if step is None:
+        return None
+    known = optimizer_name(e) == "adam"
+    return Reading(True, say("at step {step:g} the loss left its course within one record", step=step), share=1.0 if known else 0.7)
+
+
 @probe(say("the loss was fine before the first update"), holds=0.7, fails=-1.2)
 def first_loss_fine(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
@@ -169,17 +178,25 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     unseen = unlogged_leap(e)
     if unseen is not None:
         return (_without_jump(e, say("Nothing logged it: {how}.", how=unseen.detail)),)
+    broke = broke_in_one_step(e)
+    if broke is not None:
+        why = say(
+            "At step {step:g} one step undid what had been learned, at a rate that is usual: it may have leapt for that step, unlogged.", step=broke
+        )
+        return (_without_jump(e, why), *_lower(e, rate, usual)[:1])
     if rate == 0:
         return ()
-    calmer = _less_momentum(e, rate)
-    if calmer:
-        return calmer
+    return _less_momentum(e, rate) or _lower(e, rate, usual)
+
+
+def _lower(e: Evidence, rate: float | None, usual: float | None) -> tuple[Fix, ...]:
+    """The usual rate, and what brackets it."""
     if rate is None:
         to = remedies.rounded(usual or UNKNOWN_OPTIMIZER)
         why = say("The run does not say which it used. {to:g} is usual; if it used less than that, divide its own by ten.", to=to)
-        return remedies.set_rate(e, None, to, why), remedies.set_rate(
-            e, None, remedies.rounded(to / AGAIN), say("If it still diverges or swings: a quarter of that.")
-        )
+        own = remedies.set_rate(e, None, to, why)
+        lower = remedies.set_rate(e, None, remedies.rounded(to / AGAIN), say("If it still diverges or swings: a quarter of that."))
+        return (own, lower) if optimizer_name(e) else (remedies.fresh_adam(e), own, lower)
     if usual is None and not optimizer_name(e):
         usual = UNKNOWN_OPTIMIZER
     to = remedies.rounded(min(usual or math.inf, rate / LOWER))
@@ -239,6 +256,7 @@ learning_rate_too_high = Cause(
         still_after,
         rate_jumped,
         leapt_unseen,
+        broke_at_once,
         first_loss_fine,
         thrown_at_first,
         came_with_the_rate,

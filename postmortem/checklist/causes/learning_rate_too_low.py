@@ -1,8 +1,12 @@
 """The learning rate is too low: everything works, and nothing gets anywhere."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.attainable import slow
+from postmortem.checklist.causes.stopped_too_early import to_come
 from postmortem.checklist.falls import creeps
 from postmortem.checklist.levels import course
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
@@ -15,7 +19,9 @@ LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs a
 LOWISH = -0.8  # decades: between the two the rate says nothing
 WARMING = 0.6  # share of the run that a warm-up takes
 WARMED = 0.9  # of the stated rate
-SHARE = 0.05  # of the run that a warm-up usually takes
+SHARE, SHORTEST = 0.05, 10  # of the run that a warm-up usually takes; steps
+RISEN, HALF_WAY = 2.0, 0.5  # × the first rate; of the rate that a scheduler was given
+LEFT = 0.2  # share of the drop of the loss, still to come
 ADAM_TAKES = 5e-3
 HIGHER = 3.0  # at least this much higher than what was too low
 CREPT, MOVED = 0.05, 0.16  # relative change of the weights between checkpoints; healthy runs lie above the second
@@ -56,14 +62,41 @@ def steady(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def _endless_warmup(e: Evidence) -> tuple[Fix, ...]:
-    """A shorter warm-up, where the stated one takes most of the run and the rate was still rising when it ended."""
+    """A shorter warm-up, where the rate was still rising when the run ended: by the stated warm-up, which takes most of the run, or by itself."""
     steps, total, stated = warmup_steps(e), total_steps(e), e.number("learning_rate")
     logged = e.schedule is not None and e.schedule.source == "logged"
-    if not total or steps is None or steps < WARMING * total or (logged and stated is not None and (used_rate(e) or 0.0) > WARMED * stated):
+    if not total or (logged and stated is not None and (used_rate(e) or 0.0) > WARMED * stated):
         return ()
-    to = max(1, round(SHARE * total))
-    why = say("It takes {steps:g} steps, and training has {total:g}: the rate never got to where it was meant to be.", steps=steps, total=total)
+    to = max(SHORTEST, round(SHARE * total))
+    if steps is not None and steps >= WARMING * total:
+        why = say("It takes {steps:g} steps, and training has {total:g}: the rate never got to where it was meant to be.", steps=steps, total=total)
+    elif steps is None and (rose := _still_rising(e)) is not None:
+        why = say(
+            "It ended at {rate:g} and was still rising: {to} steps are a twentieth of the {total:g} that training has.", rate=rose, to=to, total=total
+        )
+    else:
+        return ()
     return (remedies.fix(e, say("Warm the learning rate up over {steps} steps", steps=to), why, (remedies.warm_up(e, to),)),)
+
+
+def _still_rising(e: Evidence) -> float | None:
+    """The rate at the end, where it had risen throughout: as logged, as saved, or, by a single checkpoint, far below the one that the scheduler was
+    given while the loss was still coming down. None elsewhere."""
+    s = e.schedule
+    if s is not None and s.source == "logged":
+        rising = len(s.phases) == 1 and s.phases[0].kind in ("warmup", "rise") and s.final > RISEN * s.first
+        return s.final if rising else None
+    rates = [(o.learning_rates[0], o.settings.get("initial_lr")) for c in e.checkpoints if (o := c.optimizer) is not None and o.learning_rates]
+    if not rates:
+        return None
+    last, given = rates[-1]
+    if given is None or not 0 < last < HALF_WAY * given:
+        return None
+    if len(rates) > 1:
+        return last if all(a < b for (a, _), (b, _) in pairwise(rates)) else None
+    loss = course(e)
+    coming_down = loss is not None and (creeps(e, loss) or (to_come(e) or 0.0) > LEFT)
+    return last if coming_down else None
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
@@ -76,15 +109,14 @@ def _higher(e: Evidence) -> tuple[Fix, ...]:
     if rate is None and fitting is not None:
         to = remedies.rounded(fitting)
         why = say("The run does not say which it used. {to:g} is usual; if it used more than that, multiply its own by ten.", to=to)
-        return (remedies.set_rate(e, None, to, why),)
+        own = remedies.set_rate(e, None, to, why)
+        return (own,) if optimizer_name(e) else (remedies.fresh_adam(e), own)
     if rate is None or (fitting is not None and rate > HIGHER * fitting):
         return ()
     to = remedies.rounded(max(fitting or 10 * rate, HIGHER * rate))
     why = say("It is {rate:g}; {to:g} is usual for this optimizer and a fresh model of this size.", rate=rate, to=to)
-    out = [
-        remedies.set_rate(e, rate, to, why),
-        remedies.set_rate(e, rate, remedies.rounded(HIGHER * to), say("If the loss still only creeps: three times that.")),
-    ]
+    first = _and_keep_it(e, rate, to) if _only_saved(e) else remedies.set_rate(e, rate, to, why)
+    out = [first, remedies.set_rate(e, rate, remedies.rounded(HIGHER * to), say("If the loss still only creeps: three times that."))]
     if optimizer_name(e) == "sgd" and e.setting("optimizer") is not None:
         out.append(_with_adam(e, rate))
     elif to > HIGHER**2 * rate:
@@ -92,18 +124,29 @@ def _higher(e: Evidence) -> tuple[Fix, ...]:
     return tuple(out)
 
 
+def _only_saved(e: Evidence) -> bool:
+    """The rate is known by saved optimizers alone: what a schedule had made of it by then."""
+    return e.number("learning_rate") is None and e.schedule is not None and e.schedule.source == "optimizer" and e.setting("schedule") is None
+
+
+def _and_keep_it(e: Evidence, rate: float, to: float) -> Fix:
+    """The rate, and no schedule that may have made it what it was."""
+    alone = remedies.set_rate(
+        e, rate, to, say("The saved optimizer holds {rate:g}: what a warm-up or a schedule made of it, nothing tells.", rate=rate)
+    )
+    changes = (*alone.changes, remedies.change(e, "schedule", None), remedies.change(e, "warmup", 0))
+    return replace(alone, title=say("Set the learning rate to {to:g} and keep it there", to=to), changes=changes)
+
+
 def _with_adam(e: Evidence, rate: float) -> Fix:
-    """Another optimizer, with its own usual rate: embeddings and gates learn slowly with one step length for all."""
+    """Embeddings and gates learn slowly with one step length for all."""
     to = remedies.rounded(adam_rate(e))
-    return remedies.fix(
-        e,
-        say("Or use Adam, with a learning rate of {to:g}", to=to),
+    why = (
         say("{rate:g} is a rate that Adam takes; plain gradient descent hardly moves with it.", rate=rate)
         if rate <= ADAM_TAKES
-        else say("It gives each parameter a step length of its own; plain gradient descent has one for all."),
-        (remedies.change(e, "optimizer", "adam"), remedies.change(e, "learning_rate", to, rate)),
-        {"pytorch": f"optimizer = torch.optim.Adam(model.parameters(), lr={to:g})"},
+        else say("It gives each parameter a step length of its own; plain gradient descent has one for all.")
     )
+    return remedies.with_adam(e, rate, to, say("Or use Adam, with a learning rate of {to:g}", to=to), why)
 
 
 learning_rate_too_low = Cause(

@@ -11,6 +11,7 @@ from postmortem.checklist.parameters import is_recurrent
 from postmortem.checklist.rates import fitting_rate
 
 SMALLEST, LARGEST = 0.05, 5.0  # usual clip norms
+LARGEST_CALM, SPREAD = 100.0, 3.0  # of norms that keep together: nine in ten below this many medians
 HIGH = 2.0  # times the fitting rate
 CALM = 2.0  # gradient norms that the usual clip norms leave alone or hardly touch
 SPIKY = 20.0  # largest gradient norm / usual one
@@ -72,8 +73,9 @@ def rate_usual(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     at, why = 1.0, say("1 is the usual clip norm.")
-    usual = e.quantile("grad_norm", 0.9, seen.step)
-    if usual is not None and SMALLEST < usual < LARGEST:
+    usual, median = e.quantile("grad_norm", 0.9, seen.step), e.quantile("grad_norm", 0.5, seen.step)
+    largest = LARGEST_CALM if usual is not None and median is not None and usual < SPREAD * median else LARGEST
+    if usual is not None and SMALLEST < usual < largest:
         at, why = remedies.rounded(usual), say("Before the trouble nine in ten gradient norms were below {norm:.3g}.", norm=usual)
     clipped, rate, fitting = remedies.clip(e, at, why), learning_rate(e), fitting_rate(e)
     if rate is None or fitting is None or rate < HIGH * fitting:

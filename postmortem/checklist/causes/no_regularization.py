@@ -8,9 +8,10 @@ from postmortem.checklist.needs import CONFIG
 from postmortem.checklist.optimizers import decay_is_decoupled
 from postmortem.checklist.probes import not_of_the_settings
 
-WIDE = 1.0  # ln(validation / train) from which more is needed than a little of it
 MOST = 0.5  # dropout
 PER_GAP = 0.15  # dropout per unit of ln(validation / train)
+DECAY_PER_GAP, LEAST_DECAY, MOST_DECAY = 0.05, 0.01, 0.1  # weight decay of AdamW per unit of the same; its bounds
+COUPLED = 0.01  # × the same, where it goes through the gradient
 
 
 @probe(say("neither dropout nor weight decay is configured"), CONFIG, holds=0.9, fails=-2.0)
@@ -26,10 +27,9 @@ def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     gap = e.gap.gap if e.gap is not None else 1.0
-    wide = gap > WIDE
     dropout = round(min(MOST, max(0.1, PER_GAP * gap)), 1)
     decoupled = decay_is_decoupled(e)
-    decay = (0.1 if wide else 0.01) if decoupled else (1e-3 if wide else 1e-4)
+    decay = remedies.rounded(min(MOST_DECAY, max(LEAST_DECAY, DECAY_PER_GAP * gap)) * (1.0 if decoupled else COUPLED))
     name = "AdamW" if decoupled else remedies.optimizer_class(e)
     return (
         remedies.fix(

@@ -21,6 +21,7 @@ UNKNOWN = 5.0  # times as long, when nothing says where the loss was heading
 MOST = 20.0  # times as long
 FEWEST = 10  # epochs
 FEW_STEPS = 150  # updates
+SIZE_UNKNOWN = 0.9  # × the weight
 LARGE_BATCH, FEW_UPDATES, USUAL_BATCH = 128, 8, 32  # samples; updates per epoch; samples
 PATIENT = 10  # evaluations
 STEPS = 600  # optimizer steps that a small model needs for a small task
@@ -76,8 +77,10 @@ def few_epochs(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("batches are so large that the whole training is a few updates"), holds=1.8)
 def few_updates(e: Evidence, seen: Sighting) -> Reading | None:
     size, steps = e.number("batch_size"), total_steps(e)
-    if size is None or steps is None or not steps < FEW_STEPS or _huge_batches(e) is None or e.family in NOTHING_EXPECTED:
+    if steps is None or not steps < FEW_STEPS or _huge_batches(e) is None or e.family in NOTHING_EXPECTED:
         return None
+    if size is None:
+        return Reading(True, say("{n:g} updates", n=steps), share=SIZE_UNKNOWN)
     return Reading(True, say("{n:g} updates, with batches of {size:g}", n=steps, size=size))
 
 
@@ -88,7 +91,7 @@ def usual_rate(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
-    epochs, to, left = e.number("epochs") or e.last_epoch or 1, longer(e), to_come(e)
+    epochs, to, left = _epochs(e), longer(e), to_come(e)
     steps = e.number("max_steps")
     if steps and e.number("epochs") is None and not e.last_epoch:
         to_steps = round(max(STEPS, steps * to / epochs))
@@ -138,18 +141,22 @@ def _more_patience(e: Evidence) -> tuple[Fix, ...]:
 
 
 def _huge_batches(e: Evidence) -> float | None:
-    """Updates per epoch, when batches are so large that they are only a few; None otherwise."""
+    """Updates per epoch, when batches are so large, or of a size that nothing tells, that they are only a few; None otherwise."""
     size, updates = e.number("batch_size"), e.steps_per_epoch if e.axis == "step" else None
-    return updates if size and size >= LARGE_BATCH and updates is not None and updates < FEW_UPDATES else None
+    return updates if (size is None or size >= LARGE_BATCH) and updates is not None and 1 < updates < FEW_UPDATES else None
 
 
 def _smaller_batches(e: Evidence) -> tuple[Fix, ...]:
     """Batches of a usual size, where they are so large that an epoch is only a few updates."""
     size, updates = e.number("batch_size"), _huge_batches(e)
-    if size is None or updates is None:
+    if updates is None or (size is None and (total_steps(e) or FEW_STEPS) >= FEW_STEPS):
         return ()
-    why = say(
-        "An epoch is {n:g} updates; with batches of {to} it has {times:.3g} times as many.", n=updates, to=USUAL_BATCH, times=size / USUAL_BATCH
+    why = (
+        say("An epoch is {n:g} updates, and the whole training has {total:g}.", n=updates, total=total_steps(e))
+        if size is None
+        else say(
+            "An epoch is {n:g} updates; with batches of {to} it has {times:.3g} times as many.", n=updates, to=USUAL_BATCH, times=size / USUAL_BATCH
+        )
     )
     code = {
         "pytorch": f"loader = DataLoader(train, batch_size={USUAL_BATCH}, shuffle=True)",
@@ -171,9 +178,15 @@ def to_come(e: Evidence) -> float | None:
     return loss.asymptote.remaining if loss is not None and loss.asymptote is not None and LEFT < loss.asymptote.remaining < 1 else None
 
 
+def _epochs(e: Evidence) -> float:
+    """Epochs of the run: as configured, as trained, else as many as there are means of epochs; 1 where nothing tells."""
+    means = [c.finite for name in ("train/loss.epoch", "train/loss", "val/loss") if (c := e.curve(name)) is not None and c.reduction == "epoch"]
+    return e.number("epochs") or e.last_epoch or max(means, default=1)
+
+
 def longer(e: Evidence) -> int:
     """Epochs after which `LEFT` of the drop remains by the fit of the loss, and at least `STEPS` optimizer steps; twice to twenty times as many."""
-    epochs, left = e.number("epochs") or e.last_epoch or 1, to_come(e)
+    epochs, left = _epochs(e), to_come(e)
     times = UNKNOWN if left is None else math.log(LEFT) / math.log(left)
     to = epochs * min(MOST, max(2.0, times))
     steps = e.steps_per_epoch or (e.last_step or 0) / max(1.0, epochs)

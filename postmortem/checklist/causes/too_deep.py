@@ -2,8 +2,11 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.rates import OF_TRANSFORMERS
 
 DEEP = 10
+VERY = 16  # layers from which hardly any plain stack trains
+VERY_SHARE = 2.0  # × the weight
 FEW = 3  # layers that any plain stack trains with
 RESIDUAL = ("res", "former", "gpt", "bert", "llama", "vit", "t5", "dense", "mixer", "next", "decoder", "encoder")  # in the names of architectures
 
@@ -11,13 +14,13 @@ RESIDUAL = ("res", "former", "gpt", "bert", "llama", "vit", "t5", "dense", "mixe
 @probe(say("there are very many layers in a plain stack"), holds=0.9, fails=-2.0)
 def many(e: Evidence, seen: Sighting) -> Reading | None:
     n = _layers(e)
-    return Reading(n >= DEEP and not e.model.residual, say("{n} weight layers", n=n)) if n else None
+    return Reading(n >= DEEP and not e.model.residual, say("{n} weight layers", n=n), share=VERY_SHARE if n >= VERY else 1.0) if n else None
 
 
 def _layers(e: Evidence) -> int:
     """Weight layers of the checkpoints, else as many as are configured for a model that is none of those with residual connections; 0 for unknown."""
     name = e.setting("model")
-    around = name is not None and any(word in str(name.value).lower() for word in RESIDUAL)
+    around = e.family in OF_TRANSFORMERS or (name is not None and any(word in str(name.value).lower() for word in RESIDUAL))
     return len(e.model.weight_layers) or (0 if around else int(e.number("model_depth") or 0))
 
 

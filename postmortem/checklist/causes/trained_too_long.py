@@ -1,5 +1,7 @@
 """Training went on long after validation had turned."""
 
+from dataclasses import replace
+
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import VALIDATION
@@ -25,21 +27,13 @@ def good_before(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(val.relative_gain > 0.4, say("it had fallen by {gain:.0%} at its best", gain=val.relative_gain))
 
 
-def _alike(e: Evidence) -> tuple[float, float] | None:
-    """First and last step at which validation was within its noise of its best."""
-    val, series = e.curve("val/loss"), e.series.get("val/loss")
-    if val is None or series is None:
-        return None
-    steps = [s for s, v in zip(series.steps.tolist(), series.values.tolist(), strict=True) if v <= val.best + val.noise]
-    return (steps[0], steps[-1]) if steps else None
-
-
-def _why(best: float, alike: tuple[float, float] | None) -> Sentence:
-    if alike is None or alike[0] == alike[1]:
+def _why(best: float, first: float, last: float) -> Sentence:
+    if first >= last:
         return say("Everything after step {step:g} made validation worse.", step=best)
-    first, last = alike
     return say(
-        "From step {first:g} to step {last:g} validation was within its noise of the best; after that it only got worse.", first=first, last=last
+        "From step {first:g} to step {last:g} no evaluation can be told from the best one by their noise; after that it only got worse.",
+        first=first,
+        last=last,
     )
 
 
@@ -47,10 +41,13 @@ def stop_at_best(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     """Stop where validation was best; nothing without validation."""
     if e.gap is None:
         return ()
-    epochs = e.epoch_at(e.gap.best_step)
+    epochs, (first, last) = e.epoch_at(e.gap.best_step), e.gap.best_between
     to = max(1, round(epochs)) if epochs else None
+    between = (max(1, round(e.epoch_at(first) or 0)), max(1, round(e.epoch_at(last) or 0)))
     title = (
-        say("Stop at epoch {epoch}, where validation was best", epoch=to)
+        say("Stop at epoch {epoch} ({first} to {last} are as good), where validation was best", epoch=to, first=between[0], last=between[1])
+        if to and between[0] < between[1]
+        else say("Stop at epoch {epoch}, where validation was best", epoch=to)
         if to
         else say("Stop at step {step:g}, where validation was best", step=e.gap.best_step)
     )
@@ -59,8 +56,10 @@ def stop_at_best(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         remedies.fix(
             e,
             title,
-            _why(e.gap.best_step, _alike(e)),
-            (remedies.change(e, "epochs", to),) if to else (remedies.change(e, "patience", patience),),
+            _why(e.gap.best_step, first, last),
+            (replace(remedies.change(e, "epochs", to), between=between if between[0] < between[1] else None),)
+            if to
+            else (remedies.change(e, "patience", patience),),
             {
                 "pytorch": f"if val_loss < best: best, waited = val_loss, 0; torch.save(model.state_dict(), 'best.pt')\nelse: waited += 1\nif waited > {patience}: break",
                 "lightning": f"Trainer(callbacks=[EarlyStopping('val_loss', patience={patience}), ModelCheckpoint(monitor='val_loss')])",

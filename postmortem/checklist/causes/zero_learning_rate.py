@@ -5,7 +5,7 @@ from dataclasses import replace
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, OPTIMIZER_STATE, STILL_TENSORS
-from postmortem.checklist.optimizers import last_optimizer, used_rate
+from postmortem.checklist.optimizers import last_optimizer, optimizer_name, used_rate
 from postmortem.checklist.parameters import all_identical, nothing_moved
 from postmortem.checklist.rates import fitting_rate
 
@@ -45,6 +45,8 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     rate = remedies.set_rate(e, stated, to, say("It is 0: no step changes anything."))
     if not stated:
         higher = remedies.set_rate(e, stated, remedies.rounded(HIGHER * to), say("If the loss only creeps: three times that."))
+        if stated is None and not optimizer_name(e):
+            return (_unscheduled(e, remedies.fresh_adam(e)), _unscheduled(e, rate), _unscheduled(e, higher))
         if stated is None:  # nobody knows whether it was set to 0 or made 0
             return (_unscheduled(e, rate), _unscheduled(e, higher), rate)
         return (rate, higher, remedies.set_rate(e, stated, remedies.rounded(to / HIGHER), say("If it swings: a third of that.")))

@@ -15,6 +15,7 @@ from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
+from postmortem.checklist.causes.too_deep import too_deep
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
@@ -221,6 +222,7 @@ CHECK = Check(
         (wrong_labels, -3.0),
         (accumulating_gradients, -2.5),
         (saturating_activations, -2.8),
+        (too_deep, -2.5),
         (batch_too_small, -2.5),
         (decayed_too_early, -2.8),
     ),
