@@ -43,18 +43,13 @@ def absurd_before(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("one record stands far out and the loss comes back"), curve("train/loss", 8), holds=2.0, fails=0.0)
 def one_record(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
-    if loss is None or not loss.spikes:
-        return None
+    if loss is None or not loss.spikes or unlogged_leap(e) is not None:
+        return None  # a leap of the rate explains the record as well, and what shows it
     worst = max(loss.spikes, key=lambda s: s.height)
     return Reading(
         worst.recovery == "fast" and worst.width <= 3,
         say("at step {step:g} the loss was {ratio:.3g} × its level, for {width} records", step=worst.step, ratio=worst.ratio, width=worst.width),
     )
-
-
-@probe(say("the weights were carried farther than a batch carries them"), holds=-2.0)
-def carried(e: Evidence, seen: Sighting) -> Reading | None:
-    return unlogged_leap(e)
 
 
 @probe(say("recorded inputs hold NaN or absurd values"), BATCH_STATISTICS, holds=4.0, fails=-3.0)
@@ -81,7 +76,7 @@ bad_batch = Cause(
     mechanism=say(
         "A NaN in the inputs makes loss and gradients NaN, and one optimizer step spreads it to every weight. A batch of absurd scale does the same with numbers."
     ),
-    probes=(within_first_epoch, drowned, absurd_before, one_record, carried, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
+    probes=(within_first_epoch, drowned, absurd_before, one_record, usual_rate(holds=0.6, fails=-2.5), recorded, batch_known),
     fixes=remedies.only(
         say("Check every batch for non-finite and extreme inputs before it is used; skip steps with a non-finite loss"),
         say("Nothing in the curve announced it: it came with one batch."),

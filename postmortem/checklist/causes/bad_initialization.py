@@ -11,7 +11,7 @@ from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
 from postmortem.checklist.signs import file_of
-from postmortem.checklist.starts import FELL, as_drawn, slow_to_leave
+from postmortem.checklist.starts import as_drawn, slow_to_leave
 
 SCHEMES = (
     "none",
@@ -195,13 +195,11 @@ def never_left_the_mean(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("for long the loss stayed where it began, and then training and validation learned: gradients had to grow first"), holds=1.7, fails=-0.1)
+@probe(say("for long the loss stayed where it began, and then training and validation learned: gradients had to grow first"), holds=1.7)
 def had_to_wait(e: Evidence, seen: Sighting) -> Reading | None:
     loss, step = course(e), None if as_drawn(e) else slow_to_leave(e)
-    if loss is None or (step is None and not loss.relative_gain > FELL):
+    if loss is None or step is None:
         return None
-    if step is None:
-        return Reading(False, say("it left its first value soon, and fell by {gain:.0%}", gain=loss.relative_gain), file_of(e, loss.name))
     deep = many.ask(e, seen)  # through many plain layers nothing comes back at first, however the weights were drawn
     share = DEEP_SHARE if deep is not None and deep.holds else 1.0
     return Reading(True, say("until step {step:g} it stayed within 3 % of its first value", step=step), file_of(e, loss.name), share)

@@ -27,6 +27,7 @@ HALVED = 0.5  # of the peak
 WHILE = 0.25  # of the run
 LITTLE, MUCH = 0.4, 0.97  # of the fall; × the loss
 FAR, EARLY = 3.0, 0.1  # × the first loss; of the run
+BROKE, BROKE_UNKNOWN = 0.35, 0.25  # × the weight, by the loss alone; where the optimizer is not known
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
 
 
@@ -84,18 +85,14 @@ def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("for a while it was far above what is configured and logged"), LEARNING_RATE, TWO_CHECKPOINTS, holds=3.5)
+@probe(say("for a while it was far above what is configured and logged"), LEARNING_RATE, holds=3.5)
 def leapt_unseen(e: Evidence, seen: Sighting) -> Reading | None:
-    return unlogged_leap(e)
-
-
-@probe(say("one step undid what had been learned, at a usual rate: no batch moves the weights that far"), curve("train/loss", 8), holds=1.2)
-def broke_at_once(e: Evidence, seen: Sighting) -> Reading | None:
-    step = broke_in_one_step(e) if seen.facet != "recorded" and unlogged_leap(e) is None and not rate_leapt(e) else None
+    leapt = unlogged_leap(e)
+    step = broke_in_one_step(e) if leapt is None and seen.facet != "recorded" and not rate_leapt(e) else None
     if step is None:
-        return None
-    known = optimizer_name(e) == "adam"
-    return Reading(True, say("at step {step:g} the loss left its course within one record", step=step), share=1.0 if known else 0.7)
+        return leapt
+    share = BROKE if optimizer_name(e) == "adam" else BROKE_UNKNOWN
+    return Reading(True, say("at step {step:g} one step undid what had been learned: no batch moves the weights that far", step=step), share=share)
 
 
 @probe(say("the loss was fine before the first update"), holds=0.7, fails=-1.2)
@@ -256,7 +253,6 @@ learning_rate_too_high = Cause(
         still_after,
         rate_jumped,
         leapt_unseen,
-        broke_at_once,
         first_loss_fine,
         thrown_at_first,
         came_with_the_rate,
