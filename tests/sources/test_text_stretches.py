@@ -112,6 +112,7 @@ HABITS = {
     "keras 3": lambda n: ("" if n % 100 else f"\nEpoch {n // 100 + 1}/5\n") + f"\r\x1b[1m{n % 100 + 1:3d}/100\x1b[0m \x1b[32m{'━' * (n % 100 // 5)}\x1b[0m\x1b[37m{'━' * (20 - n % 100 // 5)}\x1b[0m \x1b[1m{n % 7}s\x1b[0m {n % 9}ms/step - accuracy: {R.random():.4f} - loss: {loss(n):.4f}",
     "ranks": lambda n: f"[rank{n % 4}]:step {n // 4} loss {loss(n):.4f} lr 1e-03\n",
     "ranks, dated": lambda n: f"[rank{n % 2}]: 2024-01-02 03:{n // 60 % 60:02d}:{n % 60:02d},{n % 1000:03d} INFO step {n // 2} loss {loss(n):.4f}\n",
+    "workers of Ray": lambda n: f"(RayTrainWorker pid={100 + n % 2}, ip=10.0.0.{n % 2 + 1}) 2024-01-02 03:{n // 60 % 60:02d}:{n % 60:02d},000 step {n // 2} loss {loss(n):.4f}\n",
     "one rank": lambda n: f"[default7]: iteration {n}/ 400 | lm loss: {loss(n):.6E} | grad norm: {R.random():.3f} |\n",
     "labels of srun": lambda n: f"{n % 3:2d}: epoch {n // 30 + 1} step {n // 3} loss {loss(n):.4f}\n",
     "iterations and steps": lambda n: f"Epoch 1 | iter {n} step {n // 4} | loss train: {loss(n):.3f}, val: n/a | iter time: {R.random() * 100:.2f} ms\n",

@@ -16,7 +16,8 @@ MAX_KEY = 60  # characters
 # Lines that count something and are not about where training is.
 _ASIDE = re.compile(
     r"\b(?:improved from|did not improve|reducing learning rate|adjusting learning rate|saving|saved|sav(?:e|ing) (?:model|checkpoint|state)|"
-    r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|patience|checkpoint|downloading|scanning|caching|frame #|OVERFLOW|"
+    r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|"
+    r"patience(?!: ?\x00 ?[|,])|checkpoint|downloading|scanning|caching|frame #|OVERFLOW|"
     r"Gradient overflow|"
     r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|"
     r"Progress on|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",

@@ -1,11 +1,13 @@
-"""What launchers put before each line of a job: whose it is. `[rank0]:` and `[default0]:` of torchrun, `0: ` of `srun --label`."""
+"""What launchers put before each line of a job: whose it is. `[rank0]:` and `[default0]:` of torchrun, `0: ` of `srun --label`,
+`(RayTrainWorker pid=123, ip=10.0.0.1)` of Ray.
+"""
 
 import re
 from itertools import pairwise
 
-from postmortem.sources.logs.text.tokens import NUMBER, WHOSE
+from postmortem.sources.logs.text.tokens import MOMENT, NUMBER, WHOSE
 
-_IN_SHAPE = re.compile(rf"^\[(?:rank|default) ?{NUMBER}\]:?[ \t]?")
+_IN_SHAPE = re.compile(rf"^(?:\[(?:rank|default) ?{NUMBER}\]:?|\([A-Za-z][\w ,]{{0,40}}pid={NUMBER}(?:, ip={MOMENT})?\))[ \t]?")
 _LABEL = re.compile(rb"^[ ]{0,6}([0-9]{1,6}):(?: |$)", re.MULTILINE)
 _COUNTED = re.compile(rb"\b(?:epoch|step|iter|iteration|batch|update)s?\b", re.IGNORECASE)
 _LOOKED_AT = 65_536  # bytes

@@ -107,7 +107,9 @@ def quantum(token: bytes) -> float | None:
         return None
 
 
-WHOSE = re.compile(rb"\[(?:rank|default) ?[0-9]{1,6}\]:?[ \t]?")  # a line's prefix that names a rank
+WHOSE = re.compile(  # a line's prefix that names a rank, or a process of Ray's
+    rb"(?:\[(?:rank|default) ?[0-9]{1,6}\]:?|\([A-Za-z][\w ,]{0,40}pid=[0-9]{1,9}(?:, ip=[0-9.]{7,15})?\))[ \t]?"
+)
 LEADING_DATE = re.compile(
     rb"[\[(<]?(?:(?P<year>[0-9]{4}|[0-9]{2})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})[T ]\ ?)"
     rb"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?"
