@@ -197,9 +197,10 @@ def never_left_the_mean(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("for long the loss stayed where it began, and then training and validation learned: gradients had to grow first"), holds=1.7)
 def had_to_wait(e: Evidence, seen: Sighting) -> Reading | None:
-    loss, step = course(e), None if as_drawn(e) else slow_to_leave(e)
-    if loss is None or step is None:
-        return None
+    loss, step = course(e), slow_to_leave(e)
+    first = next((c.step for c in e.checkpoints if c.step is not None), None)
+    if loss is None or step is None or (as_drawn(e) and (first is None or first <= step)):
+        return None  # weights saved after that say nothing of how they were drawn
     deep = many.ask(e, seen)  # through many plain layers nothing comes back at first, however the weights were drawn
     share = DEEP_SHARE if deep is not None and deep.holds else 1.0
     return Reading(True, say("until step {step:g} it stayed within 3 % of its first value", step=step), file_of(e, loss.name), share)
