@@ -4,13 +4,14 @@ import csv
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from postmortem.model.run import Floats, Reduction, Series
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.axis import has_axis, plain
+from postmortem.sources.logs.beside import split_of_file
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.detection import PART, parts_of_loss
 from postmortem.sources.logs.numbers import MISSING_WORDS, number
@@ -119,7 +120,7 @@ def series_by_layout(table: Table, layout: Layout, candidate: Candidate) -> tupl
     if not layout.header:
         table = _with_counter_first(table, candidate.name)
         habits = Habits(renamed=_first_is_loss(table, candidate.name))
-    return series_of(table, candidate.path, habits), facts
+    return series_of(table, candidate.path, replace(habits, split=habits.split or split_of_file(candidate))), facts
 
 
 def _keras(header: Sequence[str]) -> bool:

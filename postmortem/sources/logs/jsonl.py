@@ -5,6 +5,7 @@ LLaMA-Factory's `trainer_log.jsonl`, ms-swift's `logging.jsonl`, StyleGAN's `sta
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import orjson
 from postmortem.model.run import EventKind, LogEvent, Reduction, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.logs.axis import within_epoch
+from postmortem.sources.logs.beside import split_of_file
 from postmortem.sources.logs.blocks import Reading, blocks, head_text, without_collection
 from postmortem.sources.logs.curves import Habits, planned, series_of
 from postmortem.sources.logs.jsonblocks import columns
@@ -95,7 +97,7 @@ def read(candidate: Candidate) -> Found:
         )
     table = taker.table()
     habits, facts, table = _habits(table)
-    series = series_of(table, candidate.path, habits)
+    series = series_of(table, candidate.path, replace(habits, split=habits.split or split_of_file(candidate)))
     if not series:
         reason = say("none of its {n} lines is a record with numbers", n=table.count + bad)
         return Found(Source(candidate.path, NAME, Status.SKIPPED, reason, candidate.size), facts=facts)
