@@ -20,6 +20,7 @@ from postmortem.checklist.levels import (
     validation_level,
     whole,
 )
+from postmortem.checklist.optimizers import used_rate
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
@@ -45,8 +46,10 @@ MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; 
 TOO_GOOD, TOO_GOOD_A_WORD = 0.15, 0.1  # nats a letter; nats a token of a vocabulary of text
 OF_TEXT = 5.6  # ln of 270 tokens
 HALF = 0.5  # of where training began
+DIFFERENT = 5  # values
 ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
+FINE_TUNING = 5e-5  # rate
 NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the best validation
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -145,6 +148,14 @@ def constant(b: Beside) -> Sighting | None:
     if not (b.val.constant and b.works and b.val.finite >= 3):
         return None
     return b.shows("constant", say("Validation gives the same loss {n} times while training goes on.", n=b.val.finite))
+
+
+def the_same(b: Beside) -> Sighting | None:
+    """Digit for digit what training has: it is computed on the same samples with the same weights, or is the same number under another name."""
+    series, val = (b.e.series.get(b.train.name) if b.train is not None else None), b.e.series["val/loss"]
+    if series is None or len(set(val.values.tolist())) < DIFFERENT or series.values.tolist() != val.values.tolist():
+        return None
+    return b.shows("same", say("Validation loss is that of training in all {n} records, digit for digit.", n=len(val)))
 
 
 def worse_than_the_good_run(b: Beside) -> Sighting | None:
@@ -255,7 +266,7 @@ def never_as_good(b: Beside) -> Sighting | None:
     if b.train is None or passes is None or not b.works or b.gap.evaluations < FEWEST:
         return None
     apart = b.train.floor < 0 and b.val.lowest > b.train.highest
-    unmoved = b.level is None and not pretrained(b.e) and b.val.best > NO_BETTER * b.val.first and b.gap.train_fell_after_best > WENT_ON
+    unmoved = b.level is None and not (pretrained(b.e) or (b.gap.first_gap <= FIRST and (used_rate(b.e) or 1.0) <= FINE_TUNING)) and b.val.best > NO_BETTER * b.val.first and b.gap.train_fell_after_best > WENT_ON
     if not (apart or unmoved) or not WIDE < b.gap.gap < BY_HEART:
         return None
     return b.shows(
@@ -306,6 +317,7 @@ FACES: tuple[Callable[[Beside], Sighting | Cleared | None], ...] = (
     other_shares,
     same_samples,
     constant,
+    the_same,
     worse_than_the_good_run,
     nothing_but_by_heart,
     turned_by_heart,

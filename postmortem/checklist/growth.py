@@ -51,6 +51,10 @@ ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, f
 THROWN = 0.65  # decades of weight scale above the default initialisation; healthy runs end below 0.6
 
 
+FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's tau
+WITHOUT_END, OF_ANY = 300.0, 100.0  # × its first record; a norm
+
+
 def schedule_did_it(e: Evidence, loss: CurveStats) -> bool:
     s = e.schedule
     if s is None or s.jump_step is None or not rate_leapt(e) or loss.finite < 4:
@@ -158,7 +162,9 @@ def _gave_back(loss: CurveStats) -> bool:
     """The loss had learned something, turned, gave more than half of it back, and stayed there."""
     periodic = loss.oscillation is not None and loss.oscillation.strength > 0.4  # then its ends depend on where in the period they lie
     turned_early = not periodic and loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
-    turned_for_good = turned_early and loss.relative_gain > 0.3 and abs(loss.final - loss.best) > 6 * loss.noise
+    after = loss.after_best
+    runs_away = not periodic and after is not None and after.points >= FEWEST_CLIMBING and after.tau > CLIMBS  # and was stopped for it
+    turned_for_good = (turned_early or runs_away) and loss.relative_gain > 0.3 and abs(loss.final - loss.best) > 6 * loss.noise
     return turned_for_good and (loss.lost_ground > GIVEN_BACK or _climbs(loss))
 
 
@@ -265,9 +271,14 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     norm = e.curve("grad_norm")
     if norm is None or norm.finite < 4:
         return None
-    steady = (
-        norm.trend is not None and norm.trend.tau > 0.9 and 0 < STEADY * norm.first < norm.final and loss.relative_gain < 0.3 and norm.finite >= 10
-    )
+    steadily = norm.trend is not None and norm.trend.tau > 0.9 and norm.finite >= 10
+    steady = steadily and 0 < STEADY * norm.first < norm.final and loss.relative_gain < 0.3
+    if steadily and 0 < WITHOUT_END * norm.first < norm.final and norm.final > OF_ANY:
+        return Sighting(
+            Severity.SERIOUS,
+            say("The gradient norm grew all along, from {start:.3g} to {final:.3g}; the loss does not show it yet.", start=norm.first, final=norm.final),
+            norm.best_step, norm.best_step, ("grad_norm", loss.name), e.series["grad_norm"].source, "norm",
+        )  # fmt: skip
     if steady or (norm.log_growth > 1.5 and norm.final > 10 and loss.lost_ground > 0.3):
         return Sighting(
             Severity.SERIOUS,

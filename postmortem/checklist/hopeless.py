@@ -25,6 +25,7 @@ HARDER_BY = ("aug", "mixup", "cutmix", "cutout", "label_smoothing", "mask", "noi
 NONE = (0, None, "", "none", "None")  # 0 is False, too
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
+AWAY = 0.75  # share of the evaluations at exactly 0
 FREQUENT = 0.7  # accuracy
 HURLING = 1.9  # decades above the usual rate, which no healthy run of those looked at has
 SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
@@ -36,16 +37,18 @@ def score_at_zero(e: Evidence) -> Sighting | None:
     """What the model is trained for never came off: a score (mIoU, mAP, Dice, BLEU) of nearly 0 at each of many evaluations."""
     for name in SCORES:
         c = e.curve(name)
-        if c is None or c.finite < EVALUATED or c.lowest < 0 or (c.highest > ZERO if c.finite < 2 * EVALUATED else c.highest > 5 * ZERO):
+        if c is None or c.finite < EVALUATED or c.lowest < 0:
             continue
+        many = c.finite >= 2 * EVALUATED
+        fell = many and c.last == 0 and c.zeros >= AWAY * c.finite
+        if not fell and c.highest > (5 * ZERO if many else ZERO):
+            continue
+        known = {"name": e.series[name].logged_as, "highest": c.highest, "n": c.finite, "zeros": c.zeros}
+        never = say("The score ({name}) was never better than {highest:.3g} in {n} evaluations.", **known)
+        lost = say("The score ({name}) is 0 in {zeros} of {n} evaluations, the last of them, and was {highest:.3g} at best.", **known)
         return Sighting(
             Severity.SERIOUS,
-            say(
-                "The score ({name}) was never better than {highest:.3g} in {n} evaluations.",
-                name=e.series[name].logged_as,
-                highest=c.highest,
-                n=c.finite,
-            ),
+            lost if fell and c.highest > 5 * ZERO else never,
             c.first_step,
             None,
             (name, "train/loss"),

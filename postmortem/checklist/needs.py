@@ -67,6 +67,12 @@ VALIDATION = Need(
     lambda e: e.gap is not None,
     recorded("recorder.log(val_loss=val_loss)"),
 )
+VALIDATION_OR_ACCURACY = Need(
+    VALIDATION.log,
+    VALIDATION.how,
+    lambda e: VALIDATION.met(e) or (e.curve("train/accuracy") is not None and e.curve("val/accuracy") is not None),
+    VALIDATION.code,
+)
 WEIGHTS = Need("a checkpoint", say("save the weights every few epochs, the initial ones included"), lambda e: e.weights.checkpoints >= 1)
 TWO_CHECKPOINTS = Need("two checkpoints", say("save the weights at least twice, the first time early"), lambda e: e.weights.checkpoints >= 2)
 STILL_TENSORS = Need(TWO_CHECKPOINTS.log, TWO_CHECKPOINTS.how, lambda e: TWO_CHECKPOINTS.met(e) or bool(standing_still(e)))

@@ -16,7 +16,7 @@ USUAL = 0.5  # share of a wait that steps at the usual rate account for
 
 
 def pace_stats(series: Iterable[Series], settings: Sequence[Setting] = (), facts: Mapping[str, Value] | None = None) -> PaceStats:
-    """Pace from the times of all series, else from a logged `step_time` (seconds).
+    """Pace from the times of all series, else from a logged `step_time` or `throughput`, of which only the slowdown is known in steps.
 
     facts : `gpus` where a source told it. The step rate is of the series with the most timed records, so that evaluations and
     saves, which stand between records, do not count as slow steps (a median).
@@ -48,6 +48,10 @@ def _stats(every: list[Series], settings: Sequence[Setting], facts: Mapping[str,
         seconds = logged.values[np.isfinite(logged.values) & (logged.values > 0)]
         if len(seconds):
             return PaceStats(None, float(np.median(seconds)), _slowdown(seconds), None, None, gpus)
+    speed = next((s for s in every if s.name == "throughput"), None)
+    if speed is not None:
+        each = 1.0 / speed.values[np.isfinite(speed.values) & (speed.values > 0)]
+        return PaceStats(None, None, _slowdown(each), None, None, gpus)
     return PaceStats(None, None, None, None, None, gpus)
 
 

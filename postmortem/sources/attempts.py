@@ -23,6 +23,7 @@ _FEWEST_REPEATS = 2  # records; fewer may agree by chance
 LATE = 10.0  # usual gaps by which one record alone may come late, as where two processes write one log
 _FEWEST_FOLDS = 3
 _WHOLE = 0.9  # share of the longest training that each but the last has reached where they are folds
+LOSSES = 4  # that are kept of what came before a resume
 _FEW = 3  # records below which a series cannot say where the restarts are
 # What it costs to hand a record to an attempt, in records that lie far outside of it.
 _BACKWARD = 10.0  # a step that goes back within the attempt, at least
@@ -211,8 +212,9 @@ def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:
     begun, done = [first for first, _ in ends], [last for _, last in ends[:-1]]
     folds = len(ends) >= _FEWEST_FOLDS and min(done) >= _WHOLE * longest and max(begun) <= BEGINNING * longest
     out: list[Attempt] = []
-    for first, last in ends:
+    for n, (first, last) in enumerate(ends):
         seam = resumed = None
+        losses_before: tuple[float, ...] = ()
         if out:
             before = out[-1]
             fresh = first <= before.first_step + 0.02 * max(1.0, before.last_step - before.first_step)
@@ -222,6 +224,16 @@ def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:
                 seam = say("started again from the beginning after step {step:g}", step=before.last_step)
             else:
                 resumed = first
+                losses_before = tuple(_losses(attempts[n - 1], until=first)[-LOSSES:])
                 seam = say("went back from step {step:g} to step {first:g} and went on from there", step=before.last_step, first=first)
-        out.append(Attempt(first, last, seam, resumed))
+        out.append(Attempt(first, last, seam, resumed, next(iter(_losses(attempts[n])), None), losses_before))
     return tuple(out)
+
+
+def _losses(series: Sequence[Series], until: float = np.inf) -> list[float]:
+    """The finite training losses of an attempt up to a step."""
+    loss = next((s for s in series if s.name == "train/loss"), None)
+    if loss is None:
+        return []
+    values: list[float] = loss.values[np.isfinite(loss.values) & (loss.steps <= until)].tolist()
+    return values

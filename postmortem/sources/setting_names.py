@@ -31,7 +31,8 @@ _SPELLINGS: dict[str, str] = {
     "learning_rate": (
         "lr learning_rate learningrate base_lr max_lr peak_lr init_lr initial_lr lr0 lr_init lr_base lr_max lr_peak start_lr learn_rate "
         "initial_learning_rate init_learning_rate base_learning_rate peak_learning_rate max_learning_rate lr_initial blr lrate optimizer_lr "
-        "alpha_lr optim_lr optimizer_learning_rate lr_value lr_g lr_d g_lr d_lr glr dlr lr_gen lr_disc lr_generator lr_discriminator"
+        "alpha_lr optim_lr optimizer_learning_rate lr_value lr_g lr_d g_lr d_lr glr dlr lr_gen lr_disc lr_generator lr_discriminator "
+        "pi_lr q_lr vf_lr actor_lr critic_lr lr_actor lr_critic policy_lr lr_policy"
     ),
     "min_learning_rate": "min_lr lr_min eta_min min_learning_rate final_lr end_lr end_learning_rate lr_end stop_min_lr",
     "warmup": (

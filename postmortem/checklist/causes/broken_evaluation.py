@@ -2,6 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.probes import seen_as
 
 
 @probe(say("every evaluation gives the same number although training goes on"), holds=2.5, fails=-0.5)
@@ -26,13 +27,16 @@ def score_at_zero(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, fell, share=0.4 if thrown else 1.0)
 
 
+same = seen_as("same", claim=say("held-out samples never give the loss of the training set to the digit"), holds=4.0)
+
+
 broken_evaluation = Cause(
     id="broken-evaluation",
     title=say("The evaluation itself is broken"),
     mechanism=say(
         "Another model instance is evaluated, dropout is left on, the metric gets logits where it wants classes: the numbers do not belong to the model."
     ),
-    probes=(constant, score_at_zero),
+    probes=(constant, score_at_zero, same),
     fixes=remedies.only(
         say("Evaluate the training set with the same function: it must agree with the training loss"),
         say("The evaluation contradicts training."),

@@ -11,6 +11,7 @@ from postmortem.checklist.levels import NOTHING_EXPECTED, to_chance
 from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
 from postmortem.checklist.needs import curve
 from postmortem.checklist.optimizers import clip_norm
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, Spike
 
@@ -26,6 +27,8 @@ SMALL = 0.1  # times chance: a classifier that sure loses nothing by a record of
 OVER_START = 1.2  # × the loss at its start, for a spike that is none of the beginning
 FAR = 10.0  # × the level before
 LOST = 0.1  # of the level before
+FAR_FROM_OTHERS, LASTING = 4.0, 4  # × the largest rise anywhere else; records
+BEGUN, MUCH, RATE_ROSE = 0.15, 0.25, 1.5  # share of the run; of what the loss had come down by; × the rate before
 SEVERE = 3.0  # × the level before
 
 
@@ -62,6 +65,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             Severity.SERIOUS,
             say("At step {step:g} the loss jumped from {level:.3g} to {value:.4g}, validation with it, and neither came back.", step=behind.step, level=behind.level, value=behind.value),
             behind.step, behind.step, (loss.name, "val/loss"), e.series[loss.name].source, "behind",
+        )  # fmt: skip
+    lasting = next((s for s in loss.spikes if _lasts(e, loss, s)), None) if not high else None
+    if lasting is not None:
+        return Sighting(
+            Severity.SERIOUS,
+            say(
+                "At step {step:g} the loss jumped from {level:.4g} to {value:.4g}, {share:.0%} of all that it had come down by, and {width} records later it was still not back.",
+                step=lasting.step,
+                level=lasting.level,
+                value=lasting.value,
+                share=_given_back(loss, lasting),
+                width=lasting.width,
+            ),
+            lasting.step, lasting.step, (loss.name,), e.series[loss.name].source, "lasting",
         )  # fmt: skip
     kick = _unclipped_kick(e) if not high else None
     if kick is not None:
@@ -160,6 +177,23 @@ def _left_behind(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     return loss.final > (1 + LOST) * spike.level and val.final > (1 + LOST) * val.best
 
 
+def _lasts(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
+    """A jump beyond the noise and beyond all others that took back much of what had been learned and was not over within a few records,
+    after the beginning and at a rate that did not rise, as restarts of a schedule make it."""
+    if spike.recovery == "fast" or spike.height < HEIGHT or spike.prominence < FAR_FROM_OTHERS or spike.width < LASTING:
+        return False
+    if (_place(loss, spike) or 0.0) < BEGUN or not _given_back(loss, spike) > MUCH:
+        return False
+    before, then = e.at("lr", spike.step - EARLY * (loss.last_step - loss.first_step)), e.at("lr", spike.step)
+    return before is None or then is None or then <= RATE_ROSE * before
+
+
+def _given_back(loss: CurveStats, spike: Spike) -> float:
+    """The height of a jump over what the loss had come down by; inf where it had not."""
+    gained = loss.start - spike.level
+    return (spike.value - spike.level) / gained if gained > 0 else inf
+
+
 def _place(loss: CurveStats, spike: Spike | None) -> float | None:
     """Share of the run that lies before a spike."""
     span = loss.last_step - loss.first_step
@@ -174,10 +208,13 @@ def _over_start(loss: CurveStats, spike: Spike) -> float:
 @probe(say("it is far above anything else in the run"), curve("train/loss", 5), holds=1.0, fails=-1.1)
 def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     loss = _sampled_or_mean(e)
-    if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends", "behind"):
+    if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends", "behind", "lasting"):
         return None
     worst = max(loss.spikes, key=lambda s: s.value)
     return Reading(_far_above(e, worst), say("{ratio:.3g} × the level before", ratio=worst.ratio))
+
+
+lasts = seen_as("lasting", claim=say("nothing but a jump takes so much back at once"), holds=0.6)
 
 
 def _far_above(e: Evidence, spike: Spike) -> bool:
@@ -190,7 +227,7 @@ CHECK = Check(
     symptom=say("The loss jumps for a short while: it recovers fast, slowly or never."),
     detect=detect,
     needs=(curve("train/loss", 5),),
-    probes=(far_above,),
+    probes=(far_above, lasts),
     prior=1.0,
     causes=((bad_batch, -0.3), (learning_rate_too_high, -1.2), (stale_second_moment, -2.0), (batch_too_small, -1.8)),
     by_hand=(say("Look at the batch of the spike: its inputs' range and its labels."),),

@@ -14,7 +14,8 @@ from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.levels import course, knows_the_noise, skill, validation_level, whole
 from postmortem.checklist.limits import is_above, share_is_above
-from postmortem.checklist.needs import CHANCE, VALIDATION, curve
+from postmortem.checklist.needs import CHANCE, VALIDATION, VALIDATION_OR_ACCURACY, curve
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, GapStats
 
@@ -44,13 +45,14 @@ SMALL_RISE = 0.12  # ln(validation / its best)
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 AFTER = 2  # evaluations after the best one
+FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     gap, val = e.gap, e.curve("val/loss")
     if gap is None or val is None:
-        return Unknown(say("Not measured: this needs val/loss."))
+        return _by_accuracy(e) or Unknown(say("Not measured: this needs val/loss."))
     if gap.evaluations < 3:
         return Unknown(
             say("Not measured: {n} evaluations are too few to see a turn.", n=gap.evaluations),
@@ -128,6 +130,31 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         gap.best_step,
         ("train/loss", "val/loss"),
         file_of(e, "val/loss"),
+    )
+
+
+def _by_accuracy(e: Evidence) -> Sighting | None:
+    """Where no loss of validation was logged: its accuracy came down from its best for good, and that of training went on."""
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    if train is None or val is None or not train.finite or val.finite < SINCE or val.after_best is None or val.after_best.points < SINCE:
+        return None
+    then, lost, apart = e.at(train.name, val.best_step), (val.best - val.final) / whole(val), train.final / whole(train) - val.final / whole(val)
+    if then is None or lost < max(FORGOT, 3 * val.noise / whole(val)) or apart < ANSWERS_APART or train.final - then < FORGOT * whole(train):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "Validation accuracy was best at step {step:g} ({best:.1%}) and came down to {final:.1%}, while that of training went on to {train:.1%}.",
+            step=val.best_step,
+            best=val.best / whole(val),
+            final=val.final / whole(val),
+            train=train.final / whole(train),
+        ),
+        val.best_step,
+        val.best_step,
+        (train.name, val.name),
+        file_of(e, val.name),
+        "accuracy",
     )
 
 
@@ -264,13 +291,16 @@ def above_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     return None if value is None else Reading(value > -0.03, say("{value:.0%} of the way from guessing to perfect", value=value))
 
 
+answers_lost = seen_as("accuracy", claim=say("right answers were lost for good, which is more than growing sure of mistakes"), holds=1.5)
+
+
 CHECK = Check(
     id="overfitting",
     title=say("Overfitting"),
     symptom=say("Training loss falls while validation loss turns and rises."),
     detect=detect,
-    needs=(VALIDATION,),
-    probes=(parted, trend, learned_first, above_guessing),
+    needs=(VALIDATION_OR_ACCURACY,),
+    probes=(parted, trend, learned_first, above_guessing, answers_lost),
     prior=0.7,
     causes=(
         (too_little_data, -0.7),

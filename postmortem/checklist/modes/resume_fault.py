@@ -16,6 +16,7 @@ from postmortem.model.run import EventKind, LogEvent
 ENDED = 0.03  # of the peak: the schedule was used up
 WARMING = 0.4  # of the peak: the rate right after the seam, when it warms up again
 BEFORE, AFTER, LEAP = 4, 2, 2.0  # records on either side of the seam, and how many times the loss is higher after it
+FORGOTTEN = 0.5  # of what the loss had come down by before the seam
 HALF = 0.5  # of the highest rate so far
 RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
 
@@ -78,22 +79,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "optimizer",
         )
     leap = _leapt(e, event)
-    if leap is not None and event is not None and event.step is not None:
-        before, after = leap
+    if leap is not None:
+        step, before, after = leap
         return Sighting(
             Severity.SERIOUS,
-            say(
-                "Right after the resume at step {step:g} the loss is {after:.4g}; before it was at most {before:.4g}.",
-                step=event.step,
-                after=after,
-                before=before,
-            ),
-            event.step,
-            event.step,
-            ("train/loss", "val/loss"),
-            event.source,
-            "loss",
-        )
+            say("Right after the resume at step {step:g} the loss is {after:.4g}; before it was at most {before:.4g}.", step=step, after=after, before=before),
+            step, step, ("train/loss", "val/loss"), event.source if event is not None else file_of(e, "train/loss"), "loss",
+        )  # fmt: skip
     if e.batches is not None and e.batches.again_after_resume and event is not None:
         return Sighting(
             Severity.MINOR,
@@ -121,15 +113,25 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     return Cleared(say("Nothing points to a resume."), _figures(e))
 
 
-def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float] | None:
-    """The highest of the last losses before the resume, and the lowest of the first ones after it, where these stand out."""
-    series = e.series.get("train/loss")
-    if series is None or event is None or event.step is None:
+def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float] | None:
+    """Where the last attempt went on, the highest of the last losses before, and the lowest of the first ones after, where these stand out:
+    a loss that is twice as high, or lost half of what it had come down by."""
+    series, attempt = e.series.get("train/loss"), e.attempts[-1] if e.attempts else None
+    if series is None:
         return None
-    before, after = series.values[series.steps <= event.step][-BEFORE:], series.values[series.steps > event.step][:AFTER]
-    if len(before) < BEFORE or len(after) < AFTER or not 0 < LEAP * before.max() < after.min():
+    if attempt is not None and attempt.losses_before:
+        step, began = attempt.first_step, e.attempts[0].first_loss
+        before, after = attempt.losses_before[-BEFORE:], series.values[:AFTER].tolist()
+    elif event is not None and event.step is not None:
+        step, began = event.step, float(series.values[0])
+        before, after = series.values[series.steps <= step][-BEFORE:].tolist(), series.values[series.steps > step][:AFTER].tolist()
+    else:
         return None
-    return float(before.max()), float(after.min())
+    if len(before) < BEFORE or len(after) < AFTER:
+        return None
+    high, low = max(before), min(after)
+    forgot = began is not None and low - high > FORGOTTEN * (began - high) > 0
+    return (step, high, low) if forgot or 0 < LEAP * high < low else None
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:

@@ -6,8 +6,12 @@ from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import recorded
 
 TIMES = Need(
-    "time stamps", say("print a time stamp with every logged step"), lambda e: e.pace.seconds_per_step is not None, recorded("recorder.step(loss)")
+    "time stamps",
+    say("print a time stamp with every logged step"),
+    lambda e: e.pace.seconds_per_step is not None or e.pace.slowdown is not None,
+    recorded("recorder.step(loss)"),
 )
+HOURS = 0.2  # below, nobody waited
 SLOWER = 3.0  # step time at the end / in the first half
 AFTERWARDS = 0.05  # share of the steps
 PART, MOST = 0.2, 0.5  # of all the time
@@ -18,7 +22,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     p = e.pace
     loss = e.curve("train/loss")
     often = loss is not None and loss.points >= 50  # records made now and then have gaps by nature
-    if p.slowdown is not None and p.slowdown > SLOWER and (p.hours or 0.0) > 0.2:
+    if p.slowdown is not None and p.slowdown > SLOWER and (p.hours is None or p.hours > HOURS):
         return Sighting(
             Severity.SERIOUS,
             say("A step takes {times:.2g} × as long at the end as in the first half.", times=p.slowdown),

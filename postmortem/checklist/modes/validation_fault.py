@@ -20,7 +20,7 @@ from postmortem.checklist.signs import only_validation_differs
 
 GOOD = 0.6  # share of the way from guessing to perfect accuracy
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
-TELLING = ("one-class", "too-good")
+TELLING = ("one-class", "too-good", "same")
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
