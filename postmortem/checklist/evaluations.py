@@ -20,7 +20,6 @@ from postmortem.checklist.levels import (
     validation_level,
     whole,
 )
-from postmortem.checklist.optimizers import used_rate
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
@@ -49,7 +48,6 @@ HALF = 0.5  # of where training began
 DIFFERENT = 5  # values
 ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
-FINE_TUNING = 5e-5  # rate
 NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the best validation
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -266,7 +264,7 @@ def never_as_good(b: Beside) -> Sighting | None:
     if b.train is None or passes is None or not b.works or b.gap.evaluations < FEWEST:
         return None
     apart = b.train.floor < 0 and b.val.lowest > b.train.highest
-    unmoved = b.level is None and not (pretrained(b.e) or (b.gap.first_gap <= FIRST and (used_rate(b.e) or 1.0) <= FINE_TUNING)) and b.val.best > NO_BETTER * b.val.first and b.gap.train_fell_after_best > WENT_ON
+    unmoved = b.level is None and not pretrained(b.e) and b.val.best > NO_BETTER * b.val.first and b.gap.train_fell_after_best > WENT_ON
     if not (apart or unmoved) or not WIDE < b.gap.gap < BY_HEART:
         return None
     return b.shows(

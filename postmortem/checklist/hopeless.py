@@ -43,9 +43,12 @@ def score_at_zero(e: Evidence) -> Sighting | None:
         fell = many and c.last == 0 and c.zeros >= AWAY * c.finite
         if not fell and c.highest > (5 * ZERO if many else ZERO):
             continue
-        known = {"name": e.series[name].logged_as, "highest": c.highest, "n": c.finite, "zeros": c.zeros}
-        never = say("The score ({name}) was never better than {highest:.3g} in {n} evaluations.", **known)
-        lost = say("The score ({name}) is 0 in {zeros} of {n} evaluations, the last of them, and was {highest:.3g} at best.", **known)
+        logged, n = e.series[name].logged_as, c.finite
+        never = say("The score ({name}) was never better than {highest:.3g} in {n} evaluations.", name=logged, highest=c.highest, n=n)
+        lost = say(
+            "The score ({name}) is 0 in {zeros} of {n} evaluations, the last of them, and was {highest:.3g} at best.",
+            name=logged, zeros=c.zeros, n=n, highest=c.highest,
+        )  # fmt: skip
         return Sighting(
             Severity.SERIOUS,
             lost if fell and c.highest > 5 * ZERO else never,

@@ -52,7 +52,8 @@ QUANTITY_PHRASES: dict[str, str] = {
     "f1": ("f1, f1 score, f1score, f 1, f1 macro, macro f1, f1 weighted, weighted f1, f1 micro, micro f1, fscore, f score, micro avg f1, span f1"),
     "auc": "auc, auroc, roc auc, auc roc, rocauc, auc score, binary auroc, roc auc score",
     "score": (
-        "score, map, ap, map 50, map50, map@50, map@0 5, ap50, ap 50, map50 95, map 50 95, map 50 95 b, map 50 95 m, coco bbox map, map 0 5 0 95, bbox map, "
+        "score, map, ap, map 50, map50, map@50, map@0 5, ap50, ap 50, map50 95, map 50 95, map 50 95 b, map 50 95 m, coco bbox map, map 0 5 0 95, "
+        "bbox map, "
         "bbox m ap, bbox ap, coco bbox m ap, coco ap, segm ap, segm m ap, miou, m iou, mean iu, mean iou, iou, iou score, jaccard, dice, dice score, "
         "m dice, mdice, dice coef, dice coefficient, bleu, bleu4, bleu 4, sacrebleu, bleu detok, bleu score, rouge l, rougel, rouge1, rouge 1, "
         "meteor, cider, psnr, ssim, exact match, em, bertscore, fitness, mcc, matthews correlation, kappa, cohen kappa, pearson, spearman, "
@@ -149,14 +150,16 @@ BARE_PHRASES: dict[str, str] = {
         "throughput, tokens per second, tokens per sec, tokens s, tokens sec, tok s, tok sec, toks s, tps, tgs, wps, words s, words per second, "
         "samples per second, samples per sec, samples s, samples sec, sample s, examples per second, examples s, images per second, images per "
         "sec, images sec, images s, img s, img sec, imgs s, imgs sec, it s, its, it sec, iter s, iters s, iters per sec, iter per sec, "
-        "iterations per second, steps per second, steps per sec, steps s, steps sec, step s, step sec, batch s, batches s, batches sec, toks sec, word s, images second, tokens second, samples second, examples sec, image s, fps, time fps, ups, train speed iter s, speed iter s, "
+        "iterations per second, steps per second, steps per sec, steps s, steps sec, step s, step sec, batch s, batches s, batches sec, toks sec, "
+        "word s, images second, tokens second, samples second, examples sec, image s, fps, time fps, ups, train speed iter s, speed iter s, "
         "speed, tokens per second per gpu, tokens sec gpu, throughput token per sec, frames per second, sps, charts sps, batches per second, "
         "throughput device tokens per second, throughput tokens per sec, throughput tokens per second, "
         "samples sec per device, tokens s device, tokens sec device, ips"
     ),
     "step_time": (
         "step time, time per step, time step, iter time, iteration time, batch time, time per iter, time per iteration, time per batch, sec per "
-        "iter, secs per iter, seconds per step, sec per step, s it, s iter, s step, s batch, secs it, ms per step, ms step, step ms, step time ms, step avg, step time s, "
+        "iter, secs per iter, seconds per step, sec per step, s it, s iter, s step, s batch, secs it, ms per step, ms step, step ms, step time ms, "
+        "step avg, step time s, "
         "train step time, elapsed time per iteration ms, elapsed time per iteration, dt, dt ms, iter time ms, time per iteration ms, seconds per "
         "iteration, step duration, batch duration, batch cost, sec it, sec step, sec batch, iteration time s, training step time"
     ),

@@ -121,17 +121,18 @@ def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float] | 
         return None
     if attempt is not None and attempt.losses_before:
         step, began = attempt.first_step, e.attempts[0].first_loss
-        before, after = attempt.losses_before[-BEFORE:], series.values[:AFTER].tolist()
+        before, after = attempt.losses_before[-BEFORE:], series.values[:BEFORE].tolist()
     elif event is not None and event.step is not None:
         step, began = event.step, float(series.values[0])
-        before, after = series.values[series.steps <= step][-BEFORE:].tolist(), series.values[series.steps > step][:AFTER].tolist()
+        before, after = series.values[series.steps <= step][-BEFORE:].tolist(), series.values[series.steps > step][:BEFORE].tolist()
     else:
         return None
     if len(before) < BEFORE or len(after) < AFTER:
         return None
-    high, low = max(before), min(after)
-    forgot = began is not None and low - high > FORGOTTEN * (began - high) > 0
-    return (step, high, low) if forgot or 0 < LEAP * high < low else None
+    high, low = max(before), min(after[:AFTER])
+    forgot = began is not None and min(after) - high > FORGOTTEN * (began - high) > 0
+    twice = attempt is None or not attempt.losses_before
+    return (step, high, low) if forgot or (twice and 0 < LEAP * high < low) else None
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:
