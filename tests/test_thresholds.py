@@ -31,7 +31,6 @@ PARTS = {
 # Thresholds that no fixture of this repository is near enough to: each with the reason. A threshold that is not here must matter.
 UNREACHED = {
     "loss_spike.LASTING": "a jump of all that was learned that is over within forty records; no fixture lies between",
-    "resume_fault.FORGOTTEN": "a resume that lost between a twentieth and half of what had been learned",
     "growth.FEWEST_CLIMBING": "a loss that runs away within the last eight records of a log",
     "growth.CLIMBS": "a rise at the end that is no steady one",
     "evaluations.GUESSING": "a validation accuracy that ends a little above guessing, after it never was far from it",

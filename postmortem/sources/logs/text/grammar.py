@@ -80,10 +80,6 @@ _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
 _COUNTER_KEY = re.compile(r"(?:^|[\s:])(global_step|epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
-_PACE = re.compile(  # `210 tok/s`, `0.21 s/it`: what comes after the number says what it is; tenths and thousandths of seconds would need a factor
-    r"^\s?((?:it|its|iters?|steps?|batch(?:es)?|samples?|examples?|imgs?|images?|tok|toks|tokens?|words?)/(?:sec(?:ond)?|s)|(?:s|secs?)/(?:it|iter|step|batch))(?![\w/])",
-    re.IGNORECASE,
-)
 _PER = re.compile(
     r"\b(?:per|fps|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
     re.IGNORECASE,
@@ -266,9 +262,6 @@ class _Reading:
                 self._take("epoch", index)  # "1epoch results: …"
             elif first and _AFTER_LEAD.match(trail) and not percent and "|" + trail[:1] != "||":
                 self._take("lead", index)
-            elif (pace := _PACE.match(trail)) and not lead.endswith(f"{MOMENT}, "):  # a bar's own is one of many redrawings
-                self.pending.append((index, pace[1], "", False, False))
-                self.last = ("value", index)
             else:
                 counted = percent or _OF_PERCENT.match(self.parts[index])
                 self.last = ("free" if not counted else "", index)
