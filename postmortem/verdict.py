@@ -113,24 +113,20 @@ def with_unusual_settings(evidence: Evidence, root: Finding, healthy: Check) -> 
     return (*first, *root.fixes) if root.causes and root.mode not in OF_THE_PROCESS else root.fixes
 
 
-def certain(healthy: Check) -> Check:
-    """The same check as if it had been sighted: causes are asked of what is present."""
-    return replace(healthy, probes=(), prior=1.0, needs=(), detect=lambda _: Sighting(Severity.MINOR, healthy.symptom))
-
-
 def to_try(evidence: Evidence, healthy: Check, attempt: int, *, seen: bool = True) -> tuple[Fix, ...]:
     """Where nothing is certain: the fixes of settings that lie where sound runs have none, and of what most often holds a run back unseen;
     the latter only where something was `seen` of the run."""
-    found = examine(certain(healthy), evidence, attempt)
+    # causes are asked of what is present
+    certain = replace(healthy, probes=(), prior=1.0, needs=(), detect=lambda _: Sighting(Severity.MINOR, healthy.symptom))
+    found = examine(certain, evidence, attempt)
     return (found.fixes if seen else tuple(fix for cause in found.causes for fix in cause.fixes))[:FEW_TRIES]
 
 
 def if_it_should_do_better(evidence: Evidence, healthy: Check, attempt: int, stated: float) -> tuple[Fix, ...]:
     """For a run that looks healthy: the fixes of what something speaks for without deciding it; where health itself is hardly more likely than
     what was unseen before (`BARELY`), of what most often holds a run back."""
-    found = examine(certain(healthy), evidence, attempt)
-    fixes = found.fixes if stated < BARELY else tuple(fix for cause in found.causes for fix in cause.fixes)
-    return tuple(replace(fix, why=say("If it should do better than this: {why}", why=fix.why)) for fix in fixes)
+    tries = to_try(evidence, healthy, attempt, seen=stated < BARELY)
+    return tuple(replace(fix, why=say("If it should do better than this: {why}", why=fix.why)) for fix in tries)
 
 
 def deciding(clues: Sequence[Clue]) -> tuple[Clue, ...]:

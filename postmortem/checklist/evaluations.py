@@ -151,7 +151,10 @@ def constant(b: Beside) -> Sighting | None:
 def the_same(b: Beside) -> Sighting | None:
     """Digit for digit what training has: it is computed on the same samples with the same weights, or is the same number under another name."""
     series, val = (b.e.series.get(b.train.name) if b.train is not None else None), b.e.series["val/loss"]
-    if series is None or len(set(val.values.tolist())) < DIFFERENT or series.values.tolist() != val.values.tolist():
+    if series is None or len(series) != len(val):
+        return None
+    values = val.values.tolist()
+    if len(set(values)) < DIFFERENT or series.values.tolist() != values:
         return None
     return b.shows("same", say("Validation loss is that of training in all {n} records, digit for digit.", n=len(val)))
 

@@ -39,18 +39,15 @@ HURLED = 3.0  # decades above the usual size: whatever the rate was, it was too 
 RESTS = 0.5  # share of the run
 ORDINARY = 5.0  # × the gradient norm's start
 KICKED = 20.0  # × both ends of the loss
-LEARNED = 0.5  # times chance
+LEARNED = 0.5  # times chance; of its start
 EXTREME = 1.3  # decades above the usual rate
 ABOVE_ANYTHING = 1e3
 UNSETTLED = 0.25  # times chance
 STRUCK = 1e3  # × the level before
 LEFT_BELOW = 100.0  # × the level after
 BRIEF = 2  # records
-LEARNED = 0.5  # of its start
 ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, for the highest
 THROWN = 0.65  # decades of weight scale above the default initialisation; healthy runs end below 0.6
-
-
 FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's tau
 WITHOUT_END, OF_ANY = 300.0, 100.0  # × its first record; a norm
 

@@ -43,16 +43,16 @@ def _stats(every: list[Series], settings: Sequence[Setting], facts: Mapping[str,
             hours=float(all_t[-1] - all_t[0]) / PER_HOUR, seconds_per_step=rate, slowdown=slowdown, longest_gap=float(waits[longest]),
             longest_gap_step=float(all_x[longest]), gpus=gpus,
         )  # fmt: skip
-    logged = next((s for s in every if s.name == "step_time"), None)
-    if logged is not None:
-        seconds = logged.values[np.isfinite(logged.values) & (logged.values > 0)]
-        if len(seconds):
-            return PaceStats(None, float(np.median(seconds)), _slowdown(seconds), None, None, gpus)
-    speed = next((s for s in every if s.name == "throughput"), None)
-    if speed is not None:
-        each = 1.0 / speed.values[np.isfinite(speed.values) & (speed.values > 0)]
-        return PaceStats(None, None, _slowdown(each), None, None, gpus)
-    return PaceStats(None, None, None, None, None, gpus)
+    seconds = _positive(every, "step_time")
+    if len(seconds):
+        return PaceStats(None, float(np.median(seconds)), _slowdown(seconds), None, None, gpus)
+    return PaceStats(None, None, _slowdown(1.0 / _positive(every, "throughput")), None, None, gpus)
+
+
+def _positive(every: list[Series], name: str) -> Floats:
+    """The values of a series that are above 0; none where it was not logged."""
+    series = next((s for s in every if s.name == name), None)
+    return np.zeros(0) if series is None else series.values[np.isfinite(series.values) & (series.values > 0)]
 
 
 def _rate(x: Floats, t: Floats) -> tuple[float | None, float | None]:

@@ -224,16 +224,13 @@ def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:
                 seam = say("started again from the beginning after step {step:g}", step=before.last_step)
             else:
                 resumed = first
-                losses_before = tuple(_losses(attempts[n - 1], until=first)[-LOSSES:])
+                losses_before = tuple(_losses(attempts[n - 1], until=first)[-LOSSES:].tolist())
                 seam = say("went back from step {step:g} to step {first:g} and went on from there", step=before.last_step, first=first)
-        out.append(Attempt(first, last, seam, resumed, next(iter(_losses(attempts[n])), None), losses_before))
+        out.append(Attempt(first, last, seam, resumed, next(iter(_losses(attempts[n])[:1].tolist()), None), losses_before))
     return tuple(out)
 
 
-def _losses(series: Sequence[Series], until: float = np.inf) -> list[float]:
+def _losses(series: Sequence[Series], until: float = np.inf) -> Floats:
     """The finite training losses of an attempt up to a step."""
     loss = next((s for s in series if s.name == "train/loss"), None)
-    if loss is None:
-        return []
-    values: list[float] = loss.values[np.isfinite(loss.values) & (loss.steps <= until)].tolist()
-    return values
+    return np.zeros(0) if loss is None else loss.values[np.isfinite(loss.values) & (loss.steps <= until)]

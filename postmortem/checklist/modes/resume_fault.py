@@ -116,12 +116,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float] | None:
     """Where the last attempt went on, the highest of the last losses before, and the lowest of the first ones after, where these stand out:
     a loss that is twice as high, or lost half of what it had come down by."""
-    series, attempt = e.series.get("train/loss"), e.attempts[-1] if e.attempts else None
+    series = e.series.get("train/loss")
+    attempt = next((a for a in e.attempts[-1:] if a.losses_before), None)  # one whose records begin at the seam
     if series is None:
         return None
-    if attempt is not None and attempt.losses_before:
+    if attempt is not None:
         step, began = attempt.first_step, e.attempts[0].first_loss
-        before, after = attempt.losses_before[-BEFORE:], series.values[:BEFORE].tolist()
+        before, after = list(attempt.losses_before), series.values[:BEFORE].tolist()
     elif event is not None and event.step is not None:
         step, began = event.step, float(series.values[0])
         before, after = series.values[series.steps <= step][-BEFORE:].tolist(), series.values[series.steps > step][:BEFORE].tolist()
@@ -131,8 +132,7 @@ def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float] | 
         return None
     high, low = max(before), min(after[:AFTER])
     forgot = began is not None and min(after) - high > FORGOTTEN * (began - high) > 0
-    twice = attempt is None or not attempt.losses_before
-    return (step, high, low) if forgot or (twice and 0 < LEAP * high < low) else None
+    return (step, high, low) if forgot or (attempt is None and 0 < LEAP * high < low) else None
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:

@@ -15,7 +15,7 @@ from postmortem.model.run import Checkpoint, Source, Status, TensorRef
 from postmortem.model.sentence import say
 from postmortem.sources.checkpoints.contents import contents
 from postmortem.sources.checkpoints.dcp_tree import path_of, tree
-from postmortem.sources.checkpoints.fragments import fragment, whole_folder
+from postmortem.sources.checkpoints.fragments import UNEXPECTED, fragment, stopped_at, whole_folder
 from postmortem.sources.checkpoints.placing import Placer, in_order, tiles
 from postmortem.sources.checkpoints.plain import as_list, as_mapping
 from postmortem.sources.checkpoints.steps import step_and_epoch
@@ -160,9 +160,8 @@ def read(candidate: Candidate) -> Found:
     folder = _Folder(candidate)
     try:
         return _read(candidate, folder)
-    except (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError) as error:
-        detail = say("reading stopped at something unexpected ({kind})", kind=type(error).__name__)
-        return Found(Source(candidate.path, NAME, Status.FAILED, detail, candidate.size))
+    except UNEXPECTED as error:
+        return Found(Source(candidate.path, NAME, Status.FAILED, stopped_at(error), candidate.size))
     finally:
         folder.close()
 

@@ -15,7 +15,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints import torch_zip
 from postmortem.sources.checkpoints.contents import contents
 from postmortem.sources.checkpoints.flat import Flat
-from postmortem.sources.checkpoints.fragments import fragment
+from postmortem.sources.checkpoints.fragments import UNEXPECTED, fragment
 from postmortem.sources.checkpoints.naming import plain_names
 from postmortem.sources.checkpoints.placing import Placer
 from postmortem.sources.checkpoints.plain import as_list, as_mapping
@@ -62,7 +62,7 @@ def read(candidate: Candidate) -> Found:
     try:
         with ExitStack() as stack:
             found = _read(candidate, stack)
-    except (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError):
+    except UNEXPECTED:
         found = None
     return alone if found is None else found
 

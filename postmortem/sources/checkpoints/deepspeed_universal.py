@@ -18,7 +18,7 @@ from postmortem.sources.checkpoints import torch_zip
 from postmortem.sources.checkpoints.contents import Contents, contents
 from postmortem.sources.checkpoints.deepspeed import groups_of_shapes
 from postmortem.sources.checkpoints.flat import Flat
-from postmortem.sources.checkpoints.fragments import fragment
+from postmortem.sources.checkpoints.fragments import UNEXPECTED, fragment
 from postmortem.sources.checkpoints.naming import plain_names
 from postmortem.sources.checkpoints.optimizers import kind_of, optimizer_state
 from postmortem.sources.checkpoints.placing import Placer
@@ -45,7 +45,7 @@ def read(candidate: Candidate) -> Found:
     """Master weights and optimizer under their parameters' names; the bare model file where the others cannot be read."""
     try:
         found = _read(candidate)
-    except (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError):
+    except UNEXPECTED:
         found = None
     return torch_zip.read(candidate) if found is None else found
 

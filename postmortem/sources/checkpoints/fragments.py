@@ -32,6 +32,15 @@ def whole_folder(folder: str) -> str:
     return folder
 
 
+# What reading may meet in a damaged or hostile file.
+UNEXPECTED = (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError)
+
+
+def stopped_at(error: Exception) -> Sentence:
+    """How a reader says that it met one of these."""
+    return say("reading stopped at something unexpected ({kind})", kind=type(error).__name__)
+
+
 def failed(candidate: Candidate, reader: str, detail: Sentence, *, truncated: bool = False) -> Found:
     """A checkpoint file out of which nothing could be read. It is listed as a checkpoint, so that a report can say that it is broken."""
     step, epoch = step_and_epoch(candidate.path)

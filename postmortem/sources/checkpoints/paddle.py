@@ -16,7 +16,7 @@ from types import MappingProxyType
 from postmortem.model.run import OptimizerState, ParamGroup, ParamState, TensorRef
 from postmortem.model.sentence import Sentence, Value, say
 from postmortem.sources.checkpoints.contents import Contents, contents
-from postmortem.sources.checkpoints.fragments import failed, fragment, what_it_is_instead
+from postmortem.sources.checkpoints.fragments import UNEXPECTED, failed, fragment, stopped_at, what_it_is_instead
 from postmortem.sources.checkpoints.optimizers import kind_of
 from postmortem.sources.checkpoints.placing import Placer
 from postmortem.sources.checkpoints.plain import as_mapping
@@ -50,8 +50,8 @@ def read(candidate: Candidate) -> Found:
     """Read a file of weights or of an optimizer. Never raises."""
     try:
         return _read(candidate)
-    except (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return failed(candidate, NAME, say("reading stopped at something unexpected ({kind})", kind=type(error).__name__))
+    except UNEXPECTED as error:
+        return failed(candidate, NAME, stopped_at(error))
 
 
 def _read(candidate: Candidate) -> Found:

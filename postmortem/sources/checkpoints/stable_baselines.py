@@ -12,7 +12,7 @@ import orjson
 from postmortem.model.run import OptimizerState, Setting
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.contents import Contents, contents
-from postmortem.sources.checkpoints.fragments import failed, fragment, skipped
+from postmortem.sources.checkpoints.fragments import UNEXPECTED, failed, fragment, skipped, stopped_at
 from postmortem.sources.checkpoints.placing import Placer
 from postmortem.sources.checkpoints.torch_zip import Archive, open_file
 from postmortem.sources.checkpoints.training_state import settings_of
@@ -41,8 +41,8 @@ def read(candidate: Candidate) -> Found:
         return failed(candidate, NAME, say("the file cannot be opened"))
     try:
         return _read(candidate, Window(fd, 0, os.fstat(fd).st_size))
-    except (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return failed(candidate, NAME, say("reading stopped at something unexpected ({kind})", kind=type(error).__name__))
+    except UNEXPECTED as error:
+        return failed(candidate, NAME, stopped_at(error))
     finally:
         os.close(fd)
 

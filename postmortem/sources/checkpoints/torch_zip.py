@@ -12,7 +12,7 @@ from contextlib import suppress
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.contents import contents
 from postmortem.sources.checkpoints.flat_shares import flat_share
-from postmortem.sources.checkpoints.fragments import failed, fragment, skipped, what_it_is_instead
+from postmortem.sources.checkpoints.fragments import UNEXPECTED, failed, fragment, skipped, stopped_at, what_it_is_instead
 from postmortem.sources.checkpoints.placing import Locate, Place, Placer
 from postmortem.sources.checkpoints.torch_legacy import is_rng_state, read_stream, rng_detail
 from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Member, Window, content, located, read_directory, scan
@@ -161,8 +161,8 @@ def read(candidate: Candidate) -> Found:
     """Read a torch file of either format."""
     try:
         return _read(candidate)
-    except (OSError, ValueError, MemoryError, RecursionError, OverflowError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return failed(candidate, NAME, say("reading stopped at something unexpected ({kind})", kind=type(error).__name__))
+    except UNEXPECTED as error:
+        return failed(candidate, NAME, stopped_at(error))
 
 
 def _read(candidate: Candidate) -> Found:
