@@ -126,9 +126,13 @@ def test_where_nothing_tells_the_rate_it_may_have_been_zero_and_is_set_without_a
     assert still_and_unknown.ask(e, seen()) is not None
     assert still_and_unknown.ask(replace(e, settings=stated(lr=0.1)), seen()) is None
     first, second, third = (to(f) for f in zero_learning_rate.fixes(e, seen()))
-    assert first == {"learning_rate": 3e-3, "schedule": None}
-    assert second == {"learning_rate": 1e-2, "schedule": None}
-    assert third == {"learning_rate": 3e-3}
+    assert first == {"optimizer": "adam", "learning_rate": 2e-3, "schedule": None}  # a rate that suits is known once the optimizer is
+    assert second == {"learning_rate": 3e-3, "schedule": None}
+    assert third == {"learning_rate": 1e-2, "schedule": None}
+    first, second, third = (to(f) for f in zero_learning_rate.fixes(replace(e, settings=stated(optimizer="adam")), seen()))
+    assert first == {"learning_rate": 2e-3, "schedule": None}
+    assert second == {"learning_rate": 5e-3, "schedule": None}
+    assert third == {"learning_rate": 2e-3}
 
 
 def test_outputs_that_stay_alike_say_nothing_of_a_start_that_no_step_ever_left() -> None:

@@ -8,8 +8,8 @@ from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.optimizers import LEAP, optimizer_name, rate_decades, used_rate
 from postmortem.model.tensors import CheckpointStats
 
-FAR = 5.0  # × what the known rate carries a weight: Adam moves it by about the rate in a step, whatever the gradient; sound runs reach 1
-FARTHER, CALM_AGAIN = 2.0, 0.2  # the same where the weights then moved so much less: gradients that grow and grow reach 3
+FARTHER = 5.0  # × what the known rate carries a weight: Adam moves it by about the rate in a step, whatever the gradient; sound runs reach 1
+FAR, CALM_AGAIN = 2.0, 0.2  # the same where the weights then moved so much less: gradients that grow and grow reach 3
 LEARNED, LATE = 0.8, 0.1  # × the start of the loss; of the run
 ABOVE = 3.0  # × the level before
 LOST = 0.3  # of what had been learned, at the end
@@ -42,7 +42,7 @@ def _carried(e: Evidence, known: float) -> Reading | None:
         if per_step is None:
             continue
         calm_again = then is not None and then < CALM_AGAIN * per_step
-        if per_step > (FARTHER if calm_again else FAR) * known:
+        if per_step > (FAR if calm_again else FARTHER) * known:
             detail = say(
                 "up to {path} each step moved the weights by {moved:.2g}, where {known:g} is the rate", path=after.path, moved=per_step, known=known
             )
