@@ -4,6 +4,7 @@ from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, starts_normal, to_chance
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
+from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.rewards import left_the_reference
 from postmortem.checklist.signs import before_it_grew
 from postmortem.model.curves import CurveStats, Spike
@@ -43,7 +44,9 @@ LEARNED = 0.5  # times chance; of its start
 EXTREME = 1.3  # decades above the usual rate
 ABOVE_ANYTHING = 1e3
 UNSETTLED = 0.25  # times chance
+EVALUATED = 4  # evaluations that are all the same
 STRUCK = 1e3  # × the level before
+ORDINARY_RATE = 0.9  # decades above the usual rate
 LEFT_BELOW = 100.0  # × the level after
 BRIEF = 2  # records
 ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, for the highest
@@ -65,7 +68,7 @@ def hit_once(e: Evidence, loss: CurveStats) -> Spike | None:
     if worst is None or worst.width > BRIEF or not worst.ratio > STRUCK or not 0 < loss.final < worst.value / LEFT_BELOW:
         return None
     learned = 0 < worst.level < LEARNED * loss.start
-    return worst if learned and (rate_decades(e) or 0.0) < 0.5 else None
+    return worst if learned and (rate_decades(e) or 0.0) < ORDINARY_RATE else None
 
 
 def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -265,9 +268,11 @@ def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 
 def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
-    norm = e.curve("grad_norm")
+    norm, val = e.curve("grad_norm"), e.curve("val/loss")
     if norm is None or norm.finite < 4:
         return None
+    if nothing_moved(e) or (val is not None and val.constant and val.finite >= EVALUATED):
+        return None  # gradients add up, and nothing is done with them
     steadily = norm.trend is not None and norm.trend.tau > 0.9 and norm.finite >= 10
     steady = steadily and 0 < STEADY * norm.first < norm.final and loss.relative_gain < 0.3
     if steadily and 0 < WITHOUT_END * norm.first < norm.final and norm.final > OF_ANY:

@@ -16,17 +16,23 @@ LIGHT, LIGHT_DECOUPLED = {"weight_decay": 1e-3, "dropout": 0.15}, 0.1  # so litt
 STEEP = 1.3  # decades of the learning rate above the usual
 
 
-def _decay(e: Evidence) -> float | None:
+def weight_decay(e: Evidence) -> float | None:
+    """As configured, else as a saved optimizer holds it."""
     value = e.number("weight_decay")
     if value is None:
         value = next((c.optimizer.settings.get("weight_decay") for c in e.checkpoints if c.optimizer is not None), None)
     return value
 
 
+def most_decay(e: Evidence) -> float:
+    """The smallest weight decay that is larger than any usual one of this optimizer."""
+    return WITH_SGD if optimizer_name(e) == "sgd" else DECAY
+
+
 def strong_decay(e: Evidence) -> bool:
     """The weight decay is larger than any usual one. Of plain gradient descent it comes on top of a rate that is a hundred times Adam's."""
-    value = _decay(e)
-    return value is not None and value >= (WITH_SGD if optimizer_name(e) == "sgd" else DECAY)
+    value = weight_decay(e)
+    return value is not None and value >= most_decay(e)
 
 
 @probe(say("dropout is extreme"), holds=3.5, fails=-0.5)
@@ -42,7 +48,7 @@ def dropout(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("weight decay is extreme"), holds=3.5, fails=-0.5)
 def decay(e: Evidence, seen: Sighting) -> Reading | None:
-    value = _decay(e)
+    value = weight_decay(e)
     if value is None:
         return None
     steep = value < DECAY and (rate_decades(e) or 0.0) >= STEEP  # each step takes rate × decay off the weights: then the rate did it
@@ -93,7 +99,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     if weight is not None and float(weight.value or 0.0) > 1.0:
         why = say("At {value:g} the cheapest way is to ignore the input; raise it from 0 to 1 over the first third of the run.", value=weight.value)
         out.append(remedies.fix(e, say("Lower the weight of the divergence to 1"), why, (remedies.changed(e, "loss", weight, 1.0),)))
-    value, drop = _decay(e), e.number("dropout")
+    value, drop = weight_decay(e), e.number("dropout")
     shrank = (e.weights.scale_drift or 0.0) < SHRUNK
     if drop is not None and drop > HALF:
         why = say("Most of each layer is switched off in every step, and the model does not even fit its training set.")

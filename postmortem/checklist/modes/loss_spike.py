@@ -211,6 +211,8 @@ def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None or not loss.spikes or seen.facet in ("gradient", "above-both-ends", "behind", "lasting"):
         return None
     worst = max(loss.spikes, key=lambda s: s.value)
+    if worst.recovery != "fast" and worst.width >= LASTING and _given_back(loss, worst) > 1.0:
+        return Reading(True, say("it took {width} records to win back all that had been learned", width=worst.width))
     return Reading(_far_above(e, worst), say("{ratio:.3g} × the level before", ratio=worst.ratio))
 
 

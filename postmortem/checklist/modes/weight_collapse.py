@@ -3,9 +3,9 @@
 from postmortem.check import Check, Cleared, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.representation_collapse import representation_collapse
-from postmortem.checklist.causes.too_much_regularization import strong_decay, too_much_regularization
+from postmortem.checklist.causes.too_much_regularization import most_decay, strong_decay, too_much_regularization, weight_decay
 from postmortem.checklist.levels import loss_curve, loss_is_flat
-from postmortem.checklist.limits import is_below, newest, share_is_below, times
+from postmortem.checklist.limits import is_above, is_below, newest, share_is_below, times
 from postmortem.checklist.needs import TWO_CHECKPOINTS, WEIGHTS
 from postmortem.checklist.parameters import ALL_ZERO, output_spread, weights_are_zero
 from postmortem.checklist.signs import file_of
@@ -49,6 +49,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say("Under the configured weight decay the weights are {times:.2g} × their usual size.", times=times(scale)),
             at, e.first_step, ("train/loss",), "", "shrank",
         )  # fmt: skip
+    usual = None if strong_decay(e) else weight_decay(e)
+    if usual is not None and drift is not None and drift < SHRANK and scale < TINY:
+        strong = is_above(say("the weight decay"), usual, most_decay(e), newest(e))
+        return Cleared(say("The weights shrank under a usual decay: what should hold against it, a gradient, is missing, or the rate is far too high."), (strong,))
     if drift is not None and drift < SHRANK and scale < TINY and (loss is None or loss_is_flat(e)):
         return Sighting(
             Severity.FATAL,
