@@ -6,6 +6,8 @@ from postmortem.checklist.optimizers import last_optimizer
 from postmortem.checklist.parameters import standing_still
 from postmortem.model.run import Setting
 
+NOTHING_BUT_DECAY = 0.99  # of the square of what an optimizer remembers of a layer
+
 
 def inputs_are_zero(e: Evidence) -> bool:
     """The first layer's weights never got a gradient while its bias did: what went in was all zero."""
@@ -26,6 +28,9 @@ def inputs_are_zero(e: Evidence) -> bool:
     last = last_optimizer(e)
     if last is not None and first in (last.absent or ()):
         return False  # no step could change it
+    hidden = {g.name for g in e.checkpoints[-1].gradients if (g.decay_share or 0.0) > NOTHING_BUT_DECAY}
+    if layers[1] in hidden:
+        return False  # no gradient comes as far as the layer behind it, either
     table = any(t.role == "embedding" for t in e.checkpoints[0].tensors)
     drawn = next((t.scale for t in e.checkpoints[0].tensors if t.name == first), None)
     if table or (drawn is not None and not abs(drawn) < AS_USUAL):

@@ -109,7 +109,14 @@ def first_loss_fine(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the loss came down only once the rate had come down"), curve("lr", 4), curve("train/loss", 8), holds=2.0)
 def came_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
     loss, rate = course(e), e.series.get("lr")
-    if loss is None or rate is None or e.schedule is None or e.schedule.source != "logged" or not e.schedule.final < HALVED * e.schedule.peak:
+    if (
+        loss is None
+        or loss.final < 0
+        or rate is None
+        or e.schedule is None
+        or e.schedule.source != "logged"
+        or not e.schedule.final < HALVED * e.schedule.peak
+    ):
         return None
     top = int(rate.values.argmax())
     lower = (float(s) for s, v in zip(rate.steps[top:], rate.values[top:], strict=True) if v < HALVED * e.schedule.peak)

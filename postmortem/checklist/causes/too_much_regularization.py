@@ -10,6 +10,7 @@ from postmortem.checklist.optimizers import decay_is_decoupled, optimizer_name, 
 DROPOUT, HALF = 0.65, 0.4
 WORSE = 0.15  # of the way from guessing to perfect
 SHRUNK = -0.5  # decades: weights that end at a third of their first scale
+KEPT_SIZE, USUAL_SIZE, NO_EFFECT = -0.1, -0.3, 0.3  # decades since the first checkpoint; decades from the usual size; share of the weight
 WITH_SGD = 0.05
 DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
 LIGHT, LIGHT_DECOUPLED = {"weight_decay": 1e-3, "dropout": 0.15}, 0.1  # so little of it holds no training back; of AdamW, which scales it by the rate
@@ -55,7 +56,9 @@ def decay(e: Evidence, seen: Sighting) -> Reading | None:
     strong = strong_decay(e)
     if not strong and (e.number("dropout") or 0.0) > DROPOUT:
         return None  # one of the two is enough
-    return Reading(strong, say("weight decay is {value:g}; usual are 0 to 0.1", value=value), share=2.0 if steep else 1.0)
+    kept = (e.weights.scale_drift or -1.0) > KEPT_SIZE and (e.weights.median_scale or -1.0) > USUAL_SIZE  # for all that it decays, nothing shrank
+    share = 2.0 if steep else NO_EFFECT if strong and kept else 1.0
+    return Reading(strong, say("weight decay is {value:g}; usual are less than {most:g}", value=value, most=most_decay(e)), share=share)
 
 
 @probe(say("the weights shrink while training goes on"), TWO_CHECKPOINTS, holds=2.0, fails=-0.7)

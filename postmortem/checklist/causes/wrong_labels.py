@@ -22,6 +22,7 @@ PASSES = 2.0  # over the data, before which nothing need have been learned
 SANE = 1.5  # times chance, for the first record
 NEAR = 0.05  # of the chance level
 CREPT = 0.04  # relative change of the weights below which hardly a step was made
+LOW_RATE = 0.9  # decades below the usual rate, from which too few steps may be all that is missing
 APART = 3.0  # × the margin between the rewards
 EVEN = 0.02  # change of the first layer / of the last
 USUAL_SCALE = 0.5  # decades from the usual initialisation
@@ -110,7 +111,7 @@ def signal_missing(e: Evidence, seen: Sighting) -> Reading | None:
     if level is None or decades is None or w.change_median is None or w.identical_share is None:
         return None
     start = to_chance(e, max(loss.first, loss.start)) if loss is not None else None
-    sound = abs(decades) < USUAL and (start or 1.0) < SANE and starts_normal(e) is not False and abs(w.first_median_scale or 0.0) < USUAL_SCALE
+    sound = -LOW_RATE < decades < USUAL and (start or 1.0) < SANE and starts_normal(e) is not False and abs(w.first_median_scale or 0.0) < USUAL_SCALE
     updated = w.identical_share < 0.05 and w.change_median > CREPT and (w.change_first_to_last_layer or 1.0) > EVEN
     wide = not is_narrow(e) and (w.scale_drift or 0.0) > -1.0 and (w.lowest_hidden_bias or 0.0) > NEVER_FIRES
     alive = wide and (w.gradient_depth_ratio or 0.0) > -3 and not w.gradient_dead_layers and not w.symmetric_share

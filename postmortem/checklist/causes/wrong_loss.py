@@ -5,7 +5,7 @@ from math import exp, log
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
-from postmortem.checklist.levels import course, runaway_smoothness, skill, to_chance, training_curves
+from postmortem.checklist.levels import course, runaway_smoothness, skill, to_chance, training_curves, whole
 from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import all_identical
@@ -23,6 +23,8 @@ CALM = 0.4  # × the first gradient norm: what could be learned, the mean of the
 AT_ONE = 0.03  # distance of a loss from 1
 RECORDS = 8
 AT_THE_MEAN, ORDINARY, SHALLOW = 0.1, 1.0, 8  # relative distance of a loss; decades from the usual rate; weight layers
+LESS_SURE = 0.8  # share of the weight
+MOSTLY, A_LITTLE, SOME, FAR_FROM_HONEST = 0.55, 0.03, 0.13, 1.12  # accuracy; relative distances; × the loss of an equally accurate model
 SOFTMAX_RANGE = 1.05  # nats above ln C that a cross-entropy over probabilities can reach
 
 
@@ -86,10 +88,11 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
     share_right = good * (1 - 1 / classes) + 1 / classes
     predicted = floor + 1 - share_right
     as_predicted = not one_output and good > 0.2 and abs(loss.final / predicted - 1) < 0.03 and predicted > UNSURE * honest(share_right, classes)
+    nearly = not one_output and _nearly_certain(e, floor, classes)
     bounded = max(c.highest for c in (loss, *training_curves(e))) < log(classes) + SOFTMAX_RANGE  # probabilities as logits differ by 1 at most
     if good > LEARNED and not (near_floor or as_predicted):
         return None  # the two contradict each other in another way
-    holds = (near_floor or as_predicted) and (to_chance(e, loss.final) or 0) > 0.5 and (bounded or one_output)
+    holds = (near_floor or as_predicted or nearly) and (to_chance(e, loss.final) or 0) > 0.5 and (bounded or one_output)
     return Reading(
         holds,
         say(
@@ -99,6 +102,22 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
             floor=floor,
             good=good,
         ),
+        share=1.0 if near_floor or as_predicted else LESS_SURE,
+    )
+
+
+def _nearly_certain(e: Evidence, floor: float, classes: int) -> bool:
+    """Training and validation both cost little more than certain answers fed as logits would, and far more than a model that is right as often
+    and knows how sure it may be."""
+    pairs = [
+        (loss, right) for split in ("train", "val") if (loss := e.curve(f"{split}/loss")) and (right := e.curve(f"{split}/accuracy")) and right.finite
+    ]
+    if len(pairs) < 2:
+        return False
+    shares = [(loss.final, right.final / whole(right)) for loss, right in pairs]
+    return all(
+        right > MOSTLY and -A_LITTLE < loss / (floor + 1 - right) - 1 < SOME and loss > FAR_FROM_HONEST * honest(right, classes)
+        for loss, right in shares
     )
 
 

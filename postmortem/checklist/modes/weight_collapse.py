@@ -52,7 +52,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     usual = None if strong_decay(e) else weight_decay(e)
     if usual is not None and drift is not None and drift < SHRANK and scale < TINY:
         strong = is_above(say("the weight decay"), usual, most_decay(e), newest(e))
-        return Cleared(say("The weights shrank under a usual decay: what should hold against it, a gradient, is missing, or the rate is far too high."), (strong,))
+        return Cleared(
+            say("The weights shrank under a usual decay: what should hold against it, a gradient, is missing, or the rate is far too high."),
+            (strong,),
+        )
     if drift is not None and drift < SHRANK and scale < TINY and (loss is None or loss_is_flat(e)):
         return Sighting(
             Severity.FATAL,
