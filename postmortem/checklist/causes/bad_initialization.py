@@ -36,6 +36,7 @@ FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 t
 TWICE = 2.0  # × the first gradient norm: what grew beyond it began later
 ORDINARY = 0.7  # decades above the usual learning rate
 AT_ONCE = 0.2  # of an epoch
+RATHER, HALF = 0.9, 0.5  # share of the weight; of the weights
 AT_THE_ROOT = 2.5  # × the same, where the mode itself was seen by it
 AS_DRAWN = 11.0  # × what the size alone weighs: of 1,137 labelled runs with such weights none had begun wrongly
 MOVES, MANY, AROUND_ONE = 1e-3, 10, 0.1  # learning rate; records; relative distance of a loss from 1
@@ -102,8 +103,9 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     first, low = e.weights.first_highest_scale, e.weights.first_median_scale
     if first is None or low is None:
         return None
-    if SMALL < low < BELOW:
-        return None
+    detail = say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low)
+    if SMALL < low < BELOW:  # small; too small where most of the weights never got a gradient for it
+        return Reading(True, detail, share=RATHER) if (e.weights.gradient_zero_share or 0.0) > HALF else None
     decades = rate_decades(e)
     too_large = first >= LARGE and (decades is None or decades < 1.0) and starts_normal(e) is not True
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
@@ -111,7 +113,7 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
         return Reading(True, seen.summary, share=AT_THE_ROOT)
     return Reading(
         too_large or too_small,
-        say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low),
+        detail,
         share=AS_DRAWN if as_drawn(e) else 1.0,
     )
 

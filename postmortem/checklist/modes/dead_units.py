@@ -13,6 +13,7 @@ from postmortem.checklist.optimizers import last_optimizer, rate_leapt
 from postmortem.checklist.parameters import ALL_ZERO, weights_are_zero
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
+FAINT = -0.5  # decades from the usual size of the weights at the first checkpoint
 THROWN = 0.75  # decades of weight scale at the first checkpoint
 BIAS = -2.0  # median of a hidden layer's biases
 ZERO_ROWS = 0.2  # share of a layer's rows that are exactly 0; none of 740 other trainings with checkpoints had more than 0.05
@@ -34,7 +35,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         reached = asked(say("the first layer's weights got a gradient"), False, say("only its bias moved"), newest(e))
         return Cleared(say("The inputs are zero, which leaves the first layer without a gradient; its units are not dead."), (reached,))
     biased = w.lowest_hidden_bias is not None and w.lowest_hidden_bias < BIAS
-    unborn = w.gradient_zero_share is not None and w.gradient_zero_share > DEAD and not _idle(e)
+    faint = (w.first_median_scale or 0.0) < FAINT  # little passes such weights, forwards or back, whatever is dead
+    unborn = w.gradient_zero_share is not None and w.gradient_zero_share > DEAD and not faint and not _idle(e)
     at = loss.first_step if loss else None
     jump = rate_leapt(e)
     if jump and e.schedule is not None and loss is not None and loss.lost_ground > 0.5:

@@ -12,7 +12,8 @@ from postmortem.checklist.causes.too_much_capacity import too_much_capacity
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.levels import course, knows_the_noise, skill, validation_level, whole
+from postmortem.checklist.falls import of_one_batch
+from postmortem.checklist.levels import course, knows_the_noise, relative_fall, skill, validation_level, whole
 from postmortem.checklist.limits import is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, VALIDATION, VALIDATION_OR_ACCURACY, curve
 from postmortem.checklist.probes import seen_as
@@ -70,6 +71,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say("Validation loss is {level:.2f} × chance: both losses are small, and the gap between them says little.", level=level),
             (small, *_figures(e)),
         )
+    if gap.gap > PARTED and of_one_batch(e) and not _nearly_right(e):
+        return _one_batch(e, val)
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     idle = gap.gap > BY_HEART or _stood_still(e, gap, val) or (knows_the_noise(e) and gap.gap > FAR_APART)
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
@@ -130,6 +133,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         gap.best_step,
         ("train/loss", "val/loss"),
         file_of(e, "val/loss"),
+    )
+
+
+def _one_batch(e: Evidence, val: CurveStats) -> Sighting:
+    """What has no noise from step to step is learned by heart, however validation fares with it."""
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "The training loss falls to {train:.3g} of where it began and has no noise from step to step, as only one batch has; validation ends at {val:.4g}.",
+            train=max(0.0, 1.0 - relative_fall(e.curves["train/loss"])),
+            val=val.final,
+        ),
+        e.first_step,
+        e.first_step,
+        ("train/loss", "val/loss"),
+        file_of(e, "train/loss"),
+        "one-batch",
     )
 
 
@@ -257,6 +277,8 @@ def _metric_went_on(e: Evidence, gap: GapStats) -> bool:
 
 @probe(say("training went on improving after validation had turned"), VALIDATION, holds=1.2, fails=-1.5)
 def parted(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet == "one-batch":
+        return None
     if seen.facet == "idle" and e.gap is not None:
         return Reading(True, say("ln(validation / train) is {gap:.2f} at the end", gap=e.gap.gap))
     return (
@@ -291,6 +313,7 @@ def above_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     return None if value is None else Reading(value > -0.03, say("{value:.0%} of the way from guessing to perfect", value=value))
 
 
+one_batch = seen_as("one-batch", claim=say("no other training is without noise from step to step"), holds=1.5)
 answers_lost = seen_as("accuracy", claim=say("right answers were lost for good, which is more than growing sure of mistakes"), holds=1.5)
 
 
@@ -300,7 +323,7 @@ CHECK = Check(
     symptom=say("Training loss falls while validation loss turns and rises."),
     detect=detect,
     needs=(VALIDATION_OR_ACCURACY,),
-    probes=(parted, trend, learned_first, above_guessing, answers_lost),
+    probes=(parted, trend, learned_first, above_guessing, one_batch, answers_lost),
     prior=0.7,
     causes=(
         (too_little_data, -0.7),
