@@ -30,6 +30,7 @@ LANGUAGE = 0.76  # times ln(vocabulary): short healthy runs end at 0.62, the uni
 PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 ABSURD, KNOWN = 5.0, ("head", "configuration", "dataset")  # times chance
+OF_TWO, HARDLY_LEARNED = 1.15, 0.93  # × the loss of a model that knows how sure it may be: weighted classes cost more; times chance
 TOGETHER = 0.35  # |ln(validation / train)|
 
 
@@ -99,7 +100,13 @@ def as_sure_as_right(e: Evidence, loss: CurveStats) -> bool:
     right = e.curve(loss.name.replace("/loss.epoch", "/accuracy").replace("/loss", "/accuracy"))
     if right is None or not right.finite or not e.chance.classes:
         return False
-    return loss.final <= UNSURE * honest(right.final / whole(right), e.chance.classes)
+    return loss.final <= (OF_TWO if e.chance.classes == 2 else UNSURE) * honest(right.final / whole(right), e.chance.classes)
+
+
+def may_be_noise(e: Evidence, loss: CurveStats, level: float) -> bool:
+    """Of two classes that many data sets cannot tell apart for sure: some is learned, and the loss is what it makes of a model that knows how sure
+    it may be, as far as nothing explains that more was not."""
+    return e.chance.classes == 2 and level < HARDLY_LEARNED and not explained(e) and as_sure_as_right(e, loss)
 
 
 def ahead(e: Evidence) -> bool:

@@ -1,7 +1,7 @@
 """Training and validation loss both stay high although training works."""
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.attainable import HIGH, TOGETHER, ahead, as_sure_as_right, attained, explained, limit
+from postmortem.checklist.attainable import HARDLY_LEARNED, HIGH, TOGETHER, ahead, as_sure_as_right, attained, explained, limit, may_be_noise
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.batch_too_small import batch_too_small
@@ -97,6 +97,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if good and not contradiction and level <= FAR * bound:
         why = say("Accuracy is good, and the loss is what it makes of a model that knows how sure it may be.")
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
+    if may_be_noise(e, loss, level):
+        why = say("Of two classes it tells apart what it does as surely as it may: the rest may be noise of the labels.")
+        return Cleared(why, (is_above(say("{name} at the end (× chance)", name=loss.name), level, HARDLY_LEARNED, file_of(e, loss.name)),))
     ranks = _ranking(e)
     if ranks is not None and level < UNSURE * level_of_ranking(ranks) and not explained(e):
         why = say("It ranks well (AUC {auc:.2f}), and the loss is what it makes of a model that knows how sure it may be.", auc=ranks)
