@@ -96,11 +96,13 @@ def _began_absurdly(e: Evidence) -> bool:
 
 
 def as_sure_as_right(e: Evidence, loss: CurveStats) -> bool:
-    """The loss is no higher than that of a model which is right as often and knows how often it is."""
-    right = e.curve(loss.name.replace("/loss.epoch", "/accuracy").replace("/loss", "/accuracy"))
-    if right is None or not right.finite or not e.chance.classes:
+    """The loss is no higher than that of a model which is right as often and knows how often it is: on training data, else on validation data."""
+    right, classes = e.curve(loss.name.replace("/loss.epoch", "/accuracy").replace("/loss", "/accuracy")), e.chance.classes
+    if (right is None or not right.finite) and not ahead(e):
+        loss, right = e.curve("val/loss") or loss, e.curve("val/accuracy")
+    if right is None or not right.finite or not classes:
         return False
-    return loss.final <= (OF_TWO if e.chance.classes == 2 else UNSURE) * honest(right.final / whole(right), e.chance.classes)
+    return loss.final <= (OF_TWO if classes == 2 else UNSURE) * honest(right.final / whole(right), classes)
 
 
 def may_be_noise(e: Evidence, loss: CurveStats, level: float) -> bool:

@@ -102,7 +102,7 @@ def softmax_twice(e: Evidence, seen: Sighting) -> Reading | None:
             floor=floor,
             good=good,
         ),
-        share=1.0 if near_floor or as_predicted else LESS_SURE,
+        share=LESS_SURE if nearly and not (near_floor or as_predicted) else 1.0,
     )
 
 
