@@ -2,7 +2,7 @@
 
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, starts_absurd, starts_normal, to_chance
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
 from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.rewards import left_the_reference
@@ -52,6 +52,7 @@ BRIEF = 2  # records
 ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, for the highest
 THROWN = 0.65  # decades of weight scale above the default initialisation; healthy runs end below 0.6
 FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's tau
+ON_AND_ON, MANY_RECORDS = 0.7, 50  # Kendall's tau of a norm that grows with setbacks, while the loss falls little; records
 WITHOUT_END, OF_ANY = 300.0, 100.0  # × its first record; a norm
 
 
@@ -274,8 +275,10 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
     if nothing_moved(e) or (val is not None and val.constant and val.finite >= EVALUATED):
         return None  # gradients add up, and nothing is done with them
     steadily = norm.trend is not None and norm.trend.tau > 0.9 and norm.finite >= 10
+    without_end = 0 < WITHOUT_END * norm.first < norm.final and norm.final > OF_ANY
+    on_and_on = norm.trend is not None and norm.trend.tau > ON_AND_ON and norm.finite >= MANY_RECORDS and relative_fall(loss) < 0.3
     steady = steadily and 0 < STEADY * norm.first < norm.final and loss.relative_gain < 0.3
-    if steadily and 0 < WITHOUT_END * norm.first < norm.final and norm.final > OF_ANY:
+    if (steadily or on_and_on) and without_end:
         return Sighting(
             Severity.SERIOUS,
             say("The gradient norm grew all along, from {start:.3g} to {final:.3g}; the loss does not show it yet.", start=norm.first, final=norm.final),
