@@ -1,6 +1,7 @@
 """What the optimizer is, which learning rate it was given and how much of it was used."""
 
 import math
+import struct
 
 from postmortem.check import Evidence
 from postmortem.checklist.warmup import share_reached
@@ -69,7 +70,13 @@ def _saved_rate(e: Evidence, peak: float) -> float | None:
     saved = next((c.optimizer for c in e.checkpoints if c.optimizer is not None), None)
     initial = saved.settings.get("initial_lr") if saved is not None else None
     rate = initial if initial is not None else peak
-    return rate if rate > DECAYED_AWAY else None
+    return rate if rate > DECAYED_AWAY and _as_typed(rate) else None
+
+
+def _as_typed(rate: float) -> bool:
+    """A number that a person may have written, in double or single precision: 4.000000000000001e-05 is what factors of 0.1 left of one."""
+    written = float(f"{rate:.6g}")
+    return rate == written or rate == struct.unpack("f", struct.pack("f", written))[0]
 
 
 def rate_leapt(e: Evidence) -> bool:

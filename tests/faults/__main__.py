@@ -41,7 +41,7 @@ if options.out is not None:
     if missing := [*absent(), *missing_loggers()]:
         print(f"Not installed, so plain PyTorch and plain files stand in: {', '.join(missing)}")
     rows = generate(options.runs, options.seed, options.out, repair.repairable() if options.repairable else tuple(options.only))
-    drawn = {"runs": options.runs, "seed": options.seed, "repairable": options.repairable, "absent": missing}
+    drawn = {"runs": options.runs, "seed": options.seed, "repairable": options.repairable, "only": list(options.only), "absent": missing}
     (options.out / "drawn.json").write_text(json.dumps(drawn))
     print(f"{len(rows)} runs in {options.out} (seed {options.seed})")
 if options.score is not None:

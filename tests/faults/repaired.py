@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.faults.fitted import wilson
 from tests.faults.repair import FIXES, LESS, SPREADS, STARTS, Attempt, Repair
@@ -27,7 +28,7 @@ def report(found: Sequence[Repair], directories: Sequence[Path] = ()) -> str:
 def _made(directories: Sequence[Path]) -> list[str]:
     """The commands that make the same runs again."""
     drawn = [json.loads(path.read_text()) for d in directories if (path := d / "drawn.json").exists()]
-    lines = [f"python -m tests.faults --runs {m['runs']} --seed {m['seed']}{' --repairable' if m['repairable'] else ''} --out DIR" for m in drawn]
+    lines = [f"python -m tests.faults --runs {m['runs']} --seed {m['seed']}{_which(m)} --out DIR" for m in drawn]
     if not lines:
         return []
     absent = sorted({name for m in drawn for name in m["absent"]})
@@ -37,6 +38,11 @@ def _made(directories: Sequence[Path]) -> list[str]:
         + "\n    ".join(lines)
         + f"\n\n{with_all} Another seed makes other runs."
     ]
+
+
+def _which(drawn: dict[str, Any]) -> str:
+    only = "".join(f" {name}" for name in drawn.get("only", ()))
+    return " --repairable" if drawn["repairable"] else f" --only{only}" if only else ""
 
 
 def _defined() -> str:
