@@ -12,6 +12,7 @@ FAR = 2.0  # relative change of the weights over the run; healthy runs stay belo
 
 OUTGROWN = 0.5  # decades above the usual initialisation; the median layer of healthy runs ends below 0.3
 FELL, KEPT = 0.2, 0.3  # share of the start that was gained, and of the gain that was lost again
+HUNDREDS = 200.0  # × its first record
 MANY = 40  # records of the norm
 SMALL = -0.4  # decades below the usual initialisation
 
@@ -118,14 +119,16 @@ def learned_for_long(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("it got better by {gain:.0%} over {share:.0%} of the run", gain=loss.relative_gain, share=share))
 
 
-@probe(say("the gradient norm grows from step to step, without ever falling back"), curve("grad_norm", 10), holds=3.0, fails=-0.3)
+@probe(say("the gradient norm grows from step to step, hardly ever falling back"), curve("grad_norm", 10), holds=3.0, fails=-0.3)
 def norm_only_grows(e: Evidence, seen: Sighting) -> Reading | None:
     norm = e.curve("grad_norm")
     if norm is None or norm.trend is None or norm.first <= 0:
         return None
+    only = norm.trend.tau > 0.9 and norm.final > 10 * norm.first
+    with_setbacks = norm.trend.tau > 0.7 and norm.final > HUNDREDS * norm.first and norm.finite >= MANY
     return Reading(
-        norm.trend.tau > 0.9 and norm.final > 10 * norm.first,
-        share=1.0 if norm.finite >= MANY else 0.6,
+        only or with_setbacks,
+        share=1.0 if only and norm.finite >= MANY else 0.6,
         detail=say("from {first:.3g} to {final:.3g}, Kendall's tau {tau:.2f}", first=norm.first, final=norm.final, tau=norm.trend.tau),
     )
 
