@@ -128,7 +128,7 @@ def norm_only_grows(e: Evidence, seen: Sighting) -> Reading | None:
     with_setbacks = norm.trend.tau > 0.7 and norm.final > HUNDREDS * norm.first and norm.finite >= MANY
     return Reading(
         only or with_setbacks,
-        share=1.0 if only and norm.finite >= MANY else 0.6,
+        share=0.6 if norm.finite < MANY or (with_setbacks and not only) else 1.0,
         detail=say("from {first:.3g} to {final:.3g}, Kendall's tau {tau:.2f}", first=norm.first, final=norm.final, tau=norm.trend.tau),
     )
 
