@@ -41,6 +41,11 @@ def optimizer_name(e: Evidence) -> str:
     return next((known for known in USUAL_RATES if known in name), name)
 
 
+def optimizer_known(e: Evidence) -> bool:
+    """A checkpoint or the configuration says which optimizer it is; else it is the one that such models are trained with."""
+    return e.setting("optimizer") is not None or any(c.optimizer is not None and c.optimizer.kind for c in e.checkpoints)
+
+
 def _named_transformer(e: Evidence) -> bool:
     setting = e.setting("model")
     return setting is not None and any(word in str(setting.value).lower() for word in TRANSFORMERS)

@@ -7,12 +7,13 @@ from postmortem.checklist import remedies
 from postmortem.checklist.leaps import broke_in_one_step, unlogged_leap
 from postmortem.checklist.levels import course, loss_is_flat, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
-from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_name, rate_decades, rate_leapt, used_rate
+from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_known, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, rate_with_momentum, supposed_pretrained, usual_rate
 from postmortem.checklist.signs import file_of
 from postmortem.model.sentence import Sentence
 
+ASSUMED = 0.7  # share of the weight where nothing tells the optimizer
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 USUAL = 0.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
@@ -37,8 +38,15 @@ def far_above_usual(e: Evidence, seen: Sighting) -> Reading | None:
     if decades is None or rate is None or rate_leapt(e):
         return None  # a jump is asked about on its own
     detail = say("the rate is {rate:g}, {times:.3g} times the usual {usual:g}", rate=rate, times=10**decades, usual=rate / 10**decades)
+    if not optimizer_known(e):
+        detail = say(
+            "the rate is {rate:g}, {times:.3g} times the usual {usual:g} of Adam, the optimizer most likely",
+            rate=rate,
+            times=10**decades,
+            usual=rate / 10**decades,
+        )
     share = 0.45 if USUAL < decades < HIGH else 0.5 if HIGH <= decades < HIGH + 0.5 else 1.0  # five to twenty times may be either
-    return Reading(decades >= HIGH, detail, share=share)
+    return Reading(decades >= HIGH, detail, share=share * (1.0 if optimizer_known(e) or decades < HIGH else ASSUMED))
 
 
 @probe(say("the momentum is extreme"), holds=2.0)
@@ -106,7 +114,7 @@ def first_loss_fine(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(level < 3.0, say("the first logged loss is {level:.2g} times the chance level", level=level), file_of(e, "train/loss"))
 
 
-@probe(say("the loss came down only once the rate had come down"), curve("lr", 4), curve("train/loss", 8), holds=2.0)
+@probe(say("the loss came down only once the rate had come down"), curve("lr", 4), curve("train/loss", 8), holds=2.0, fails=-0.6)
 def came_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
     loss, rate = course(e), e.series.get("lr")
     if (

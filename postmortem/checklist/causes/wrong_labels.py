@@ -22,6 +22,7 @@ PASSES = 2.0  # over the data, before which nothing need have been learned
 SANE = 1.5  # times chance, for the first record
 NEAR = 0.05  # of the chance level
 CREPT = 0.04  # relative change of the weights below which hardly a step was made
+SHRANK = -0.5  # decades: weights that are pulled to zero move far, and learn nothing by heart
 LOW_RATE = 0.9  # decades below the usual rate, from which too few steps may be all that is missing
 APART = 3.0  # × the margin between the rewards
 EVEN = 0.02  # change of the first layer / of the last
@@ -88,7 +89,7 @@ def at_rest(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the weights moved a long way all the same"), TWO_CHECKPOINTS, holds=0.9, fails=-1.0)
 def moved_far(e: Evidence, seen: Sighting) -> Reading | None:
     change = e.weights.change_median
-    if change is None:
+    if change is None or (e.weights.scale_drift or 0.0) < SHRANK:
         return None
     detail = say("they changed by {change:.2g} relative to their size", change=change)
     loss = course(e)
