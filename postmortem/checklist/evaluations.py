@@ -49,6 +49,7 @@ DIFFERENT = 5  # values
 ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
 NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the best validation
+LOST = 0.95  # times chance, of training
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -300,8 +301,8 @@ def lags_by_its_setting(b: Beside) -> Sighting | None:
 
 def lags_behind(b: Beside) -> Sighting | None:
     lag = b.e.weights.running_var_lag or 0.0
-    if lag <= LAGS or b.gap.gap <= BEHIND:
-        return None
+    if lag <= LAGS or b.gap.gap <= BEHIND or (b.train_level or 0.0) > LOST:
+        return None  # what was lost in training itself, no statistics keep
     return b.shows(
         "statistics",
         say(
