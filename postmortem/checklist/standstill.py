@@ -4,7 +4,7 @@ from math import log
 
 from postmortem.check import Evidence
 from postmortem.checklist.levels import course, to_chance, whole
-from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.optimizers import rate_decades, used_rate
 from postmortem.checklist.parameters import trainable_of
 from postmortem.model.curves import CurveStats
 
@@ -15,6 +15,7 @@ STAYED = 0.03  # of the first loss
 THROWN = 8  # records among which resting at one number is no accident
 RESTING = 0.5  # share of the run
 STEADILY = -0.9  # Kendall's tau
+OF_FINE_TUNING = 1.5e-3  # learning rate; with more, what was trained before would be undone
 BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
 
 
@@ -83,5 +84,6 @@ def rate_too_low(e: Evidence) -> bool:
 
 def fine_tuned(e: Evidence) -> bool:
     """What is trained was trained before, and begins near its floor: adapters, a small part of the model, or transformers' Trainer."""
-    part = trainable_of(e)
-    return e.framework == "transformers" or e.model.adapters or "lora" in e.intents or (part is not None and part[0] < 0.2 * part[1])
+    part, rate = trainable_of(e), used_rate(e)
+    by_trainer = e.framework == "transformers" and (rate is None or rate < OF_FINE_TUNING)
+    return by_trainer or e.model.adapters or "lora" in e.intents or (part is not None and part[0] < 0.2 * part[1])
