@@ -15,6 +15,7 @@ USUAL_RATES = {
     "adagrad": 1e-2,
     "lion": 1e-4,
 }  # what a fresh small model is trained with; the unit of `rate_decades`
+OF_FINE_TUNING = 1.5e-3  # a rate beyond it would undo what was trained before
 BEYOND_ANY = 30.0  # × the highest of them; Adadelta and what finds its own rate are given 1.0, twenty times
 BELOW_ANY = 20.0  # the lowest of them / this
 

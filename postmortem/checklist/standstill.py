@@ -4,7 +4,7 @@ from math import log
 
 from postmortem.check import Evidence
 from postmortem.checklist.levels import course, to_chance, whole
-from postmortem.checklist.optimizers import rate_decades, used_rate
+from postmortem.checklist.optimizers import OF_FINE_TUNING, rate_decades, used_rate
 from postmortem.checklist.parameters import trainable_of
 from postmortem.model.curves import CurveStats
 
@@ -15,7 +15,6 @@ STAYED = 0.03  # of the first loss
 THROWN = 8  # records among which resting at one number is no accident
 RESTING = 0.5  # share of the run
 STEADILY = -0.9  # Kendall's tau
-OF_FINE_TUNING = 1.5e-3  # learning rate; with more, what was trained before would be undone
 BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
 
 
