@@ -43,8 +43,10 @@ def optimizer_name(e: Evidence) -> str:
 
 
 def optimizer_known(e: Evidence) -> bool:
-    """A checkpoint or the configuration says which optimizer it is; else it is the one that such models are trained with."""
-    return e.setting("optimizer") is not None or any(c.optimizer is not None and c.optimizer.kind for c in e.checkpoints)
+    """A checkpoint or the configuration says which optimizer it is, or the model is one that nearly all train with Adam. A framework alone, whose
+    default it is, does not."""
+    told = e.setting("optimizer") is not None or any(c.optimizer is not None and c.optimizer.kind for c in e.checkpoints)
+    return told or e.model.architecture == "transformer" or _named_transformer(e) or e.framework != "transformers"
 
 
 def _named_transformer(e: Evidence) -> bool:

@@ -91,3 +91,19 @@ def only_validation_differs(e: Evidence) -> bool:
         and b.evaluations >= SHARED
         and (b.validation_gap or 0.0) > FAR_WORSE
     )
+
+
+STEEP = -0.47  # decades by which a gradient shrinks by layer: 0.36 to 0.41 with ReLU, 0.54 to 0.87 with sigmoids, in trainings with the usual weights
+FADED, SEVERAL = -3.0, 6  # log10 of the first layer's gradient over the last's; layers
+
+
+def by_layer(e: Evidence) -> float | None:
+    """Decades by which the gradient shrinks from a layer to the one before it, in a plain stack; None elsewhere, and where nothing shrinks.
+
+    Weights drawn uniformly from ±1/√fan_in have a variance of 1/(3 fan_in): a layer passes on √(1/3) of the gradient, times the root mean square
+    slope of its units, √(1/2) of ReLU, at most 1/4 of a sigmoid (after He et al. 2015, eq. 14).
+    """
+    ratio, n = e.weights.gradient_depth_ratio, len(e.model.weight_layers)
+    if ratio is None or ratio > FADED or n < SEVERAL or e.model.residual or e.model.normalised:
+        return None
+    return ratio / (n - 1)

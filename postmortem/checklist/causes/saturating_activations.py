@@ -3,13 +3,12 @@
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import ACTIVATIONS, CONFIG, LAYER_STATISTICS, WEIGHTS
+from postmortem.checklist.signs import STEEP, by_layer
 
 FEW = 3  # layers that any plain stack trains with
 TOO_DEEP = 8  # layers that do not train without residuals or normalisation
 DEEP = 6
 SMALLER = -0.4  # decades from the usual size
-FADED = -3.0  # log10 of the first layer's gradient over the last's
-STEEP = -0.47  # the same by layer: -0.36 to -0.41 of ReLU, -0.54 to -0.87 of sigmoids, in trainings with the usual weights
 AT_LIMITS = 0.5  # share of the outputs of a layer within 1 % of the range of a limit
 
 
@@ -48,29 +47,17 @@ def relu(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the weights have the usual size, so the decay over depth comes from the activations"), WEIGHTS, holds=1.2, fails=-2.0)
 def usual_scale(e: Evidence, seen: Sighting) -> Reading | None:
     scale = e.weights.first_median_scale if e.weights.first_median_scale is not None else e.weights.median_scale
-    if scale is None or (scale > SMALLER and (_by_layer(e) or STEEP) > STEEP):
+    if scale is None or (scale > SMALLER and (by_layer(e) or STEEP) > STEEP):
         return None
     return Reading(scale > SMALLER, say("the median layer is {times:.2g} × the default initial size", times=10**scale))
 
 
 @probe(say("the gradient shrinks as slowly from layer to layer as through ReLU units that were drawn as usual"), WEIGHTS, holds=-1.5)
 def as_of_relu(e: Evidence, seen: Sighting) -> Reading | None:
-    by = _by_layer(e)
+    by = by_layer(e)
     if by is None or e.setting("activation") is not None:
         return None
     return Reading(by > STEEP, say("to {share:.2g} of it a layer; √(1/6) = 0.41 is what ReLU leaves, √(1/3) / 4 = 0.14 a sigmoid", share=10**by))
-
-
-def _by_layer(e: Evidence) -> float | None:
-    """Decades by which the gradient shrinks from a layer to the one before it, in a plain stack; None elsewhere, and where nothing shrinks.
-
-    Weights drawn uniformly from ±1/√fan_in have a variance of 1/(3 fan_in): a layer passes on √(1/3) of the gradient, times the root mean square
-    slope of its units, √(1/2) of ReLU, at most 1/4 of a sigmoid (after He et al. 2015, eq. 14).
-    """
-    ratio, n = e.weights.gradient_depth_ratio, len(e.model.weight_layers)
-    if ratio is None or ratio > FADED or n < DEEP or e.model.residual or e.model.normalised:
-        return None
-    return ratio / (n - 1)
 
 
 @probe(say("there are many layers"), WEIGHTS, holds=0.4, fails=-0.6)

@@ -2,7 +2,9 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.needs import WEIGHTS
 from postmortem.checklist.rates import OF_TRANSFORMERS
+from postmortem.checklist.signs import STEEP, by_layer
 
 DEEP = 10
 VERY = 16  # layers from which hardly any plain stack trains
@@ -15,6 +17,14 @@ RESIDUAL = ("res", "former", "gpt", "bert", "llama", "vit", "t5", "dense", "mixe
 def many(e: Evidence, seen: Sighting) -> Reading | None:
     n = _layers(e)
     return Reading(n >= DEEP and not e.model.residual, say("{n} weight layers", n=n), share=VERY_SHARE if n >= VERY else 1.0) if n else None
+
+
+@probe(say("each layer passes on about what any plain layer does: it is their number that leaves nothing"), WEIGHTS, holds=1.2)
+def faded_by_number(e: Evidence, seen: Sighting) -> Reading | None:
+    by = by_layer(e)
+    if by is None or by < STEEP or len(e.model.weight_layers) < DEEP:
+        return None
+    return Reading(True, say("{share:.2g} of the gradient a layer, {n} layers", share=10**by, n=len(e.model.weight_layers)))
 
 
 def _layers(e: Evidence) -> int:
@@ -43,6 +53,6 @@ too_deep = Cause(
     id="too-deep",
     title=say("Too many layers in a plain stack"),
     mechanism=say("The gradient of the first layer is a product over all layers above it; with many of them it is practically zero."),
-    probes=(many,),
+    probes=(many, faded_by_number),
     fixes=fixes,
 )
