@@ -56,7 +56,7 @@ def logged(**curves: list[float]) -> dict[str, object]:
 
 def gaps(gap: float, best: float = 50.0) -> GapStats:
     return GapStats(
-        evaluations=10, first_gap=0.0, gap=gap, best_gap=0.1, difference=1.0, rise=0.5, best_step=best, best_index=4, best_between=(best, best), evaluations_after_best=5,
+        evaluations=10, first_gap=0.0, gap=gap, difference=1.0, rise=0.5, best_step=best, best_index=4, best_between=(best, best), evaluations_after_best=5,
         train_fell_after_best=0.5, halved_step=20.0, opened_step=50.0, validation_trend_after_best=None, erratic=0.0,
     )  # fmt: skip
 

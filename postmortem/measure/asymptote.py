@@ -46,10 +46,10 @@ def asymptote(steps: Floats, values: Floats, *, sinking: bool, start: float, fin
             fit = _best(shapes[:, keep], y[keep], weights[keep], floor, sinking=sinking) or fit
     if fit is None or fit[3] < LEAST_R_SQUARED:
         return None
-    form, limit, _, r_squared = fit
+    limit = fit[1]
     whole = start - limit
     remaining = (final - limit) / whole if whole != 0 else math.nan
-    return Asymptote(kind="exponential" if form < len(RATES) else "power", limit=limit, remaining=remaining, r_squared=r_squared)
+    return Asymptote(limit=limit, remaining=remaining)
 
 
 def _best(shapes: Floats, y: Floats, weights: Floats, floor: float | None, *, sinking: bool) -> tuple[int, float, float, float] | None:

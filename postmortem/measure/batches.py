@@ -36,7 +36,7 @@ def batch_stats(series: Mapping[str, Series], histograms: Sequence[LoggedHistogr
         again_after_resume=_again(prints, events, series.get("train/loss")),
         overlap=_at_the_end(series, "data/split_overlap"),
         classes=len(shares) or None,
-        largest_share=max(shares.values(), default=None), val_largest_share=max(val_shares.values(), default=None),
+        largest_share=max(shares.values(), default=None),
         label_shift=_total_variation(shares, val_shares, sum(n for b in val for n in b.values())), clustering=clustering(train),
         relation=_last(series, "data/label_relation"), relation_z=_last(series, "data/label_relation_z"),
         relation_samples=int(samples) if samples is not None else 0,

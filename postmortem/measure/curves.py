@@ -81,7 +81,6 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
     end = max(1, min(n // END_SHARE, END_MOST))
     start, final = float(np.median(y[:end])), float(np.median(y[-end:]))
     at_best = int(np.argmin(worse * level))
-    at_worst = int(np.argmax(worse * level))
     best = float(level[at_best])
     gain = max(0.0, worse * (start - best))
     lost = max(0.0, worse * (final - best))
@@ -109,8 +108,7 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
         final=float(np.clip(final * scale, np.min(exact), np.max(exact))),
         best=best * scale,
         best_step=float(x[at_best]),
-        worst=float(level[at_worst]) * scale,
-        worst_step=float(x[at_worst]),
+        worst=float(level[int(np.argmax(worse * level))]) * scale,
         lowest=float(np.min(exact)),
         highest=float(exact[at_high]),
         highest_step=float(x[at_high]),
@@ -171,7 +169,6 @@ def _empty(series: Series, goal: Literal["lower", "higher"], ends: tuple[float, 
         best=nan,
         best_step=nan,
         worst=nan,
-        worst_step=nan,
         lowest=nan,
         highest=nan,
         highest_step=nan,

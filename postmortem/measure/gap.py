@@ -66,7 +66,6 @@ def _stats(at: Floats, v: Floats, t: Floats, quantum: float) -> GapStats:
         evaluations=n,
         first_gap=float(ratio[0]),
         gap=float(np.median(ratio[ends])),
-        best_gap=float(ratio[best]),
         difference=end - train_end,
         rise=math.log(end) - math.log(lowest) if lowest > 0 and end > 0 else math.nan,
         best_step=float(at[best]),

@@ -50,7 +50,6 @@ def layer_stats(series: Mapping[str, Series]) -> LayerStats | None:
         depth_ratio=_depth_ratio([rms[n] for n in matrices if n in rms], tables.get(("gradients", "zero_share"), {})),
         without_gradient=tuple(n for n in missing if n not in rms),
         cut_below=any(s.values[-1] == 1 for n, s in missing.items() if n not in rms),
-        zero_gradient=tuple(n for n, s in rms.items() if np.all(s.values == 0)),
         still=tuple(still), moved=len(ratio) - len(still),
         not_held=tuple(n for n, s in held.items() if not s.values.any()),
         optimizer_steps=None if stepped is None else float(stepped.values.max()),

@@ -27,6 +27,7 @@ FIRST = 2  # columns of each run that are looked at before
 FEW, MANY = (256, 1 << 20), (8192, 1 << 22)  # rows, and elements of them, that are read whole: at first, and where those disagree
 _GOLDEN = 0.6180339887498949  # multiples of it, without their whole part, lie evenly and never repeat
 _ROOM = 1 << 22  # elements of a sample at most; beyond, fewer columns are kept
+SIEVED_FROM = 1 << 13  # rows from which those that cannot have an equal are told from the others before they are sorted
 _AT_ONCE = 1 << 20  # elements that are compared at once
 _NONE: Ints = np.empty((0, 2), np.intp)
 
@@ -95,7 +96,7 @@ class RowSample:
     @property
     def kept(self) -> Raw:
         """Raw elements, (columns, rows)."""
-        return np.ascontiguousarray(self._kept.reshape(self._units, -1).T)
+        return self._first(self._width)
 
     @property
     def whole(self) -> bool:
@@ -180,8 +181,12 @@ class RowSample:
 
     def numbers(self, decode: Callable[[Raw], Real], most: int = PROBED) -> Real:
         """What was kept as numbers, (columns, rows); of each run `most` columns."""
-        kept = np.ascontiguousarray(self._kept[:, :, :most].reshape(self._units, -1).T)
+        kept = self._first(most)
         return decode(kept.reshape(-1)).reshape(kept.shape)
+
+    def _first(self, most: int) -> Raw:
+        """Of each run `most` columns, (columns, rows); turned before they are put in line, which is ten times as fast as the other way round."""
+        return np.ascontiguousarray(self._kept[:, :, :most].transpose(1, 2, 0)).reshape(-1, self._units)
 
 
 def still_rows(before: Raw, after: Raw) -> float | None:
@@ -278,16 +283,17 @@ def _within(matrix: Real, one: Real, tolerance: float) -> bool:
 
 def _pairs(matrix: Real, rows: Ints, peak: float) -> Ints:
     """Pairs (n, 2) of these rows of a matrix (columns, rows) that agree in `PROBED` columns: neighbours by a weighted sum, which equal rows share."""
-    count = len(rows)
-    if count < 2:
-        return _NONE
     columns = len(matrix)
+    if len(rows) >= SIEVED_FROM:
+        rows = rows[_not_alone(matrix[:: -(-columns // 4)].take(rows, axis=1), peak)]
+    kept = matrix if len(rows) == matrix.shape[1] else matrix.take(rows, axis=1)  # `[:, rows]` would leave it turned, and slow to go through
+    if len(rows) < 2:
+        return _NONE
     probed = range(0, columns, max(1, columns // PROBED))
-    kept = matrix if count == matrix.shape[1] else matrix[:, rows]
     weights = np.full(columns, 0.0 if columns < 2 * PROBED else 1.0)
     weights[probed] += 0.5 + np.arange(1, len(probed) + 1) * _GOLDEN % 1
     order = _sorted(np.einsum("i,ij->j", weights / peak, kept))
-    close = np.ones(count - 1, bool)
+    close = np.ones(len(rows) - 1, bool)
     for column in probed:
         values = kept[column][order]
         close &= np.abs(values[1:] - values[:-1]) <= ALIKE * peak
@@ -296,10 +302,25 @@ def _pairs(matrix: Real, rows: Ints, peak: float) -> Ints:
     return np.stack((rows[order[:-1][close]], rows[order[1:][close]]), axis=1)
 
 
+def _not_alone(few: Real, peak: float) -> Ints:
+    """Rows of a matrix (up to 4 columns, rows) that share a cell of a grid of 1/127 of `peak` with another one, and a few more.
+
+    A quarter of the time that sorting takes. Rows that are equal to rounding lie in one cell but once in thousands of times.
+    """
+    cells = np.zeros(few.shape[1], np.uint32)
+    for column in few:
+        cells = cells << np.uint32(8) | (column / peak * 127).astype(np.int8).view(np.uint8)
+    ordered = np.sort(cells)
+    shared = np.zeros(1 << 16, bool)
+    shared[ordered[1:][ordered[1:] == ordered[:-1]] & np.uint32(0xFFFF)] = True
+    return np.flatnonzero(shared[cells & np.uint32(0xFFFF)])
+
+
 def _sorted(values: npt.NDArray[np.float64]) -> Ints:
-    """Stable order of finite values, to 2⁻³² of their range: numpy sorts 16 bits by digits, in a third of the time of an argsort."""
+    """Stable order of finite values, to 2⁻³² of their range: numbers with their places behind them, which sort in two thirds of an argsort's time."""
     low = float(values.min())
     scale = (2**32 - 1) / (float(values.max()) - low or 1.0)
-    keys = ((values - low) * scale).astype(np.uint32)
-    order = np.argsort(keys.astype(np.uint16), kind="stable")
-    return order[np.argsort((keys >> np.uint32(16)).astype(np.uint16)[order], kind="stable")]
+    keys = ((values - low) * scale).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(values), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(2**32 - 1)).astype(np.intp)

@@ -53,7 +53,6 @@ def summarise(
         decayed=decayed,
         as_drawn=tuple(t.name for t in _weights(last, layers) if as_drawn(t)),
         highest_scale=max(scales_last.values(), default=None),
-        lowest_scale=min((s for s in scales_last.values() if math.isfinite(s)), default=None),
         median_scale=_median(scales_last.values()),
         first_highest_scale=max(scales_first.values(), default=None),
         first_median_scale=_median(scales_first.values()),
@@ -72,8 +71,6 @@ def summarise(
         all_non_finite=_all_broken(last, layers),
         finite_in=MappingProxyType(_finite_in(measured)),
         **(_gains(finite[-1]) if finite else {}),
-        head_bias_spread=_head_bias(finite[-1], model) if finite else None,
-        update_per_step=_median(u.change_per_step for u in last.updates if u.name in layers and u.change_per_step is not None),
     )
 
 
@@ -101,12 +98,6 @@ def _finite_in(checkpoints: Sequence[CheckpointStats]) -> dict[str, tuple[str, s
 def _gains(checkpoint: CheckpointStats) -> dict[str, Any]:
     medians = [t.quantiles[4] for t in checkpoint.tensors if t.role == Role.NORM_GAIN and t.count]
     return {"lowest_norm_gain": min(medians, default=None), "highest_norm_gain": max(medians, default=None)}
-
-
-def _head_bias(checkpoint: CheckpointStats, model: ModelFacts) -> float | None:
-    """The output layer's bias alone gives class i over class j odds of exp(bᵢ − bⱼ): what it says of the class prior."""
-    head = owner(model.head) if model.head else None
-    return next((t.high - t.low for t in checkpoint.tensors if t.role == Role.BIAS and t.count > 1 and owner(t.name) == head), None)
 
 
 def _broken(checkpoint: CheckpointStats) -> bool:

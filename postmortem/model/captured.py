@@ -31,7 +31,6 @@ class BatchStats:
     overlap: float | None = None  # share of a validation batch's samples that were trained on
     classes: int | None = None  # met among the labels
     largest_share: float | None = None  # of one class among the labels of all recorded training batches
-    val_largest_share: float | None = None
     label_shift: float | None = None  # total variation between the labels of the two splits, 0 to 1
     clustering: float | None = None  # 0: each batch is a fair draw of the classes; 1: each holds one class (of several)
     relation: float | None = None  # how far labels can be predicted from inputs: 0 guessing, 1 perfect
@@ -53,7 +52,6 @@ class LayerStats:
     depth_ratio: float | None = None  # log10(gradient RMS of the first / the last weight matrix), median of the looks
     without_gradient: tuple[str, ...] = ()  # trainable, and .grad was None on every step
     cut_below: bool = False  # the first trainable parameter of the model is among them
-    zero_gradient: tuple[str, ...] = ()  # .grad was exactly 0 on every step
     still: tuple[str, ...] = ()  # no update changed them, on any step
     moved: int = 0  # parameters that some update changed
     not_held: tuple[str, ...] = ()  # trainable parameters with a gradient that no group of the optimizer holds

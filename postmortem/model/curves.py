@@ -57,10 +57,8 @@ class Oscillation:
 class Asymptote:
     """Where the curve was heading: y = limit + a·exp(−step/b), or limit + a·step^−b, whichever fits better."""
 
-    kind: Literal["exponential", "power"]
     limit: float
     remaining: float  # (final − limit) / (start − limit): share of the whole drop that was still to come
-    r_squared: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,6 @@ class CurveStats:
     best: float
     best_step: float
     worst: float
-    worst_step: float
     lowest: float  # of the raw finite values
     highest: float
     highest_step: float
@@ -152,7 +149,6 @@ class GapStats:
     evaluations: int
     first_gap: float
     gap: float  # at the end (median of the last two evaluations when there are five or more)
-    best_gap: float  # where validation was best
     difference: float  # validation − train at the end
     rise: float  # ln(validation at the end / its minimum), nan unless positive
     best_step: float  # of validation

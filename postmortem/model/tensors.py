@@ -226,7 +226,6 @@ class WeightSummary:
     decayed: tuple[str, ...] = ()  # parameters that weight decay alone moved: nothing but shrank, all elements by the same factor
     as_drawn: tuple[str, ...] = ()  # weight layers of the last checkpoint that fill the bounds of a usual uniform initialisation: never updated
     highest_scale: float | None = None  # of the last finite checkpoint, over weight layers
-    lowest_scale: float | None = None
     median_scale: float | None = None
     first_highest_scale: float | None = None  # of the first checkpoint
     first_median_scale: float | None = None
@@ -256,6 +255,4 @@ class WeightSummary:
     )  # tensor that has NaN/Inf somewhere → first and last path without
     lowest_norm_gain: float | None = None  # smallest and largest median of a normalisation's gain, last finite checkpoint (1 at the start)
     highest_norm_gain: float | None = None
-    head_bias_spread: float | None = None  # largest − smallest output bias: log-odds that the head gives one class over another before it looks
-    update_per_step: float | None = None  # median over weight layers of ‖Δw‖ / (‖w‖ · steps), between the last two checkpoints
     all_non_finite: bool = False  # every weight of the last checkpoint is NaN/Inf

@@ -46,7 +46,7 @@ def test_any_steps_are_bearable(values: list[float]) -> None:
 # Every figure by how it follows y → a·y + b (a > 0): as a level, as a distance, or not at all.
 LEVELS = {"first", "last", "start", "final", "best", "worst", "lowest", "highest"}
 DISTANCES = {"noise", "gain"}
-UNMOVED = {"best_step", "worst_step", "highest_step", "distinct", "turn_step", "plateau_step", "plateau_share", "points", "finite"}
+UNMOVED = {"best_step", "highest_step", "distinct", "turn_step", "plateau_step", "plateau_share", "points", "finite"}
 
 
 @given(MODERATE, st.sampled_from([0.25, 1.0, 8.0]), st.sampled_from([0.0, -64.0, 512.0]))
@@ -80,7 +80,7 @@ def test_a_metric_upside_down_is_the_same_story(values: list[float]) -> None:
     y = np.array(values)
     low, high = curve_stats(series(y, "train/loss")), curve_stats(series(-y, "train/accuracy"))
     assert high.goal == "higher"
-    for name in ("gain", "lost_ground", "best_step", "worst_step", "turn_step", "plateau_step", "noise"):
+    for name in ("gain", "lost_ground", "best_step", "turn_step", "plateau_step", "noise"):
         assert getattr(high, name) == pytest.approx(getattr(low, name), nan_ok=True), name
     assert (high.best, high.final, high.start) == (-low.best, -low.final, -low.start)
     assert [s.step for s in high.spikes] == [s.step for s in low.spikes]

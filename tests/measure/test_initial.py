@@ -44,7 +44,7 @@ def test_distance_is_in_decades_and_nothing_is_said_of_the_rest() -> None:
     assert nearest(0.9, Layout(Role.EMBEDDING))[0] == "unit"
 
 
-def test_summary_of_gains_head_updates_and_finite_spans(tmp_path: Path) -> None:
+def test_summary_of_gains_and_finite_spans(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     base = {
         "model.fc1.weight": rng.standard_normal((8, 5)).astype(np.float32), "model.fc1.bias": np.zeros(8, np.float32),
@@ -57,9 +57,6 @@ def test_summary_of_gains_head_updates_and_finite_spans(tmp_path: Path) -> None:
     _, summary, model = measure_checkpoints(run)
     assert dict(summary.finite_in) == {"model.fc1.bias": ("c1", "c2")}
     assert (summary.lowest_norm_gain, summary.highest_norm_gain) == (pytest.approx(0.7), 2)
-    assert summary.head_bias_spread == 3.5
-    assert summary.update_per_step == 0
     assert dict(model.modules) == {"model.fc1": (48, None), "model.norm": (6, None), "model.norm2": (3, None), "model.head": (27, None)}
     _, summary, _ = measure_checkpoints(run_of(tmp_path, *run.checkpoints[:2]))
-    assert summary.update_per_step == pytest.approx((0.5 + 0.1) / 2 / 10, rel=1e-5)
     assert dict(summary.finite_in) == {}
