@@ -14,8 +14,7 @@ FEWEST_BATCHES = 4  # with labels, below which nothing can be said of how classe
 
 def batch_stats(series: Mapping[str, Series], histograms: Sequence[LoggedHistogram], events: Sequence[LogEvent]) -> BatchStats | None:
     """None when no batch was recorded."""
-    counted = max((len(s) for name, s in series.items() if name.startswith("data/") and not name.startswith("data/val_")), default=0)
-    if not counted:
+    if not any(len(s) for name, s in series.items() if name.startswith("data/") and not name.startswith("data/val_")):
         return None
     lost, outside, prints = series.get("data/non_finite"), series.get("data/labels_out_of_range"), series.get("data/fingerprint")
     train = [_by_class(h) for h in histograms if h.name == "data/train_labels"]
@@ -23,7 +22,6 @@ def batch_stats(series: Mapping[str, Series], histograms: Sequence[LoggedHistogr
     shares, val_shares = _shares(train), _shares(val)
     samples = _last(series, "data/label_relation_samples")
     return BatchStats(
-        batches=counted,
         indices="data/indices" in series,
         mean=_median(series, "data/train_mean"), std=_median(series, "data/train_std"),
         low=_extreme(series, "data/train_min", np.min), high=_extreme(series, "data/train_max", np.max),

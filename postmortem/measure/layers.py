@@ -43,7 +43,6 @@ def layer_stats(series: Mapping[str, Series]) -> LayerStats | None:
     held = tables.get(("updates", "held"), {})
     still = [n for n, s in ratio.items() if not np.any(s.values > 0) and not np.isnan(s.values).any()]
     return LayerStats(
-        steps=max(len(s) for table in tables.values() for s in table.values()),
         dead=_ends(dead), dead_at_start=_starts(dead), dead_from=MappingProxyType({n: at for n, s in dead.items() if (at := _from(s)) is not None}),
         saturated=_ends(full_up), saturated_at_start=_starts(full_up),
         gradients=MappingProxyType({n: _median(s.values) for n, s in rms.items()}),

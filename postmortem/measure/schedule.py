@@ -78,7 +78,6 @@ def _from_best_source(
         final=configured,
         peak=configured,
         highest=configured,
-        highest_step=0.0,
         zero_share=float(idle),
         low_share=float(idle),
         low_from_step=0.0 if idle else None,
@@ -112,8 +111,7 @@ def _configured(settings: Sequence[Setting]) -> float | None:
 
 
 def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quantum: float, zero_is_zero: bool, before: float = 0.0) -> ScheduleStats:
-    at_high = int(np.argmax(y))
-    highest, peak = float(y[at_high]), _peak(y)
+    highest, peak = float(np.max(y)), _peak(y)
     least = max(SAME * highest, 0.5 * quantum)
     # What rounds to 0 may be as large as half a printed digit: below 1 % of the peak only when the print is that fine.
     low = y + 0.5 * quantum < LOW * peak if peak > 0 else np.full(len(y), zero_is_zero)
@@ -128,7 +126,6 @@ def _stats(source: Literal["logged", "optimizer"], x: Floats, y: Floats, *, quan
         final=float(y[-1]),
         peak=peak,
         highest=highest,
-        highest_step=float(x[at_high]),
         zero_share=float(np.mean(y == 0)) if zero_is_zero else 0.0,
         low_share=float(np.mean(low)) if source == "logged" else _share_of_steps(x, y, low_from, LOW * peak),
         low_from_step=float(x[low_from]) if low_from < len(y) else None,

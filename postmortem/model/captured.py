@@ -9,7 +9,6 @@ from types import MappingProxyType
 class BatchStats:
     """The batches that were recorded, taken together. None where it was not recorded or says nothing."""
 
-    batches: int  # training batches that were looked at
     indices: bool = False  # inputs are whole numbers without a scale, such as token ids
     mean: float | None = None  # medians over training batches
     std: float | None = None
@@ -42,7 +41,6 @@ class BatchStats:
 class LayerStats:
     """Activations, gradients and updates on the steps that were looked at. Names as the model has them, in its order."""
 
-    steps: int  # that were looked at
     dead: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # module → share of silent units, at the end
     dead_at_start: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     dead_from: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # the step from which most of them stay silent

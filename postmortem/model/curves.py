@@ -79,7 +79,7 @@ class NonFinite:
 
 @dataclass(frozen=True, slots=True)
 class CurveStats:
-    """One series in figures. `goal` says which way is better; `gain` and `lost` are positive when the curve got better / worse.
+    """One series in figures. `goal` says which way is better.
 
     start, final : robust ends: medians of the first and last `max(1, min(n // 10, 50))` finite points.
     best : best value of the smooth (running median of 5, narrower for short curves), at `best_step`.
@@ -106,8 +106,7 @@ class CurveStats:
     noise: float  # robust sigma of (value − smooth)
     quantum: float | None  # printed precision
     distinct: int  # distinct finite values
-    gain: float  # |best − start| in the direction of the goal, ≥ 0
-    relative_gain: float  # gain / |start|
+    relative_gain: float  # gain / |start|, gain = |best − start| in the direction of the goal, ≥ 0
     lost_ground: float  # |final − best| / gain; inf when nothing was gained and something lost; 0 when nothing was lost
     net_change: float  # (final − start) / |start|
     log_growth: float  # log10(final / start), nan unless both > 0
@@ -182,7 +181,6 @@ class ScheduleStats:
     final: float
     peak: float
     highest: float
-    highest_step: float
     zero_share: float  # share of points at exactly 0 (more than the printed precision can hide)
     low_share: float  # share of points below 1 % of the peak
     low_from_step: float | None  # first step from which it stays below 1 % of the peak to the end

@@ -29,7 +29,7 @@ def test_any_floats_give_figures(values: list[float], name: str, quantum: float 
     if found.finite == len(finite) and finite:
         assert (found.lowest, found.highest) == (min(finite), max(finite))
         assert found.lowest <= found.start <= found.highest
-        assert found.gain >= 0
+        assert found.relative_gain >= 0
         assert found.lost_ground >= 0
         assert 0 <= found.plateau_share <= 1
         assert found.distinct == len(set(finite))
@@ -45,7 +45,7 @@ def test_any_steps_are_bearable(values: list[float]) -> None:
 
 # Every figure by how it follows y → a·y + b (a > 0): as a level, as a distance, or not at all.
 LEVELS = {"first", "last", "start", "final", "best", "worst", "lowest", "highest"}
-DISTANCES = {"noise", "gain"}
+DISTANCES = {"noise"}
 UNMOVED = {"best_step", "highest_step", "distinct", "turn_step", "plateau_step", "plateau_share", "points", "finite"}
 
 
@@ -80,7 +80,7 @@ def test_a_metric_upside_down_is_the_same_story(values: list[float]) -> None:
     y = np.array(values)
     low, high = curve_stats(series(y, "train/loss")), curve_stats(series(-y, "train/accuracy"))
     assert high.goal == "higher"
-    for name in ("gain", "lost_ground", "best_step", "turn_step", "plateau_step", "noise"):
+    for name in ("relative_gain", "lost_ground", "best_step", "turn_step", "plateau_step", "noise"):
         assert getattr(high, name) == pytest.approx(getattr(low, name), nan_ok=True), name
     assert (high.best, high.final, high.start) == (-low.best, -low.final, -low.start)
     assert [s.step for s in high.spikes] == [s.step for s in low.spikes]
@@ -100,7 +100,7 @@ def test_levels_of_a_descent() -> None:
     assert found.start == pytest.approx(2.3, rel=0.2)
     assert found.final == pytest.approx(0.4, abs=0.01)
     assert found.noise == pytest.approx(0.02, rel=0.1)
-    assert found.gain == pytest.approx(found.start - found.best)
+    assert found.relative_gain == pytest.approx((found.start - found.best) / found.start)
     assert found.lost_ground < 0.1
     assert found.turn_step is None
     assert found.spikes == ()
@@ -125,7 +125,7 @@ def test_a_steady_fall_never_settles() -> None:
 def test_a_flat_curve_gains_nothing() -> None:
     found = curve_stats(series([0.693] * 12, quantum=0.001))
     assert found.constant
-    assert (found.gain, found.lost_ground, found.net_change) == (0, 0, 0)
+    assert (found.relative_gain, found.lost_ground, found.net_change) == (0, 0, 0)
     assert found.plateau_share == 1
     assert found.noise == pytest.approx(0.001 / math.sqrt(12))
 
