@@ -8,6 +8,7 @@ no loss, `norm1.weight` no gradient norm and `train_loss_mask` no training loss.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from postmortem.model.run import Reduction
 from postmortem.sources.setting_names import SETTINGS, setting_name
@@ -79,10 +80,13 @@ _FEWEST_TWINS = 3
 _MANY_PARTS = 3  # of a loss, beside which one more is another part and not the whole
 
 
+@lru_cache(maxsize=4096)
 def words(key: str) -> tuple[str, ...]:
     """A key's words, lower case: `trainLoss_epoch` → ("train", "loss", "epoch"). `acc@1` stays one word."""
-    spaced = _CAMEL.sub(" ", _MIXED_CASE.sub(lambda m: f" {m[0].lower()} ", key[:_LONGEST_KEY]))
-    return tuple(w for w in _SEPARATORS.split(spaced.lower().replace("#", " ")) if w)
+    low = key[:_LONGEST_KEY].lower()
+    if low != key[:_LONGEST_KEY]:
+        low = _CAMEL.sub(" ", _MIXED_CASE.sub(lambda m: f" {m[0].lower()} ", key[:_LONGEST_KEY])).lower()
+    return tuple(w for w in _SEPARATORS.split(low.replace("#", " ")) if w)
 
 
 def _split_and_rest(parts: tuple[str, ...]) -> tuple[str, list[str]]:

@@ -1,11 +1,12 @@
 """The lines that tell an event, as one table. Read by `crash.py`."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from postmortem.model.run import EventKind
 from postmortem.model.sentence import Value
+from postmortem.sources.logs.anyof import any_of
 
 _NUMBER = r"(?P<{}>\d{{1,40}}(?:\.\d{{0,40}})?(?:[eE][-+]?\d{{1,4}})?)"
 
@@ -211,12 +212,15 @@ def _by_needle() -> dict[str, tuple[re.Pattern[str], ...]]:
 
 
 _BY_NEEDLE = _by_needle()
+_ANY_NEEDLE = re.compile(any_of(NEEDLES))
 
 
-def is_suspicious(text: str, among: Iterable[str] = NEEDLES) -> bool:
+def is_suspicious(text: str, among: Collection[str] = NEEDLES) -> bool:
     """A line that may tell of an event: worth asking `Watch.line`. Asked once for each shape of line. `among` : words that it may have in it."""
     low = text[:1000].lower()
+    if not _ANY_NEEDLE.search(low):
+        return False
     needles = [needle for needle in among if needle in low]
-    if not needles or "nccl info" in low:
+    if "nccl info" in low:
         return False
     return any(pattern.search(text[:1000]) for pattern in {p for needle in needles for p in _BY_NEEDLE[needle]})

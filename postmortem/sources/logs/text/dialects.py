@@ -58,12 +58,12 @@ _RATE_SET = re.compile(
 
 def special(shape: str) -> Plan | None:
     """The plan of a shape known by heart, None for any other."""
-    match = _DARKNET.match(shape)
+    match = _DARKNET.match(shape) if " rate" in shape else None
     if match:
         k = 1 if match[1] else 0
         values = (Slot(k + 1, "train/loss", "loss"), Slot(k + 2, "other/avg loss", "avg loss"), Slot(k + 3, "lr", "rate"))
         return Plan(values=values, step=0)
-    if _YOLO_LINE.match(shape) and shape.count(_N) == 16:
+    if shape.count(_N) == 16 and _YOLO_LINE.match(shape):
         names = (
             (3, "other/train/box_loss", "train/box_loss"), (4, "other/train/obj_loss", "train/obj_loss"),
             (5, "other/train/cls_loss", "train/cls_loss"),
@@ -78,7 +78,7 @@ def special(shape: str) -> Plan | None:
 
 def _written(shape: str) -> Plan | None:
     """Step and values as clu writes them."""
-    match = _CLU.search(shape)
+    match = _CLU.search(shape) if "logging_writer" in shape else None
     if match is None:
         return None
     at = shape[: match.start(1)].count(_N)
@@ -99,7 +99,8 @@ def _watched(shape: str) -> Plan | None:
 
 def _rate(shape: str) -> Plan | None:
     """The learning rate from a line on that says to what it was changed."""
-    changed = _RATE_SET.search(shape)
+    low = shape.lower()
+    changed = _RATE_SET.search(shape) if "lr" in low or "learning" in low else None
     if changed is None:
         return None
     key = changed["key"] or changed["key2"] or changed["key3"] or changed["key4"]
@@ -109,7 +110,8 @@ def _rate(shape: str) -> Plan | None:
 
 def _unnamed(shape: str) -> Plan | None:
     """A loss that has no key of its own."""
-    score = _SCORE_AT.search(shape) or _LOSS_AFTER.search(shape)
+    low = shape.lower()
+    score = _SCORE_AT.search(shape) or _LOSS_AFTER.search(shape) if "score" in low or "loss" in low or "cost" in low else None
     if score:
         at = shape.count(_N) - 2
         value = (Slot(at + 1, "train/loss", score[1]),)
@@ -120,7 +122,7 @@ def _unnamed(shape: str) -> Plan | None:
     if clocked:
         last = clocked[0].count(_N) - 1
         return Plan(values=(Slot(last, "train/loss", "loss"),), step=last - 2 if clocked[0].endswith(_N) else 0)
-    history = _HISTORY.search(shape)
+    history = _HISTORY.search(shape) if "round" in shape else None
     if history:
         at = shape.count(_N) - 2
         return Plan(values=(Slot(at + 1, "val/loss", "loss"),), epoch=at, split="val", spare=True, done=True)
@@ -132,7 +134,7 @@ def _unnamed(shape: str) -> Plan | None:
 
 def _evaluation(shape: str) -> Plan | None:
     """What detection prints of an evaluation."""
-    coco = _COCO.search(shape)
+    coco = _COCO.search(shape) if "Average " in shape else None
     if coco:
         what = "AP" if coco[1] == "Precision" else "AR"
         whole = what == "AP" and coco[2] and coco[3] == "all"
@@ -143,7 +145,7 @@ def _evaluation(shape: str) -> Plan | None:
         keys = ("metrics/precision", "metrics/recall", "metrics/mAP50", "metrics/mAP50-95")
         values = tuple(Slot(2 + n, "val/score" if n == 3 else f"other/{key}", key) for n, key in enumerate(keys))
         return Plan(values=values, split="val")
-    copied = _COPYPASTE.search(shape)
+    copied = _COPYPASTE.search(shape) if "copypaste" in shape else None
     if copied:
         first = shape[: copied.start()].count(_N)
         count = 1 + copied[1].count(_N)
@@ -154,7 +156,7 @@ def _evaluation(shape: str) -> Plan | None:
 
 def _objective(shape: str) -> Plan | None:
     """Kaldi's nnet3: a log-likelihood per frame, of which more is better; a pass over minibatches has a counter."""
-    kaldi = _KALDI.search(shape)
+    kaldi = _KALDI.search(shape) if "objective function" in shape else None
     if kaldi is None or kaldi[0].startswith("Overall"):
         return None
     index = shape[: kaldi.end()].count(_N) - 2
@@ -163,7 +165,7 @@ def _objective(shape: str) -> Plan | None:
 
 
 def _net_output(shape: str) -> Plan | None:
-    net = _CAFFE_NET.search(shape)
+    net = _CAFFE_NET.search(shape) if " net output #" in shape else None
     if net:
         index = shape[: net.end() - 1].count(_N)
         split = "train" if net[1] == "Train" else "test"

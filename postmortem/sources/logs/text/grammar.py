@@ -6,7 +6,9 @@ words of the key may name a split ("train", "val") that governs what follows. Wh
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
+from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
@@ -23,6 +25,13 @@ _ASIDE = re.compile(
     r"Progress on|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",
     re.IGNORECASE,
 )
+_OF_ASIDES = re.compile(
+    any_of((
+    "improve", "reducing", "adjusting", "saving", "saved", "save", "load", "resum", "restor", "warm", "early", "patience", "checkpoint", "scanning",
+    "caching", "frame #", "overflow", "nccl", "watchdog", "exitcode", "pid", "bytes", "warning", "error", "memory", "progress on", "assertion",
+    "thcuda", "oom-kill", "traceback", "srun:", "slurmstepd", "job step",
+    ))
+)  # fmt: skip
 # `Saved model at epoch 3 with loss: 3.67`: where, and what it says of the loss.
 _SAVED = re.compile(
     rf"^[^{NUMBER}]{{0,60}}\bsav(?:ed|ing)\b[^{NUMBER}]{{0,60}}?\b((?:epoch|step|iter(?:ation)?)[ :=#]{{0,2}}{NUMBER})[ ,;]{{1,2}}(?:with|at) "
@@ -41,10 +50,12 @@ _WRAPPER = re.compile(r"\b(?:tensor|array|Array|(?:tf\.)?Tensor|(?:np|numpy|jnp)
 _MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
 _WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
 _WIDE_COLON = re.compile(rf"(?<=[\w)\]]) {{1,2}}(?=[:=]\s?{NUMBER})")  # `loss           : 0.5`
+_NOTHING = ("None", "NA", "N/A", "n/a", "null", "--")
 _MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|null|--)(?![\w./])")
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
+_KEY_ENDS = (":", "=", "~", "≈", "->", "is", "was", "equals")
 _HEADING = re.compile(
     rf"^[^A-Za-z{NUMBER}]*[A-Za-z]{{3,12}}(?: [a-z]{{3,12}},)?(?: at| of| for)? epoch ?[:#=]? ?[\[(]?{NUMBER}(?:/{NUMBER})?[^A-Za-z{NUMBER}]*$",
     re.IGNORECASE,
@@ -100,19 +111,37 @@ _PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER
 
 def plan_of(shape: str) -> Plan:
     """Understand a shape. `EMPTY` when none of its numbers has a role."""
-    saved = _SAVED.search(shape) if NUMBER in shape else None
+    if NUMBER not in shape:
+        return EMPTY
+    low = shape.lower()
+    saved = _SAVED.search(shape) if "sav" in low else None
     if saved:
         return replace(plan_of(f"{saved[1]} {saved[2]}"), spare=True)
-    if NUMBER not in shape or _ASIDE.search(shape) or _DUMP.match(shape) or _DATA_BAR.search(shape) or _LENGTH.match(shape):
+    if _OF_ASIDES.search(low) and _ASIDE.search(shape):
         return EMPTY
-    text = cjk_to_english(shape).translate(_QUOTES)
+    if _DUMP.match(shape) or ("/s]" in shape and _DATA_BAR.search(shape)) or _LENGTH.match(shape):
+        return EMPTY
+    text = _unquoted(shape)
     keras = _KERAS.match(text) and _KERAS_SIGN.search(text)
     mapping = text.lstrip().startswith("{") or "{" in text
     if not text.isascii():
         text = _PICTURE.sub("|", text)
-    text = _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))
-    text = _WIDE_COLON.sub("", _WIDE_BRACKET.sub(" [", _MISSING.sub("", text)))
+    if "(" in text:
+        text = _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))
+    if any(word in text for word in _NOTHING):
+        text = _MISSING.sub("", text)
+    if " [" in text:
+        text = _WIDE_BRACKET.sub(" [", text)
+    if " :" in text or " =" in text:
+        text = _WIDE_COLON.sub("", text)
     return _Reading(text, mapping=mapping, bar=keras is not None).plan()
+
+
+def _unquoted(shape: str) -> str:
+    """The shape without quotes, in English, with the signs of ASCII."""
+    if shape.isascii():
+        return shape.replace("'", "").replace('"', "").replace("`", "")
+    return cjk_to_english(shape).translate(_QUOTES)
 
 
 class _Reading:
@@ -248,7 +277,12 @@ class _Reading:
     @staticmethod
     def _key(piece: str) -> tuple[str, str]:
         """A piece's key, and what stands before it and a colon: "Test set: Average loss: " → ("Average loss", "Test set")."""
-        key = _SO_FAR.sub("", _KEY_END.sub("", piece)).strip(" \t*>#~-<:=")
+        key = piece.rstrip()
+        if key.endswith(_KEY_ENDS):
+            key = _KEY_END.sub("", piece)
+        if key.endswith("so far"):
+            key = _SO_FAR.sub("", key)
+        key = key.strip(" \t*>#~-<:=")
         cut = max(key.rfind("="), key.rfind(":"))
         before = ""
         if cut >= 0:
@@ -395,7 +429,8 @@ class _Reading:
             for slot, known in named
         )
         returns = of_episodes({"episode": "", **{s.logged_as: s.name for s in values}}) if self.episode != NO else {}
-        return tuple(replace(s, name=returns.get(s.logged_as, s.name)) for s in self._beside_both_losses(values))
+        values = self._beside_both_losses(values)
+        return tuple(replace(s, name=returns.get(s.logged_as, s.name)) for s in values) if returns else values
 
     def _again(self) -> None:
         """The same keys in the same order a second time are of the validation set: `loss 4.1 | hm_loss 2.1 | loss 4.2 | hm_loss 2.2` of CenterNet."""
@@ -425,7 +460,7 @@ class _Reading:
             return values
         claimed = {key for _, key, split, *_ in self.pending if split}
         renamed = of_validation({s.logged_as: s.name for s in values if s.logged_as not in claimed})
-        return tuple(replace(s, name=renamed.get(s.logged_as, s.name)) for s in values)
+        return tuple(replace(s, name=renamed.get(s.logged_as, s.name)) for s in values) if renamed else values
 
     def _average(self, index: int, name: str) -> int:
         """`Acc@1 70.1 (71.2)` in a pass over an evaluation set: the mean in parentheses is the result, not the last batch."""
@@ -437,6 +472,7 @@ class _Reading:
         return index + 1 if len(after) == 2 and after[0].strip() == "(" and after[1].startswith(")") else NO
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def _name(key: str, split: str) -> tuple[str, str]:
         """The canonical name of a key, words that say nothing taken from its front where that helps."""
         name = series_name(key, split)

@@ -6,6 +6,7 @@
 import re
 from collections.abc import Callable
 
+from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 
 _N = NUMBER
@@ -78,12 +79,26 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
 )
 # Tables of results by class, counts of detections, scores of the best so far, how fast a training or an evaluation was on the whole: numbers,
 # and none of them a curve.
-_ASIDE = re.compile(
-    rf"\b(?:aggregate|configure)_(?:fit|train|evaluate): |"
-    rf"\btp:{_N} - fp:{_N} - |^MACRO_AVG:|-score \(macro\)|\bbest metric,|^\s*Class +Images +(?:Instances|Labels) |^\s*classes +top1_acc +top5_acc\b|"
-    rf"\bRegion{_N} Avg |\bOverall training speed:{_N} iterations in |^Speed:{_N}ms preprocess|"
-    rf"^(?!.*(?i:loss))[^\W\d][^{_N}:=|,\[(]{{0,60}}{_N}{{4}}$"
-)  # fmt: skip
+_ASIDES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\baggregate_(?:fit|train|evaluate): ",
+        r"\bconfigure_(?:fit|train|evaluate): ",
+        rf"\btp:{_N} - fp:{_N} - ",
+        r"^MACRO_AVG:",
+        r"-score \(macro\)",
+        r"\bbest metric,",
+        r"^\s*Class +Images +(?:Instances|Labels) ",
+        r"^\s*classes +top1_acc +top5_acc\b",
+        rf"\bRegion{_N} Avg ",
+        rf"\bOverall training speed:{_N} iterations in ",
+        rf"^Speed:{_N}ms preprocess",
+        rf"^(?!.*(?i:loss))[^\W\d][^{_N}:=|,\[(]{{0,60}}{_N}{{4}}$",
+    )
+)
+_OF_ASIDES = re.compile(
+    any_of(("te_", "re_", "fp:", "MACRO_AVG:", "-score (macro)", "best metric,", "Class", "top1_acc", "Region", "training speed:", "Speed:", _N * 4))
+)
 
 
 # `Epoch 3: 0.52 loss, 81.0% accuracy`: what it is behind how much it is. Not in what is said of the best epoch.
@@ -96,12 +111,12 @@ _DASHED = re.compile(rf"^[^=:{_N}]{{0,20}}(?:{_N}(?:/{_N})?[\s:|,-]{{1,4}})?(?:[
 
 def in_plain_words(shape: str) -> str:
     """The shape without idioms; "" for a line of results that are no curve."""
-    if _ASIDE.search(shape):
+    if _OF_ASIDES.search(shape) and any(pattern.search(shape) for pattern in _ASIDES):
         return ""
     for needle, pattern, into in _IDIOMS:
         if needle in shape:
             shape = pattern.sub(into, shape)
-    if _DASHED.search(shape):
+    if f" -{_N}" in shape and _DASHED.search(shape):
         shape = _DASH.sub(":", shape)
     if _EPOCH.match(shape):
         shape = _BEHIND.sub(rf" \2: {_N}\1", shape)

@@ -74,7 +74,8 @@ def role_of(key: str) -> Role | None:
 
 def may_count(text: str) -> bool:
     """Whether a text has a word in it that a key which counts may end with: a quick question before `role_of` of each of its parts."""
-    return not _LAST_WORDS.isdisjoint(_WORD.findall(_JOINT.sub(" ", text).lower()))
+    low = text.lower()
+    return not _LAST_WORDS.isdisjoint(_WORD.findall(low if low == text else _JOINT.sub(" ", text).lower()))
 
 
 def _skippable(word: str) -> bool:

@@ -58,7 +58,7 @@ class Scan(Course):
     @property
     def noisy(self) -> bool:
         """Mostly noise, and not amid an event: what has no word of training and tells no event can be left out."""
-        return self.shapes.many and not self.watch.reading
+        return (self.shapes.many or (self.placed and self.shapes.idlers)) and not self.watch.reading
 
     # -- one line
 

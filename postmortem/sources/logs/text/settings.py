@@ -8,6 +8,7 @@ import orjson
 
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Value
+from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.setting_names import NAMED_BY_WORDS, NUMERIC, setting_name
 
 MAX_SETTINGS = 2_000
@@ -51,10 +52,11 @@ _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
     ("gpus", re.compile(r"(?:world[_ ]size|num(?:ber)?[_ ]of[_ ]gpus|num_gpus|n_gpu)\s*[:=]\s*(?P<n>\d{1,6})\b|"
         r"with (?P<n2>\d{1,6}) processes$", re.IGNORECASE)),
 )  # fmt: skip
-_HINTS = (
-    "param", "sample", "example", "epochs", "optimization steps", "training steps",
-    "batch size", "accumulation", "world", "gpu", "processes", "namespace(", "config",
-    "arg", "options", "settings", "cfg", "opt",
+_HINTS = re.compile(
+    any_of((
+        "param", "sample", "example", "epochs", "optimization steps", "training steps", "batch size", "accumulation", "world", "gpu", "processes",
+        "namespace(", "config", "arg", "options", "settings", "cfg", "opt",
+    ))
 )  # fmt: skip
 _TYPED = re.compile(r"dict\(type=['\"](\w{1,60})['\"]\)?$")  # of OpenMMLab's configurations: `optimizer = dict(type='SGD', lr=0.1)`
 # How many outputs a printed model has: the last layer of `print(model)` in PyTorch, of `model.summary()` in Keras.
@@ -83,7 +85,7 @@ def wanted(text: str) -> Wanted:
     low = text[:2000].lower()
     if ("linear(" in low or "(dense)" in low) and _LAYER_OUT.match(head):
         return Wanted.ALWAYS
-    if any(w in low for w in _HINTS) and (_config_in(text) or any(p.search(head) for _, p in _COUNTS)):
+    if _HINTS.search(low) and (_config_in(text) or any(p.search(head) for _, p in _COUNTS)):
         return Wanted.ALWAYS
     if ":" in head or "=" in head or "...." in head or "--" in head:
         return Wanted.EARLY
@@ -116,7 +118,7 @@ class Settings:
             self._add("optimizer", optimizer["name"])
             return
         known, low = len(self.found), text[:2000].lower()
-        for name, pattern in _COUNTS if any(w in low for w in _HINTS) else ():
+        for name, pattern in _COUNTS if _HINTS.search(low) else ():
             match = pattern.search(text[:400])
             if match:
                 count = _count(next(g for g in match.groups() if g is not None))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from zlib import crc32
 
+from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.text.dialects import special
@@ -25,13 +26,16 @@ _HEADING = re.compile(rf"^[\s>#*=\-\[\](){{|!+.{MOMENT}]*([A-Za-z][A-Za-z ]{{2,4
 _TESTING = re.compile(r"^[^A-Za-z]*Testing using \w")  # Flair, once training is over
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
-HINTS = ("loss", "acc", "epoch", "step", "iter", "lr", "error", "ppl", "nll", "score", "reward", "val", "train", "eval", "norm")
+HINTS = (
+    "loss", "acc", "epoch", "step", "iter", "lr", "error", "ppl", "nll", "score", "reward", "val", "train", "eval", "norm", "perplexity",
+    "psnr", "ssim", "iou", "bleu", "rouge", "recall", "precision", "auc", "mse", "kimg",
+)  # fmt: skip
 _HINT = re.compile("|".join(rf"\b{word}\b" if len(word) < 3 else word for word in HINTS), re.IGNORECASE)
-_LONG_HINTS = tuple(word.encode() for word in HINTS if len(word) > 2)
-_SHORT_HINT = re.compile(rb"\blr\b")
+_IN_BYTES = re.compile(rb"\blr\b|" + any_of(word for word in HINTS if len(word) > 2).encode())
 _DIGITS = b"0123456789"
 MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
 NEW_SHAPES = 1_000  # then too, where more than every second line had one of its own
+NEW_IDLE = 200  # then too, once training is under way, where three of four lines had one of their own that says nothing
 MOST_UNDERSTOOD = 20_000  # shapes; then only those that come a second time
 MOST_VAIN = 4_000  # shapes with nothing in them that one knows by name; then too, where nine of ten were such
 # What is paid for (see `effort`): a shape that is understood, its bytes, numbers and values, and a look at one that came once
@@ -50,6 +54,14 @@ _HABITS = (
     ("darknet", re.compile(rb"\d avg(?: loss)?, [\d.]+ rate, ")),
     ("marian", re.compile(rb"Up\. \d+ : Sen\. ")),
 )
+
+_OF_HABITS = re.compile(
+    any_of((
+        "GPU available: ", "Trainer.fit", "lightning", "***** Running training", "train_runtime", "transformers/trainer.py", "s/step - ", " [=", "━",
+        "elapsed time per iteration", "train_inner", "fairseq.", "num_updates", "- mmengine - ", "d2.utils.events", "detectron2/", "solver.cpp:",
+        " rate, ", "Up. ",
+    )).encode()
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +87,7 @@ NOISE = Entry(EMPTY, "")
 
 def hints(raw: bytes) -> bool:
     """Whether a line has a word of training in it."""
-    low = raw.lower()
-    return any(map(low.__contains__, _LONG_HINTS)) or (b"lr" in low and _SHORT_HINT.search(low) is not None)
+    return _IN_BYTES.search(raw.lower()) is not None
 
 
 def _numbered(entry: Entry) -> bool:
@@ -87,12 +98,19 @@ def _numbered(entry: Entry) -> bool:
     return any(c.isdigit() for slot in entry.plan.values for c in slot.logged_as)
 
 
+def _says_nothing(entry: Entry) -> bool:
+    """Prose, or numbers of which nothing is known, whatever is around it."""
+    plan = entry.plan
+    told = entry.header or entry.heading or entry.rule or entry.pair or entry.lone or entry.final or entry.history or entry.suspicious
+    return (plan is EMPTY or plan.weak) and not told
+
+
 class Shapes:
     """All shapes that were seen."""
 
     def __init__(self, effort: Effort) -> None:
         self.effort = effort
-        self.understood = self.asked = self.vain = 0
+        self.understood = self.asked = self.vain = self.idle = 0
         self.tells: Callable[[bytes], bool] | None = None  # whether a line may tell an event, where that was asked before
         self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
@@ -104,6 +122,11 @@ class Shapes:
         """So many that the log is mostly noise."""
         return len(self.known) > MANY_SHAPES or (len(self.known) > NEW_SHAPES and 2 * len(self.known) > self.asked)
 
+    @property
+    def idlers(self) -> bool:
+        """Three of four lines had a shape of their own that says nothing: amid a training, the rest of what is so is not worth understanding."""
+        return self.idle > NEW_IDLE and 4 * self.idle > 3 * self.asked
+
     def entry(self, masked: bytes, raw: bytes) -> Entry:
         """What is known of a masked line; understood when it is new."""
         self.asked += 1
@@ -113,7 +136,7 @@ class Shapes:
                 self.effort.spent += A_LOOK + A_LOOK_BYTE * len(raw)
                 suspicious = self.tells(raw) if self.tells else is_suspicious(raw.decode("utf-8", "replace"))
                 return Entry(EMPTY, "", suspicious=True) if suspicious else NOISE
-            if len(self.saw) < len(_HABITS) and len(raw) < 2_000:
+            if len(raw) < 2_000 and _OF_HABITS.search(raw):
                 self.saw |= {name for name, habit in _HABITS if name not in self.saw and habit.search(raw)}
             bare = masked.translate(None, _DIGITS)
             if bare in self._but_for_digits:
@@ -126,6 +149,7 @@ class Shapes:
                 self._but_for_digits[bare] = found
             numbers, values = masked.count(b"\0"), len(found.plan.values)
             self.vain += all(slot.name.startswith("other/") for slot in found.plan.values)
+            self.idle += _says_nothing(found)
             self.effort.spent += A_SHAPE + A_SHAPE_BYTE * len(masked) + A_SHAPE_NUMBER * numbers + A_SHAPE_VALUE * values
         return found
 

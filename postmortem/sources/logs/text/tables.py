@@ -37,7 +37,7 @@ def is_rule(text: str) -> bool:
 @lru_cache(maxsize=512)
 def header_of(text: str) -> Header | None:
     """The header that a line without numbers is; None when it is none: it needs a counter and a known quantity."""
-    text = text.translate(_EDGE).strip()
+    text = (text if text.isascii() else text.translate(_EDGE)).strip()
     text = text[1:].lstrip() if text.startswith("# ") else text  # as a comment
     if not text or len(text) > 2000 or text.endswith((":", ".")) or not may_count(text):
         return None

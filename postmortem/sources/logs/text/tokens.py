@@ -74,7 +74,12 @@ def shape_of(masked: bytes) -> str:
         text = masked.decode()
     except UnicodeDecodeError:
         text = masked.decode("latin-1")
-    return _BLANKS.sub("  ", _BEFORE.sub("", _BAR.sub("====", text))).strip()
+    text = _BAR.sub("====", text)
+    if NUMBER in text:
+        text = _BEFORE.sub("", text)
+    if "   " in text or "\t" in text:
+        text = _BLANKS.sub("  ", text)
+    return text.strip()
 
 
 def number(token: bytes) -> float:
