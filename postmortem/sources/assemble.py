@@ -14,6 +14,7 @@ from postmortem.sources.attempts import describe, into_attempts, span
 from postmortem.sources.axes import by_the_clock, on_one_axis, once_an_epoch
 from postmortem.sources.checkpoints.joining import join
 from postmortem.sources.choose import choose, natural
+from postmortem.sources.names import words
 from postmortem.sources.outcome import of_the_last_job, outcome, silent
 from postmortem.sources.reader import Found
 
@@ -28,7 +29,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     """Merge. `skipped` are sources that no reader took."""
     found = sorted(found, key=lambda f: natural(f.source.path))  # of two that contradict each other the later file is believed
     left_out: list[LeftOut] = []
-    chosen = choose([s for f in found for s in f.series if len(s)], left_out)
+    chosen = choose([_in_seconds(s) for f in found for s in f.series if len(s)], left_out)
     if all(s.epochs is None for s in chosen):
         chosen = tuple(by_the_clock(chosen))
     facts = {k: v for f in found for k, v in f.facts.items() if v is not None}
@@ -72,6 +73,13 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     )
     earlier = tuple(replace(run, series=tuple(part), events=(), checkpoints=(), outcome="unknown") for part in attempts[:-1])
     return replace(run, earlier=earlier)
+
+
+def _in_seconds(series: Series) -> Series:
+    """What a step took, logged in milliseconds as its key says (`dt_ms`, `ms/step`), in seconds; any other series as it is."""
+    if not series.name.startswith("step_time") or "ms" not in words(series.logged_as):
+        return series
+    return replace(series, values=series.values / 1e3)
 
 
 def _number(value: object) -> float | None:

@@ -22,6 +22,7 @@ from postmortem.sources.logs.jsonrows import RowTaker
 from postmortem.sources.logs.numbers import STAND_INS, prints_stand_in
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.table import MOST_COLUMNS, Column, Table
+from postmortem.sources.logs.text.boxes import boxed
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "json-lines"
@@ -36,7 +37,7 @@ _BARE = re.compile(rb"([:\[,]\s*)(-?(?:NaN|Infinity))\b(?=\s*[,}\]])")
 
 def claims(candidate: Candidate) -> bool:
     """A file whose first lines are JSON objects, one per line."""
-    if not candidate.name.lower().endswith(_EXTENSIONS) and "." in candidate.name:
+    if (not candidate.name.lower().endswith(_EXTENSIONS) and "." in candidate.name) or boxed(candidate.head):
         return False
     lines = [line.strip() for line in head_text(candidate.head).splitlines()]
     if candidate.size > len(candidate.head):

@@ -4,7 +4,7 @@ import re
 
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.plans import NO, Plan, Slot
-from postmortem.sources.logs.text.tokens import NUMBER
+from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 from postmortem.sources.names import series_name
 
 _N = NUMBER
@@ -38,6 +38,9 @@ _HISTORY = re.compile(rf"(?:^|\s)round{_N}:{_N}$")
 # `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.
 _CLU = re.compile(rf"\blogging_writer\.py:{_N}\] \[{_N}\] ((?:[\w/.@-]{{1,80}}={_N}(?:, |$)){{1,60}})$")
 _CLU_PAIR = re.compile(rf"([\w/.@-]{{1,80}})={_N}")
+# `[2.9, 2.4, 2.1, 31.2, 1.1, 3.5, 600, 0.0002]` of VITS, `[600, 0.0001]` of RVC: losses, the step and the learning rate, in a logger's line.
+_VITS = re.compile(rf"(?:^INFO:[\w.-]{{1,80}}:|^{MOMENT}[\s|][^\[]{{0,120}}\bINFO[\s|:-]{{1,4}})\[((?:{_N}, ?){{1,9}})?{_N}, ?{_N}\]$")
+_VITS_LOSSES = ("loss_disc", "loss_gen", "loss_fm", "loss_mel", "loss_dur", "loss_kl")
 
 # `Epoch 0, global step 352: 'val/accuracy' reached 0.162 (best 0.162), saving model to '…' as top 1`: Lightning's ModelCheckpoint.
 _REACHED = re.compile(rf"^(?:\W*)Epoch{_N}, (?:global )?step{_N}:\s?'?([\w/.@-]{{1,80}})'? reached{_N} \(best{_N}\)")
@@ -73,7 +76,16 @@ def special(shape: str) -> Plan | None:
             (13, "other/val/box_loss", "val/box_loss"), (14, "other/val/obj_loss", "val/obj_loss"), (15, "other/val/cls_loss", "val/cls_loss"),
         )  # fmt: skip
         return Plan(values=tuple(Slot(*n) for n in names), epoch=0, epoch_total=1)
-    return _written(shape) or _evaluation(shape) or _net_output(shape) or _objective(shape) or _watched(shape) or _rate(shape) or _unnamed(shape)
+    return (
+        _written(shape)
+        or _listed(shape)
+        or _evaluation(shape)
+        or _net_output(shape)
+        or _objective(shape)
+        or _watched(shape)
+        or _rate(shape)
+        or _unnamed(shape)
+    )
 
 
 def _written(shape: str) -> Plan | None:
@@ -84,6 +96,19 @@ def _written(shape: str) -> Plan | None:
     at = shape[: match.start(1)].count(_N)
     keys = _CLU_PAIR.findall(match[1])
     return Plan(values=tuple(Slot(at + n, series_name(key, split_in(key)), key) for n, key in enumerate(keys)), step=at - 1)
+
+
+def _listed(shape: str) -> Plan | None:
+    """A list without names whose last two numbers are the step and the learning rate."""
+    match = _VITS.search(shape) if shape.endswith(f"{_N}]") else None
+    if match is None:
+        return None
+    losses = (match[1] or "").count(_N)
+    known = {0: (), 1: ("loss",), len(_VITS_LOSSES): _VITS_LOSSES}.get(losses)  # of other lengths nobody says what is what
+    keys = (*(tuple(f"losses[{n}]" for n in range(losses)) if known is None else known), "", "lr")
+    first = shape.count(_N) - len(keys)
+    values = (Slot(first + n, series_name(key) if known is not None or key == "lr" else f"other/{key}", key) for n, key in enumerate(keys) if key)
+    return Plan(values=tuple(values), step=first + losses)
 
 
 def _watched(shape: str) -> Plan | None:

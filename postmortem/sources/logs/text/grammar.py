@@ -85,8 +85,15 @@ _MEAN = re.compile(r"^ ?\(\)")
 _AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z])")  # `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost
 _COUNTED = re.compile(r"^ ?(steps?|iters?|iterations?|batches)(?=\s?[|,;)\]])")
 _MULTIPLE = re.compile(r"^[KMBT](?![A-Za-z])")
-_TIMES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-_SPACED_UNIT = re.compile(r"^ [A-Za-z]{1,20}/s(?:ec(?:ond)?)?(?=[\s,)\]]|$)")
+_KEY_GOES_ON = re.compile(r"^ ?[:=]$")
+_MILLI = re.compile(r"^ ?ms\b")
+_TIMES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_SPACED_UNIT = re.compile(r"^ (?:[A-Za-z]{1,20}/s(?:ec(?:ond)?)?|m?s(?:ec)?/(?:it|iter|step|batch))(?=[\s,)\]]|$)")
+# What is said of the pace of training, the unit behind the number: `0.2 s/it, 12k tok/s`.
+_PACE = re.compile(
+    r"^(?:[kKM](?= ?[a-z]))?\s?((?:(?:it|iter|step|sample|word|image|img|sent|sequence)s?|tok(?:en)?s?|batch(?:es)?)/s(?:ec(?:ond)?)?|"
+    r"m?s(?:ec)?/(?:it|iter|step|batch))(?=[\s,|;)\]]|$)"
+)
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
@@ -158,13 +165,16 @@ class _Reading:
         self.pending: list[tuple[int, str, str, bool, bool]] = []  # index, key, split, marked, percent
         self.bare: list[tuple[int, str, bool, str]] = []  # index, split, percent, quantity if known: values that only their split names
         self.totals: dict[int, int] = {}
+        self.paces: list[tuple[int, str, str, bool, bool]] = []  # as `pending`: values named by their unit
         self.multiples: dict[int, float] = {}  # of values: what their suffix says
+        self.beside = NO  # a number whose key has another number in it
         self.episode = NO  # the number of the episode
         self.brackets = False
         self.samples = False
         self.last: tuple[str, int] = ("", NO)  # what the previous number was, and where
         self.tqdm = "%||" in text
         self.hapi = bool(_HAPI.match(text))
+        self.drawn = self.tqdm or self.hapi or self.bar or "====" in text or f"<{MOMENT}" in text
         self.weak = False
         self.keyless = False
         self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?(?: on \w{2,10})?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
@@ -184,6 +194,8 @@ class _Reading:
         self._promote()
         if self.hapi and "step" in slot and "batch" not in slot:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total", NO)
+        if slot.keys() - {"rank"}:
+            self.pending += self.paces
         values = self._values()
         paired = self.keyless and not self.bar and not self.tqdm and {"train", "val"} <= {v.name.partition("/")[0] for v in values}
         split = self.line_split or split_in(self.parts[-1].split("|")[0]) if self.mapping else self.line_split
@@ -232,6 +244,9 @@ class _Reading:
             self.piece_split = ""
 
     def _number(self, index: int, lead: str, trail: str) -> None:
+        if index == self.beside:
+            self.last = ("", index)
+            return
         percent = trail.startswith("%")
         if not index and _LOGURU.search(lead):
             self.last = ("", index)
@@ -290,6 +305,12 @@ class _Reading:
         return key.strip(" .\t*>#~-<:="), before
 
     def _assign(self, index: int, key: str, lead: str, trail: str, *, marked: bool, percent: bool, bracketed: bool) -> None:
+        pace = None if key or self.drawn or self.mapping else _PACE.match(trail)
+        if pace:
+            self.paces.append((index, pace[1], "", False, False))
+            self.multiples[index] = _TIMES.get(trail[0], 1.0)
+            self.last = ("value", index)
+            return
         if not key:
             first = index == 0 and not lead.strip(f" {MOMENT}[]-|,")
             if _EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
@@ -344,6 +365,10 @@ class _Reading:
         if _SPEED.match(trail) and series_name(key) == "lr":  # `rate:1.4s/it`
             self.last = ("", index)
             return
+        if not marked and not percent and _KEY_GOES_ON.match(trail) and index + 2 < len(self.parts):  # `AP .5: 0.9`: the number is of the key
+            self.beside = index + 1
+            self.last = ("", index)
+            return
         split = split_in(key)
         if split and len(words(key)) > 1 and " " in key:
             self.piece_split = split
@@ -354,6 +379,8 @@ class _Reading:
             self.episode = index
         if multiple := _MULTIPLE.match(trail):
             self.multiples[index] = _TIMES[multiple[0]]
+        elif _MILLI.match(trail) and "ms" not in words(key) and self._name(key, "")[0] == "step_time":
+            self.multiples[index] = 1e-3
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
         self.last = ("value", index)
 

@@ -74,6 +74,14 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("| loss train:", rf"(?<=\| loss train:){_N}, val:{_N}(?= \| iter time)", f"{_N}, from {_N}"),  # litgpt, which says the last one again
         ("'s l", r"'s l(?:(1)|2)(?=:)", lambda m: " mae" if m[1] else " mse"),  # LightGBM
         ("'s ", rf"(?<=\w)'s (?=[\w@-]{{1,60}}:{_N})", " "),
+        (f" -{_N}", rf"^{_N}{_N} (loss|sample_per_sec) -(?={_N}$)", rf"epoch {_N}, iter {_N}, \1:"),  # DALLE-pytorch
+        (" sent/s -", rf" -{_N} -(?={_N} sent/s -)", rf" - step {_N} -"),  # XLM
+        (
+            "_E",
+            rf"\b(?:head: [\w-]{{1,40}}, )?Epoch{_N}: (?:head: [\w-]{{1,40}}, )?(?=loss={_N}, (?:RMSE|MAE)_E)",
+            f"val epoch {_N}: ",
+        ),  # MACE, of its validation set
+        ("* Finished epoch #", rf"\* Finished epoch #{_N} ", f"val epoch {_N} "),  # fb.resnet.torch
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )

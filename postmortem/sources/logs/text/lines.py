@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from postmortem.sources.logs.blocks import LONGEST_LINE, Reading
+from postmortem.sources.logs.text.boxes import boxed, unboxed
 from postmortem.sources.logs.text.ranks import labelled, with_ranks
 
 CHUNK = 1 << 20  # bytes; what the text costs is looked at after each
@@ -46,7 +47,7 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
     """
     decoder: codecs.IncrementalDecoder | None = None
     rest, line, apart = b"", 1, False
-    skipping = started = tasks = False  # skipping: the rest of a line whose begin was left out
+    skipping = started = tasks = docker = False  # skipping: the rest of a line whose begin was left out
     for piece in met.extent.pieces(path, CHUNK):
         last = piece.last
         if not started:
@@ -69,8 +70,12 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
                 rest, skipping = b"", True
                 met.too_long += 1
         if not started:
-            started = True
             data = data.removeprefix(b"\xef\xbb\xbf")
+            docker = boxed(data)
+        if docker:
+            data = unboxed(data)
+        if not started:
+            started = True
             skipped = _script_before(data)
             line += data.count(b"\n", 0, skipped)
             data = data[skipped:]

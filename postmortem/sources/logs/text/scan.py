@@ -141,7 +141,7 @@ class Scan(Course):
             self.closing -= not raw.startswith(b"  ")  # indented: of the summary, however long it is
             return
         if entry.header is not None:
-            self.table = entry.header
+            self.table = entry.header.about(self.split)
             return
         if self.result and (self._result_line(raw) or raw[:1].isspace()):
             return

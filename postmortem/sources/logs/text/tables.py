@@ -1,7 +1,7 @@
 """Tables in a log: a header row and rows of numbers under it, or blocks of key and value in two columns."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from postmortem.sources.logs.text.keys import Role, is_noise, may_count, role_of, split_in
@@ -27,6 +27,14 @@ class Header:
     keys: tuple[str, ...]
     roles: tuple[Role | None, ...]
     names: tuple[str, ...]
+
+    def about(self, split: str) -> "Header":
+        """The same header of a table that a heading says to be about another set than the training's."""
+        if split not in ("val", "test"):
+            return self
+        names = tuple(series_name(k, split_in(k) or split) if n else "" for k, n in zip(self.keys, self.names, strict=True))
+        keys = tuple(f"{split} {k}" if n.startswith("other/") and not split_in(k) else k for k, n in zip(self.keys, names, strict=True))
+        return replace(self, keys=keys, names=tuple(f"other/{k}" if n.startswith("other/") else n for k, n in zip(keys, names, strict=True)))
 
 
 def is_rule(text: str) -> bool:
