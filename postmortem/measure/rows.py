@@ -290,8 +290,7 @@ def _pairs(matrix: Real, rows: Ints, peak: float) -> Ints:
     if len(rows) < 2:
         return _NONE
     probed = range(0, columns, max(1, columns // PROBED))
-    weights = np.full(columns, 0.0 if columns < 2 * PROBED else 1.0)
-    weights[probed] += 0.5 + np.arange(1, len(probed) + 1) * _GOLDEN % 1
+    weights = 0.5 + np.arange(1, columns + 1) * _GOLDEN % 1  # all different: what is nearly all zeros differs in where the others are
     order = _sorted(np.einsum("i,ij->j", weights / peak, kept))
     close = np.ones(len(rows) - 1, bool)
     for column in probed:

@@ -76,8 +76,7 @@ class Movement:
     @property
     def cosine(self) -> float | None:
         """Of the angle between this change and the one before; None when one of them is 0 or not finite."""
-        size = self.moved * self.moved_before
-        if not (0 < size < math.inf) or not math.isfinite(self.together):
+        if not (0 < self.moved < math.inf and 0 < self.moved_before < math.inf and math.isfinite(self.together)):
             return None
         return max(-1.0, min(1.0, self.together / math.sqrt(self.moved) / math.sqrt(self.moved_before)))
 

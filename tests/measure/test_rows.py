@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from postmortem.measure import checkpoints, trajectory
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.measure.reading import TensorFiles, rows_of
-from postmortem.measure.rows import ALIKE, FEW, MANY, PROBED, RowFacts, RowSample, read_rows, row_facts, still_rows
+from postmortem.measure.rows import ALIKE, FEW, MANY, PROBED, SIEVED_FROM, RowFacts, RowSample, read_rows, row_facts, still_rows
 from tests.measure.raw import RawFile, checkpoint, run_of
 
 RNG = np.random.default_rng(11)
@@ -71,6 +71,26 @@ def test_twins_and_the_dead(last: bool, inner: int) -> None:
     found = sampled_facts(values, outputs_last=last, block=777)
     assert (found.dead, found.identical, found.all_alike) == (dead, twins, False)
     assert row_facts(values.reshape(-1), values.shape, outputs_last=last) == found
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 90), st.integers(33, 120))
+@settings(max_examples=60, deadline=None)
+def test_rows_of_one_number_each_are_told_apart_by_where_it_stands(seed: int, rows: int, inner: int) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = np.zeros((rows, inner), np.float32)
+    matrix[np.arange(rows), rng.integers(0, inner, rows)] = 0.5
+    found = row_facts(matrix.reshape(-1), matrix.shape, outputs_last=False)
+    assert found is not None
+    assert (found.dead, found.identical) == slow(matrix)
+
+
+def test_of_thousands_of_rows_those_that_have_no_equal_are_left_out_first() -> None:
+    matrix = RNG.standard_normal((SIEVED_FROM + 900, 20)).astype(np.float32)
+    matrix[[5, 900, 4000]] = matrix[8000]
+    matrix[17] = matrix[3] * np.float32(1 + 1e-6)
+    matrix[40:60] = 0
+    found = row_facts(matrix.reshape(-1), matrix.shape, outputs_last=False)
+    assert found == RowFacts(20 / len(matrix), 6 / len(matrix), all_alike=False, repeated=1)
 
 
 def test_rows_that_differ_only_where_nothing_was_kept_at_first() -> None:
