@@ -51,7 +51,7 @@ def test_what_comes_back_or_has_another_reason_did_not_break(sound: Evidence) ->
 def test_a_rate_that_rose_to_the_end_is_warmed_up_over_a_twentieth() -> None:
     rising = ScheduleStats(
         source="logged", first=1e-6, final=1e-4, peak=1e-4, highest=1e-4, zero_share=0.0, low_share=0.0, low_from_step=None,
-        warmup_steps=400.0, constant=False, cyclic=False, phases=(Phase("warmup", 0.0, 400.0, 1e-6, 1e-4),), restarts=(), jump=1.0, jump_step=None,
+        warmup_steps=400.0, constant=False, cyclic=False, phases=(Phase("warmup", 0.0, 400.0, 1e-4),), restarts=(), jump=1.0, jump_step=None,
     )  # fmt: skip
     e = evidence(settings=stated(optimizer="adam"), schedule=rising, axis="step", **{**logged(train_loss=LEARNING), "last_step": 400.0})
     assert to(learning_rate_too_low.fixes(e, seen())[0]) == {"warmup_steps": 20}

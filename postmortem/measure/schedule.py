@@ -222,7 +222,7 @@ def _cyclic(y: Floats, peak: float) -> bool:
 
 def _phases(x: Floats, y: Floats, least: float, *, zero_is_zero: bool) -> tuple[Phase, ...]:
     if len(y) == 1:
-        return (Phase("zero" if y[0] == 0 and zero_is_zero else "constant", float(x[0]), float(x[0]), float(y[0]), float(y[0])),)
+        return (Phase("zero" if y[0] == 0 and zero_is_zero else "constant", float(x[0]), float(x[0]), float(y[0])),)
     step = np.diff(y)
     sign = np.where(np.abs(step) <= least, 0, np.sign(step)).astype(int)
     edges = [0, *(np.flatnonzero(np.diff(sign)) + 1).tolist(), len(sign)]
@@ -244,5 +244,5 @@ def _phases(x: Floats, y: Floats, least: float, *, zero_is_zero: bool) -> tuple[
         name: Kind = "decay" if kind < 0 else ("warmup" if a == 0 else "rise") if kind > 0 else "constant"
         if kind == 0 and y[a] == 0 and y[b] == 0 and zero_is_zero:
             name = "zero"
-        out.append(Phase(name, float(x[a]), float(x[b]), float(y[a]), float(y[b])))
+        out.append(Phase(name, float(x[a]), float(x[b]), float(y[b])))
     return tuple(out)

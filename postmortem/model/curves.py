@@ -168,8 +168,7 @@ class Phase:
     kind: Literal["warmup", "constant", "decay", "rise", "zero"]
     first_step: float
     last_step: float
-    first: float
-    last: float
+    last: float  # rate at its end
 
 
 @dataclass(frozen=True, slots=True)

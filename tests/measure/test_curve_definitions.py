@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from postmortem.measure.curves import curve_stats
+from postmortem.measure.gap import gap_stats
 from postmortem.model.curves import CurveStats
 from tests.measure.synthetic import series
 
@@ -122,3 +123,37 @@ def test_what_is_said_of_the_first_that_is_not_finite(broken: float, again: bool
     assert found.share == 2 / (len(values) - 4)
     assert (found.points_before, found.last_finite, found.last_finite_step) == (4, 300, 15)
     assert found.growth_before == pytest.approx(math.log10(300 / 2))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_how_high_a_jump_is_and_how_far_above_all_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = (2 + 0.05 * rng.standard_normal(300)).round(3).tolist()
+    y[150], y[220] = 5.0, 4.0
+    first, second = curve_stats(series(y)).spikes
+    for spike, at in ((first, 150), (second, 220)):
+        level = middle(y[at - 20 : at])
+        bends = [abs(y[i] - (y[i - 1] + y[i + 1]) / 2) / math.sqrt(1.5) for i in range(at - 20, at - 1)]
+        unit = max(1.4826 * middle(bends), 0.75 * sigma_of(y))
+        assert (spike.step, spike.value, spike.level) == (at, y[at], pytest.approx(level))
+        assert spike.ratio == pytest.approx(y[at] / level)
+        assert spike.height == pytest.approx((y[at] - level) / unit)
+    assert first.prominence == pytest.approx((first.value - first.level) / (second.value - second.level))
+    alone = [v if i != 220 else 2.0 for i, v in enumerate(y)]
+    (spike,) = curve_stats(series(alone)).spikes
+    rest = max(v - s for i, (v, s) in enumerate(zip(alone, smoothed(alone), strict=True)) if i >= 3 and i != 150)
+    assert spike.prominence == pytest.approx((spike.value - spike.level) / rest)
+
+
+@given(st.lists(st.integers(1, 99).map(lambda i: i / 8), min_size=1, max_size=60), st.sampled_from([None, 0.5]))
+@settings(max_examples=150, deadline=None)
+def test_evaluations_that_cannot_be_told_from_the_best(values: list[float], quantum: float | None) -> None:
+    """As low as the lowest (of the running median from 30 on) but for what two records of one level differ by in 19 of 20 cases, or for print."""
+    at = [10.0 * i for i in range(len(values))]
+    found = gap_stats(series([1.0] * len(values), steps=at), series(values, "val/loss", steps=at, quantum=quantum))
+    assert found is not None
+    level = values if len(values) < 30 else smoothed(values)
+    within = max(1.645 * math.sqrt(2) * sigma_of(values), (quantum or 0.0) / 2)
+    alike = [i for i, v in enumerate(level) if v <= min(level) + within]
+    assert found.best_between == (at[alike[0]], at[alike[-1]])
+    assert found.best_index == level.index(min(level))

@@ -170,4 +170,5 @@ def test_where_phases_of_a_schedule_end() -> None:
     rates = [*np.linspace(0.1, 1.0, 10), *[1.0] * 20, *np.linspace(1.0, 0.1, 20)[1:]]
     schedule = schedule_stats(Series("lr", "lr", "f", np.arange(len(rates), dtype=float), np.array(rates)), (), ())
     assert schedule is not None
-    assert [(p.kind, p.last_step) for p in schedule.phases] == [("warmup", 9.0), ("constant", 29.0), ("decay", 48.0)]
+    assert [(p.kind, p.first_step, p.last_step) for p in schedule.phases] == [("warmup", 0.0, 9.0), ("constant", 9.0, 29.0), ("decay", 29.0, 48.0)]
+    assert [p.last for p in schedule.phases] == pytest.approx([1.0, 1.0, 0.1])
