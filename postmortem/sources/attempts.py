@@ -28,6 +28,7 @@ _FEW = 3  # records below which a series cannot say where the restarts are
 # What it costs to hand a record to an attempt, in records that lie far outside of it.
 _BACKWARD = 10.0  # a step that goes back within the attempt, at least
 _OLDER = 1e-6  # per attempt: of two that fit the later one is taken
+_OUTSIDE = 1e-4  # a record that lies outside at all, however near: one that it lies within takes it rather
 _SLACK = 0.05  # share of an attempt's range by which a record may lie outside of it: epochs end after the last batch
 
 
@@ -173,8 +174,8 @@ def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]
     begins: list[npt.NDArray[np.intp]] = []
     for number, (low, high) in enumerate(spans):
         span = max(high - low, 1.0)
-        outside = np.maximum(np.maximum(low - steps, steps - high) / span - _SLACK, 0.0)
-        cost = np.minimum(outside, 1.0) + _OLDER * (len(spans) - number) + back[:n]
+        beyond = np.maximum(low - steps, steps - high) / span
+        cost = np.clip(beyond - _SLACK, 0.0, 1.0) + _OUTSIDE * (beyond > 0) + _OLDER * (len(spans) - number) + back[:n]
         total = np.concatenate([[0.0], np.cumsum(cost)])
         entering = best - total - back  # a part's own first record goes back from none of its own
         where = np.arange(n + 1)

@@ -25,9 +25,25 @@ def of_the_last_job(events: Sequence[LogEvent]) -> tuple[LogEvent, ...]:
     events : of each file in the order of its lines, not that of time where a launcher tells at last that its program failed.
     What says that numbers went wrong stays, for a job may go on from there.
     """
+    now = _of_the_last_job(events)
+    told = {e.source for e, last in zip(events, now, strict=True) if last and e.kind == EventKind.SIGNAL and e.data.get("exit_code") == 1}
+    return tuple(e for e, last in zip(events, now, strict=True) if last or e.source in told or e.kind not in _FATAL - _NUMERICS)
+
+
+def _of_the_last_job(events: Sequence[LogEvent]) -> list[bool]:
+    """Of each event: no job starts or resumes below it in its log, nor later in a piece of it."""
     begins = {e.source: n for n, e in enumerate(events) if e.kind in _BEGINNINGS}
-    told = {e.source for n, e in enumerate(events) if n > begins.get(e.source, -1) and e.kind == EventKind.SIGNAL and e.data.get("exit_code") == 1}
-    return tuple(e for n, e in enumerate(events) if n > begins.get(e.source, -1) or e.source in told or e.kind not in _FATAL - _NUMERICS)
+    started: dict[str, float] = {}
+    for e in events:
+        if e.kind in _BEGINNINGS and e.time is not None and (log := _pieces_of(e.source)):
+            started[log] = max(e.time, started.get(log, e.time))
+    return [n > begins.get(e.source, -1) and not (e.time is not None and e.time < started.get(_pieces_of(e.source), e.time)) for n, e in enumerate(events)]
+
+
+def _pieces_of(source: str) -> str:
+    """The log that a restart goes on with in a file of the next number, as the recorder does; "" for a log that is one file."""
+    log, numbered, _ = source.rpartition("-") if source.endswith(".postmortem") else ("", "", "")
+    return log if numbered else ""
 
 
 def silent(series: Sequence[Series], now: float) -> bool:
@@ -48,8 +64,7 @@ def outcome(
     """
     status = str(facts.get("status") or "")
     code = facts.get("exit_code")
-    begins = {e.source: n for n, e in enumerate(events) if e.kind in _BEGINNINGS}
-    alive = [(n, e.kind) for n, e in enumerate(events) if n > begins.get(e.source, -1)]
+    alive = [(n, e.kind) for n, (e, last) in enumerate(zip(events, _of_the_last_job(events), strict=True)) if last]
     last_finish = max((n for n, kind in alive if kind == EventKind.FINISHED), default=-1)
     interrupted = [n for n, kind in alive if kind == EventKind.INTERRUPTED]
     fatal = [n for n, kind in alive if kind in _FATAL]

@@ -1,13 +1,14 @@
 """Trainings with one planted fault each, logged as many scripts do, with the recorder beside the log or without it.
 
-Run `python tests/capture/live.py [FAULT …]`: trains each both ways and prints what is said of them, as a table.
+Run `python tests/capture/live.py [--device cuda] [--seed N] [FAULT …]`: trains each both ways and prints what is said of them, as a table.
 """
 
+import argparse
 import json
 import math
-import sys
+import multiprocessing
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -74,6 +75,9 @@ class Data:
     told: torch.Tensor
     ordered: bool = False  # never shuffled
 
+    def to(self, device: str) -> "Data":
+        return replace(self, **{n: getattr(self, n).to(device) for n in ("x", "y", "held_out", "told")})
+
 
 def data(fault: str) -> Data:
     truth = torch.randn(FEATURES, CLASSES)
@@ -133,16 +137,16 @@ def network(fault: str) -> Net:
 
 def optimizer_of(fault: str, model: Net) -> torch.optim.Optimizer:
     if fault == "wrong-optimizer":
-        return torch.optim.AdamW(Net().parameters(), lr=3e-3)
+        return torch.optim.AdamW(Net().to(model.last.bias.device).parameters(), lr=3e-3)
     if fault == "part-of-optimizer":
         return torch.optim.AdamW([model.last.bias], lr=3e-3)
     return torch.optim.AdamW(model.parameters(), lr=1.0 if fault == "killed" else 3e-3)
 
 
-def train(folder: Path, fault: str, *, record: bool, every: int = 20, seed: int = 0) -> None:
+def train(folder: Path, fault: str, *, record: bool, every: int = 20, seed: int = 0, device: str = "cpu") -> None:
     """Writes `metrics.jsonl` and `config.json`, and a capture when `record`. What the training itself raises ends it."""
     torch.manual_seed(seed)
-    given, model = data(fault), network(fault)
+    given, model = data(fault).to(device), network(fault).to(device)
     optimizer = optimizer_of(fault, model)
     folder.mkdir(parents=True)
     rate = optimizer.param_groups[0]["lr"]
@@ -160,7 +164,7 @@ def train(folder: Path, fault: str, *, record: bool, every: int = 20, seed: int 
                 recorder.at(start)
             try:
                 _steps(range(start, end), given, order, model, optimizer, fault, rate, log, recorder)
-            except IndexError as error:
+            except (IndexError, RuntimeError) as error:  # labels out of range, on the host and on a GPU
                 if recorder:
                     recorder.exception(error)
                     recorder.close("failed")
@@ -218,22 +222,35 @@ def told(diagnosis: Diagnosis) -> str:
     return "; ".join([f"{verdict.mode} / {verdict.cause or '–'}", *(f"minor: {m}" for m in minor)])
 
 
-def main(faults: list[str]) -> None:
+def apart(folder: Path, fault: str, **how) -> None:
+    """`train` in a process of its own: labels out of range end every later call of a GPU in theirs."""
+    process = multiprocessing.get_context("spawn").Process(target=train, args=(folder, fault), kwargs=how)
+    process.start()
+    process.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("faults", nargs="*", default=list(FAULTS))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
     torch.set_num_threads(1)
     hits = [0, 0]
     print("| planted fault | log alone | with the recorder |\n| --- | --- | --- |")
-    for fault in faults or FAULTS:
+    for fault in given.faults:
         cells = []
         for n, record in enumerate((False, True)):
             with tempfile.TemporaryDirectory() as folder:
-                train(Path(folder) / "run", fault, record=record)
+                run = apart if given.device != "cpu" and fault == "labels-out-of-range" else train
+                run(Path(folder) / "run", fault, record=record, seed=given.seed, device=given.device)
                 diagnosis = postmortem.analyze(Path(folder) / "run", with_exhibits=False)
             hit = right(fault, diagnosis)
             hits[n] += hit
             cells.append(f"{told(diagnosis)}{' ✓' if hit else ''}")
         print(f"| {fault} | {cells[0]} | {cells[1]} |")
-    print(f"\n{hits[0]} of {len(faults or FAULTS)} by the log alone, {hits[1]} with the recorder")
+    print(f"\n{hits[0]} of {len(given.faults)} by the log alone, {hits[1]} with the recorder")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

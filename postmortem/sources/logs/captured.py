@@ -156,10 +156,11 @@ class _Capture:
         started = _number(record.get("time"))
         if started is not None:
             self.facts["started_at"] = started
+            self.events.append(LogEvent(EventKind.STARTED, "the recorder begins", self.path, time=started))
         gpus = _number(record.get("gpus"))
         if gpus is not None and gpus > 0:
             self.facts["gpus"] = int(gpus)
-        self.facts["status"] = "running"
+        self.facts |= {"status": "running", "finished": False}  # whatever a recorder before it said
 
     def _configured(self, config: object) -> None:
         if isinstance(config, dict):
