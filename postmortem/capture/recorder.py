@@ -115,7 +115,7 @@ class Recorder:
             optimizers = tuple(unwrapped(o) for o in optimizers)
             self._write({"k": "model", "facts": describe(model, optimizers)})
             if not self._quiet_rank:
-                self._watch = Watch(model, optimizers, self.sampled)
+                self._watch = Watch(model, optimizers)
                 if self._close:
                     self._watch.look()
         except Exception as error:  # losses and batches are recorded all the same
@@ -174,7 +174,7 @@ class Recorder:
             self._epoch = epoch
         if not self._quiet_rank:
             if lr is None and self._watch is not None:
-                lr = self._watch.learning_rate
+                lr = self._watch.learning_rate()
             numbers = {"loss": unread(loss), "lr": unread(lr)}
             for name, value in values.items():
                 numbers[name] = unread(value)

@@ -141,8 +141,10 @@ def unread(value: Any) -> Any:
         return value
     if not hasattr(value, "detach"):
         return number(value)
+    if not value.numel():
+        return None
     if _on_host(value):
-        return float(value.item() if value.numel() == 1 else value.detach().float().mean().item())
+        return number(value.item() if value.numel() == 1 else value.detach().float().mean().item())
     return value.detach().float().mean() if value.dim() else value.detach().clone()
 
 
@@ -151,11 +153,11 @@ def _on_host(tensor: Any) -> bool:
 
 
 def number(value: Any) -> float | None:
-    """A value as a number; None for what is none."""
+    """A value as a number, of several their mean; None for what is none."""
     if isinstance(value, str) or value is None:
         return None
     try:
-        return float(value)
+        return float(value.mean() if getattr(value, "ndim", 0) else value)
     except (TypeError, ValueError):
         return None
 

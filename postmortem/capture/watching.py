@@ -162,14 +162,14 @@ def compiled(model: Any) -> bool:
 
 
 class Watch:
-    """What is known of one model between its steps. `sampled` asks whether the step under way is one to look at."""
+    """What is known of one model between its steps."""
 
-    def __init__(self, model: Any, optimizers: Sequence[Any], sampled: Callable[[], bool]) -> None:
+    def __init__(self, model: Any, optimizers: Sequence[Any]) -> None:
         self.model = model
-        self.sampled = sampled
-        self.learning_rate: Any = None  # a tensor, where the optimizer keeps it on an accelerator
         self._optimizers = optimizers
-        self._modules: list[Any] = []  # hooks of a sampled step, on modules and optimizers
+        self._rate: Any = None  # of the step under way; a tensor, where the optimizer keeps it on an accelerator
+        self._modules: list[Any] = []  # hooks of a sampled step
+        self._before: list[Any] = []  # hooks of optimizers that are to be looked at when they step next
         self._activations: dict[tuple[str, str], tuple[Any, float]] = {}  # what was counted, and of how many
         self._looked: dict[int, _Before] = {}  # of the sampled step under way, by optimizer
         self._layers: list[dict[str, Any]] = []
@@ -202,13 +202,18 @@ class Watch:
         return (args[0], looking, *args[2:]), kwargs
 
     def _carefully(self, optimizer: Any) -> None:
-        if self._unobservable() or self._blind or id(optimizer) in self._looked or not self.sampled():
+        if self._unobservable() or self._blind or id(optimizer) in self._looked:
             return
         try:
             self._look_at(optimizer)
         except Exception as error:
-            self._blind = True
-            warnings.warn(f"postmortem looks at no more layers: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+            self._blinded(error)
+
+    def _blinded(self, error: Exception) -> None:
+        if self._blind:
+            return
+        self._blind = True
+        warnings.warn(f"postmortem looks at no more layers: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
 
     def _look_at(self, optimizer: Any) -> None:
         """Gradients and weights of what this optimizer updates; with the first of them, of what none does."""
@@ -220,6 +225,7 @@ class Watch:
             if id(p) in own or (id(p) not in held and not self._looked)
         ]
         named = [(n, p) for _, n, p in trainable if p.grad is not None]
+        unlike = any(p.requires_grad and not p.is_floating_point() for g in optimizer.param_groups for p in g["params"])  # complex ones
         missing = [(n, at) for at, n, p in trainable if p.grad is None][:MOST_PARAMETERS]
         some = spread(named, MOST_PARAMETERS)
         names, tensors = [n for n, _ in some], [p for _, p in some]
@@ -232,7 +238,7 @@ class Watch:
             if float(getattr(optimizer, "found_inf", 0.0)):
                 return  # and leaves out an update whose gradients overflowed
         got = [float(n) / scale for n, p in zip(gradients.norm, tensors, strict=True) if id(p) in held]
-        whole = len(some) == len(named) and bool(got) and not any(hasattr(p, "to_local") for p in tensors)
+        whole = len(some) == len(named) and bool(got) and not unlike and not any(hasattr(p, "to_local") for p in tensors)
         norm = math.sqrt(math.fsum(n * n for n in got)) if whole else None
         self._looked[id(optimizer)] = _Before(names, tensors, drawn(tensors), [float(id(p) in held) for p in tensors], missing, norm)
         self._layers += [described("gradients", names, gradients, scale), described("weights", names, weights)]
@@ -243,7 +249,14 @@ class Watch:
             self._replayed = True
             return
         self._stepped += 1
-        self.learning_rate = highest_rate(self._optimizers)
+        self._rate = highest_rate(self._optimizers)
+
+    def learning_rate(self) -> Any:
+        """With which the optimizers took the step under way, None when they took none. Where steps are replayed, what it is now."""
+        if self._replayed:
+            return highest_rate(self._optimizers)
+        rate, self._rate = self._rate, None
+        return rate
 
     def _updates(self) -> None:
         """How far the weights moved in the sampled step, now that every optimizer has stepped."""
@@ -263,15 +276,16 @@ class Watch:
 
     @property
     def looking(self) -> bool:
-        """The hooks of a sampled step are set."""
-        return bool(self._modules)
+        """There is something to take: the hooks of a sampled step are set, or an optimizer was looked at."""
+        return bool(self._modules or self._looked)
 
     def look(self) -> None:
         """Set the hooks of a sampled step. A compiled model would be compiled again for those of its modules: they are left alone."""
-        if self._modules:
+        if self._blind:
             return
-        self._modules = [o.register_step_pre_hook(self._before_update) for o in self._optimizers if hasattr(o, "register_step_pre_hook")]
-        if compiled(self.model):
+        if not self._before:
+            self._before = [o.register_step_pre_hook(self._before_update) for o in self._optimizers if hasattr(o, "register_step_pre_hook")]
+        if self._modules or compiled(self.model):
             return
         leaves = [(n, m) for n, m in self.model.named_modules() if n and not m._modules and not type(m).__name__.startswith(PASSING)]  # noqa: SLF001
         for name, module in spread(leaves, MOST_MODULES):
@@ -300,10 +314,20 @@ class Watch:
         return seen
 
     def taken(self) -> list[dict[str, Any]]:
-        """What the sampled step gave; the hooks come off."""
-        for handle in self._modules:
+        """What the sampled step gave; the hooks come off. Where no optimizer stepped, because batches are accumulated or a scaler
+        left the update out, those stay that look at the next update."""
+        stay = [] if self._looked or self._replayed or self._blind else self._before
+        for handle in (*self._modules, *(h for h in self._before if not stay)):
             handle.remove()
-        self._modules = []
+        self._modules, self._before = [], stay
+        try:
+            return self._told()
+        except Exception as error:
+            self._layers, self._looked, self._activations = [], {}, {}
+            self._blinded(error)
+            return []
+
+    def _told(self) -> list[dict[str, Any]]:
         self._updates()
         out, self._layers, self._looked = self._layers, [], {}
         if self._hooks and not self._replayed:
@@ -322,6 +346,6 @@ class Watch:
 
     def remove(self) -> None:
         """Take all hooks off."""
-        for handle in (*self._hooks, *self._modules):
+        for handle in (*self._hooks, *self._modules, *self._before):
             handle.remove()
-        self._hooks, self._modules = [], []
+        self._hooks, self._modules, self._before = [], [], []

@@ -37,7 +37,9 @@ def _of_the_last_job(events: Sequence[LogEvent]) -> list[bool]:
     for e in events:
         if e.kind in _BEGINNINGS and e.time is not None and (log := _pieces_of(e.source)):
             started[log] = max(e.time, started.get(log, e.time))
-    return [n > begins.get(e.source, -1) and not (e.time is not None and e.time < started.get(_pieces_of(e.source), e.time)) for n, e in enumerate(events)]
+    return [
+        n > begins.get(e.source, -1) and not (e.time is not None and e.time < started.get(_pieces_of(e.source), e.time)) for n, e in enumerate(events)
+    ]
 
 
 def _pieces_of(source: str) -> str:

@@ -312,6 +312,19 @@ def test_a_record_of_another_shape_is_no_error(tmp_path: Path, record: dict) -> 
     assert next(s for s in run.series if s.name == "train/loss").values[-1] == 2.5
 
 
+def test_what_is_no_loss_ends_no_recording(tmp_path: Path) -> None:
+    """Several losses are recorded as their mean, as tensors of several are."""
+    given = [1.0, 2, True, np.float32(3), np.array([4.0]), np.array([5.0, 7.0]), torch.tensor([8.0, 10.0]), torch.tensor(9, dtype=torch.int8)]
+    none = [None, "x", [1.0], {"loss": 1.0}, 1j, torch.tensor(1j), torch.empty(0), np.array(["x"])]
+    with postmortem.Recorder(tmp_path) as recorder:
+        for loss in (*given, *none, 10.0):
+            recorder.step(loss)
+    loss = next(s for s in read(tmp_path).series if s.name == "train/loss")
+    assert dict(zip(loss.steps.tolist(), loss.values.tolist(), strict=True)) == {
+        **dict(enumerate([1.0, 2.0, 1.0, 3.0, 4.0, 6.0, 9.0, 9.0])), len(given) + len(none): 10.0
+    }  # fmt: skip
+
+
 def steps_written(path: Path) -> list[int]:
     """Steps of each record of them."""
     return [len(json.loads(one[9:])["s"]) for one in path.read_bytes().splitlines() if b'"k":"steps"' in one]

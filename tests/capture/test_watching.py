@@ -330,3 +330,89 @@ def test_the_optimizer_within_a_wrapper_is_watched(tmp_path: Path) -> None:
     told = curves(tmp_path)
     assert told["lr"] == {0.0: 3e-3, 1.0: 3e-3, 2.0: 3e-3}
     assert told["updates/0.weight/ratio"][0.0] > 0
+
+
+def test_where_batches_are_accumulated_the_next_update_is_looked_at(tmp_path: Path) -> None:
+    """The job counts batches as steps; those that are to be looked at are none at which the optimizer steps."""
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    with postmortem.Recorder(tmp_path, every=10) as recorder:
+        recorder.watch(model, optimizer)
+        for batch in range(58):
+            x = torch.randn(8, 20)
+            (nn.functional.cross_entropy(model(x), x[:, :5].argmax(1)) / 4).backward()
+            if batch % 4 == 3:
+                optimizer.step()
+                optimizer.zero_grad()
+            recorder.step(1.0)
+        assert not model[0]._forward_hooks
+    told = curves(tmp_path)
+    assert list(told["activations/1/rms"]) == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+    updated = [3.0, 7.0, 11.0, 23.0, 31.0, 43.0, 51.0]
+    assert list(told["gradients/0.weight/rms"]) == list(told["updates/0.weight/ratio"]) == list(told["grad_norm"]) == updated
+    assert min(told["updates/0.weight/ratio"].values()) > 0
+    assert list(told["lr"]) == [float(s) for s in range(3, 58, 4)]
+
+
+def test_an_update_that_is_left_out_is_looked_at_when_it_comes(tmp_path: Path) -> None:
+    """A scaler that found infinite gradients does not step."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with postmortem.Recorder(tmp_path, every=10) as recorder:
+        recorder.watch(model, optimizer)
+        for step in range(15):
+            model(torch.randn(4, 20)).square().mean().backward()
+            if step not in (0, 1, 2, 10, 11):
+                optimizer.step()
+            recorder.step(1.0)
+    assert list(curves(tmp_path)["updates/0.weight/ratio"]) == [3.0, 4.0, 8.0, 12.0]
+
+
+def test_the_rate_of_an_optimizer_that_steps_no_more_is_not_recorded(tmp_path: Path) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with postmortem.Recorder(tmp_path) as recorder:
+        recorder.watch(model, optimizer)
+        for step in range(10):
+            if step == 6:
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            model(torch.randn(4, 20)).square().mean().backward()
+            optimizer.step()
+            recorder.step(1.0)
+    assert set(curves(tmp_path)["lr"]) == {0.0, 1.0, 2.0, 3.0, 4.0, 5.0}
+
+
+def test_a_norm_of_a_part_is_not_called_that_of_all(tmp_path: Path) -> None:
+    """Complex parameters are not looked at."""
+    weight, scale = nn.Parameter(torch.randn(4, 4, dtype=torch.cfloat)), nn.Parameter(torch.ones(4))
+    model = nn.ParameterDict({"weight": weight, "scale": scale})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with postmortem.Recorder(tmp_path) as recorder:
+        recorder.watch(model, optimizer)
+        for _ in range(3):
+            optimizer.zero_grad()
+            ((torch.randn(8, 4).to(torch.cfloat) @ weight).abs() * scale).mean().backward()
+            optimizer.step()
+            recorder.step(1.0)
+    told = curves(tmp_path)
+    assert len(told["gradients/scale/rms"]) == 3
+    assert "grad_norm" not in told
+
+
+def test_a_model_without_values_is_recorded_without(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train() -> None:
+        with postmortem.Recorder(tmp_path) as recorder:
+            recorder.watch(model, optimizer)
+            for step in range(5):
+                model(torch.randn(4, 20, device="meta")).sum().backward()
+                optimizer.step()
+                recorder.step(float(step))
+
+    with pytest.warns(RuntimeWarning, match="looks at no more layers") as told:
+        train()
+    assert len(told) == 1
+    assert curves(tmp_path)["train/loss"] == {float(s): float(s) for s in range(5)}
