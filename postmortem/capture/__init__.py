@@ -18,11 +18,13 @@ Every object has `k`, its kind:
 - `model`: `facts` of the watched model and optimizer: parameters, trainable parameters, groups, names of what no group holds.
 - `resumed`: `s` the step that comes next, in a process that went on from a checkpoint.
 - `steps`: `s` a list of steps, `t` their times, `v` {key: list of numbers or null} as the job named them, `e` epochs or absent.
-- `data`: `s`, `split`, `v` {name: number} of one batch, `labels` {class: count}. Among the numbers `fingerprint`, one for the batch's samples
-  in whatever order, and, three times in a training, `label_relation` with its `_z` and `_samples` (see `relation.py`).
+- `data`: `s`, `split`, `v` {name: number} of one batch, `labels` {class: count}. Among the numbers `target_mean` and
+  `target_std` of labels that are numbers, `fingerprint`, one for the batch's samples in whatever order, and, three times in a training,
+  `label_relation` with its `_z` and `_samples` (see `relation.py`).
 - `layers`: `s`, `what` (gradients, weights, updates, activations), `names`, `v` {statistic: list with null where it does not apply}, and `h`:
   per name [keys, counts], a histogram of all elements by the top 10 bits of float32 (sign, exponent, one bit of mantissa). `scale`, where it is
   there: the loss was multiplied by it, the elements that the histogram counted are so many times the gradient's; `v` is the gradient's own.
+  Statistics of one parameter alone: `left`, the gradient that was there as a new one came, as a share of it; `missing`, its place where it got none.
 - `event`: `kind` (exception, interrupted), `text`, `type`, `message`, `s`, `frame`, `batch` (statistics of the last batch).
 - `end`: `status` (finished, failed), `s`.
 """

@@ -139,13 +139,16 @@ def _far_moments(tensor: Any) -> list[Moments]:
 
 
 def label_figures(labels: Any, classes: int | None) -> tuple[dict[str, float], dict[int, int]]:
-    """Share of the largest class and labels out of range, and the histogram; ({}, {}) for labels that are no class numbers."""
+    """Share of the largest class and labels out of range, and the histogram; of numbers that are to be predicted mean and spread, and ({}, {})
+    where there are no labels."""
     array = next(arrays(labels), None)
     if array is None:
         return {}, {}
     host = on_host(array)
     if host.dtype.kind == "f":
-        return {"label_non_finite": float(np.count_nonzero(~np.isfinite(host)))}, {}
+        fine = host[np.isfinite(host)].astype(np.float64)
+        spread = {"target_mean": float(fine.mean()), "target_std": float(fine.std())} if fine.size else {}
+        return {"label_non_finite": float(host.size - fine.size), **spread}, {}
     if host.dtype.kind not in "iub" or not host.size:
         return {}, {}
     counted = host[host != IGNORED] if host.dtype.kind == "i" else host

@@ -173,8 +173,9 @@ class Recorder:
         if epoch is not None:
             self._epoch = epoch
         if not self._quiet_rank:
-            if lr is None and self._watch is not None:
-                lr = self._watch.learning_rate()
+            if self._watch is not None:
+                rate = self._watch.passed()
+                lr = rate if lr is None else lr
             numbers = {"loss": unread(loss), "lr": unread(lr)}
             for name, value in values.items():
                 numbers[name] = unread(value)

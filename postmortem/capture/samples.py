@@ -15,10 +15,10 @@ FOLD = 22  # bits of float32 that a histogram leaves out: sign, exponent and one
 KEYS = 1 << (32 - FOLD)
 FINITE = 0xFF << 1  # of magnitudes; keys from here on are Inf and NaN
 PIECE = 4096  # elements that are counted at once: their copies stay in the cache
-FAR_PIECE = 1 << 17  # the least that an accelerator counts at once: each call takes some microseconds of the host …
+FAR_PIECE = 1 << 19  # the least that an accelerator counts at once: each call takes some microseconds of the host …
 FAR_SHARE = 128  # … and of many elements so small a share, for their keys take memory, 4 bytes each
-FAR_SMALL = 1 << 12  # elements of a tensor that is not worth calls of its own: several are counted together …
-FAR_PACK = 1 << 15  # … up to so many elements, at 20 bytes each
+FAR_SMALL = 1 << 16  # elements of a tensor that is not worth calls of its own: several are counted together …
+FAR_PACK = 1 << 18  # … up to so many elements, at 20 bytes each
 
 Array = npt.NDArray[np.float32]
 Histogram = tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from postmortem.capture.leftover import Leftover, asked
 from postmortem.capture.samples import Array, Figures, drawn, figures, local, norm, together
 
 MOST_PARAMETERS = 512  # of which figures are taken, spread evenly over the model
@@ -170,6 +171,9 @@ class Watch:
         self._rate: Any = None  # of the step under way; a tensor, where the optimizer keeps it on an accelerator
         self._modules: list[Any] = []  # hooks of a sampled step
         self._before: list[Any] = []  # hooks of optimizers that are to be looked at when they step next
+        self._asked: tuple[str, Any] | None = None
+        self._leftover: Leftover | None = None
+        self._updated = True  # within the step before the one under way, or there was none
         self._activations: dict[tuple[str, str], tuple[Any, float]] = {}  # what was counted, and of how many
         self._looked: dict[int, _Before] = {}  # of the sampled step under way, by optimizer
         self._layers: list[dict[str, Any]] = []
@@ -243,6 +247,8 @@ class Watch:
         self._looked[id(optimizer)] = _Before(names, tensors, drawn(tensors), [float(id(p) in held) for p in tensors], missing, norm)
         self._layers += [described("gradients", names, gradients, scale), described("weights", names, weights)]
         self._layers[-2]["v"]["axes"] = [float(p.dim()) for p in tensors]
+        if self._leftover is not None and optimizer is self._optimizers[0]:
+            self._layers.append({"what": "gradients", "names": [self._leftover.name], "v": {"left": [self._leftover.share()]}})
 
     def _after_update(self, *_: Any) -> None:
         if self._unobservable():
@@ -251,11 +257,12 @@ class Watch:
         self._stepped += 1
         self._rate = highest_rate(self._optimizers)
 
-    def learning_rate(self) -> Any:
-        """With which the optimizers took the step under way, None when they took none. Where steps are replayed, what it is now."""
+    def passed(self) -> Any:
+        """The step under way is done. The learning rate of its update, None where there was none; where steps are replayed, the one of now."""
         if self._replayed:
             return highest_rate(self._optimizers)
         rate, self._rate = self._rate, None
+        self._updated = rate is not None
         return rate
 
     def _updates(self) -> None:
@@ -287,6 +294,9 @@ class Watch:
             self._before = [o.register_step_pre_hook(self._before_update) for o in self._optimizers if hasattr(o, "register_step_pre_hook")]
         if self._modules or compiled(self.model):
             return
+        if self._updated and self._before and self._leftover is None:
+            self._asked = self._asked or asked(self.model, self._optimizers[0])
+            self._leftover = Leftover(*self._asked) if self._asked is not None and self._asked[1].requires_grad else None
         leaves = [(n, m) for n, m in self.model.named_modules() if n and not m._modules and not type(m).__name__.startswith(PASSING)]  # noqa: SLF001
         for name, module in spread(leaves, MOST_MODULES):
             self._modules.append(module.register_forward_hook(self._hook(name)))
@@ -320,12 +330,18 @@ class Watch:
         for handle in (*self._modules, *(h for h in self._before if not stay)):
             handle.remove()
         self._modules, self._before = [], stay
+        self._ask_no_more()
         try:
             return self._told()
         except Exception as error:
             self._layers, self._looked, self._activations = [], {}, {}
             self._blinded(error)
             return []
+
+    def _ask_no_more(self) -> None:
+        if self._leftover is not None:
+            self._leftover.remove()
+            self._leftover = None
 
     def _told(self) -> list[dict[str, Any]]:
         self._updates()
@@ -349,3 +365,4 @@ class Watch:
         for handle in (*self._hooks, *self._modules, *self._before):
             handle.remove()
         self._hooks, self._modules, self._before = [], [], []
+        self._ask_no_more()

@@ -2,8 +2,9 @@
 
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, starts_absurd, starts_normal, to_chance
-from postmortem.checklist.optimizers import rate_decades, rate_leapt
+from postmortem.checklist.inputs import unscaled_targets
+from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, starts_absurd, starts_normal, summed_over, to_chance
+from postmortem.checklist.optimizers import ABSURD_NORM, rate_decades, rate_leapt
 from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.rewards import left_the_reference
 from postmortem.checklist.signs import before_it_grew
@@ -284,6 +285,8 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
             say("The gradient norm grew all along, from {start:.3g} to {final:.3g}; the loss does not show it yet.", start=norm.first, final=norm.final),
             norm.best_step, norm.best_step, ("grad_norm", loss.name), e.series["grad_norm"].source, "norm",
         )  # fmt: skip
+    if unscaled_targets(e):
+        return None  # what the last layer is told grows with its inputs, to the size of the targets
     if steady or (norm.log_growth > 1.5 and norm.final > 10 and loss.lost_ground > 0.3):
         return Sighting(
             Severity.SERIOUS,
@@ -295,6 +298,26 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
             "norm",
         )
     return None
+
+
+def _absurd_all_along(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """A classifier whose every gradient is far beyond those of healthy runs has learned little: in a recurrent net too large weights multiply
+    them, step by step, and the loss stays where it is."""
+    norm, level, precision = e.curve("grad_norm"), to_chance(e, loss.final), e.setting("precision")
+    if norm is None or norm.finite < 4 or level is None or level < UNSETTLED or norm.lowest <= ABSURD_NORM:
+        return None
+    multiplied = e.curve("loss_scale") is not None or (precision is not None and "16" in str(precision.value) and "bf" not in str(precision.value))
+    if multiplied or summed_over(e):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "The gradient norm is never below {lowest:.3g}, and the loss ends at {level:.2f} × chance: healthy classifiers stay below 30.",
+            lowest=norm.lowest,
+            level=level,
+        ),
+        norm.first_step, norm.first_step, ("grad_norm", loss.name), e.series["grad_norm"].source, "norm",
+    )  # fmt: skip
 
 
 def _weights_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -397,6 +420,7 @@ LOOKS = (
     _negative,
     left_the_reference,
     _norm_grew,
+    _absurd_all_along,
     _weights_grew,
     _thrown_by_the_rate,
 )

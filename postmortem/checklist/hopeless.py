@@ -3,7 +3,7 @@
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained, slow
 from postmortem.checklist.falls import creeps, falls_to_the_end, hardly_begun
-from postmortem.checklist.inputs import uneven_inputs
+from postmortem.checklist.inputs import uneven_inputs, unscaled_targets
 from postmortem.checklist.latents import unused
 from postmortem.checklist.levels import course, relative_fall, whole
 from postmortem.checklist.optimizers import rate_decades
@@ -220,6 +220,20 @@ def _targets_in_units(e: Evidence, loss: CurveStats) -> Sighting | None:
     return from_the_start(e, "targets", summary, loss.name)
 
 
+def _targets_far_away(e: Evidence, loss: CurveStats) -> Sighting | None:
+    b = e.batches
+    if b is None or not unscaled_targets(e) or loss.final < HALF * loss.first:
+        return None
+    summary = say(
+        "What is to be predicted has mean {mean:.3g} and standard deviation {std:.3g}, and the loss is still at {final:.4g} of {first:.4g}.",
+        mean=b.target_mean or 0.0,
+        std=b.target_std or 0.0,
+        final=loss.final,
+        first=loss.first,
+    )
+    return from_the_start(e, "targets", summary, loss.name)
+
+
 def _nothing_after_the_first(e: Evidence, loss: CurveStats) -> Sighting | None:
     """What the first epoch taught, a mean or how often each class occurs, is all that was learned in many."""
     values = e.series[loss.name].values
@@ -254,7 +268,7 @@ def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 SIGNS = (
     _copies, started_too_large, never_reached, _unused_latents, _drowned, _hardly_falls_with_dropout, _few_units, _raw_pictures, _drowned_inputs,
-    _far_above_its_floor, _hurled, _too_slow, _evenly, _targets_in_units, _barely_begun, _nothing_after_the_first,
+    _far_above_its_floor, _hurled, _targets_far_away, _too_slow, _evenly, _targets_in_units, _barely_begun, _nothing_after_the_first,
 )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ OUTSIZE = 1.0  # decades between the largest input and the median one; scaled in
 FEATURES = 6  # inputs from which quartiles say something
 ABOVE = 0.5  # decades between the largest input and the median one: pixels that are nearly always dark make quartiles differ as well
 APART = 0.9  # decades between the quartiles of the inputs' sizes
+FAR_TARGETS = 100.0  # mean or standard deviation: those of ten are reached by an ordinary rate in time
 UNSCALED, FLAT = 10.0, 1e-2  # mean or standard deviation of recorded inputs, where about 0 and 1 are expected
 
 
@@ -80,6 +81,12 @@ def unscaled_inputs(e: Evidence) -> bool:
     if b is None or b.indices or b.mean is None or b.std is None:
         return False
     return abs(b.mean) > UNSCALED or not FLAT < b.std < UNSCALED
+
+
+def unscaled_targets(e: Evidence) -> bool:
+    """The recorded numbers that are to be predicted are far from mean 0 and variance 1: a fresh network's outputs are nowhere near."""
+    b = e.batches
+    return b is not None and b.target_mean is not None and b.target_std is not None and max(abs(b.target_mean), b.target_std) > FAR_TARGETS
 
 
 def uneven_inputs(e: Evidence) -> bool:

@@ -167,6 +167,20 @@ def starts_absurd(e: Evidence) -> bool:
     return level > 3.5 if level is not None else loss.first > ABSURD
 
 
+SUMMED = (0.9, 1.25)  # times chance times the batch size; untrained models with weights of the usual size give 0.95 to 1.2 times chance
+USUAL_SIZE = 0.75  # decades above the default initialisation
+FEWEST_SUMMED = 8  # samples of a batch: a few times chance is what large weights give as well
+
+
+def summed_over(e: Evidence) -> float | None:
+    """The batch size, where the first loss is as many times what guessing gives: the samples' losses are added up. None where they are not."""
+    loss, batch = e.curve("train/loss"), e.number("batch_size")
+    level = to_chance(e, loss.first) if loss is not None and loss.finite and loss.first_step <= 2 and loss.reduction != "epoch" else None
+    if level is None or batch is None or batch < FEWEST_SUMMED or (e.weights.first_highest_scale or 0.0) > USUAL_SIZE:
+        return None
+    return batch if SUMMED[0] < level / batch < SUMMED[1] else None
+
+
 def runaway_smoothness(e: Evidence) -> bool | None:
     """A loss that runs away with almost no turn (noise turns at 1/2 to 2/3 of its points). None when it does not run away."""
     loss = next(iter(training_curves(e)), None)

@@ -1,7 +1,7 @@
 """`Run` → `Evidence`. All arithmetic lives here; nothing is judged."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from postmortem.measure.batches import batch_stats
@@ -24,6 +24,9 @@ Progress = Callable[[str, float], None]
 MOST_OTHERS = 500  # curves without a name in the vocabulary that are measured, the first ones
 
 
+INSTALLED = "versions."  # of packages: that one of them is there says nothing of what the run does with it
+
+
 @dataclass(frozen=True, slots=True)
 class Stated:
     """What the user stated about the run (`postmortem.toml` or flags), which no file of it says."""
@@ -37,6 +40,7 @@ class Stated:
 def measure(run: Run, stated: Stated | None = None, progress: Progress | None = None) -> tuple[Evidence, tuple[Sentence, ...]]:
     """The evidence of a run's last attempt, and what had to be assumed for it."""
     stated = stated or Stated()
+    run = replace(run, settings=tuple(s for s in run.settings if not s.key.startswith(INSTALLED)))
     by_name = {s.name: s for s in run.series}
     grad_norm = by_name.get("grad_norm")
     unnamed = [name for name in by_name if name.startswith("other/") and not of_layers(name)]

@@ -24,6 +24,7 @@ def batch_stats(series: Mapping[str, Series], histograms: Sequence[LoggedHistogr
     return BatchStats(
         indices="data/indices" in series,
         mean=_median(series, "data/train_mean"), std=_median(series, "data/train_std"),
+        target_mean=_median(series, "data/target_mean"), target_std=_median(series, "data/target_std"),
         low=_extreme(series, "data/train_min", np.min), high=_extreme(series, "data/train_max", np.max),
         val_mean=_median(series, "data/val_mean"), val_std=_median(series, "data/val_std"),
         non_finite=_highest(lost), non_finite_share=_share_above(lost), non_finite_step=_first_above(lost),

@@ -51,8 +51,15 @@ def layer_stats(series: Mapping[str, Series]) -> LayerStats | None:
         cut_below=any(s.values[-1] == 1 for n, s in missing.items() if n not in rms),
         still=tuple(still), moved=len(ratio) - len(still),
         not_held=tuple(n for n, s in held.items() if not s.values.any()),
+        uncleared=_uncleared(list(tables.get(("gradients", "left"), {}).values())),
         optimizer_steps=None if stepped is None else float(stepped.values.max()),
     )  # fmt: skip
+
+
+def _uncleared(left: Sequence[Series]) -> tuple[int, int] | None:
+    """Before the first step nothing can be left."""
+    met = np.concatenate([one.values[1:] for one in left]) if left else np.empty(0)
+    return (int(np.count_nonzero(met > 0)), len(met)) if len(met) else None
 
 
 def with_recorded(weights: WeightSummary, layers: LayerStats | None) -> WeightSummary:

@@ -14,6 +14,8 @@ class BatchStats:
     std: float | None = None
     low: float | None = None  # lowest and highest value of all of them
     high: float | None = None
+    target_mean: float | None = None  # of labels that are numbers to be predicted, the same medians
+    target_std: float | None = None
     val_mean: float | None = None
     val_std: float | None = None
     non_finite: float = 0.0  # most in one training batch
@@ -53,6 +55,7 @@ class LayerStats:
     still: tuple[str, ...] = ()  # no update changed them, on any step
     moved: int = 0  # parameters that some update changed
     not_held: tuple[str, ...] = ()  # trainable parameters with a gradient that no group of the optimizer holds
+    uncleared: tuple[int, int] | None = None  # looks after the first that met gradients of an earlier update, of how many that could
     optimizer_steps: float | None = None  # most between two looks; 0 where the optimizer never stepped
 
     @property

@@ -192,10 +192,6 @@ def _batch_figures(batch: Any) -> dict[str, float]:
         out["constant_samples"] = constant
     if whole_numbers(inputs):
         out["indices"] = 1.0
-    first = next(arrays(labels), None)
-    if first is not None and "float" in str(first.dtype):
-        targets = input_figures(labels)
-        out |= {f"target_{k}": v for k, v in targets.items() if k in ("mean", "std") and math.isfinite(v)}
     return out
 
 

@@ -9,6 +9,7 @@ import postmortem
 from postmortem.model.diagnosis import Diagnosis
 
 sys.path.insert(0, str(Path(__file__).parent))
+import live_more
 from live import FAULTS, right, told, train
 
 HEALTHY = [fault for fault, (modes, _) in FAULTS.items() if modes == ("healthy",)]
@@ -36,3 +37,21 @@ def test_the_recorder_accuses_nobody(fault: str, tmp_path: Path) -> None:
     found = judged(tmp_path / "run", fault, record=True)
     assert found.verdict.severity is None
     assert not [f.mode for f in found.findings if f.status in ("present", "crashed")]
+
+
+def test_packages_that_are_installed_say_nothing_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside an installed peft no layer is meant to stand still."""
+    monkeypatch.setattr(
+        "postmortem.capture.surroundings.versions", lambda: {"python": "3.12.3", "peft": "0.21.0", "timm": "1.0.29", "torch": "2.11.0"}
+    )
+    found = judged(tmp_path / "run", "detached", record=True)
+    assert right("detached", found), told(found)
+    assert not [a for a in found.run.assumed if "peft" in str(a)]
+
+
+@pytest.mark.parametrize("fault", live_more.FAULTS)
+def test_other_models_and_faults(fault: str, tmp_path: Path) -> None:
+    live_more.train(tmp_path / "run", fault, record=True)
+    found = postmortem.analyze(tmp_path / "run", with_exhibits=False)
+    assert live_more.right(fault, found), told(found)
+    assert not [f.mode for f in found.findings if f.status == "crashed"]

@@ -144,7 +144,7 @@ def test_a_scaled_loss_is_taken_out(tmp_path: Path) -> None:
     assert counted_scaled.counts.sum() == counted.counts.sum()
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # the compiler looks at it
+@pytest.mark.filterwarnings("default")  # of the compiler
 @pytest.mark.parametrize("how", ["wrapped", "in place", "a part"])
 def test_a_compiled_model_is_compiled_once(tmp_path: Path, how: str) -> None:
     torch._dynamo.reset()
@@ -416,3 +416,68 @@ def test_a_model_without_values_is_recorded_without(tmp_path: Path) -> None:
         train()
     assert len(told) == 1
     assert curves(tmp_path)["train/loss"] == {float(s): float(s) for s in range(5)}
+
+
+def left(folder: Path) -> dict[float, float]:
+    return next((told for name, told in curves(folder).items() if name.endswith("/left")), {})
+
+
+@pytest.mark.parametrize("cleared", ["before the backward", "after the step", "filled with zeros", "never"])
+def test_gradients_of_the_update_before_are_met_where_nobody_clears_them(tmp_path: Path, cleared: str) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with postmortem.Recorder(tmp_path, every=10) as recorder:
+        recorder.watch(model, optimizer)
+        for _ in range(25):
+            loss = model(torch.randn(4, 20)).square().mean()
+            if cleared == "before the backward":
+                optimizer.zero_grad()
+            elif cleared == "filled with zeros":
+                optimizer.zero_grad(set_to_none=False)
+            loss.backward()
+            optimizer.step()
+            if cleared == "after the step":
+                optimizer.zero_grad()
+            recorder.step(loss)
+        assert not model[4].bias._backward_hooks
+    told = left(tmp_path)
+    assert list(told) == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0, 20.0]
+    assert told[0.0] == 0.0
+    assert all((value > 0) == (cleared == "never") for step, value in told.items() if step)
+
+
+@pytest.mark.parametrize("counted", ["updates", "batches"])
+def test_batches_that_are_accumulated_are_no_gradients_of_the_update_before(tmp_path: Path, counted: str) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with postmortem.Recorder(tmp_path, every=10) as recorder:
+        recorder.watch(model, optimizer)
+        for batch in range(90):
+            model(torch.randn(4, 20)).square().mean().backward()
+            if updated := batch % 3 == 2:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+                optimizer.step()
+                optimizer.zero_grad()
+            if updated or counted == "batches":
+                recorder.step(1.0)
+    assert not any(left(tmp_path).values())
+
+
+def test_gradients_that_another_models_loss_leaves_are_not_of_the_update_before(tmp_path: Path) -> None:
+    """As a generator's loss leaves them on the discriminator, which is cleared right before its own."""
+    generator, judge = nn.Linear(4, 20), network()
+    made_by, judged_by = (torch.optim.SGD(m.parameters(), lr=1e-3) for m in (generator, judge))
+    with postmortem.Recorder(tmp_path, every=5) as recorder:
+        recorder.watch(judge, judged_by)
+        for _ in range(20):
+            made = generator(torch.randn(8, 4))
+            judged_by.zero_grad()
+            judge(made.detach()).mean().backward()
+            judged_by.step()
+            made_by.zero_grad()
+            (-judge(made)).mean().backward()
+            made_by.step()
+            recorder.step(1.0)
+    told = left(tmp_path)
+    assert len(told) > 5
+    assert not any(told.values())

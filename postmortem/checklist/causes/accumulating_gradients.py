@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.levels import loss_is_flat, runaway_smoothness, starts_normal, to_chance, training_curves
-from postmortem.checklist.needs import GRADIENTS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
+from postmortem.checklist.needs import GRADIENTS, LAYER_STATISTICS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
 
 LARGE = -0.7  # log10 of the median gradient RMS
@@ -14,6 +14,7 @@ OUTGROWN = 0.5  # decades above the usual initialisation; the median layer of he
 FELL, KEPT = 0.2, 0.3  # share of the start that was gained, and of the gain that was lost again
 HUNDREDS = 200.0  # × its first record
 MANY = 40  # records of the norm
+FEWEST_LOOKS = 2
 SMALL = -0.4  # decades below the usual initialisation
 
 
@@ -133,13 +134,21 @@ def norm_only_grows(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("gradients of the update before were still there when new ones came"), LAYER_STATISTICS, holds=4.5, fails=-5.0)
+def recorded(e: Evidence, seen: Sighting) -> Reading | None:
+    if e.layers is None or e.layers.uncleared is None or e.layers.uncleared[1] < FEWEST_LOOKS:
+        return None
+    met, looks = e.layers.uncleared
+    return Reading(met == looks, say("at {met} of {looks} looks", met=met, looks=looks))
+
+
 accumulating_gradients = Cause(
     id="accumulating-gradients",
     title=say("Gradients accumulate: zero_grad() is missing"),
     mechanism=say(
         "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
     ),
-    probes=(large, grew, moved_far, outgrew, climbs, ordinary, smooth, rate_jumped, learned_for_long, norm_only_grows),
+    probes=(large, grew, moved_far, outgrew, climbs, ordinary, smooth, rate_jumped, learned_for_long, norm_only_grows, recorded),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),

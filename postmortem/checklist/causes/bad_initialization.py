@@ -5,8 +5,8 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.too_deep import many
-from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs
-from postmortem.checklist.levels import course, loss_curve, starts_absurd, starts_normal, to_chance
+from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs, unscaled_targets
+from postmortem.checklist.levels import course, loss_curve, starts_absurd, starts_normal, summed_over, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
@@ -121,7 +121,7 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the very first loss, before any update, is already far above chance"), holds=2.2, fails=-0.5)
 def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
-    if loss is None or not loss.finite or loss.first_step > 2 or loss.reduction == "epoch":
+    if loss is None or not loss.finite or loss.first_step > 2 or loss.reduction == "epoch" or unscaled_targets(e) or summed_over(e):
         return None
     level = to_chance(e, loss.first)
     if (e.weights.first_median_scale or 0.0) < BELOW:
@@ -134,7 +134,9 @@ def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the very first gradient, before any update, was absurd"), curve("grad_norm"), holds=1.2)
 def first_gradient(e: Evidence, seen: Sighting) -> Reading | None:
     norm = first_norm(e)
-    return None if norm is None else Reading(norm > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm), file_of(e, "grad_norm"))
+    if norm is None or unscaled_targets(e):
+        return None  # such targets make it large, whatever the weights
+    return Reading(norm > ABSURD_NORM, say("its norm was {norm:.3g}", norm=norm), file_of(e, "grad_norm"))
 
 
 @probe(say("a classifier's gradient is absurd from the first record on, at an ordinary learning rate"), curve("grad_norm", 4), holds=2.2)
@@ -149,7 +151,8 @@ def absurd_from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
         or (rate_decades(e) or 0.0) > ORDINARY
     ):
         return None
-    late = norm.first_step > (e.steps_per_epoch or math.inf) or norm.highest > TWICE * norm.first
+    grew = norm.highest > TWICE * norm.first and norm.lowest <= ABSURD_NORM  # where every record is absurd, two of them may differ
+    late = norm.first_step > (e.steps_per_epoch or math.inf) or grew
     return None if late else Reading(True, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
 
 

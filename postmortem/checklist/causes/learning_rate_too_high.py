@@ -5,7 +5,7 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.leaps import broke_in_one_step, unlogged_leap
-from postmortem.checklist.levels import course, loss_is_flat, to_chance
+from postmortem.checklist.levels import course, loss_is_flat, summed_over, to_chance
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_known, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
@@ -109,7 +109,7 @@ def first_loss_fine(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None or loss.reduction == "epoch" or loss.first_step > 2:
         return None
     level = to_chance(e, loss.first)
-    if level is None:
+    if level is None or summed_over(e):
         return None
     return Reading(level < 3.0, say("the first logged loss is {level:.2g} times the chance level", level=level), file_of(e, "train/loss"))
 

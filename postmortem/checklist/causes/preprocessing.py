@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.inputs import inputs_are_zero, stated_raw, uneven_inputs, unscaled_inputs
-from postmortem.checklist.levels import starts_normal, to_chance, whole
+from postmortem.checklist.levels import starts_normal, summed_over, to_chance, whole
 from postmortem.checklist.needs import BASELINE, BATCH_STATISTICS, GRADIENTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, first_norm, rate_decades
 from postmortem.checklist.signs import file_of, same_settings
@@ -18,7 +18,7 @@ OTHER_SIGNALS = 0.7  # decades between the first layer's share of the gradient a
 def first_loss(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
     scale = e.weights.first_highest_scale
-    if loss is None or not loss.finite:
+    if loss is None or not loss.finite or summed_over(e):
         return None
     level = to_chance(e, max(loss.first, loss.highest if loss.highest_step <= loss.first_step + 1 else loss.first))
     if level is None:
@@ -63,7 +63,7 @@ def configured(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("recorded inputs are far from mean 0 and variance 1"), BATCH_STATISTICS, holds=3.5, fails=-3.0)
 def recorded(e: Evidence, seen: Sighting) -> Reading | None:
     b = e.batches
-    if b is None or b.indices or b.mean is None or b.std is None:
+    if b is None or b.indices or b.mean is None or b.std is None or seen.facet == "targets":
         return None
     told = say(
         "mean {mean:.3g}, standard deviation {std:.3g}, from {low:.3g} to {high:.3g}", mean=b.mean, std=b.std, low=b.low or 0.0, high=b.high or 0.0

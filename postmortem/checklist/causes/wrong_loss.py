@@ -5,7 +5,7 @@ from math import exp, log
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.latents import weight_of_divergence
-from postmortem.checklist.levels import course, runaway_smoothness, skill, to_chance, training_curves, whole
+from postmortem.checklist.levels import course, runaway_smoothness, skill, summed_over, to_chance, training_curves, whole
 from postmortem.checklist.needs import CHANCE, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import all_identical
@@ -33,6 +33,21 @@ def shapes_differ(e: Evidence, seen: Sighting) -> Reading | None:
     if not warned(e, "target-size"):
         return None
     return Reading(True, say("PyTorch warns: using a target size that is different to the input size; the loss then broadcasts"))
+
+
+@probe(say("the losses of a batch's samples are added up instead of averaged"), CHANCE, holds=4.0)
+def added_up(e: Evidence, seen: Sighting) -> Reading | None:
+    batch, loss = summed_over(e), e.curve("train/loss")
+    if batch is None or loss is None:
+        return None
+    return Reading(
+        True,
+        say(
+            "the first loss is {level:.3g} × that of guessing, and a batch has {batch:g} samples: each step is as many times as long",
+            level=to_chance(e, loss.first) or 0.0,
+            batch=batch,
+        ),
+    )
 
 
 @probe(say("the loss runs away smoothly below zero or while accuracy falls below chance"), curve("train/loss", 3), holds=3.0, fails=-0.3)
@@ -248,6 +263,15 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
                 },
             ),
         )
+    if summed_over(e):
+        return (
+            remedies.fix(
+                e,
+                say("Average the loss over the batch instead of adding it up"),
+                say("Gradients are as many times too large as a batch has samples, and change with its size."),
+                snippets={"pytorch": "loss = F.cross_entropy(model(x), y)  # reduction='mean'"},
+            ),
+        )
     return _expected(e, seen)
 
 
@@ -295,6 +319,7 @@ wrong_loss = Cause(
         with_itself,
         noise_unrelated,
         reductions_differ,
+        added_up,
     ),
     fixes=fixes,
     by_hand=(

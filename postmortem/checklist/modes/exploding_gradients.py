@@ -14,7 +14,7 @@ from postmortem.checklist.growth import ABOVE, BRIEF, GIVEN_BACK, GREW, LARGE_GR
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
-from postmortem.checklist.optimizers import LEAP
+from postmortem.checklist.optimizers import ABSURD_NORM, LEAP
 from postmortem.checklist.signs import before_it_grew, file_of
 from postmortem.model.curves import CurveStats
 
@@ -64,6 +64,7 @@ def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
             say("the gradient norm at the end (× its first record)"),
             norm.final / norm.first if norm is not None and norm.first > 0 else None, STEADY, file_of(e, "grad_norm"),
         ),
+        is_above(say("the lowest record of the gradient norm"), norm.lowest if norm is not None else None, ABSURD_NORM, file_of(e, "grad_norm")),
         is_above(say("the size of the largest layer (× the usual)"), scale, times(THROWN), newest(e)),
         is_above(say("the gradient per element (root mean square)"), rms, times(LARGE_GRADIENT), newest(e)),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from postmortem.model.curves import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units
 KICK = 15.0  # × the gradient norm's level
+AS_OFTEN = 0.5  # of the loss's records
 ALONE = 8.0  # × the next largest rise of the norm
 TWICE = 2.0  # × both ends of a short log
 AMONG_OTHERS = 5.0  # × the largest rise between other neighbours
@@ -143,9 +144,12 @@ def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
 
 
 def _unclipped_kick(e: Evidence) -> Spike | None:
-    """One step with a gradient far beyond any other, taken in full: a bad batch whose loss was small. None without one."""
-    norm = e.curve("grad_norm")
-    if norm is None or clip_norm(e) is not None or norm.finite < 20:
+    """One step with a gradient far beyond any other, taken in full: a bad batch whose loss was small. None without one.
+
+    Of a norm that was looked at seldomer than the loss no single step can be told from a stretch of them, as when a recurrent net begins to learn.
+    """
+    norm, loss = e.curve("grad_norm"), e.curve("train/loss")
+    if norm is None or clip_norm(e) is not None or norm.finite < 20 or (loss is not None and norm.finite < AS_OFTEN * loss.finite):
         return None
     return next((s for s in norm.spikes if s.ratio >= KICK and s.prominence >= ALONE and s.height >= HEIGHT and s.width <= 2), None)
 
