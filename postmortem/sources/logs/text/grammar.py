@@ -48,6 +48,7 @@ _QUOTES = str.maketrans(
 _PICTURE = re.compile("[\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0e\ufe0f]?")
 _WRAPPER = re.compile(r"\b(?:tensor|array|Array|(?:tf\.)?Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
 _MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
+_OF_UNIT = re.compile(rf"(?<=\w) ?\((m?s|secs?|seconds|[GM]i?B|[a-z]{{1,9}}/s)\)(?=\s?[:=]\s?{NUMBER})")  # `time per iteration (ms): 12`
 _WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
 _WIDE_COLON = re.compile(rf"(?<=[\w)\]]) {{1,2}}(?=[:=]\s?{NUMBER})")  # `loss           : 0.5`
 _NOTHING = ("None", "NA", "N/A", "n/a", "null", "--")
@@ -134,7 +135,7 @@ def plan_of(shape: str) -> Plan:
     if not text.isascii():
         text = _PICTURE.sub("|", text)
     if "(" in text:
-        text = _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))
+        text = _OF_UNIT.sub(r" \1", _MODE.sub(r"\2 \1", _WRAPPER.sub("", text)))
     if any(word in text for word in _NOTHING):
         text = _MISSING.sub("", text)
     if " [" in text:

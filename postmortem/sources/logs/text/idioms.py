@@ -15,6 +15,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
     (needle, re.compile(pattern, re.IGNORECASE if needle in ("/", "loss") else re.NOFLAG), into)
     for needle, pattern, into in (
         ("epoch:", rf": ?{_N}epoch:(train|valid):{_N}-{_N}batch:", rf": \1 epoch: {_N}, from {_N}, batch: {_N},"),  # ESPnet 2
+        (".py:", rf"(\.py:{_N}\]) \({_N}/{_N}\) (?!Epoch)", rf"\1 from {_N} via {_N}, "),  # icefall: whose line it is
         (") Epoch", rf"\({_N}/{_N}\) Epoch{_N}, (?=batch|validation)", rf"from {_N} via {_N}, Epoch {_N}, "),  # icefall: (rank/ranks)
         (" Batch", rf"\b(TRAIN|CV) Batch{_N}/{_N} loss", rf"\1 epoch {_N}, batch {_N}, loss"),  # WeNet: epoch/batch
         ("INFO ", rf"\bINFO (?=(?:Train|Test|Val\w*): \[{_N}/{_N}\])", ""),  # Swin
@@ -82,6 +83,8 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
             f"val epoch {_N}: ",
         ),  # MACE, of its validation set
         ("* Finished epoch #", rf"\* Finished epoch #{_N} ", f"val epoch {_N} "),  # fb.resnet.torch
+        ("completed step:", rf"\bcompleted step:{_N}, seconds:", f"completed step:{_N}, step time:"),  # MaxText
+        ("||", rf"^\[{_N}\]{_N} \|\| (?=\w: ?{_N})", f"epoch {_N}, iter {_N} || "),  # YOLACT
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )

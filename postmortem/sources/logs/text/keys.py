@@ -63,7 +63,9 @@ _TERMS = (
 
 @lru_cache(maxsize=8192)
 def role_of(key: str) -> Role | None:
-    """What a key counts, None when it counts nothing."""
+    """What a key counts, None when it counts nothing. `S: 60.1` is a loss of some part, `s:100` a step."""
+    if key in ("S", "B", "I"):
+        return None
     parts = re.split(r"[\s_\-./:#]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).lower().strip(" ._-:#"))
     plain = " ".join(p for p in parts if p)
     role = _ROLES.get(plain)
