@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from postmortem.model.run import Reduction
+from postmortem.sources.chinese import to_english
 from postmortem.sources.setting_names import SETTINGS, setting_name
 from postmortem.sources.vocabulary import (
     BARE,
@@ -83,9 +84,10 @@ _MANY_PARTS = 3  # of a loss, beside which one more is another part and not the 
 @lru_cache(maxsize=4096)
 def words(key: str) -> tuple[str, ...]:
     """A key's words, lower case: `trainLoss_epoch` → ("train", "loss", "epoch"). `acc@1` stays one word."""
-    low = key[:_LONGEST_KEY].lower()
-    if low != key[:_LONGEST_KEY]:
-        low = _CAMEL.sub(" ", _MIXED_CASE.sub(lambda m: f" {m[0].lower()} ", key[:_LONGEST_KEY])).lower()
+    key = to_english(key[:_LONGEST_KEY])
+    low = key.lower()
+    if low != key:
+        low = _CAMEL.sub(" ", _MIXED_CASE.sub(lambda m: f" {m[0].lower()} ", key)).lower()
     return tuple(w for w in _SEPARATORS.split(low.replace("#", " ")) if w)
 
 

@@ -41,6 +41,13 @@ def test_keys_and_their_names(name: str, key: str) -> None:
     assert series_name(key) == name
 
 
+@pytest.mark.parametrize(
+    ("key", "name"), [("训练损失", "train/loss"), ("验证准确率", "val/accuracy"), ("学习率", "lr"), ("损失/生成器", "other/损失/生成器")]
+)
+def test_chinese_keys(key: str, name: str) -> None:
+    assert series_name(key) == name
+
+
 @pytest.mark.parametrize("key", ["lm loss", "moving ave loss", "bits per char", "Training Loss", "lm loss value"])
 def test_keys_with_spaces(key: str) -> None:
     assert series_name(key) == "train/loss"

@@ -71,8 +71,9 @@ def test_pickled_objects_are_not_opened(tmp_path: Path) -> None:
 def test_evaluations_of_a_policy_are_a_curve(tmp_path: Path) -> None:
     np.savez(tmp_path / "evaluations.npz", timesteps=np.arange(3) * 100, results=np.arange(15.0).reshape(3, 5), ep_lengths=np.ones((3, 5)))
     got = found(tmp_path / "evaluations.npz")
-    (one,) = got.series
-    assert (got.checkpoints, one.name) == ((), "val/reward")
+    one, lengths = got.series
+    assert (got.checkpoints, one.name, lengths.name) == ((), "val/reward", "other/ep_lengths")
+    assert lengths.values.tolist() == [1, 1, 1]
     assert (one.steps.tolist(), one.values.tolist()) == ([0, 100, 200], [2, 7, 12])
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import EventKind, Status
+from postmortem.sources import read_run
 from postmortem.sources.logs.text import READER, runs
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.reader import Candidate, Found
@@ -265,3 +266,16 @@ def test_lines_that_say_nothing_are_passed_over_by_the_stretch(tmp_path: Path, m
     assert values(found, "train/loss") == [0.5, 0.25]
     assert found.facts["ended_at"] - found.facts["started_at"] == 2999
     assert len(lines) < 100
+
+
+def test_prose_between_records_takes_nothing_from_them(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    words = [a + b for a in ("ri", "mo", "pa", "wo", "ga") for b in ("ver", "ning", "th", "od", "den")]
+    records = [f"step: {n} loss: {4 - n / 100:.3f}\n" + (f"PSNR: {20 + n / 100:.2f}\n" if n % 10 == 0 else "") for n in range(120)]
+    noisy = "".join(record + "".join(" ".join(rng.choices(words, k=12)) + "\n" for _ in range(6)) for record in records)
+    told = {}
+    for name, text in (("quiet.log", "".join(records)), ("noisy.log", noisy)):
+        (tmp_path / name).write_text(text, "utf-8")
+        told[name] = [(s.name, s.steps.tolist(), s.values.tolist()) for s in read_run([tmp_path / name]).series]
+    assert told["noisy.log"] == told["quiet.log"]
+    assert {name for name, *_ in told["quiet.log"]} == {"train/loss", "train/score"}

@@ -164,14 +164,18 @@ def _evaluations(reading: _Reading, window: Window, path: str) -> tuple[Series, 
 
     arrays = {}
     for ref in reading.tensors:
-        if ref.name in ("timesteps", "results") and ref.nbytes <= _LARGEST_EVALUATIONS:
+        if ref.name in ("timesteps", "results", "ep_lengths") and ref.nbytes <= _LARGEST_EVALUATIONS:
             data = ref.inline if ref.inline is not None else window.read(ref.nbytes, ref.offset)
             if len(data) == ref.nbytes and ref.strides == in_order(ref.shape) and not ref.dtype.startswith(("complex", "bool")):
                 arrays[ref.name] = np.frombuffer(data, ref.dtype).reshape(ref.shape).astype(np.float64)
     steps, results = arrays.get("timesteps"), arrays.get("results")
     if steps is None or results is None or steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results) or not results.size:
         return ()
-    return (Series("val/reward", "results", path, steps, results.mean(axis=1), reduction=Reduction.EPOCH),)
+    series = (Series("val/reward", "results", path, steps, results.mean(axis=1), reduction=Reduction.EPOCH),)
+    lengths = arrays.get("ep_lengths")
+    if lengths is None or lengths.shape != results.shape:
+        return series
+    return (*series, Series("other/ep_lengths", "ep_lengths", path, steps, lengths.mean(axis=1), reduction=Reduction.EPOCH))
 
 
 def _member(reading: _Reading, candidate: Candidate, window: Window, member: Member) -> None:

@@ -8,8 +8,9 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
+from postmortem.sources.chinese import to_english
 from postmortem.sources.logs.anyof import any_of
-from postmortem.sources.logs.text.keys import Role, cjk_to_english, is_noise, role_of, split_in
+from postmortem.sources.logs.text.keys import Role, is_noise, role_of, split_in
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, validation_twins, words
@@ -149,7 +150,7 @@ def _unquoted(shape: str) -> str:
     """The shape without quotes, in English, with the signs of ASCII."""
     if shape.isascii():
         return shape.replace("'", "").replace('"', "").replace("`", "")
-    return cjk_to_english(shape).translate(_QUOTES)
+    return to_english(shape).translate(_QUOTES)
 
 
 class _Reading:

@@ -51,14 +51,6 @@ _NOISE = re.compile(
     r"via)$",
     re.IGNORECASE,
 )
-_CJK = re.compile("[\u4e00-\u9fff]")
-_TERMS = (
-    ("验证", " val "), ("测试", " test "), ("评估", " eval "), ("训练", " train "),
-    ("损失", " loss "), ("准确率", " accuracy "), ("精度", " accuracy "),
-    ("正确率", " accuracy "), ("学习率", " lr "), ("步数", " step "), ("迭代次数", " iter "),
-    ("迭代", " iter "), ("轮次", " epoch "), ("轮数", " epoch "), ("平均", ""),
-    ("第", " epoch "), ("批次", " batch "), ("梯度范数", " grad_norm "), ("当前", ""),
-)  # fmt: skip
 
 
 @lru_cache(maxsize=8192)
@@ -116,12 +108,3 @@ def split_in(text: str) -> str:
 def is_noise(key: str) -> bool:
     """A key that is never worth a series."""
     return bool(_NOISE.match(key)) or not any(c.isalpha() for c in key)
-
-
-def cjk_to_english(text: str) -> str:
-    """Chinese words of training logs, put into English."""
-    if not _CJK.search(text):
-        return text
-    for term, english in _TERMS:
-        text = text.replace(term, english)
-    return re.sub(r"(?<=\x00)\s?[轮个]", "", text)
