@@ -11,6 +11,7 @@ from postmortem.checklist.probes import usual_rate
 
 FIRST = 3  # records
 A_FEW, SELDOM = 0.6, 0.3  # of the first epoch; × the weight of beginning within it
+AT_FIRST, HARDLY = 0.2, -0.4  # the same for the first few batches of all
 
 
 @probe(say("it began within the first epoch of seeing the data"), holds=1.2, fails=-1.2)
@@ -21,10 +22,10 @@ def within_first_epoch(e: Evidence, seen: Sighting) -> Reading | None:
     epoch = e.epoch_at(loss.non_finite.first_step)
     if epoch is None:
         return None
-    at_once = loss.non_finite.points_before == 0 and epoch < A_FEW  # a single batch seldom is among the first: what was there before them is
-    return Reading(
-        epoch <= 1.05, say("the first non-finite record is in epoch {epoch:.2g}", epoch=max(epoch, 0.01)), share=SELDOM if at_once else 1.0
-    )
+    share = 1.0
+    if loss.non_finite.points_before == 0 and epoch < A_FEW:  # a single batch seldom is among the first: what was there before them is
+        share = HARDLY if epoch < AT_FIRST else SELDOM
+    return Reading(epoch <= 1.05, say("the first non-finite record is in epoch {epoch:.2g}", epoch=max(epoch, 0.01)), share=share)
 
 
 @probe(say("the dropout is so high that it alone can throw the outputs out of bounds"), holds=-1.5)

@@ -35,7 +35,7 @@ GREW = 0.3  # decades
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
 TWICE = 2.0  # × the first gradient norm: what grew beyond it began later
 ORDINARY = 0.7  # decades above the usual learning rate
-AT_ONCE = 0.2  # of an epoch
+AT_ONCE, A_FEW_STEPS = 0.2, 20  # of an epoch; where nobody knows how long that is
 RATHER, HALF = 0.9, 0.5  # share of the weight; of the weights
 AT_THE_ROOT = 2.5  # × the same, where the mode itself was seen by it
 AS_DRAWN = 11.0  # × what the size alone weighs: of 1,137 labelled runs with such weights none had begun wrongly
@@ -156,7 +156,7 @@ def absurd_from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
     return None if late else Reading(True, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
 
 
-@probe(say("no loss was ever finite, at an ordinary learning rate: it was too much before anything was learned"), holds=1.2)
+@probe(say("no loss was ever finite, at an ordinary learning rate: it was too much before anything was learned"), holds=1.6)
 def never_finite(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     bad = loss.non_finite if loss is not None else None
@@ -165,7 +165,7 @@ def never_finite(e: Evidence, seen: Sighting) -> Reading | None:
     if loss is None or bad is None or seen.facet != "loss" or bad.points_before > 0 or half or (rate_decades(e) or 0.0) > ORDINARY:
         return None
     epoch = e.epoch_at(bad.first_step)
-    if epoch is not None and epoch > AT_ONCE:
+    if epoch > AT_ONCE if epoch is not None else bad.first_step > A_FEW_STEPS:
         return None
     return Reading(True, say("it is {kind} from the first record on, at step {step:g}", kind=bad.kind, step=bad.first_step), file_of(e, loss.name))
 
