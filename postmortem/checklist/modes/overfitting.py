@@ -92,7 +92,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     apart = gap.gap / WIDE if isfinite(gap.gap) else gap.difference / _fall(e) / OF_THE_FALL  # a loss below zero has no ratio
     severity = Severity.SERIOUS if max(apart, gap.rise / MUCH, (apart + gap.rise / MUCH) / BOTH, level or 0.0) > 1.0 else Severity.MINOR
-    kept = val.final < val.first  # of what validation had gained something is left
+    kept = val.final < val.first or gap.best_index == 0  # of what validation had gained something is left, or it began at its best
     if lost > ALL and _turned_for_good(e, gap):
         severity = Severity.SERIOUS  # all that validation had gained is gone
     if severity is Severity.SERIOUS and kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap):
