@@ -26,6 +26,11 @@ def warned(e: Evidence, about: str) -> bool:
     return any(ev.data.get("about") == about for ev in e.events_of(EventKind.WARNING))
 
 
+def training_is_stated(e: Evidence) -> bool:
+    """A configuration says how it was trained: what such a one does not name, was not used. A log's own few facts are none."""
+    return any(e.setting(name) is not None for name in ("optimizer", "learning_rate", "weight_decay", "dropout"))
+
+
 def excerpt(e: Evidence) -> bool:
     """The log begins in the middle of training: a piece of it that somebody pasted, or what one attempt wrote."""
     shown = loss_curve(e) or e.curve("reward")

@@ -5,9 +5,8 @@ from postmortem.checklist import remedies
 from postmortem.checklist.levels import starts_normal
 from postmortem.checklist.needs import TWO_CHECKPOINTS, curve
 from postmortem.checklist.optimizers import clip_norm, rate_decades
-from postmortem.checklist.signs import file_of
+from postmortem.checklist.signs import file_of, training_is_stated
 
-TOLD_WITH_IT = ("optimizer", "learning_rate", "weight_decay")  # a configuration that states one of these would state a clip norm
 TIGHT = 0.01  # a clip norm below this is out of the usual 0.1 to 10
 CREPT = 0.01  # relative change of the weights over the run; healthy runs lie above 0.16
 ABOVE = 50.0  # gradient norm / clip norm; healthy runs lie between 0.2 and 1.2
@@ -17,7 +16,7 @@ ABOVE = 50.0  # gradient norm / clip norm; healthy runs lie between 0.2 and 1.2
 def tiny(e: Evidence, seen: Sighting) -> Reading | None:
     value = clip_norm(e)
     if value is None:
-        return Reading(False, say("no clipping is configured"), share=0.6) if any(e.setting(k) for k in TOLD_WITH_IT) else None
+        return Reading(False, say("no clipping is configured"), share=0.6) if training_is_stated(e) else None
     setting = e.setting("gradient_clip_norm") or e.setting("gradient_clip_value")
     return Reading(value < TIGHT, say("the clip norm is {value:g}; usual are 0.5 to 5", value=value), setting.file if setting else "")
 

@@ -7,6 +7,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG
 from postmortem.checklist.optimizers import decay_is_decoupled
 from postmortem.checklist.probes import not_of_the_settings
+from postmortem.checklist.signs import training_is_stated
 
 MOST = 0.5  # dropout
 PER_GAP = 0.15  # dropout per unit of ln(validation / train)
@@ -16,11 +17,11 @@ COUPLED = 0.01  # × the same, where it goes through the gradient
 
 @probe(say("neither dropout nor weight decay is configured"), CONFIG, holds=0.9, fails=-2.0)
 def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
-    if not any(s.name for s in e.settings):
-        return None
     decay = e.number("weight_decay")
     if decay is None:
         decay = next((c.optimizer.settings.get("weight_decay") for c in e.checkpoints if c.optimizer is not None), None)
+    if decay is None and not training_is_stated(e):
+        return None
     dropout = e.number("dropout")
     return Reading(not decay and not dropout, say("weight decay {decay}, dropout {dropout}", decay=f"{decay or 0:g}", dropout=f"{dropout or 0:g}"))
 
