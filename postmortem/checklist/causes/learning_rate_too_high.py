@@ -26,7 +26,7 @@ ABOUT = 1.5  # × the usual rate, which the usual momentum bears
 EXTREME_MOMENTUM = 0.992  # nnU-Net trains with 0.99
 HALVED = 0.5  # of the peak
 WHILE = 0.25  # of the run
-LITTLE, MUCH = 0.4, 0.97  # of the fall; × the loss
+LITTLE, MUCH, OF_NOISE = 0.4, 0.97, 3.0  # of the fall; × the loss; standard deviations of the noise
 FAR, EARLY = 3.0, 0.1  # × the first loss; of the run
 BROKE, BROKE_UNKNOWN = 0.35, 0.25  # × the weight, by the loss alone; where the optimizer is not known
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
@@ -135,6 +135,8 @@ def came_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
     early = (loss.start - at) / (loss.start - loss.final)
     if then - loss.first_step < WHILE * (loss.last_step - loss.first_step):
         return None  # the rate was high for too short a time to tell
+    if early < LITTLE and at - loss.final < OF_NOISE * loss.noise:
+        return None  # what came later is no more than noise
     return Reading(
         early < LITTLE, say("until half of the rate was left, at step {step:g}, {early:.0%} of the fall had come", step=then, early=max(0.0, early))
     )

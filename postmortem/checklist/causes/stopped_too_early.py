@@ -54,8 +54,8 @@ def _fell_to_the_end(e: Evidence, seen: Sighting) -> Reading | None:
     half = e.at(loss.name, (loss.first_step + loss.last_step) / 2)
     if loss.finite >= ENOUGH and half is not None and loss.final < 0.97 * loss.start:
         late = (half - loss.final) / (loss.start - loss.final)
-        if late > 1:
-            return None  # half-way it stood above its start: it comes back from something
+        if late > 1 or loss.start - loss.final < loss.noise:
+            return None  # half-way it stood above its start: it comes back from something; or it hardly fell
         return Reading(late > LATE, say("{share:.0%} of its fall came in the second half of the run", share=max(0.0, late)))
     return Reading(
         loss.final < 0.97 * loss.start,
