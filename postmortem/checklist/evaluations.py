@@ -7,7 +7,7 @@ from math import exp
 from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighting, say
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
-from postmortem.checklist.hopeless import score_at_zero
+from postmortem.checklist.hopeless import made_harder, score_at_zero
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.levels import (
     below_any_guess,
@@ -50,6 +50,8 @@ ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuraci
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
 NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the best validation
 LOST = 0.95  # times chance, of training
+EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
+PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -246,9 +248,23 @@ def too_good(b: Beside) -> Sighting | None:
         )
     elif words and 0 <= b.val.final < TOO_GOOD_A_WORD:
         told = say("Validation ends at {final:.2g} nats a token; no text can be foretold so well: it sees what it is to predict.", final=b.val.final)
+    elif _knows_the_answers(b):
+        told = say(
+            "Validation ends at {final:.3g}, {share:.2g} of training, with {right:.1%} of right answers: it was trained on, or its inputs hold the answers.",
+            final=b.val.final, share=exp(b.gap.gap), right=b.e.curves["val/accuracy"].final / whole(b.e.curves["val/accuracy"]),
+        )  # fmt: skip
     else:
         return None
     return b.shows("too-good", told)
+
+
+def _knows_the_answers(b: Beside) -> bool:
+    """Every answer of validation is right, at a small part of a training loss that is far from nothing and that nothing makes harder."""
+    right, train = b.e.curve("val/accuracy"), b.train
+    if right is None or train is None or not right.finite or b.gap.evaluations < FEWEST or b.val.final <= 0:
+        return False
+    all_right = right.final / whole(right) > EVERY_ANSWER and train.final > FAR_FROM_NOTHING
+    return all_right and not made_harder(b.e) and b.gap.gap < -PART_OF_TRAINING and (b.e.number("dropout") or 0.0) < HEAVY
 
 
 def erratic(b: Beside) -> Sighting | None:

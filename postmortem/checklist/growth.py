@@ -54,6 +54,7 @@ ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, f
 THROWN = 0.65  # decades of weight scale above the default initialisation; healthy runs end below 0.6
 FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's tau
 ON_AND_ON, MANY_RECORDS = 0.7, 50  # Kendall's tau of a norm that grows with setbacks, while the loss falls little; records
+LITTLE_GAIN, FAR_BEYOND = 0.1, 20.0  # of the start; × the noise
 WITHOUT_END, OF_ANY = 300.0, 100.0  # × its first record; a norm
 
 
@@ -167,6 +168,9 @@ def _gave_back(loss: CurveStats) -> bool:
     after = loss.after_best
     runs_away = not periodic and after is not None and after.points >= FEWEST_CLIMBING and after.tau > CLIMBS  # and was stopped for it
     turned_for_good = (turned_early or runs_away) and loss.relative_gain > 0.3 and abs(loss.final - loss.best) > 6 * loss.noise
+    all_of_it = turned_early and loss.relative_gain > LITTLE_GAIN and loss.lost_ground > 1.0 and loss.final - loss.best > FAR_BEYOND * loss.noise
+    if all_of_it and loss.final > loss.start and loss.finite >= MANY_RECORDS:
+        return True
     return turned_for_good and (loss.lost_ground > GIVEN_BACK or _climbs(loss))
 
 

@@ -27,6 +27,7 @@ SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 AWAY = 0.75  # share of the evaluations at exactly 0
 FREQUENT = 0.7  # accuracy
+ALL_WRONG, A_PART = 0.99, 0.2  # of an error rate; of the loss
 HURLING = 1.9  # decades above the usual rate, which no healthy run of those looked at has
 SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 AT_GUESSING = 0.3  # relative distance of a loss from −1 / classes
@@ -34,7 +35,11 @@ SAME_SHARE = 0.3  # between an accuracy and a mean probability of the right clas
 
 
 def score_at_zero(e: Evidence) -> Sighting | None:
-    """What the model is trained for never came off: a score (mIoU, mAP, Dice, BLEU) of nearly 0 at each of many evaluations."""
+    """What the model is trained for never came off: a score (mIoU, mAP, Dice, BLEU) of nearly 0 at each of many evaluations, an error rate of
+    all, or the same to the last digit whatever the loss did."""
+    idle = _never_yes(e) or _nothing_right(e) or _never_another_score(e)
+    if idle is not None:
+        return idle
     for name in SCORES:
         c = e.curve(name)
         if c is None or c.finite < EVALUATED or c.lowest < 0:
@@ -58,7 +63,32 @@ def score_at_zero(e: Evidence) -> Sighting | None:
             e.series[name].source,
             "score",
         )
-    return _never_yes(e)
+    return None
+
+
+def _nothing_right(e: Evidence) -> Sighting | None:
+    """An error rate (of words, of characters, of answers) that was never below all."""
+    c = e.curve("val/error")
+    if c is None or c.finite < 2 * EVALUATED or c.lowest < ALL_WRONG * whole(c):
+        return None
+    name, n = e.series["val/error"].logged_as, c.finite
+    summary = say("The error rate ({name}) was never below {lowest:.3g} in {n} evaluations: nothing is right.", name=name, lowest=c.lowest, n=n)
+    return from_the_start(e, "score", summary, "val/error", "train/loss")
+
+
+def _never_another_score(e: Evidence) -> Sighting | None:
+    """A score that is one number in each of many evaluations, while the loss fell: whatever is asked, the answer is the same."""
+    c, loss = e.curve("val/score"), course(e)
+    if c is None or loss is None or c.finite < 2 * EVALUATED or c.distinct != 1 or c.final > FREQUENT * whole(c) or relative_fall(loss) < A_PART:
+        return None
+    summary = say(
+        "The score ({name}) is {score:.4g} in each of {n} evaluations, to the last digit, while the loss fell by {fall:.0%}: the answer to everything is the same.",
+        name=e.series["val/score"].logged_as,
+        score=c.final,
+        n=c.finite,
+        fall=relative_fall(loss),
+    )
+    return from_the_start(e, "one-class", summary, "val/score", loss.name)
 
 
 def _never_yes(e: Evidence) -> Sighting | None:
@@ -277,13 +307,18 @@ def without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     return next((seen for sign in SIGNS if (seen := sign(e, loss)) is not None), None)
 
 
+def made_harder(e: Evidence) -> bool:
+    """The configuration names what makes training harder than validation is."""
+    return any(word in s.key.lower() for s in e.settings if s.value not in NONE for word in HARDER_BY)
+
+
 def taught_otherwise(e: Evidence) -> Sighting | None:
     """Training came to rest far below validation, and hardly any dropout makes it harder: of what it is taught, a part is not true. None where
     the configuration says nothing of dropout, or names an augmentation."""
     train, val, dropout = e.curve("train/accuracy"), e.curve("val/accuracy"), e.number("dropout")
     if train is None or val is None or dropout is None or dropout > LITTLE_DROPOUT or min(train.finite, val.finite) < EVALUATED:
         return None
-    if any(word in s.key.lower() for s in e.settings if s.value not in NONE for word in HARDER_BY) or not _at_rest(e):
+    if made_harder(e) or not _at_rest(e):
         return None
     right, held = train.final / whole(train), val.final / whole(val)
     if held - right < LESS_RIGHT or held < MOSTLY_RIGHT:  # in order, batches are answered worse than they are known

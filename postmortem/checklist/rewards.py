@@ -23,6 +23,7 @@ COIN = 0.55  # share of the pairs of which the chosen answer is preferred
 PAIRS = 10  # records from which a preference that never came is no accident
 WORSE = 1.25  # × ln 2: a loss of a policy that is surely wrong, however it was meant
 LEFT = -1.0  # reward of the chosen answers: they became less likely by that much, before anything was preferred
+ROSE = 6.0  # × its scatter, for a reward that had risen before it was lost
 EPISODES, RISEN = 200, 5.0  # records of a reward; standard errors of its second half above the first
 SELDOM = 0.02  # of the episodes
 REWARDED = frozenset({"reinforcement", "preference"})
@@ -38,16 +39,21 @@ def flat_reward(e: Evidence) -> Sighting | None:
         return None  # what is tuned by preferences may have been as good from the start
     if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)) or _rises(reward):
         return None
+    rose = reward.best - reward.start > ROSE * max(reward.noise, LITTLE * abs(reward.start))
+    onset = reward.best_step if rose else reward.first_step
+    summary = (
+        say(
+            "The reward rose from {start:.4g} to {best:.4g} by step {step:g} and fell to {final:.4g}: what was learned was lost.",
+            start=reward.start, best=reward.best, step=reward.best_step, final=reward.final,
+        )
+        if rose
+        else say("The reward went from {start:.4g} to {final:.4g} in {n} records: it did not rise.", start=reward.start, final=reward.final, n=reward.points)
+    )  # fmt: skip
     return Sighting(
         Severity.SERIOUS,
-        say(
-            "The reward went from {start:.4g} to {final:.4g} in {n} records: it did not rise.",
-            start=reward.start,
-            final=reward.final,
-            n=reward.points,
-        ),
-        reward.first_step,
-        None,
+        summary,
+        onset,
+        onset if rose else None,
         ("reward",),
         e.series["reward"].source,
         "reward",

@@ -9,6 +9,7 @@ from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.parameters import hidden_width, is_narrow
 
 WIDE, WIDE_SHARE = 16, 2.0  # units from which width is seldom what is missing; × the weight of not being narrow
+NO_LACK = ("latents", "score", "one-class")  # what a larger model would learn no better
 LEARNED = 0.95  # times chance: a loss above it never left guessing, and where it stays says nothing of room
 USUAL = 96  # hidden units of a small model; has the divisors that attention heads need
 PLAIN = 4  # layers; more of them need a path past each other
@@ -26,14 +27,14 @@ def narrow(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the loss has settled"), holds=1.0, fails=-1.2)
 def settled(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.asymptote is None or _never_left_guessing(e) or few_updates.ask(e, seen) is not None:
+    if seen.facet in NO_LACK or loss is None or loss.asymptote is None or _never_left_guessing(e) or few_updates.ask(e, seen) is not None:
         return None
     return Reading(loss.asymptote.remaining < 0.15, say("{share:.0%} of the drop was still to come", share=max(0.0, loss.asymptote.remaining)))
 
 
 @probe(say("training and validation agree"), VALIDATION, holds=0.5, fails=-1.0)
 def agree(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.gap is None or _never_left_guessing(e):
+    if e.gap is None or seen.facet in NO_LACK or _never_left_guessing(e):
         return None
     return Reading(abs(e.gap.gap) < 0.12, say("ln(validation / train) is {gap:.2f}", gap=e.gap.gap))
 
