@@ -20,6 +20,7 @@ ABSENT = 0.02  # P(mode) stated when the symptom was looked for and not there
 FEW_FIXES = 6
 ADVICE = 0.5  # × what a change is worth that can be tried at once
 RESET = 0.8  # × the same, of going back to a default that no setting says was left
+GAMES = ("gan", "reinforcement")
 SURE = 0.7  # P(cause | mode) from which its first fix comes first, whatever it is
 ENOUGH = 3  # fixes that change something
 LEAST = 1e-6  # P(not this cause)
@@ -136,7 +137,8 @@ def _fixes(check: Check, evidence: Evidence, seen: Sighting, causes: Sequence[Ca
     """
     known = {cause.id: cause for cause, _ in check.causes}
     offered = [_worth(c.confidence, n, fix) for c in causes if c.confidence >= OFFERED for n, fix in enumerate(c.fixes)]
-    next_ones = (c for c in causes if WORTH_A_TRY <= c.confidence < OFFERED)
+    usual = evidence.family not in GAMES  # what helps a loss that must fall is no advice for players and policies
+    next_ones = (c for c in causes if usual and WORTH_A_TRY <= c.confidence < OFFERED)
     tries = [_worth(c.confidence, 0, fix) for c in next_ones for fix in known[c.cause].fixes(evidence, seen)[:1]]
     first = offered[:1] if causes and causes[0].fixes and causes[0].confidence >= SURE else []
     ranked = _distinct([*first, *sorted(offered[len(first) :], key=lambda w: -w[0])])[:FEW_FIXES]

@@ -30,6 +30,7 @@ PARTS = {
 
 # Thresholds that no fixture of this repository is near enough to: each with the reason. A threshold that is not here must matter.
 UNREACHED = {
+    "resume_fault.ALL_OF_IT": "decides what is advised, not what is said",
     "dead_units.FAINT": "weights drawn at a sixth of the usual size, which most gradients do not get through",
     "growth.FEWEST_CLIMBING": "a loss that runs away within the last eight records of a log",
     "growth.CLIMBS": "a rise at the end that is no steady one",

@@ -1,9 +1,9 @@
 """The ways in which a run is seen to run away: each looks at one thing and says what it saw, or None."""
 
-from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.check import NOTHING_EXPECTED, Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.inputs import unscaled_targets
-from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, starts_absurd, starts_normal, summed_over, to_chance
+from postmortem.checklist.levels import relative_fall, starts_absurd, starts_normal, summed_over, to_chance
 from postmortem.checklist.optimizers import ABSURD_NORM, rate_decades, rate_leapt
 from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.rewards import left_the_reference

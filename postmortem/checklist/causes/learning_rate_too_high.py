@@ -9,10 +9,11 @@ from postmortem.checklist.levels import course, loss_is_flat, summed_over, to_ch
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_known, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
-from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, rate_with_momentum, supposed_pretrained, usual_rate
+from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, pretrained, rate_with_momentum, supposed_pretrained, usual_rate
 from postmortem.checklist.signs import file_of
 from postmortem.model.sentence import Sentence
 
+OF_ANY_TUNING = 4e-4  # a learning rate
 ASSUMED = 0.7  # share of the weight where nothing tells the optimizer
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 USUAL = 0.7
@@ -47,6 +48,14 @@ def far_above_usual(e: Evidence, seen: Sighting) -> Reading | None:
         )
     share = 0.45 if USUAL < decades < HIGH else 0.5 if HIGH <= decades < HIGH + 0.5 else 1.0  # five to twenty times may be either
     return Reading(decades >= HIGH, detail, share=share * (1.0 if optimizer_known(e) or decades < HIGH else ASSUMED))
+
+
+@probe(say("the learning rate is far above what fine-tuning takes"), LEARNING_RATE, holds=1.8)
+def far_above_fine_tuning(e: Evidence, seen: Sighting) -> Reading | None:
+    rate, decades = used_rate(e), rate_decades(e)
+    if rate is None or decades is None or decades >= HIGH or optimizer_name(e) != "adam" or not pretrained(e) or e.model.adapters:
+        return None
+    return Reading(rate >= OF_ANY_TUNING, say("it is {rate:g}; what was trained before is tuned with 1e-5 to 1e-4", rate=rate))
 
 
 @probe(say("the momentum is extreme"), holds=2.0)
@@ -265,6 +274,7 @@ learning_rate_too_high = Cause(
     ),
     probes=(
         far_above_usual,
+        far_above_fine_tuning,
         extreme_momentum,
         weights_thrown,
         still_after,

@@ -17,6 +17,7 @@ ENDED = 0.03  # of the peak: the schedule was used up
 WARMING = 0.4  # of the peak: the rate right after the seam, when it warms up again
 BEFORE, AFTER, LEAP = 4, 2, 2.0  # records on either side of the seam, and how many times the loss is higher after it
 FORGOTTEN = 0.5  # of what the loss had come down by before the seam
+ALL_OF_IT = 0.8  # of what the loss had come down by: less is lost without an optimizer's moments
 HALF = 0.5  # of the highest rate so far
 RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
 
@@ -80,11 +81,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     leap = _leapt(e, event)
     if leap is not None:
-        step, before, after = leap
+        step, before, after, lost = leap
         return Sighting(
             Severity.SERIOUS,
             say("Right after the resume at step {step:g} the loss is {after:.4g}; before it was at most {before:.4g}.", step=step, after=after, before=before),
-            step, step, ("train/loss", "val/loss"), event.source if event is not None else file_of(e, "train/loss"), "loss",
+            step, step, ("train/loss", "val/loss"), event.source if event is not None else file_of(e, "train/loss"), "all-of-it" if lost > ALL_OF_IT else "loss",
         )  # fmt: skip
     if e.batches is not None and e.batches.again_after_resume and event is not None:
         return Sighting(
@@ -113,9 +114,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     return Cleared(say("Nothing points to a resume."), _figures(e))
 
 
-def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float] | None:
-    """Where the last attempt went on, the highest of the last losses before, and the lowest of the first ones after, where these stand out:
-    a loss that is twice as high, or lost half of what it had come down by."""
+def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float, float] | None:
+    """Where the last attempt went on, the highest of the last losses before, the lowest of the first ones after, and the share of what the loss
+    had come down by that is lost, where these stand out: a loss that is twice as high, or lost half of what it had come down by."""
     series = e.series.get("train/loss")
     attempt = next((a for a in e.attempts[-1:] if a.losses_before), None)  # one whose records begin at the seam
     if series is None:
@@ -131,8 +132,8 @@ def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float] | 
     if len(before) < BEFORE or len(after) < AFTER:
         return None
     high, low = max(before), min(after[:AFTER])
-    forgot = began is not None and min(after) - high > FORGOTTEN * (began - high) > 0
-    return (step, high, low) if forgot or (attempt is None and 0 < LEAP * high < low) else None
+    lost = (min(after) - high) / (began - high) if began is not None and began > high else 0.0
+    return (step, high, low, lost) if lost > FORGOTTEN or (attempt is None and 0 < LEAP * high < low) else None
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:

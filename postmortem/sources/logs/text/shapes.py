@@ -45,6 +45,7 @@ _FINAL = re.compile(r"\btrain_runtime\b|\btrain_samples_per_second\b")
 _HABITS = (
     ("lightning", re.compile(rb"GPU available: (?:True|False)|`Trainer\.fit` stopped|pytorch_lightning|lightning\.pytorch|lightning/pytorch/")),
     ("transformers", re.compile(rb"\*\*\*\*\* Running training \*\*\*\*\*|'train_runtime':|transformers/trainer\.py")),
+    ("transformers", re.compile(rb"\{'loss': [^,{}]{1,24},(?: 'grad_norm': [^,{}]{1,24},)? 'learning_rate':")),
     ("keras", re.compile(rb"ms/step - |\ds/step - |^\d+/\d+ (?:\[=|\xe2\x94\x81)")),
     ("megatron", re.compile(rb"elapsed time per iteration \((?:ms|s)\): .{0,400}global batch size:")),
     ("fairseq", re.compile(rb"\| (?:train_inner|fairseq\.\w+) \||num_updates.{0,200}gnorm")),
