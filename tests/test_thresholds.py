@@ -45,7 +45,6 @@ UNREACHED = {
     "growth.KICKED": "the same without a gradient norm",
     "resume_fault.HALF": "a rate that came down by a third and went up to above where it was, by no schedule",
     "growth.SAME_SIZE": "weights that were thrown before the first checkpoint, at a usual rate, and changed size a little since",
-    "rewards.LITTLE": "a reward that rose over fifty records by more than a tenth of its start and less than ten times it",
     "growth.BEGAN": "a first loss between 2 and 200 times chance with thrown weights",
 }
 
