@@ -1,10 +1,12 @@
 """How a model is called and its loss computed, for the shapes that batches, models and criteria come in."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from postmortem.capture.batches import parts
 from postmortem.errors import UsageError
 
 NEAR = 64  # operations before a loss, among which those are looked for that it was made of
@@ -46,13 +48,26 @@ def forward(model: Any, batch: Any, criterion: Any) -> Any:
         return model.training_step(batch, 0)
     if isinstance(inputs, Mapping):
         kept = inputs if criterion is None else {k: v for k, v in inputs.items() if k not in LABEL_KEYS}
-        return model(**kept)
+        named = _accepted(model, kept)
+        return model(**named) if named else model(parts(inputs)[0])
     if criterion is None and isinstance(batch, list | tuple):
         try:
             return model(*batch)
         except TypeError:
             return model(*inputs)
     return model(*inputs)
+
+
+def _accepted(model: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those that the model's forward has a name for: a sample's id beside an image is none of them. All, where it takes any or does not say."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError, AttributeError):
+        return inputs
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return inputs
+    names = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
+    return {k: v for k, v in inputs.items() if k in names}
 
 
 def predictions(outputs: Any) -> Any:

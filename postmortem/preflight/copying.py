@@ -52,6 +52,8 @@ def unwrapped(model: Any) -> Any:
         raise UsageError("the model has no parameters")
     if any(torch.nn.parameter.is_lazy(p) for p in parameters):
         raise UsageError("the model has parameters whose shape the first batch decides (lazy modules): run one batch through it first")
+    if any(p.is_meta for p in parameters):
+        raise UsageError("the model has parameters without values (on the meta device): give it values first, by to_empty() and its initialisation")
     return model
 
 

@@ -18,6 +18,7 @@ from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
+from postmortem.checklist.levels import FEWEST_SUMMED, SUMMED
 from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.model.sentence import Sentence
 from postmortem.preflight.as_run import HERE
@@ -213,7 +214,8 @@ def _non_finite(f: Facts, base: Check) -> Check | None:
 
 def _vanishing(f: Facts, base: Check) -> Check | None:
     graded = [g for g in f.trial.gradients if not g.missing and g.name.endswith("weight") and not g.non_finite]
-    silent = [g for g in graded if g.rms < SMALL]
+    begun = any(g.weight_rms == 0 and g.rms > 0 for g in graded)  # as LoRA's second matrix: what is before it waits for its first update
+    silent = [g for g in graded if g.rms < SMALL and not (begun and g.rms == 0)]
     loudest = max((g.rms for g in graded), default=0.0)
     full = max(f.trial.seen.saturated.items(), key=lambda kv: kv[1], default=("", 0.0))
     if not silent or loudest < LOUD or f.learns or any(share >= DEAD for share in f.trial.seen.dead.values()):
@@ -251,6 +253,16 @@ def _exploding(f: Facts, base: Check) -> Check | None:
         return None
     settled = f.learns and (f.chance is None or f.trial.losses[-1] < ABOVE_CHANCE * f.chance)
     severity = Severity.MINOR if settled or not f.trial.losses else Severity.SERIOUS
+    samples = f.trial.outputs[0] if f.trial.outputs else 0
+    if above and first is not None and f.chance and samples >= FEWEST_SUMMED and SUMMED[0] < first / f.chance / samples < SUMMED[1]:
+        summary = say(
+            "The first loss is {first:.4g}, {times:.3g} × that of guessing, and the batch has {n} samples: their losses are added up, not averaged.",
+            first=first,
+            times=first / f.chance,
+            n=samples,
+        )
+        cause = _cause(wrong_loss, say("the losses of a batch's samples are added up instead of averaged"), say("over {n} samples", n=samples))
+        return _check(base, _sighting(severity, summary, ("train/loss",)), (cause,))
     if above and first is not None:
         summary = say(
             "The first loss is {first:.4g}, {times:.3g} × that of guessing: activations are too large before any update.",

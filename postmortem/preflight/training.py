@@ -75,6 +75,8 @@ def diagnose_training(
     import torch
 
     model = unwrapped(model)
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise UsageError(f"the optimizer is a {type(optimizer).__name__} and not one with parameter groups; of several give the one to be tried")
     with random_states_kept(train_loader), torch.inference_mode(mode=False):
         batch = _first_batch(train_loader)
         with torch.enable_grad(), gradients_kept(model):

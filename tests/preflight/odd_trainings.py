@@ -163,6 +163,38 @@ def scheduled() -> Training:
     return model, loader, criterion, optimizer
 
 
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, KINDS)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(image)
+
+
+def by_name(model: nn.Module, **more: Any) -> Training:
+    x, y = batch()
+    return model, [{"image": x, "label": y, **more}], nn.CrossEntropyLoss(), torch.optim.AdamW(model.parameters(), lr=1e-2)
+
+
+class Adapted(nn.Module):
+    """A frozen layer beside two low-rank matrices, the second of which begins at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.lora_A, self.lora_B = nn.Linear(6, KINDS), nn.Linear(6, 2, bias=False), nn.Linear(2, KINDS, bias=False)
+        self.base.requires_grad_(False)
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + self.lora_B(self.lora_A(x))
+
+
+def adapted() -> Training:
+    model = Adapted()
+    return model, [batch()], nn.CrossEntropyLoss(), torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-1)
+
+
 def of_its_own_kind(dtype: torch.dtype) -> Training:
     model, (x, y) = lines().to(dtype), batch()
     return model, [(x.to(dtype), y)], nn.CrossEntropyLoss(), torch.optim.AdamW(model.parameters(), lr=1e-2)
@@ -193,6 +225,10 @@ TRAININGS: dict[str, Callable[[], Training]] = {
     "no labels": lambda: without_labels([torch.randn(8, 6)]),
     "tuples of one": lambda: without_labels(DataLoader(TensorDataset(torch.randn(32, 6)), batch_size=8)),
     "numpy arrays": numpy_arrays,
+    "a mapping of inputs": lambda: by_name(Named()),
+    "a mapping with more than inputs": lambda: by_name(Named(), path=["a.png"] * 8),
+    "a mapping for a model that names nothing": lambda: by_name(nn.Sequential(lines())),
+    "adapters": adapted,
     "frozen in part": frozen_in_part,
     "a schedule": scheduled,
     "float64": lambda: of_its_own_kind(torch.float64),

@@ -53,6 +53,7 @@ def test_a_caller_without_gradients(around: Any) -> None:
     [
         (lambda: nn.Sequential(nn.LazyLinear(8), nn.Linear(8, 3)), batch, "run one batch through it first"),
         (nn.Flatten, batch, "no parameters"),
+        (lambda: nn.Linear(6, 3, device="meta"), batch, "without values"),
         (lines, lambda: (torch.zeros(0, 6), torch.zeros(0, dtype=torch.long)), "no samples"),
     ],
 )
@@ -80,3 +81,31 @@ def test_a_small_model_at_a_small_rate_is_not_accused(optimizer: bool) -> None:
     assert diagnosis.verdict.mode == "healthy"
     assert diagnosis.verdict.severity in ((None, "minor") if optimizer else (None,))
     assert "AdamW at 0.01" in diagnosis.to_json()
+
+
+def test_several_optimizers_are_not_one() -> None:
+    model = lines()
+    with pytest.raises(UsageError, match="of several give the one"):
+        postmortem.diagnose_training(model, [batch()], cross_entropy, None, [torch.optim.SGD(model.parameters(), lr=0.1)], show=False)
+
+
+def test_losses_that_are_added_up_are_named() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), torch.randn(32, 6)
+    optimizer, given = torch.optim.SGD(model.parameters(), lr=0.1), [(x, x[:, :3].argmax(1))]
+    found = postmortem.diagnose_training(model, given, nn.CrossEntropyLoss(reduction="sum"), None, optimizer, show=False).finding(
+        "exploding-gradients"
+    )
+    assert found.causes[0].cause == "wrong-loss"
+    averaged = postmortem.diagnose_training(model, given, nn.CrossEntropyLoss(), None, optimizer, show=False)
+    assert averaged.finding("exploding-gradients").status == "absent"
+
+
+def test_a_gradient_that_waits_for_the_first_update_does_not_vanish() -> None:
+    """Of an adapter too small to learn the batch: its first matrix gets a gradient once its second is no longer zero."""
+    torch.manual_seed(0)
+    model, loader, criterion, _ = TRAININGS["adapters"]()
+    found = postmortem.diagnose_training(
+        model, loader, criterion, None, torch.optim.SGD([model.lora_A.weight, model.lora_B.weight], lr=1e-4), show=False
+    )
+    assert found.finding("vanishing-gradients").status != "present"
