@@ -4,8 +4,9 @@
 
 All figures of a table come from one run. Each round reads the file plainly (through one page-aligned buffer of 1 MiB, which is the
 fastest place that a buffer can have), measures it on one thread and on two, and counts the top 16 bits of what is already in
-memory; the ratios are of the medians over the rounds. `cpu` is by processor time instead of the clock: the same on an idle
-machine, and still meaningful on a busy one. `ceiling` is what one thread could reach if everything but bare counting were free: on a file
+memory; the ratios are of the medians over the rounds. Where the system tells (Linux), times during which others took more than a tenth of
+a processor do not count, as long as three are left: with two threads on two processors nothing else shows what two threads do. How many
+counted stands behind. `cpu` is by processor time instead of the clock: the same on an idle machine, and still meaningful on a busy one. `ceiling` is what one thread could reach if everything but bare counting were free: on a file
 system whose files can be looked at where they are cached (ext4 and XFS of this machine, see `measure/leased.py`) nothing is copied. One counter is
 stored for each element, and where a processor commits stores to one cache line per cycle no loop counts more than one element per cycle:
 at 3.6 GHz 14.5 GB/s of float32 and 7.2 GB/s of 16-bit numbers. Where files are copied (tmpfs, network), the copy comes on top.
@@ -29,6 +30,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,13 +43,37 @@ from postmortem.model.run import Checkpoint, Run, Status, TensorRef
 
 PARTS = 8  # tensors per file
 WIDTH = 1024  # elements of a row
+QUIET = 0.1  # processors that others may take while something is timed
+TICKS = 0.02  # seconds by which the system's own count may be off
+FEWEST = 3  # times that a median is of
 
 
-def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock and of processor time."""
-    start, busy = time.perf_counter(), time.process_time()
+class Timed(NamedTuple):
+    clock: float  # seconds
+    busy: float  # seconds of processor time
+    others: float  # processors that others took meanwhile; 0 where the system does not tell
+
+
+def timed(work: Callable[[], object]) -> Timed:
+    before, start, busy = all_busy(), time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start, time.process_time() - busy
+    clock, busy = time.perf_counter() - start, time.process_time() - busy
+    return Timed(clock, busy, max(all_busy() - before - busy - TICKS, 0.0) / clock)
+
+
+def all_busy() -> float:
+    """Seconds that all processors have worked for anybody."""
+    try:
+        ticks = [int(n) for n in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]]
+    except OSError:
+        return 0.0
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # neither idle nor waiting for a disk
+
+
+def of_quiet(times: list[Timed]) -> list[Timed]:
+    """Those during which others left the machine alone; all where there are too few."""
+    quiet = [t for t in times if t.others <= QUIET]
+    return quiet if len(quiet) >= FEWEST else times
 
 
 def write(root: Path, dtype: str, megabytes: int, rows: str = "distinct") -> list[TensorRef]:
@@ -106,7 +132,7 @@ def on_threads(root: Path, refs: list[TensorRef], threads: int) -> None:
 
 def timed_best(root: Path, refs: list[TensorRef]) -> float:
     """Seconds of processor time, the fastest of three."""
-    return min(timed(lambda: measure(root, refs))[1] for _ in range(3))
+    return min(timed(lambda: measure(root, refs)).busy for _ in range(3))
 
 
 def torch_statistics(tensor: torch.Tensor) -> None:
@@ -146,12 +172,13 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
         "  a tenth of rows dead": lambda: measure_checkpoints(dead),
         "  all one tensor": lambda: measure_checkpoints(single),
     }
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
+    times: dict[str, list[Timed]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, task in work.items():
             times[name].append(timed(task))
-    clock = {name: statistics.median(t for t, _ in rows) for name, rows in times.items()}
-    busy = {name: statistics.median(t for _, t in rows) for name, rows in times.items()}
+    kept = {name: of_quiet(rows) for name, rows in times.items()}
+    clock = {name: statistics.median(t.clock for t in rows) for name, rows in kept.items()}
+    busy = {name: statistics.median(t.busy for t in rows) for name, rows in kept.items()}
     part = torch.from_file(str(path), size=refs[0].count, dtype=getattr(torch, dtype)).clone().float()
     torch_times = [timed(lambda: torch_statistics(part)) for _ in range(3)]
     torch_clock, torch_busy = (statistics.median(t[i] for t in torch_times) * PARTS for i in range(2))
@@ -159,7 +186,7 @@ def compare(root: Path, dtype: str, megabytes: int, rounds: int) -> None:
     for name in work:
         print(
             f"  {name:22} {size / clock[name] / 1e9:5.1f} GB/s  {clock['plain read'] / clock[name]:.2f} of the read"
-            f"  (cpu {size / busy[name] / 1e9:.1f} GB/s, {busy['plain read'] / busy[name]:.2f})"
+            f"  (cpu {size / busy[name] / 1e9:.1f} GB/s, {busy['plain read'] / busy[name]:.2f})  {sum(t.others <= QUIET for t in times[name])} quiet"
         )
     parts = [refs[:1], refs[: PARTS // 4], refs]
     print(
