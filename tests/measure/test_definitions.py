@@ -66,7 +66,16 @@ def test_changes_and_scales_of_layers(tmp_path: Path) -> None:
     first, last = ([scale(state[n]) for n in LAYERS] for state in (states[0], states[-1]))
     assert summary.first_highest_scale == pytest.approx(max(first), abs=1e-6)
     assert summary.highest_scale == pytest.approx(max(last), abs=1e-6)
+    assert (summary.first_median_scale, summary.median_scale) == pytest.approx((sorted(first)[1], sorted(last)[1]), abs=1e-6)
     assert summary.scale_drift == pytest.approx(sorted(b - a for a, b in zip(first, last, strict=True))[1], abs=1e-6)
+
+
+def test_layers_that_still_fill_the_bounds_they_were_drawn_in(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    drawn = {name: torch.nn.Linear(40, 30).weight.detach().numpy() for name in ("layers.0.weight", "layers.1.weight", "head.weight")}
+    stepped = {**drawn, "layers.1.weight": drawn["layers.1.weight"] * np.float32(1.03)}
+    for tensors, expected in ((drawn, tuple(drawn)), (stepped, ("layers.0.weight", "head.weight"))):
+        assert summary_of(run_of(tmp_path, checkpoint(tmp_path, "c.bin", tensors))).as_drawn == expected
 
 
 def test_gradients_of_layers_and_their_growth(tmp_path: Path) -> None:

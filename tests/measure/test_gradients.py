@@ -297,6 +297,23 @@ def test_units_without_a_gradient(tmp_path: Path) -> None:
     assert summary.lowest_hidden_bias == pytest.approx(-50, abs=0.1)
 
 
+def test_the_share_of_elements_that_never_had_a_gradient(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(8, 10), nn.ReLU(), nn.Linear(10, 3))
+    with torch.no_grad():
+        model[0].bias[:4] = -50.0
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(torch.randn(16, 8)), torch.randint(0, 3, (16,))).backward()
+        optimizer.step()
+    _, summary, _ = measure_checkpoints(run_of(tmp_path, state_of(tmp_path, model, optimizer, "adam", 3)))
+    squares = [optimizer.state[model[i].weight]["exp_avg_sq"] for i in (0, 2)]
+    assert summary.gradient_zero_share == pytest.approx(sum(int((s == 0).sum()) for s in squares) / sum(s.numel() for s in squares))
+    assert 0.3 < summary.gradient_zero_share < 0.6
+    assert summary.gradient_dead_layers == ()
+
+
 def test_a_vanishing_gradient_shows_in_depth(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(*(layer for _ in range(9) for layer in (nn.Linear(12, 12), nn.Sigmoid())), nn.Linear(12, 3))

@@ -244,6 +244,19 @@ def test_running_statistics_that_lag(tmp_path: Path, momentum: float) -> None:
     assert summary.running_var_off == pytest.approx(abs(math.log(float(np.median(states[1]["running_var"])))), rel=0.02)
 
 
+@pytest.mark.parametrize("momentum", [0.02, 0.003])
+def test_the_lag_of_running_statistics_is_exact_where_the_data_does_not_change(tmp_path: Path, momentum: float) -> None:
+    torch.manual_seed(0)
+    norm, batch = torch.nn.BatchNorm1d(8, momentum=momentum), torch.randn(64, 8) * 0.3
+    states = []
+    for step in range(1, 201):
+        norm(batch)
+        if step in (50, 200):
+            states.append({n: t.numpy().copy() for n, t in norm.state_dict().items()})
+    _, summary, _ = measure_checkpoints(series_of(tmp_path, *states, steps=(50.0, 200.0)))
+    assert summary.running_var_lag == pytest.approx((1 - momentum) ** 200, abs=1e-3)
+
+
 def test_running_statistics_of_one_checkpoint_tell_no_lag(tmp_path: Path) -> None:
     state = {n: t.numpy() for n, t in torch.nn.BatchNorm1d(8).state_dict().items()}
     assert measure_checkpoints(series_of(tmp_path, state))[1].running_var_lag is None
