@@ -160,7 +160,7 @@ BARE_PHRASES: dict[str, str] = {
         "step time, time per step, time step, iter time, iteration time, batch time, time per iter, time per iteration, time per batch, sec per "
         "iter, secs per iter, seconds per step, sec per step, s it, s iter, s step, s batch, secs it, ms per step, ms step, step ms, step time ms, "
         "ms it, ms iter, ms batch, ms per iter, ms per batch, "
-        "step avg, step time s, step timing in s, s b, time batch, elapsed time per iteration s, iter time s, "
+        "step avg, step time s, step timing in s, s b, time batch, time iteration, elapsed time per iteration s, iter time s, "
         "train step time, elapsed time per iteration ms, elapsed time per iteration, dt, dt ms, iter time ms, time per iteration ms, seconds per "
         "iteration, step duration, batch duration, batch cost, sec it, sec step, sec batch, iteration time s, training step time"
     ),

@@ -16,6 +16,8 @@ _YOLO_LINE = re.compile(rf"^{_N}/{_N}\s*{_N}G{_N}{{6,16}}$")
 _YOLO_ALL = re.compile(rf"^all{_N}{{6}}(?:{_N}{{4}})?$")
 # `Iteration 20 (1.02 iter/s, 19.4s/20 iters), loss = 6.9`
 _CAFFE_NET = re.compile(rf"(Train|Test) net output #\d+: (\w+) ={_N}")
+# `all 0.625 0.9375` below `classes top1_acc top5_acc`.
+_YOLO_CLASSES = re.compile(rf"^all{_N}{_N}$")
 # What pycocotools prints of an evaluation; the first line's AP, over all thresholds and sizes, is the score.
 _COCO = re.compile(rf"Average (Precision|Recall) +\((?:AP|AR)\) @\[ ?IoU={_N}(:{_N})? +\| area= *(\w+) +\| maxDets= *{_N} ?\] ?={_N}$")
 # `copypaste: 38.1,58.1,…` of detectron2, for pasting into a spreadsheet.
@@ -170,6 +172,8 @@ def _evaluation(shape: str) -> Plan | None:
         keys = ("metrics/precision", "metrics/recall", "metrics/mAP50", "metrics/mAP50-95")
         values = tuple(Slot(2 + n, "val/score" if n == 3 else f"other/{key}", key) for n, key in enumerate(keys))
         return Plan(values=values, split="val")
+    if _YOLO_CLASSES.match(shape):
+        return Plan(values=(Slot(0, "val/accuracy", "top1_acc"), Slot(1, "other/top5_acc", "top5_acc")), split="val")
     copied = _COPYPASTE.search(shape) if "copypaste" in shape else None
     if copied:
         first = shape[: copied.start()].count(_N)

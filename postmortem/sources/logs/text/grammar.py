@@ -228,11 +228,12 @@ class _Reading:
             slot["batch"], slot["batch_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
         elif "iteration" in slot:
             slot["step"], slot["step_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
-        if "global" in slot:
+        whole = "global" in slot
+        if whole:
             if "step" in slot and "batch" not in slot:
                 slot["batch"], slot["batch_total"] = slot["step"], slot.pop("step_total", NO)
             slot["step"], slot["step_total"] = slot.pop("global"), slot.pop("global_total", NO)
-        if "epoch" in slot and "batch" not in slot and slot.get("step_total", NO) >= 0:
+        if "epoch" in slot and "batch" not in slot and not whole and slot.get("step_total", NO) >= 0:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total")
 
     def _any_known(self) -> bool:

@@ -104,11 +104,28 @@ _ASIDES = tuple(
         rf"\bRegion{_N} Avg ",
         rf"\bOverall training speed:{_N} iterations in ",
         rf"^Speed:{_N}ms preprocess",
+        rf"^Total timesteps:{_N}$",  # RSL-RL counts its records by iterations
         rf"^(?!.*(?i:loss))[^\W\d][^{_N}:=|,\[(]{{0,60}}{_N}{{4}}$",
     )
 )
 _OF_ASIDES = re.compile(
-    any_of(("te_", "re_", "fp:", "MACRO_AVG:", "-score (macro)", "best metric,", "Class", "top1_acc", "Region", "training speed:", "Speed:", _N * 4))
+    any_of(
+        (
+            "te_",
+            "re_",
+            "fp:",
+            "MACRO_AVG:",
+            "-score (macro)",
+            "best metric,",
+            "Class",
+            "top1_acc",
+            "Region",
+            "training speed:",
+            "Speed:",
+            "Total timesteps:",
+            _N * 4,
+        )
+    )
 )
 
 
