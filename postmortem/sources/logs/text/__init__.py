@@ -1,4 +1,5 @@
-"""Plain-text logs. `lines` cleans bytes, `tokens` finds numbers, `grammar` understands a line's shape, `rows` keeps what it says."""
+"""Plain-text logs. `lines` cleans bytes, `tokens` finds numbers, `grammar` understands a line's shape, `rows` keeps what it says,
+`places` where that was."""
 
 from postmortem.sources.logs.text.reader import READER
 

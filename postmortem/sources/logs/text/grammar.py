@@ -8,52 +8,19 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from postmortem.sources.chinese import to_english
-from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.text.keys import Role, is_noise, role_of, split_in
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
+from postmortem.sources.logs.text.tidy import is_aside, tidied, unquoted
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, validation_twins, words
 
 MAX_KEY = 60  # characters
-# Lines that count something and are not about where training is.
-_ASIDE = re.compile(
-    r"\b(?:improved from|did not improve|reducing learning rate|adjusting learning rate|saving|saved|sav(?:e|ing) (?:model|checkpoint|state)|"
-    r"load(?:ed|ing)|resum(?:e|ed|ing)|restor(?:ed|ing)|warm-?up|early[ -]?stop\w*|"
-    r"patience(?!: ?\x00 ?[|,])|checkpoint|downloading|scanning|caching|frame #|OVERFLOW|"
-    r"Gradient overflow|"
-    r"overflow detected|NCCL|Watchdog|exitcode|pid[:=]|bytes|UserWarning|DeprecationWarning|FutureWarning|RuntimeError|CUDA error|out of memory|"
-    r"Progress on|Assertion|THCudaCheck|oom-kill|Traceback|Out Of Memory|Bus error|srun:|slurmstepd|job step)\b",
-    re.IGNORECASE,
-)
-_OF_ASIDES = re.compile(
-    any_of((
-    "improve", "reducing", "adjusting", "saving", "saved", "save", "load", "resum", "restor", "warm", "early", "patience", "checkpoint", "scanning",
-    "caching", "frame #", "overflow", "nccl", "watchdog", "exitcode", "pid", "bytes", "warning", "error", "memory", "progress on", "assertion",
-    "thcuda", "oom-kill", "traceback", "srun:", "slurmstepd", "job step",
-    ))
-)  # fmt: skip
 # `Saved model at epoch 3 with loss: 3.67`: where, and what it says of the loss.
 _SAVED = re.compile(
     rf"^[^{NUMBER}]{{0,60}}\bsav(?:ed|ing)\b[^{NUMBER}]{{0,60}}?\b((?:epoch|step|iter(?:ation)?)[ :=#]{{0,2}}{NUMBER})[ ,;]{{1,2}}(?:with|at) "
     rf"((?:\w+ ){{0,2}}loss[ :=]{{0,3}}{NUMBER})\W*$",
     re.IGNORECASE,
 )
-_DATA_BAR = re.compile(r"\b(?:examples|files?|rows|docs|ba|[kMG]?i?B)/s\]")  # progress in preparing or moving data
-_DUMP = re.compile(rf"^\++ |^\w+ = dict\(|^(?:\[\w+\]:? ?)?[\w-]+ ==== ?{NUMBER}$")  # set -x; `weight_decay ........ 0.01`
-_LENGTH = re.compile(rf"^\W*(?:\w{{1,20}}[ _-])?(?:epochs|(?<=end[ _-])epoch)\s?[:=]\s?{NUMBER}$", re.IGNORECASE)  # how many, not which
-_QUOTES = str.maketrans(
-    {"'": None, '"': None, "`": None, "‘": None, "’": None, "“": None, "”": None, "：": ":", "，": ",", "（": "(", "）": ")", "［": "[", "］": "]",
-     "；": ";", "│": "|", "┃": "|", "║": "|", "\xa0": " ", "–": "-", "—": "-", "→": "->", **dict.fromkeys("·•‧∙⋅●○◦▪■□▶►✦»«›‹┆┊¦❘", "|")}
-)  # fmt: skip
-_PICTURE = re.compile("[\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0e\ufe0f]?")
-_WRAPPER = re.compile(r"\b(?:tensor|array|Array|(?:tf\.)?Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
-_MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
-_OF_UNIT = re.compile(rf"(?<=\w) ?\((m?s|secs?|seconds|[GM]i?B|[a-z]{{1,9}}/s)\)(?=\s?[:=]\s?{NUMBER})")  # `time per iteration (ms): 12`
-_WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
-_WIDE_COLON = re.compile(rf"(?<=[\w)\]]) {{1,2}}(?=[:=]\s?{NUMBER})")  # `loss           : 0.5`
-_NOTHING = ("None", "NA", "N/A", "n/a", "null", "--")
-_MISSING = re.compile(r"(?<![\w./@-])[\w./@-]{1,60}\s?[=:]\s?(?:None|NA|N/A|n/a|null|--)(?![\w./])")
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
@@ -122,35 +89,16 @@ def plan_of(shape: str) -> Plan:
     """Understand a shape. `EMPTY` when none of its numbers has a role."""
     if NUMBER not in shape:
         return EMPTY
-    low = shape.lower()
-    saved = _SAVED.search(shape) if "sav" in low else None
+    saved = _SAVED.search(shape) if "sav" in shape.lower() else None
     if saved:
         return replace(plan_of(f"{saved[1]} {saved[2]}"), spare=True)
-    if _OF_ASIDES.search(low) and _ASIDE.search(shape):
+    if is_aside(shape):
         return EMPTY
-    if _DUMP.match(shape) or ("/s]" in shape and _DATA_BAR.search(shape)) or _LENGTH.match(shape):
-        return EMPTY
-    text = _unquoted(shape)
+    text = unquoted(shape)
     keras = _KERAS.match(text) and _KERAS_SIGN.search(text)
-    mapping = text.lstrip().startswith("{") or "{" in text
-    if not text.isascii():
-        text = _PICTURE.sub("|", text)
-    if "(" in text:
-        text = _OF_UNIT.sub(r" \1", _MODE.sub(r"\2 \1", _WRAPPER.sub("", text)))
-    if any(word in text for word in _NOTHING):
-        text = _MISSING.sub("", text)
-    if " [" in text:
-        text = _WIDE_BRACKET.sub(" [", text)
-    if " :" in text or " =" in text:
-        text = _WIDE_COLON.sub("", text)
+    mapping = "{" in text
+    text = tidied(text)
     return _Reading(text, mapping=mapping, bar=keras is not None).plan()
-
-
-def _unquoted(shape: str) -> str:
-    """The shape without quotes, in English, with the signs of ASCII."""
-    if shape.isascii():
-        return shape.replace("'", "").replace('"', "").replace("`", "")
-    return to_english(shape).translate(_QUOTES)
 
 
 class _Reading:

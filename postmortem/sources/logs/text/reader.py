@@ -18,7 +18,7 @@ from postmortem.sources.logs.text.bars import Redraws
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
 from postmortem.sources.logs.text.noise import CHATTER, Part, Sieve, Words, past_chatter
 from postmortem.sources.logs.text.periods import first_lines, last_lines
-from postmortem.sources.logs.text.rows import Settled, settle
+from postmortem.sources.logs.text.places import Settled, settle
 from postmortem.sources.logs.text.runs import Repeats
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.series import to_series

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from postmortem.model.run import Floats, Reduction, Series
-from postmortem.sources.logs.text.rows import Column, ColumnKey, Rows, Settled
+from postmortem.sources.logs.text.places import Settled
+from postmortem.sources.logs.text.rows import Column, ColumnKey, Rows
 from postmortem.sources.logs.text.unnamed import merits
 from postmortem.sources.names import reduction_of, series_names
 
