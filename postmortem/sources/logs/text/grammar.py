@@ -6,13 +6,13 @@ words of the key may name a split ("train", "val") that governs what follows. Wh
 
 import re
 from dataclasses import replace
-from functools import lru_cache
 
 from postmortem.sources.logs.text.keys import Role, is_noise, role_of, split_in
-from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
+from postmortem.sources.logs.text.naming import Keyed, Values, name_of
+from postmortem.sources.logs.text.plans import EMPTY, NO, Plan
 from postmortem.sources.logs.text.tidy import is_aside, tidied, unquoted
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
-from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, validation_twins, words
+from postmortem.sources.names import series_name, words
 
 MAX_KEY = 60  # characters
 # `Saved model at epoch 3 with loss: 3.67`: where, and what it says of the loss.
@@ -71,15 +71,6 @@ _PER = re.compile(
     r"\b(?:per|fps|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
     re.IGNORECASE,
 )
-_FILLER = re.compile(
-    r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|prompt|running|moving|smoothed|and|"
-    r"with|then|info|per)$",
-    re.IGNORECASE,
-)
-_NUMBERED_SET = re.compile(r"^valid(?:ation)?_(\d{1,2})[ -]")
-_RATIOS = ("accuracy", "error", "f1", "score")
-_LOOSE = re.compile(r"^[A-Za-z_][\w./@%-]*$")
-_SMOOTH = re.compile(r"\b(?:moving|smoothed|ema|run(?:ning)?[ _]?(?:avg|mean|loss|average))\b|\bavg[ _]loss$", re.IGNORECASE)
 
 
 _PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER},\s*{NUMBER}\]|^\[{NUMBER}:{NUMBER}/{NUMBER}\]")
@@ -101,31 +92,22 @@ def plan_of(shape: str) -> Plan:
     return _Reading(text, mapping=mapping, bar=keras is not None).plan()
 
 
-class _Reading:
+class _Reading(Values):
     """One pass over a shape, number by number."""
 
     def __init__(self, text: str, *, mapping: bool, bar: bool) -> None:
+        super().__init__(text.split(NUMBER), mapping=mapping)
         self.parts_text = text
-        self.parts = text.split(NUMBER)
-        self.mapping = mapping
         self.bar = bar and not mapping
-        self.slots: dict[str, int] = {}
-        self.line_split = ""
         self.piece_split = ""
-        self.pending: list[tuple[int, str, str, bool, bool]] = []  # index, key, split, marked, percent
-        self.bare: list[tuple[int, str, bool, str]] = []  # index, split, percent, quantity if known: values that only their split names
-        self.totals: dict[int, int] = {}
-        self.paces: list[tuple[int, str, str, bool, bool]] = []  # as `pending`: values named by their unit
-        self.multiples: dict[int, float] = {}  # of values: what their suffix says
+        self.paces: list[Keyed] = []  # values named by their unit
         self.beside = NO  # a number whose key has another number in it
-        self.episode = NO  # the number of the episode
         self.brackets = False
         self.samples = False
         self.last: tuple[str, int] = ("", NO)  # what the previous number was, and where
         self.tqdm = "%||" in text
         self.hapi = bool(_HAPI.match(text))
         self.drawn = self.tqdm or self.hapi or self.bar or "====" in text or f"<{MOMENT}" in text
-        self.weak = False
         self.keyless = False
         self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?(?: on \w{2,10})?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
 
@@ -146,7 +128,7 @@ class _Reading:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total", NO)
         if slot.keys() - {"rank"}:
             self.pending += self.paces
-        values = self._values()
+        values = self.named()
         paired = self.keyless and not self.bar and not self.tqdm and {"train", "val"} <= {v.name.partition("/")[0] for v in values}
         split = self.line_split or split_in(self.parts[-1].split("|")[0]) if self.mapping else self.line_split
         if not values and not slot.keys() - {"rank"}:
@@ -185,8 +167,8 @@ class _Reading:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total")
 
     def _any_known(self) -> bool:
-        known = any(not self._name(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
-        return known or len(self.bare) > 1 or self._learnt()
+        known = any(not name_of(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
+        return known or len(self.bare) > 1 or self.learnt()
 
     def _govern(self, piece: str) -> None:
         split = split_in(piece)
@@ -281,7 +263,7 @@ class _Reading:
             len(key) > MAX_KEY
             or _CODE.search(key)
             or (not index and _STATEMENT.match(lead))
-            or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:] and self._name(key, "")[0].startswith("other/"))
+            or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:] and name_of(key, "")[0].startswith("other/"))
         ):
             self.last = ("", index)
             return
@@ -330,7 +312,7 @@ class _Reading:
             self.episode = index
         if multiple := _MULTIPLE.match(trail):
             self.multiples[index] = _TIMES[multiple[0]]
-        elif _MILLI.match(trail) and "ms" not in words(key) and self._name(key, "")[0] == "step_time":
+        elif _MILLI.match(trail) and "ms" not in words(key) and name_of(key, "")[0] == "step_time":
             self.multiples[index] = 1e-3
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
         self.last = ("value", index)
@@ -339,7 +321,7 @@ class _Reading:
         """`loss train: 4.2, val: 3.9`: the quantity of the key right before, if that names another split; "" for none."""
         before, key, *_ = self.pending[-1] if self.pending else (NO, "")
         said = split_in(key)
-        name = self._name(key, "")[0] if before == index - 1 and not self.bare and said and said != split else ""
+        name = name_of(key, "")[0] if before == index - 1 and not self.bare and said and said != split else ""
         return "" if name.startswith("other/") else name.partition("/")[2]
 
     def _take(self, role: str, index: int) -> None:
@@ -372,91 +354,3 @@ class _Reading:
                 self.parts[index + 2].startswith("%)") and "train epoch" in self.parts[0].lower()
             )  # fmt: skip
         self.last = ("", index)
-
-    def _values(self) -> tuple[Slot, ...]:
-        if not self.slots and self.pending and words(self.pending[0][1])[:1] == ("best",):
-            return ()  # `Best accuracy: 0.8, loss: 0.5`: of an epoch long gone
-        self._again()
-        style = any(marked for *_, marked, _ in self.pending)
-        best: dict[str, tuple[int, int]] = {}  # name → how plain its key is, index
-        named: list[tuple[Slot, bool]] = []
-        twins = validation_twins(key for _, key, *_ in self.pending)
-        for index, key, split, marked, percent in self.pending:
-            name, used = self._name(key, split or self.line_split * (not split_in(key)))
-            if key in twins:
-                name = self._name(key[2:], "val")[0]
-            total = self.totals.get(index, NO)
-            if not name.startswith("other/"):
-                set_number = _NUMBERED_SET.search(key)  # the last one is what XGBoost and LightGBM stop early by
-                rank: int = plainness(key) + 1000 * bool(_SMOOTH.search(key)) - (int(set_number[1]) if set_number else 0)
-                if name not in best or rank < best[name][0]:
-                    best[name] = (rank, self._average(index, name))
-                if not name.endswith(_RATIOS):
-                    total = NO
-                rated = percent and name.endswith(("/accuracy", "/error"))
-                times = 1.0 if name == "memory" else self.multiples.get(index, 1.0)
-                named.append((Slot(self._average(index, name), name, used, total, rated, times, self._mean(index)), True))
-            elif marked or (not style and _LOOSE.match(key)):
-                named.append((Slot(index, name, used), False))
-        named += [(slot, True) for slot in self._only_split(any(slot.name.endswith("/loss") for slot, _ in named))]
-        self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping
-        values = tuple(
-            slot
-            if not known or best.get(slot.name, (0, slot.index))[1] == slot.index
-            else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
-            for slot, known in named
-        )
-        returns = of_episodes({"episode": "", **{s.logged_as: s.name for s in values}}) if self.episode != NO else {}
-        values = self._beside_both_losses(values)
-        return tuple(replace(s, name=returns.get(s.logged_as, s.name)) for s in values) if returns else values
-
-    def _again(self) -> None:
-        """The same keys in the same order a second time are of the validation set: `loss 4.1 | hm_loss 2.1 | loss 4.2 | hm_loss 2.2` of CenterNet."""
-        keys, half = [key for _, key, *_ in self.pending], len(self.pending) // 2
-        if half > 1 and keys[:half] == keys[half:] and len(set(keys)) == half and not any(split for _, _, split, *_ in self.pending):
-            self.pending[half:] = [(index, key, split_in(key) or "val", marked, percent) for index, key, _, marked, percent in self.pending[half:]]
-
-    def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
-        """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""
-        counted = bool({"epoch", "step", "batch", "lead"} & self.slots.keys()) or (len(self.bare) == 1 and self.bare[0][3])
-        if not counted or not self.bare or (len(self.bare) < 2 and not (beside_a_loss or self._learnt() or self.bare[0][3])):
-            return []
-        return [
-            Slot(index, f"{split_in(key)}/{quantity}", f"{key} {quantity}", percent=percent)
-            if quantity and len(self.bare) == 1
-            else Slot(index, f"{split_in(key)}/{'accuracy' if beside_a_loss or percent else 'loss'}", key, percent=percent)
-            for index, key, percent, quantity in self.bare
-        ]
-
-    def _learnt(self) -> bool:
-        """`0: learn: 0.65 total: 55ms` of CatBoost."""
-        return any(key.lower() == "learn" for _, key, *_ in self.bare)
-
-    def _beside_both_losses(self, values: tuple[Slot, ...]) -> tuple[Slot, ...]:
-        """`train_loss 0.5 val_loss 0.6 acc 0.8`: the accuracy is the validation set's, where nothing else on the line claims it."""
-        if self.line_split or not any(s.name == "val/loss" for s in values):
-            return values
-        claimed = {key for _, key, split, *_ in self.pending if split}
-        renamed = of_validation({s.logged_as: s.name for s in values if s.logged_as not in claimed})
-        return tuple(replace(s, name=renamed.get(s.logged_as, s.name)) for s in values) if renamed else values
-
-    def _average(self, index: int, name: str) -> int:
-        """`Acc@1 70.1 (71.2)` in a pass over an evaluation set: the mean in parentheses is the result, not the last batch."""
-        mean = self._mean(index)
-        return mean if mean != NO and name.startswith(("val", "test")) and "batch" in self.slots else index
-
-    def _mean(self, index: int) -> int:
-        after = self.parts[index + 1 : index + 3]
-        return index + 1 if len(after) == 2 and after[0].strip() == "(" and after[1].startswith(")") else NO
-
-    @staticmethod
-    @lru_cache(maxsize=4096)
-    def _name(key: str, split: str) -> tuple[str, str]:
-        """The canonical name of a key, words that say nothing taken from its front where that helps."""
-        name = series_name(key, split)
-        parts = key.split()
-        start = 0
-        while name.startswith("other/") and start < len(parts) - 1 and (_FILLER.match(parts[start]) or split_in(parts[start])):
-            start += 1
-            name = series_name(" ".join(parts[start:]), split or next((split_in(p) for p in parts[:start] if split_in(p)), ""))
-        return (f"other/{key}", key) if name.startswith("other/") else (name, key)
