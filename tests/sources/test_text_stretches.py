@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from postmortem.sources.logs.text import READER, bars, reader, runs
@@ -148,6 +148,8 @@ pieces = st.lists(
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([("tqdm with a name, and steps", 0, 2, "", 0)], False)
+@example([("NCCL", 0, 1, "", 0), ("not a number at times", 0, 51, "", 3449247)], True)
 @given(pieces, st.booleans())
 def test_habits_that_are_mixed_and_corrupted(tmp_path: Path, parts: list[tuple[str, int, int, str, int]], corrupted: bool) -> None:
     text = b""

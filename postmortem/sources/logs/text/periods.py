@@ -17,7 +17,7 @@ from postmortem.sources.logs.text.tokens import LEADING_DATE, MOMENT, MOMENTS, N
 
 MAX_NUMBERS = 256  # of one period
 _MOMENT = MOMENTS.pattern
-_WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<!loss)(?<!\[rank)(?<!\[default)(?<![Ee]poch #)(?<!\|Iter)(?<=[\w.@#])$", re.ASCII)
+_WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<!\[rank)(?<!\[default)(?<![Ee]poch #)(?<!\|Iter)(?<=[\w.@#])$", re.ASCII)
 _BLANKS = re.compile(r"([ \t]+)")
 _NUMERIC = set("0123456789+-.eE")
 _NAN = re.compile(rb"(?<=,)[-+]?nan(?:\.0|\(ind\))?(?=,)", re.IGNORECASE)

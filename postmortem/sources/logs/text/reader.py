@@ -212,6 +212,7 @@ def _some(scan: Scan, repeats: Repeats, bars: Redraws, cursor: _Cursor, data: by
     while start < len(data):
         begin, start = start, bars.take(data, start)
         if start > begin:
+            cursor.offset = data.rfind(b"\n", 0, start - 1) + 1  # of the last line that was taken
             repeats.saw(bars.entry)
             continue
         if words and not (scan.watch.reading or scan.closing or scan.block):
@@ -221,8 +222,10 @@ def _some(scan: Scan, repeats: Repeats, bars: Redraws, cursor: _Cursor, data: by
                 repeats.saw(NOISE)
                 continue
         end = data.find(b"\n", start)
-        cursor.offset = start
+        before, cursor.offset = cursor.offset, start
         entry = scan.line(data[start:end])
+        if entry is None:
+            cursor.offset = before  # of the last line with something in it
         period = repeats.saw(entry)
         bars.saw(entry, data[start:end])
         start = end + 1
@@ -231,7 +234,9 @@ def _some(scan: Scan, repeats: Repeats, bars: Redraws, cursor: _Cursor, data: by
             scan.blank(start - begin)
             repeats.saw(None)
         elif period is not None and start < len(data):
-            start = repeats.take(period, data, start)
+            begin, start = start, repeats.take(period, data, start)
+            if start > begin:
+                cursor.offset = data.rfind(b"\n", 0, start - 1) + 1
         if cursor.part is None and scan.noisy:
             break
     return start
