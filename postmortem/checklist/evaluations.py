@@ -49,6 +49,7 @@ DIFFERENT = 5  # values
 ALIKE, TO_THE_DIGIT, BEGINNING = 3, 1e-3, 0.3  # records; between their accuracies; share of the run
 MOSTLY, AROUND = (0.2, 0.99), 0.05  # accuracy of training beyond validation's, and at most; around 1 / classes
 NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the best validation
+OPENED, ROSE = 0.4, 0.05  # of the gap at the end; ln(validation / its best)
 LOST = 0.95  # times chance, of training
 EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
@@ -218,6 +219,8 @@ def bad_from_the_start(b: Beside) -> Sighting | None:
     high = b.level is None or b.level > BAD
     if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed:
         return None
+    if b.gap.first_gap < OPENED * b.gap.gap and b.gap.rise > ROSE:
+        return None  # it opened while training went on, and validation rose with it
     return b.shows(
         "from-start",
         say("Validation is {times:.3g} × training from the first evaluations on, and does not rise: that is not overfitting.", times=exp(b.gap.gap)),

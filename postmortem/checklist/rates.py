@@ -127,6 +127,9 @@ def pretrained(e: Evidence) -> bool:
         return True
     if e.family == "preference":
         return True  # what is preferred is asked of a model that can answer
+    frozen = e.setting("frozen_parameters")
+    if frozen is not None and frozen.value not in NOTHING_BEFORE:
+        return True  # nobody freezes what nothing was trained into
     return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in NOTHING_BEFORE for s in e.settings)
 
 

@@ -31,7 +31,7 @@ WATCHED = 50  # records from which a person has seen that nothing changes any mo
 LIVE = ("json-lines", "csv", "tensorboard", "wandb", "mlflow")  # written as training goes on; a trainer's state is as old as its checkpoint
 SHORT = 0.97  # share of the plan below which a run is unfinished
 LONG = 200  # characters of a message in the summary
-NEARLY = 1.02  # distances between records that the last one may lie before the planned end
+NEARLY = 1.25  # distances between records that the last one may lie before the planned end
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
