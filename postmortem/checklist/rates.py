@@ -5,7 +5,7 @@ import statistics
 
 from postmortem.check import Evidence
 from postmortem.checklist.levels import loss_curve, of_letters
-from postmortem.checklist.optimizers import OF_FINE_TUNING, last_optimizer, optimizer_name, used_rate
+from postmortem.checklist.optimizers import last_optimizer, optimizer_name, used_rate
 
 UNKNOWN_SIZE = 2e-3  # the median of sound runs that do not tell how large their model is; they lie between 0.001 and 0.01
 LARGE_SIZE = 1e-3  # Adam's own default: for what learned before, and for text of a vocabulary
@@ -117,8 +117,7 @@ def needed_rate(e: Evidence) -> float | None:
 
 def supposed_pretrained(e: Evidence) -> bool:
     """A Trainer's state alone: what it is for, and nothing that says so."""
-    unnamed = not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None
-    return e.framework == "transformers" and unnamed and (used_rate(e) or 0.0) < OF_FINE_TUNING
+    return e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None
 
 
 def pretrained(e: Evidence) -> bool:
