@@ -176,6 +176,8 @@ def test_the_usual_rate_knows_batch_normalisation_adapters_and_what_transformers
     assert rate(settings=stated(optimizer="sgd"), model=ModelFacts(batch_norm=True)) == pytest.approx(0.1)
     assert rate(settings=stated(optimizer="adam", model_name_or_path="gpt2"), model=ModelFacts(adapters=True)) == pytest.approx(5e-4)
     assert rate(family="language-model") == 1e-3
+    assert rate(family="preference") == 1e-6
+    assert rate(family="preference", model=ModelFacts(adapters=True)) == pytest.approx(1e-5)
     assert rate() is None
 
 

@@ -287,7 +287,8 @@ def never_as_good(b: Beside) -> Sighting | None:
     if b.train is None or passes is None or not b.works or b.gap.evaluations < FEWEST:
         return None
     apart = b.train.floor < 0 and b.val.lowest > b.train.highest
-    unmoved = b.level is None and not pretrained(b.e) and b.val.best > NO_BETTER * b.val.first and b.gap.train_fell_after_best > WENT_ON
+    behind = b.gap.first_gap > 0  # what held for validation at first, and was lost, was learned by heart later
+    unmoved = behind and b.level is None and not pretrained(b.e) and b.val.best > NO_BETTER * b.val.first and b.gap.train_fell_after_best > WENT_ON
     if not (apart or unmoved) or not WIDE < b.gap.gap < BY_HEART:
         return None
     return b.shows(

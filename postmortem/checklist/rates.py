@@ -19,6 +19,7 @@ UNKNOWN_OPTIMIZER = 3e-3  # SGD and Adam both learn with it
 NORMALISED = 2.5  # times: batch normalisation takes the scale of the weights out of the steps; eleven sound runs took 0.02 to 0.1 at 0.9
 GATED = 2.0  # times: gates that saturate bear larger steps
 OF_TRANSFORMERS = ("language-model", "preference")  # which nobody trains with SGD
+OF_PREFERENCES, TIMES_OF_ADAPTERS = 1e-6, 10.0  # DPO, GRPO and their kin are given 5e-7 to 5e-6: a policy that moves faster forgets how to answer
 FINE_TUNING = 0.1  # of the rate from scratch
 PRETRAINED = ("pretrained", "from_checkpoint", "finetune", "fine_tune", "init_from", "model_name_or_path")
 NOTHING_BEFORE = (None, False, 0, "", "none", "no", "scratch")  # values of those settings that say the opposite
@@ -40,6 +41,8 @@ def usual_rate(e: Evidence) -> float | None:
     For Adam and its kin 0.003239 − 0.0001395 · ln(parameters), from Kaplan et al. 2020, appendix D.
     """
     name, momentum = optimizer_name(e), _momentum(e)
+    if e.family == "preference" and name in ("", "adam"):
+        return OF_PREFERENCES * (TIMES_OF_ADAPTERS if e.model.adapters or "lora" in e.intents else 1.0)
     if name == "sgd":
         rate = rate_with_momentum(e, momentum)
     elif name == "adam" or (not name and (e.model.architecture == "transformer" or e.family in OF_TRANSFORMERS)):

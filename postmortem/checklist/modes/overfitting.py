@@ -45,6 +45,7 @@ RISING, SINCE = 0.5, 8  # Kendall's tau of validation since its best; evaluation
 SMALL_RISE = 0.12  # ln(validation / its best)
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
+FEWER = 0.03  # of the error rate when the loss turned
 AFTER = 2  # evaluations after the best one
 FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
@@ -95,7 +96,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     kept = val.final < val.first or gap.best_index == 0  # of what validation had gained something is left, or it began at its best
     if lost > ALL and _turned_for_good(e, gap):
         severity = Severity.SERIOUS  # all that validation had gained is gone
-    if severity is Severity.SERIOUS and kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap):
+    goes_on = kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap)
+    if severity is Severity.SERIOUS and (goes_on or _fewer_errors(e, gap)):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
     if idle and not rises:
         settled = val.plateau_step if val.plateau_step is not None else gap.best_step
@@ -273,6 +275,15 @@ def _metric_went_on(e: Evidence, gap: GapStats) -> bool:
         missing = whole(c) - then  # what there was to gain
         return missing > 0 and c.final - then > max(GAINED * missing, 2 * c.noise) and c.final >= c.best - c.noise
     return False
+
+
+def _fewer_errors(e: Evidence, gap: GapStats) -> bool:
+    """An error rate (of words, of characters) came down clearly after the loss had turned, and is at its lowest at the end. What is decoded freely
+    is judged by it however far apart the losses are, which are those of next tokens given the right ones before."""
+    c, then = e.curve("val/error"), e.at("val/error", gap.best_step)
+    if c is None or then is None or c.finite < 3 or c.best_step <= gap.best_step + SOON * (c.last_step - gap.best_step):
+        return False
+    return then - c.final > max(FEWER * then, 2 * c.noise) and c.final <= c.best + c.noise
 
 
 @probe(say("training went on improving after validation had turned"), VALIDATION, holds=1.2, fails=-1.5)
