@@ -189,7 +189,7 @@ def _gradient_figures(checkpoints: Sequence[CheckpointStats], layers: Sequence[s
         return out
     last = tables[-1]
     out["gradient_source"] = next(iter(last.values())).source
-    ratios = [r for c, t in zip(told, tables, strict=True) if (r := _depth_ratio(c, t, layers, 0.0 if tied else _embedding_gradient(c))) is not None]
+    ratios = [r for c, t in zip(told, tables, strict=True) if (r := _depth_ratio(t, layers, 0.0 if tied else _embedding_gradient(c))) is not None]
     out["gradient_depth_ratio"] = min(ratios, default=None)
     alive = [g.rms for g in last.values() if g.rms > 0]
     out["gradient_median"] = math.log10(float(np.median(alive))) if alive else None
@@ -228,16 +228,13 @@ def _embedding_gradient(checkpoint: CheckpointStats) -> float:
     return max((g.rms for g in checkpoint.gradients if g.name in embeddings and g.source in _DECIDED and not g.non_finite), default=0.0)
 
 
-def _depth_ratio(checkpoint: CheckpointStats, table: Mapping[str, GradientStats], layers: Sequence[str], embedding: float) -> float | None:
-    """log10 of the first over the last layer that has a gradient at all; an embedding lies before the first. Of a layer whose gradient hides
-    behind weight decay, the most that decay leaves of it.
+def _depth_ratio(table: Mapping[str, GradientStats], layers: Sequence[str], embedding: float) -> float | None:
+    """log10 of the first over the last layer that has a gradient at all; an embedding lies before the first.
 
     Queries and keys are left out: while attention is even, as it is at first, hardly any gradient reaches them, however shallow they
     lie. Of an embedding a row has a gradient only in the steps that its token occurs in: it can only show that nothing vanished.
     """
-    at_most = {g.name: g.rms * math.sqrt(1.0 - (g.decay_share or 0.0)) for g in checkpoint.gradients if g.source in _DECIDED and not g.non_finite}
-    at_most |= {name: g.rms for name, g in table.items()}
-    sizes = [at_most[n] for n in layers if at_most.get(n, 0.0) > 0 and not _BY_THE_WAY & set(words_of(n))]
+    sizes = [table[n].rms for n in layers if n in table and table[n].rms > 0 and not _BY_THE_WAY & set(words_of(n))]
     return math.log10(max(sizes[0], embedding) / sizes[-1]) if len(sizes) > 1 else None
 
 
