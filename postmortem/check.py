@@ -13,26 +13,9 @@ from postmortem.model.evidence import Evidence
 from postmortem.model.sentence import Sentence, say
 
 __all__ = [
-    "NOTHING_EXPECTED",
-    "Cause",
-    "Change",
-    "Check",
-    "Cleared",
-    "Clue",
-    "Evidence",
-    "Fix",
-    "Need",
-    "Probe",
-    "Reading",
-    "Sentence",
-    "Severity",
-    "Sighting",
-    "Unknown",
-    "probe",
-    "say",
+    "Cause", "Change", "Check", "Cleared", "Clue", "Evidence", "Fix", "Need", "Probe", "Reading", "Sentence", "Severity", "Sighting", "Unknown",
+    "probe", "say",
 ]  # fmt: skip
-
-NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
 
 
 @dataclass(frozen=True, slots=True)

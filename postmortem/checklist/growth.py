@@ -1,13 +1,13 @@
 """The ways in which a run is seen to run away: each looks at one thing and says what it saw, or None."""
 
-from postmortem.check import NOTHING_EXPECTED, Evidence, Severity, Sighting, say
+from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.inputs import unscaled_targets
-from postmortem.checklist.levels import relative_fall, starts_absurd, starts_normal, summed_over, to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, starts_absurd, starts_normal, summed_over, to_chance
 from postmortem.checklist.optimizers import ABSURD_NORM, rate_decades, rate_leapt
 from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.rewards import left_the_reference
-from postmortem.checklist.signs import before_it_grew
+from postmortem.checklist.signs import before_it_grew, half_is_stated
 from postmortem.model.curves import CurveStats, Spike
 
 GREW = 2.0  # times the start
@@ -317,12 +317,11 @@ def _norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:
 def _absurd_all_along(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A classifier whose every gradient is far beyond those of healthy runs has learned little: in a recurrent net too large weights multiply
     them, step by step, and the loss stays where it is."""
-    norm, level, precision = e.curve("grad_norm"), to_chance(e, loss.final), e.setting("precision")
+    norm, level = e.curve("grad_norm"), to_chance(e, loss.final)
     if norm is None or norm.finite < 4 or level is None or level < UNSETTLED or norm.lowest <= ABSURD_NORM:
         return None
-    multiplied = e.curve("loss_scale") is not None or (precision is not None and "16" in str(precision.value) and "bf" not in str(precision.value))
-    if multiplied or summed_over(e):
-        return None
+    if e.curve("loss_scale") is not None or half_is_stated(e) or summed_over(e):
+        return None  # multiplied
     return Sighting(
         Severity.SERIOUS,
         say(

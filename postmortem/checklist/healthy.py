@@ -2,10 +2,10 @@
 
 import re
 
-from postmortem.check import NOTHING_EXPECTED, Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.extremes import CAUSES, extreme, unusual
-from postmortem.checklist.levels import course, risen_score, skill, to_chance, validation_level, whole
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.policies import preferred
 from postmortem.model.curves import CurveStats

@@ -31,6 +31,12 @@ def training_is_stated(e: Evidence) -> bool:
     return any(e.setting(name) is not None for name in ("optimizer", "learning_rate", "weight_decay", "dropout"))
 
 
+def half_is_stated(e: Evidence) -> bool:
+    """The configuration states float16, which bfloat16 is not."""
+    precision = e.setting("precision")
+    return precision is not None and "16" in str(precision.value) and "bf" not in str(precision.value)
+
+
 def excerpt(e: Evidence) -> bool:
     """The log begins in the middle of training: a piece of it that somebody pasted, or what one attempt wrote."""
     shown = loss_curve(e) or e.curve("reward")

@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -229,27 +230,35 @@ def apart(folder: Path, fault: str, **how) -> None:
     process.join()
 
 
+def compare(faults: Sequence[str], trained: Callable[[Path, str, bool], None], hit: Callable[[str, Diagnosis], bool]) -> None:
+    """Train each, (run, fault, record), without the recorder and with it, and print what is said of them, as a table."""
+    torch.set_num_threads(1)
+    hits = [0, 0]
+    print("| planted fault | log alone | with the recorder |\n| --- | --- | --- |")
+    for fault in faults:
+        cells = []
+        for n, record in enumerate((False, True)):
+            with tempfile.TemporaryDirectory() as folder:
+                trained(Path(folder) / "run", fault, record)  # as the callable is declared
+                diagnosis = postmortem.analyze(Path(folder) / "run", with_exhibits=False)
+            hits[n] += hit(fault, diagnosis)
+            cells.append(f"{told(diagnosis)}{' ✓' if hit(fault, diagnosis) else ''}")
+        print(f"| {fault} | {cells[0]} | {cells[1]} |", flush=True)
+    print(f"\n{hits[0]} of {len(faults)} by the log alone, {hits[1]} with the recorder")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("faults", nargs="*", default=list(FAULTS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    hits = [0, 0]
-    print("| planted fault | log alone | with the recorder |\n| --- | --- | --- |")
-    for fault in given.faults:
-        cells = []
-        for n, record in enumerate((False, True)):
-            with tempfile.TemporaryDirectory() as folder:
-                run = apart if given.device != "cpu" and fault == "labels-out-of-range" else train
-                run(Path(folder) / "run", fault, record=record, seed=given.seed, device=given.device)
-                diagnosis = postmortem.analyze(Path(folder) / "run", with_exhibits=False)
-            hit = right(fault, diagnosis)
-            hits[n] += hit
-            cells.append(f"{told(diagnosis)}{' ✓' if hit else ''}")
-        print(f"| {fault} | {cells[0]} | {cells[1]} |")
-    print(f"\n{hits[0]} of {len(given.faults)} by the log alone, {hits[1]} with the recorder")
+
+    def trained(run: Path, fault: str, record: bool) -> None:
+        alone = given.device != "cpu" and fault == "labels-out-of-range"
+        (apart if alone else train)(run, fault, record=record, seed=given.seed, device=given.device)
+
+    compare(given.faults, trained, right)
 
 
 if __name__ == "__main__":

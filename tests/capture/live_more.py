@@ -6,13 +6,13 @@ Run `python tests/capture/live_more.py [FAULT …]`: trains each both ways and p
 import argparse
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from live import compare
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, softmax
 
@@ -261,20 +261,7 @@ def main() -> None:
     parser.add_argument("faults", nargs="*", default=list(FAULTS))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    hits = [0, 0]
-    print("| planted | log alone | with the recorder |\n| --- | --- | --- |")
-    for fault in given.faults:
-        cells = []
-        for n, record in enumerate((False, True)):
-            with tempfile.TemporaryDirectory() as folder:
-                train(Path(folder) / "run", fault, record=record, seed=given.seed)
-                diagnosis = postmortem.analyze(Path(folder) / "run", with_exhibits=False)
-            hit = right(fault, diagnosis)
-            hits[n] += hit
-            cells.append(f"{diagnosis.verdict.mode} / {diagnosis.verdict.cause or '–'}{' ✓' if hit else ''}")
-        print(f"| {fault} | {cells[0]} | {cells[1]} |", flush=True)
-    print(f"\n{hits[0]} of {len(given.faults)} by the log alone, {hits[1]} with the recorder")
+    compare(given.faults, lambda run, fault, record: train(run, fault, record=record, seed=given.seed), right)
 
 
 if __name__ == "__main__":

@@ -282,15 +282,21 @@ def test_gradients_beyond_the_range_of_their_squares(tmp_path: Path, scale: floa
     assert read.zero_share == (1.0 if scale < 1e-22 else 0.0)  # the mean is all that is left
 
 
-def test_units_without_a_gradient(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(8, 10), nn.ReLU(), nn.Linear(10, 3))
-    with torch.no_grad():
-        model[0].bias.fill_(-50.0)
+def three_steps(model: nn.Module) -> torch.optim.Optimizer:
+    """Of Adam, on noise: eight inputs, three classes."""
     optimizer = torch.optim.Adam(model.parameters())
     for _ in range(3):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(torch.randn(16, 8)), torch.randint(0, 3, (16,))).backward()
         optimizer.step()
+    return optimizer
+
+
+def test_units_without_a_gradient(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(8, 10), nn.ReLU(), nn.Linear(10, 3))
+    with torch.no_grad():
+        model[0].bias.fill_(-50.0)
+    optimizer = three_steps(model)
     _, summary, _ = measure_checkpoints(run_of(tmp_path, state_of(tmp_path, model, optimizer, "adam", 3)))
     assert summary.gradient_zero_share == 1
     assert summary.gradient_dead_layers == ("0.weight", "2.weight")
@@ -302,11 +308,7 @@ def test_the_share_of_elements_that_never_had_a_gradient(tmp_path: Path) -> None
     model = nn.Sequential(nn.Linear(8, 10), nn.ReLU(), nn.Linear(10, 3))
     with torch.no_grad():
         model[0].bias[:4] = -50.0
-    optimizer = torch.optim.Adam(model.parameters())
-    for _ in range(3):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(torch.randn(16, 8)), torch.randint(0, 3, (16,))).backward()
-        optimizer.step()
+    optimizer = three_steps(model)
     _, summary, _ = measure_checkpoints(run_of(tmp_path, state_of(tmp_path, model, optimizer, "adam", 3)))
     squares = [optimizer.state[model[i].weight]["exp_avg_sq"] for i in (0, 2)]
     assert summary.gradient_zero_share == pytest.approx(sum(int((s == 0).sum()) for s in squares) / sum(s.numel() for s in squares))

@@ -10,7 +10,7 @@ from postmortem.checklist.levels import course, loss_curve, starts_absurd, start
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
-from postmortem.checklist.signs import file_of
+from postmortem.checklist.signs import file_of, half_is_stated
 from postmortem.checklist.starts import as_drawn, slow_to_leave
 
 SCHEMES = (
@@ -160,9 +160,7 @@ def absurd_from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
 def never_finite(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     bad = loss.non_finite if loss is not None else None
-    precision = e.setting("precision")
-    half = precision is not None and "16" in str(precision.value) and "bf" not in str(precision.value)
-    if loss is None or bad is None or seen.facet != "loss" or bad.points_before > 0 or half or (rate_decades(e) or 0.0) > ORDINARY:
+    if loss is None or bad is None or seen.facet != "loss" or bad.points_before > 0 or half_is_stated(e) or (rate_decades(e) or 0.0) > ORDINARY:
         return None
     epoch = e.epoch_at(bad.first_step)
     if epoch > AT_ONCE if epoch is not None else bad.first_step > A_FEW_STEPS:

@@ -4,6 +4,7 @@ import math
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.causes.too_much_regularization import weight_decay
 from postmortem.checklist.needs import CONFIG
 from postmortem.checklist.optimizers import decay_is_decoupled
 from postmortem.checklist.probes import not_of_the_settings
@@ -17,9 +18,7 @@ COUPLED = 0.01  # × the same, where it goes through the gradient
 
 @probe(say("neither dropout nor weight decay is configured"), CONFIG, holds=0.9, fails=-2.0)
 def none_configured(e: Evidence, seen: Sighting) -> Reading | None:
-    decay = e.number("weight_decay")
-    if decay is None:
-        decay = next((c.optimizer.settings.get("weight_decay") for c in e.checkpoints if c.optimizer is not None), None)
+    decay = weight_decay(e)
     if decay is None and not training_is_stated(e):
         return None
     dropout = e.number("dropout")

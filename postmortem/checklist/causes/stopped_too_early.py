@@ -2,10 +2,10 @@
 
 import math
 
-from postmortem.check import NOTHING_EXPECTED, Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.falls import hardly_begun
-from postmortem.checklist.levels import course, to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, to_chance
 from postmortem.checklist.needs import LEARNING_RATE
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.warmup import total_steps

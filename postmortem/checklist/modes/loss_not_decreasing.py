@@ -2,7 +2,7 @@
 
 from math import exp, log
 
-from postmortem.check import NOTHING_EXPECTED, Check, Cleared, Clue, Evidence, Reading, Sentence, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Sentence, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.batch_too_small import batch_too_small
@@ -26,7 +26,7 @@ from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.levels import RISING, course, loss_curve, relative_fall, risen_score, skill, to_chance, whole
+from postmortem.checklist.levels import NOTHING_EXPECTED, RISING, course, loss_curve, relative_fall, risen_score, skill, to_chance, whole
 from postmortem.checklist.limits import asked, family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades

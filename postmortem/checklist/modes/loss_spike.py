@@ -2,12 +2,12 @@
 
 from math import inf
 
-from postmortem.check import NOTHING_EXPECTED, Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.stale_second_moment import stale_second_moment
-from postmortem.checklist.levels import to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, to_chance
 from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
 from postmortem.checklist.needs import curve
 from postmortem.checklist.optimizers import clip_norm

@@ -2,11 +2,11 @@
 
 import math
 
-from postmortem.check import NOTHING_EXPECTED, Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
-from postmortem.checklist.levels import relative_fall, skill, starts_normal, to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, skill, starts_normal, to_chance
 from postmortem.checklist.limits import asked, family_expected_to_learn, is_above
 from postmortem.checklist.needs import curve
 from postmortem.checklist.optimizers import rate_decades

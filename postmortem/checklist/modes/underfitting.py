@@ -1,6 +1,6 @@
 """Training and validation loss both stay high although training works."""
 
-from postmortem.check import NOTHING_EXPECTED, Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.attainable import HARDLY_LEARNED, HIGH, TOGETHER, ahead, as_sure_as_right, attained, explained, limit, may_be_noise
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
@@ -23,7 +23,7 @@ from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import UNSURE, wrong_loss
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero, taught_otherwise, without_chance
-from postmortem.checklist.levels import course, level_of_ranking, loss_curve, skill, to_chance, whole
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, level_of_ranking, loss_curve, skill, to_chance, whole
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.probes import seen_as

@@ -49,14 +49,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             say("Under the configured weight decay the weights are {times:.2g} × their usual size.", times=times(scale)),
             at, e.first_step, ("train/loss",), "", "shrank",
         )  # fmt: skip
+    collapsed = drift is not None and drift < SHRANK and scale < TINY
     usual = None if strong_decay(e) else weight_decay(e)
-    if usual is not None and drift is not None and drift < SHRANK and scale < TINY:
+    if collapsed and usual is not None:
         strong = is_above(say("the weight decay"), usual, most_decay(e), newest(e))
         return Cleared(
             say("The weights shrank under a usual decay: what should hold against it, a gradient, is missing, or the rate is far too high."),
             (strong,),
         )
-    if drift is not None and drift < SHRANK and scale < TINY and (loss is None or loss_is_flat(e)):
+    if drift is not None and collapsed and (loss is None or loss_is_flat(e)):
         return Sighting(
             Severity.FATAL,
             say(
