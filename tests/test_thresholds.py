@@ -25,6 +25,7 @@ PARTS = {
     "contrasts": ("loss_not_decreasing",),
     "standstill": ("loss_not_decreasing",),
     "growth": ("exploding_gradients",),
+    "thrown": ("exploding_gradients",),
     "rewards": ("loss_not_decreasing", "exploding_gradients"),
 }
 
@@ -41,12 +42,12 @@ UNREACHED = {
     "growth.LARGE_LOG": "tells language models from classifiers; no fixture lies between",
     "loss_not_decreasing.CREPT": "a slow fall with weights that hardly moved, at a usual rate, and no chance level",
     "growth.NO_END": "a loss below zero of an unknown family that grows a thousandfold, not a millionfold",
-    "growth.ABOVE_ANYTHING": "the same, at another height",
-    "growth.ORDINARY": "moments swollen by one batch beside a logged gradient norm that is ordinary again",
-    "growth.KICKED": "the same without a gradient norm",
+    "thrown.ABOVE_ANYTHING": "the same, at another height",
+    "thrown.ORDINARY": "moments swollen by one batch beside a logged gradient norm that is ordinary again",
+    "thrown.KICKED": "the same without a gradient norm",
     "resume_fault.HALF": "a rate that came down by a third and went up to above where it was, by no schedule",
-    "growth.SAME_SIZE": "weights that were thrown before the first checkpoint, at a usual rate, and changed size a little since",
-    "growth.BEGAN": "a first loss between 2 and 200 times chance with thrown weights",
+    "thrown.SAME_SIZE": "weights that were thrown before the first checkpoint, at a usual rate, and changed size a little since",
+    "thrown.BEGAN": "a first loss between 2 and 200 times chance with thrown weights",
 }
 
 

@@ -10,12 +10,13 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.wrong_loss import wrong_loss
-from postmortem.checklist.growth import ABOVE, BRIEF, GIVEN_BACK, GREW, LARGE_GRADIENT, LOOKS, STEADY, THROWN, hit_once, schedule_did_it
+from postmortem.checklist.growth import ABOVE, BRIEF, GIVEN_BACK, GREW, LOOKS, hit_once, schedule_did_it
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, LEAP
 from postmortem.checklist.signs import before_it_grew, file_of
+from postmortem.checklist.thrown import LARGE_GRADIENT, STEADY, THROWN
 from postmortem.model.curves import CurveStats
 
 
