@@ -158,7 +158,7 @@ class Recorder:
                 )
                 values["copies"] = batches.copies(hashes)
                 values["fingerprint"] = batches.fingerprint(hashes)
-            values["split_overlap"] = self._seen.overlap(split, hashes) or None
+            values["split_overlap"] = self._seen.overlap(split, hashes)
         return {"k": "data", "s": self._at, "split": split, "v": {k: v for k, v in values.items() if v is not None}, "labels": histogram}
 
     @quiet

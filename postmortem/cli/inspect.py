@@ -15,11 +15,18 @@ from postmortem.errors import NothingReadable, UsageError
 from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.model.codec import encode
 from postmortem.model.run import Run
-from postmortem.model.tensors import CheckpointStats, ModelFacts, TensorStats, WeightSummary
+from postmortem.model.tensors import CheckpointStats, ModelFacts, OptimizerFacts, TensorStats, WeightSummary
 from postmortem.sources import read_run
 from postmortem.supervision import doing
 
 DECAYED = 0.5  # share of a gradient's square that decay alone makes up
+MOST_RATES = 4
+_WHOSE = {
+    "saved": "",
+    "matched": "",
+    "ambiguous": "whose memory is whose is a guess where tensors share a shape",
+    "no": "whose memory is whose cannot be told",
+}
 LEAST_HEAD = 4  # rows; two that are alike are no head
 
 
@@ -92,12 +99,27 @@ def _asides(checkpoint: CheckpointStats) -> Iterator[str]:
     if rates:
         since = next((f" since step {u.from_step:g}" for u in checkpoint.updates if u.from_step is not None), "")
         yield f"effective learning rate{since}: {median(rates):.2g} (median over {len(rates)} tensors, {min(rates):.2g} to {max(rates):.2g})"
+    if checkpoint.optimizer is not None:
+        yield plain(_optimizer(checkpoint.optimizer))
     yield from _movement(checkpoint)
     yield from _gradients(checkpoint)
     yield from _rows(checkpoint)
     if checkpoint.prior is not None:
         labels = f", {checkpoint.prior.from_labels:.3f} nats from the training labels" if checkpoint.prior.from_labels is not None else ""
         yield f"output bias: its softmax is {checkpoint.prior.from_uniform:.3f} nats from uniform over {checkpoint.prior.outputs} outputs{labels}"
+
+
+def _optimizer(facts: OptimizerFacts) -> str:
+    rates = sorted(set(facts.learning_rates))
+    parts = [
+        facts.kind or "of unknown kind",
+        f"{facts.step:g} steps" if facts.step is not None else "",
+        f"learning rate {', '.join(f'{r:g}' for r in rates[:MOST_RATES])}{', …' if len(rates) > MOST_RATES else ''}" if rates else "",
+        f"{len(facts.stateless)} of its parameters have no state" if facts.stateless else "",
+        f"{len(facts.absent)} trainable tensors are not in it" if facts.absent else "",
+        _WHOSE[facts.names_known] if facts.has_state else "",
+    ]
+    return f"optimizer: {', '.join(filter(None, parts))}"
 
 
 def _movement(checkpoint: CheckpointStats) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Recorded batches, taken together. Their figures are series named `data/…`, their labels histograms."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,60 +21,42 @@ def batch_stats(series: Mapping[str, Series], histograms: Sequence[LoggedHistogr
     train = [_by_class(h) for h in histograms if h.name == "data/train_labels"]
     val = [_by_class(h) for h in histograms if h.name == "data/val_labels"]
     shares, val_shares = _shares(train), _shares(val)
-    samples = _last(series, "data/label_relation_samples")
+
+    def told(name: str, figure: Callable[[Floats], np.floating | float] = np.median) -> float | None:
+        """Of the finite points; None without any."""
+        one = series.get(f"data/{name}")
+        values = np.empty(0) if one is None else one.values[np.isfinite(one.values)]
+        return float(figure(values)) if len(values) else None
+
     return BatchStats(
         indices="data/indices" in series,
-        mean=_median(series, "data/train_mean"), std=_median(series, "data/train_std"),
-        target_mean=_median(series, "data/target_mean"), target_std=_median(series, "data/target_std"),
-        low=_extreme(series, "data/train_min", np.min), high=_extreme(series, "data/train_max", np.max),
-        val_mean=_median(series, "data/val_mean"), val_std=_median(series, "data/val_std"),
-        non_finite=_highest(lost), non_finite_share=_share_above(lost), non_finite_step=_first_above(lost),
-        outside=_highest(outside), outside_step=_first_above(outside),
-        constant_samples=_median(series, "data/constant_samples"), copies=_median(series, "data/copies"),
-        repeated=_at_the_end(series, "data/duplicate_share"),
+        mean=told("train_mean"), std=told("train_std"), low=told("train_min", np.min), high=told("train_max", np.max),
+        target_mean=told("target_mean"), target_std=told("target_std"), val_mean=told("val_mean"), val_std=told("val_std"),
+        non_finite=told("non_finite", np.max) or 0.0, non_finite_share=_share_above(lost), non_finite_step=_first_above(lost),
+        outside=told("labels_out_of_range", np.max) or 0.0, outside_step=_first_above(outside),
+        constant_samples=told("constant_samples"), copies=told("copies"), repeated=told("duplicate_share", _at_the_end),
         distinct=None if prints is None else len(np.unique(prints.values)), fingerprints=0 if prints is None else len(prints),
         again_after_resume=_again(prints, events, series.get("train/loss")),
-        overlap=_at_the_end(series, "data/split_overlap"),
+        overlap=told("split_overlap", _at_the_end),
         classes=len(shares) or None,
         largest_share=max(shares.values(), default=None),
         label_shift=_total_variation(shares, val_shares, sum(n for b in val for n in b.values())), clustering=clustering(train),
-        relation=_last(series, "data/label_relation"), relation_z=_last(series, "data/label_relation_z"),
-        relation_samples=int(samples) if samples is not None else 0,
+        relation=told("label_relation", _last), relation_z=told("label_relation_z", _last),
+        relation_samples=int(told("label_relation_samples", _last) or 0),
     )  # fmt: skip
 
 
-def _finite(series: Mapping[str, Series], name: str) -> Floats:
-    one = series.get(name)
-    return np.empty(0) if one is None else one.values[np.isfinite(one.values)]
+def _last(values: Floats) -> float:
+    return float(values[-1])
 
 
-def _median(series: Mapping[str, Series], name: str) -> float | None:
-    values = _finite(series, name)
-    return float(np.median(values)) if len(values) else None
-
-
-def _last(series: Mapping[str, Series], name: str) -> float | None:
-    values = _finite(series, name)
-    return float(values[-1]) if len(values) else None
-
-
-def _at_the_end(series: Mapping[str, Series], name: str) -> float | None:
+def _at_the_end(values: Floats) -> float:
     """The median of the last third."""
-    values = _finite(series, name)
-    return float(np.median(values[-max(1, len(values) // 3) :])) if len(values) else None
-
-
-def _extreme(series: Mapping[str, Series], name: str, which: np.ufunc | object) -> float | None:
-    values = _finite(series, name)
-    return float(which(values)) if len(values) and callable(which) else None
-
-
-def _highest(one: Series | None) -> float:
-    return 0.0 if one is None else float(np.nanmax(one.values, initial=0.0))
+    return float(np.median(values[-max(1, len(values) // 3) :]))
 
 
 def _share_above(one: Series | None) -> float:
-    return 0.0 if one is None else float(np.mean(one.values > 0))
+    return 0.0 if one is None or not len(one) else float(np.mean(one.values > 0))
 
 
 def _first_above(one: Series | None) -> float | None:
@@ -111,7 +94,7 @@ def _begins_an_epoch(loss: Series, step: float) -> bool:
 def _by_class(histogram: LoggedHistogram) -> dict[float, float]:
     """Class → count, of bins of width 1 about class numbers."""
     at = (histogram.edges[:-1] + histogram.edges[1:]) / 2
-    return {float(c): float(n) for c, n in zip(at, histogram.counts, strict=True) if n > 0}
+    return {float(c): float(n) for c, n in zip(at, histogram.counts, strict=True) if 0 < n < math.inf}
 
 
 def train_labels(histograms: Sequence[LoggedHistogram]) -> dict[float, float]:
@@ -139,14 +122,21 @@ def _total_variation(a: Mapping[float, float], b: Mapping[float, float], labels:
 def clustering(batches: Sequence[Mapping[float, float]]) -> float | None:
     """How much more alike the labels of one batch are than labels at large: (p_within − p) / (1 − p), p the chance that two labels agree.
 
-    Two of one batch are drawn without replacement, so that fair draws give 0 whatever the batch's size; sorted data gives 1.
-    None below a few batches of two or more labels, and when all labels agree.
+    Both pairs, of one batch and of all batches, are drawn without replacement, so that fair draws give 0 on average whatever the batch's
+    size and however few there are; sorted data gives 1. None below a few batches of two or more labels, and when all labels agree.
     """
     usable = [b for b in batches if sum(b.values()) >= 2]
     if len(usable) < FEWEST_BATCHES:
         return None
-    pairs = [(sum(n * (n - 1) for n in b.values()), s * (s - 1)) for b in usable for s in (sum(b.values()),)]
-    within = sum(p for p, _ in pairs) / sum(t for _, t in pairs)
-    shares = _shares(usable)
-    at_large = sum(p * p for p in shares.values())
+    everything: dict[float, float] = {}
+    for batch in usable:
+        for c, n in batch.items():
+            everything[c] = everything.get(c, 0.0) + n
+    within, at_large = _agreement(usable), _agreement([everything])
     return (within - at_large) / (1.0 - at_large) if at_large < 1.0 - 1e-9 else None
+
+
+def _agreement(batches: Sequence[Mapping[float, float]]) -> float:
+    """The chance that two labels of one batch agree."""
+    agree = sum(n * (n - 1) for b in batches for n in b.values())
+    return agree / sum(s * (s - 1) for s in (sum(b.values()) for b in batches))

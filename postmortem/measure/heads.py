@@ -83,6 +83,19 @@ def heads_of(refs: Sequence[TensorRef], rows: Mapping[str, int | None], settings
     return Heads(_one(counts["q"] | counts["qkv"] - {0}), _one(counts["k"] or counts["qkv"] - {0}), _one(set(found.values())), basis, found)
 
 
+def attends(refs: Iterable[TensorRef]) -> bool:
+    """Whether a model has attention: by a module's name, or by queries beside keys."""
+    kinds: dict[str, set[str]] = {}
+    for ref in refs:
+        name = ref.name.lower()
+        if "attn" in name or "attention" in name or name.endswith("in_proj_weight"):
+            return True
+        attention, last = _place(ref)
+        if len(ref.shape) == 2 and last in _QUERIES | _KEYS:
+            kinds.setdefault(attention, set()).add("q" if last in _QUERIES else "k")
+    return any(len(both) == 2 for both in kinds.values())
+
+
 def _one(values: set[int]) -> int | None:
     return next(iter(values)) if len(values) == 1 else None
 

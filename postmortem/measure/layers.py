@@ -52,14 +52,14 @@ def layer_stats(series: Mapping[str, Series]) -> LayerStats | None:
         still=tuple(still), moved=len(ratio) - len(still),
         not_held=tuple(n for n, s in held.items() if not s.values.any()),
         uncleared=_uncleared(list(tables.get(("gradients", "left"), {}).values())),
-        optimizer_steps=None if stepped is None else float(stepped.values.max()),
+        optimizer_steps=None if stepped is None else max(stepped.values[np.isfinite(stepped.values)].tolist(), default=None),
     )  # fmt: skip
 
 
 def _uncleared(left: Sequence[Series]) -> tuple[int, int] | None:
     """Before the first step nothing can be left."""
-    met = np.concatenate([one.values[1:] for one in left]) if left else np.empty(0)
-    return (int(np.count_nonzero(met > 0)), len(met)) if len(met) else None
+    met = [v for one in left for v in one.values[1:].tolist() if not math.isnan(v)]
+    return (sum(v > 0 for v in met), len(met)) if met else None
 
 
 def with_recorded(weights: WeightSummary, layers: LayerStats | None) -> WeightSummary:
@@ -70,11 +70,12 @@ def with_recorded(weights: WeightSummary, layers: LayerStats | None) -> WeightSu
 
 
 def _ends(table: Mapping[str, Series]) -> Mapping[str, float]:
-    return MappingProxyType({n: _median(s.values[-AT_THE_END:]) for n, s in table.items()})
+    ends = {n: _median(s.values[-AT_THE_END:]) for n, s in table.items()}
+    return MappingProxyType({n: share for n, share in ends.items() if not math.isnan(share)})
 
 
 def _starts(table: Mapping[str, Series]) -> Mapping[str, float]:
-    return MappingProxyType({n: float(s.values[0]) for n, s in table.items()})
+    return MappingProxyType({n: float(s.values[0]) for n, s in table.items() if math.isfinite(s.values[0])})
 
 
 def _median(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

@@ -14,6 +14,7 @@ from postmortem.model.tensors import OptimizerFacts
 Known = Literal["saved", "matched", "ambiguous", "no"]
 Key = int | str
 Shape = tuple[int, ...]
+_ALIASES = {"learning_rate": "lr", "betas.0": "beta1", "betas.1": "beta2", "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps"}
 _QUANTISED = ("8bit", "4bit")
 _PROJECTED = ("galore", "soap", "muon", "shampoo")
 _OTHER = ("sm3", "sophia", "adan", "adadelta", "rprop", "lbfgs", "asgd", "mini")
@@ -42,9 +43,9 @@ def names_of(
     """Tensor names of an optimizer's parameters, as far as they can be told, and how sure that is.
 
     Saved names win. Else the sequence of shapes in the state is matched with the checkpoint's tensors in the orders in which
-    training scripts hand them over: "matched" when it fits one of them throughout. Where files lost the order of definition
-    and several tensors share a shape, those are handed out in forward order: "ambiguous". `moved` are the tensors that
-    changed between checkpoints, for an optimizer that holds only some of them.
+    training scripts hand them over: "matched" when it fits one of them throughout, "ambiguous" when it fits two that
+    differ. Where files lost the order of definition and several tensors share a shape, those are handed out in forward order: "ambiguous",
+    too. `moved` are the tensors that changed between checkpoints, for an optimizer that holds only some of them.
     """
     saved = _saved_names(optimizer, checkpoint)
     if saved:
@@ -58,10 +59,15 @@ def names_of(
     learnable = learnable_tensors(checkpoint, places)
     whole = sorted_by_name(checkpoint.tensors)
     for pool in _pools(learnable, moved, len(keys)):
-        for candidate in _orders(pool, len(optimizer.groups), order):
-            if len(candidate) == len(keys) and all(known.get(k) in (None, ref.shape) for k, ref in zip(keys, candidate, strict=True)):
-                sure = not whole or (len(known) == len(keys) and _told_apart(candidate))
-                return {k: ref.name for k, ref in zip(keys, candidate, strict=True)}, "matched" if sure else "ambiguous"
+        fits = [
+            candidate
+            for candidate in _orders(pool, len(optimizer.groups), order)
+            if len(candidate) == len(keys) and all(known.get(k) in (None, ref.shape) for k, ref in zip(keys, candidate, strict=True))
+        ]
+        if fits:
+            first = [ref.name for ref in fits[0]]
+            sure = (len(known) == len(keys) and _told_apart(fits[0])) if whole else all([ref.name for ref in other] == first for other in fits)
+            return dict(zip(keys, first, strict=True)), "matched" if sure else "ambiguous"
     return _by_shape(keys, known, learnable, order)
 
 
@@ -165,7 +171,9 @@ def optimizer_facts(checkpoint: Checkpoint, names: Mapping[Key, str], known: Kno
     keeps = keeps_state(optimizer)
     rates = tuple(r for r in (number(g.settings.get("lr", g.settings.get("learning_rate"))) for g in optimizer.groups) if r is not None)
     first = optimizer.groups[0].settings if optimizer.groups else {}
-    settings = {k: v for k, v in ((k, number(v)) for k, v in first.items()) if v is not None}
+    settings = {_ALIASES.get(k, k): v for k, v in ((k, number(v)) for k, v in first.items()) if v is not None}
+    decays = [d for d in (number(g.settings.get("weight_decay")) for g in optimizer.groups) if d is not None]
+    settings |= {"weight_decay": max(decays)} if decays else {}  # biases are often in a group without
     made = checkpoint.optimizer_steps if checkpoint.optimizer_steps is not None else checkpoint.step
     lag = made - step if made is not None and step is not None else None
     return OptimizerFacts(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from postmortem.measure.heads import Heads
+from postmortem.measure.heads import Heads, attends
 from postmortem.measure.structure import BUFFERS, Layout, distinct, is_embedding, natural, words
 from postmortem.model.run import Checkpoint, TensorRef
 from postmortem.model.tensors import ModelFacts, Role
@@ -138,7 +138,7 @@ def head_of(order: Sequence[str], places: Mapping[str, Layout], refs: Mapping[st
     if shared is not None:
         return last, True
     modules = words(last)[:-1]
-    inside = any(w.isdigit() for w in modules) and not any(w in _HEADS for w in modules[-1:]) and any("attn" in n or "attention" in n for n in order)
+    inside = any(w.isdigit() for w in modules) and not any(w in _HEADS for w in modules[-1:]) and attends(refs.values())
     table = max(tables, key=lambda n: refs[n].shape[0], default=None)
     if inside and table is not None and places[last].outputs == refs[table].shape[1]:
         return table, True
@@ -177,8 +177,8 @@ def model_facts(
     head, tied = head_of(order, place, refs)
     text = " ".join(n.lower() for n in order)
     recurrent = any(_RECURRENT.search(n.lower()) for n in weights)
-    transformer = "attn" in text or "attention" in text
-    convolution = any(len(refs[n].shape) >= 4 for n in weights)
+    transformer = attends(checkpoint.tensors)
+    convolution = any(len(refs[n].shape) >= (3 if words(n)[-1:] in (["weight"], ["kernel"]) else 4) for n in weights)
     known = any(f is not None for f in flags.values())
     attention = heads[i] if heads else Heads()
     return ModelFacts(

@@ -11,9 +11,15 @@ from postmortem.model.tensors import Role
 _SPLIT = re.compile(r"[./:]+")
 _DIGITS = re.compile(r"(\d+)")
 _PREFIXES = ("module.", "_orig_mod.")
-_BUFFERS = frozenset(
-    {"num_batches_tracked", "position_ids", "inv_freq", "attn_mask", "causal_mask", "mask", "relative_position_index", "step", "count", "bias_mask"}
-)
+_BUFFERS = frozenset({
+    "num_batches_tracked", "position_ids", "inv_freq", "attn_mask", "causal_mask", "mask", "relative_position_index", "step", "count", "bias_mask",
+    "tril", "triu", "masked_bias", "pe", "freqs_cis", "freqs_cos", "freqs_sin", "cos_cached", "sin_cached",  # what no step changes
+    "weight_scale", "weight_scale_inv", "input_scale", "absmax", "nested_absmax", "quant_map", "nested_quant_map", "scb",  # of quantised weights
+})  # fmt: skip
+_NOISE_SCHEDULE = re.compile(r"(?:betas|alphas|.*alphas_cumprod.*|posterior_(?:variance|log_variance_clipped|mean_coef\d)|(?:p2_)?loss_weight)$")
+_BESIDE = {"scales": "qweight", "weight_u": "weight_orig", "weight_v": "weight_orig"}  # a buffer where that one is: GPTQ, spectral norm
+_MAGNITUDES = {"weight_g": "weight_v", "original0": "original1"}  # of rows, apart from their directions: weight norm
+_ADAPTERS = ("ia3_", "hada_", "lokr_", "oft_", "boft_", "vera_lambda", "vblora_", "fourierft_")  # LoRA's kin, as PEFT calls their parameters
 _LEARNED_INPUTS = frozenset({"pos", "cls", "mask_token", "query_tokens", "latents", "register_tokens"})
 _MEAN = frozenset({"running_mean", "moving_mean", "_mean"})
 _VAR = frozenset({"running_var", "moving_variance", "_variance"})
@@ -52,9 +58,8 @@ def distinct(refs: Iterable[TensorRef]) -> list[TensorRef]:
 
 def plain(name: str) -> str:
     """A tensor's name without the wrappers of DataParallel, FSDP and torch.compile."""
-    for prefix in _PREFIXES:
-        while name.startswith(prefix):
-            name = name[len(prefix) :]
+    while name.startswith(_PREFIXES):
+        name = name.partition(".")[2]
     return name.replace("_fsdp_wrapped_module.", "").replace("._orig_mod.", ".").replace("_checkpoint_wrapped_module.", "")
 
 
@@ -104,14 +109,16 @@ def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef], *, beside_
         return Role.RUNNING_MEAN
     if leaf in _VAR:
         return Role.RUNNING_VAR
-    if leaf in _BUFFERS or ref.dtype.startswith(("int", "uint", "bool")):
+    if _is_buffer(ref, leaf, family):
         return Role.BUFFER
-    if "lora_" in name or ".adapter" in name:
+    if "lora_" in name or ".adapter" in name or any(w.startswith(_ADAPTERS) for w in words(name)):
         return Role.ADAPTER
+    if _MAGNITUDES.get(leaf) in family:
+        return Role.OTHER
     if leaf.isdigit():
         return _numbered(ref, leaf, len(family), beside_matrix=beside_matrix)
     module = next((w for w in reversed(words(ref.name)[:-1]) if not w.isdigit()), "")
-    if len(ref.shape) >= 2 and rank >= 1:
+    if len(ref.shape) >= 2 and (rank >= 1 or leaf in ("weight", "kernel")):
         if leaf in ("weight", "embeddings", "embedding", "kernel") and len(ref.shape) == 2 and (is_embedding(module) or leaf.startswith("embedding")):
             return Role.EMBEDDING
         if leaf in _LEARNED_INPUTS or leaf.startswith(("pos_", "cls_", "position")) or (is_embedding(leaf) and leaf != "weight"):
@@ -122,17 +129,30 @@ def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef], *, beside_
             return Role.EMBEDDING  # positions, class tokens, latents: learned inputs with a batch axis
         return Role.WEIGHT
     if leaf in ("gamma", "scale", "g"):
-        return Role.NORM_GAIN
+        scales_a_branch = leaf == "gamma" and "beta" not in family and not any("norm" in w for w in words(name)[:-1])  # LayerScale
+        return Role.OTHER if scales_a_branch else Role.NORM_GAIN
     if leaf == "beta":
         return Role.NORM_BIAS
     if leaf == "weight":
-        return Role.NORM_GAIN if len(ref.shape) == 1 else Role.OTHER
+        slope = "bias" not in family and (ref.count == 1 or "relu" in module)  # of PReLU
+        return Role.NORM_GAIN if len(ref.shape) == 1 and not slope else Role.OTHER
     if leaf.startswith("bias") or leaf.endswith("bias"):
         weight = family.get("weight")
         return Role.NORM_BIAS if weight is not None and len(weight.shape) == 1 else Role.BIAS
     if leaf == "b":
         return Role.BIAS
     return Role.OTHER
+
+
+def _is_buffer(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef]) -> bool:
+    """Saved with the parameters, and none: masks, positions, schedules and scales that are computed once, what counts."""
+    if leaf in _BUFFERS or ref.dtype.startswith(("int", "uint", "bool")) or _NOISE_SCHEDULE.match(leaf):
+        return True
+    if leaf in ("_u", "_v"):
+        return "parametrizations" in words(ref.name)
+    if leaf == "bias":  # the causal mask of minGPT and nanoGPT
+        return len(ref.shape) == 4 and ref.shape[:2] == (1, 1) and ref.shape[2] == ref.shape[3]
+    return _BESIDE.get(leaf) in family and (len(ref.shape) == 1 or leaf == "scales")
 
 
 def _numbered(ref: TensorRef, leaf: str, count: int, *, beside_matrix: bool) -> str:

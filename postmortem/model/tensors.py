@@ -151,16 +151,20 @@ class UpdateStats:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerFacts:
-    """What a saved optimizer tells beside gradients."""
+    """What a saved optimizer tells beside gradients. Names are those of the checkpoint's tensors, or "#3" for a parameter that none is known of.
 
-    kind: str
-    step: float | None  # largest step count in its state
-    lag: float | None  # optimizer steps that the checkpoint counts − that, None when one of them is unknown
+    Steps are the optimizer's own updates. A setting of NaN is kept as such; one that is no number is left out.
+    """
+
+    kind: str  # lower case: adam, adamw, sgd, keras-adam, …; "" where slots and settings fit several
+    step: float | None  # the largest count of any of its parameters; else the checkpoint's own; None where neither counts
+    lag: float | None  # updates that the checkpoint counts − that; None when one is unknown, or below 0: it counts something else
     has_state: bool  # any parameter has a state, or the optimizer counted steps; ask `keeps_state` before concluding from False
-    stateless: tuple[str, ...]  # parameters in its groups that have no state (names, or "#3")
+    stateless: tuple[str, ...]  # parameters in its groups that have no state; () where the checkpoint is cut, or no state tells nothing
     absent: tuple[str, ...] | None  # trainable tensors of the checkpoint in none of its groups; None when it cannot be told
-    learning_rates: tuple[float, ...]
-    settings: Mapping[str, float]  # of the first group: lr, weight_decay, eps, beta2, momentum, …
+    learning_rates: tuple[float, ...]  # of its groups, in their order
+    settings: Mapping[str, float]  # of the first group: lr, eps, beta1, beta2, momentum, …; weight_decay is the largest of any group
+    # whose memory is whose: as saved; told by the sequence of shapes; by shapes that several tensors have; not at all
     names_known: Literal["saved", "matched", "ambiguous", "no"] = "no"
     keeps_state: bool = True  # False where an empty state tells nothing: gradient descent without momentum, or nothing of it could be read
     unmeasured: Sentence | None = None  # why its state says nothing of gradients, None where it is read
@@ -168,15 +172,15 @@ class OptimizerFacts:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStats:
-    """One checkpoint, measured. `tensors` are in forward order as far as names tell."""
+    """One checkpoint, measured. `tensors` are in forward order as far as names tell (see `measure.ordering`)."""
 
-    path: str
-    step: float | None
+    path: str  # relative to the run; of several files, the directory or the first of them
+    step: float | None  # as saved, else as its name says, else as its optimizer counted; None where nothing tells
     epoch: float | None
-    tensors: tuple[TensorStats, ...]
-    gradients: tuple[GradientStats, ...] = ()
-    updates: tuple[UpdateStats, ...] = ()  # against the checkpoint before
-    optimizer: OptimizerFacts | None = None
+    tensors: tuple[TensorStats, ...]  # without those of `unread`; a second name of shared bytes is one more
+    gradients: tuple[GradientStats, ...] = ()  # as its optimizer remembers them, then those since the checkpoint before ("adam-window")
+    updates: tuple[UpdateStats, ...] = ()  # against the checkpoint before in time that has the tensor in this shape
+    optimizer: OptimizerFacts | None = None  # None where none was saved with it
     unread: tuple[str, ...] = ()  # tensors whose bytes are not all there, or hold no numbers
     prior: BiasPrior | None = None  # of the head's bias, None where it has none
 
@@ -191,22 +195,27 @@ class CheckpointStats:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the checkpoints and the log say of the model."""
+    """What names and shapes of tensors say of the model: those of the checkpoint with most tensors, the last of several.
 
-    parameters: int | None = None
-    trainable: int | None = None
-    weight_layers: tuple[str, ...] = ()  # names of weight matrices, input to output
-    head: str | None = None  # name of the output layer's weight
+    Nothing here is made of values, NaN or not. Numbers are elements; bytes that have two names count once. Without a checkpoint all is as below.
+    """
+
+    parameters: int | None = None  # of all tensors but buffers: masks, counters, running statistics, whole numbers
+    trainable: int | None = None  # of those, what was not saved as requires_grad = False; None where no tensor says
+    weight_layers: tuple[str, ...] = ()  # names of weight matrices and kernels, input to output; no embeddings, no adapters
+    head: str | None = None  # name of the output layer's weight: the last of them, or the embedding where that is used again
     outputs: int | None = None  # its number of rows
-    recurrent: bool = False
-    normalised: bool | None = None  # has normalisation layers; None when names do not tell
-    residual: bool | None = None
-    batch_norm: bool = False
-    adapters: bool = False  # LoRA and its kin
-    tied: bool = False
-    modules: Mapping[str, tuple[int, int | None]] = field(default_factory=lambda: MappingProxyType({}))  # part → parameters, trainable (if known)
-    architecture: str = ""  # "transformer", "convolutional", "recurrent", "mlp", ""
-    heads: int | None = None  # attention heads of queries; None where nothing tells, or not the same in all layers
+    recurrent: bool = False  # a weight is named as those of an RNN, LSTM or GRU are
+    normalised: bool | None = None  # has a gain, a bias or statistics of a normalisation; None without a checkpoint
+    residual: bool | None = None  # True for attention, or where names speak of a shortcut; None, never False: other sums have no name
+    batch_norm: bool = False  # has running variances
+    adapters: bool = False  # has tensors of LoRA or its kin
+    tied: bool = False  # the head's bytes are another tensor's, or the model ends in its embedding
+    # first word of a name, or the first two where all share the first → parameters, trainable (as above)
+    modules: Mapping[str, tuple[int, int | None]] = field(default_factory=lambda: MappingProxyType({}))
+    # "transformer" (has attention), else "recurrent", else "convolutional" (a kernel of three axes or more), else "mlp" (has weights), else ""
+    architecture: str = ""
+    heads: int | None = None  # attention heads of queries; None where nothing tells, or not the same in all layers (see `measure.heads`)
     key_heads: int | None = None  # of keys, fewer where several queries share one
     head_size: int | None = None  # rows of one
     heads_told_by: str = ""  # the tensor or the setting

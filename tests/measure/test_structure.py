@@ -214,7 +214,34 @@ def test_adapters_positions_and_wrappers() -> None:
     })  # fmt: skip
     assert list(given.values())[:5] == [Role.ADAPTER, Role.ADAPTER, Role.EMBEDDING, Role.EMBEDDING, Role.WEIGHT]
     assert given["embeddings.position_ids"] == Role.BUFFER
-    assert plain("module._orig_mod.net.0.weight") == "net.0.weight"
+    assert {plain(f"{w}net.0.weight") for w in ("module._orig_mod.", "_orig_mod.module.", "module.module.", "_fsdp_wrapped_module.")} == {
+        "net.0.weight"
+    }
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        ({"blocks.0.sa.heads.0.tril": (16, 16)}, Role.BUFFER), ({"pos_encoder.pe": (5000, 1, 32)}, Role.BUFFER), ({"h.0.attn.bias": (1, 1, 8, 8)}, Role.BUFFER),
+        ({"h.0.attn.masked_bias": ()}, Role.BUFFER), ({"sqrt_one_minus_alphas_cumprod": (1000,)}, Role.BUFFER), ({"betas": (1000,)}, Role.BUFFER),
+        ({"posterior_mean_coef1": (1000,)}, Role.BUFFER), ({"fc.weight_scale_inv": (4, 4)}, Role.BUFFER), ({"fc.scales": (4, 8), "fc.qweight": (32, 8)}, Role.BUFFER),
+        ({"fc.scales": (4, 8)}, Role.WEIGHT), ({"fc.weight_u": (4,), "fc.weight_orig": (4, 3)}, Role.BUFFER), ({"fc.weight_g": (4, 1), "fc.weight_v": (4, 3)}, Role.OTHER),
+        ({"fc.weight_v": (4, 3), "fc.weight_g": (4, 1)}, Role.WEIGHT), ({"blocks.0.ls1.gamma": (32,)}, Role.OTHER), ({"bert.LayerNorm.gamma": (32,)}, Role.NORM_GAIN),
+        ({"bn/gamma": (32,), "bn/beta": (32,)}, Role.NORM_GAIN), ({"act.weight": (1,)}, Role.OTHER), ({"prelu.weight": (32,)}, Role.OTHER),
+        ({"norm.weight": (1,), "norm.bias": (1,)}, Role.NORM_GAIN), ({"conv.weight": (1, 1, 1, 1)}, Role.WEIGHT), ({"logit_scale": (1, 1, 1)}, Role.OTHER),
+        ({"q_proj.ia3_l.default": (8, 1)}, Role.ADAPTER), ({"fc.hada_w1_a.default": (8, 4)}, Role.ADAPTER), ({"q.lora_magnitude_vector.default": (8,)}, Role.ADAPTER),
+        ({"soft_router.weight": (8, 4)}, Role.WEIGHT), ({"mask_decoder.weight": (8, 4)}, Role.WEIGHT), ({"attn.rel_bias": (1, 1, 8, 8)}, Role.EMBEDDING),
+    ],
+)  # fmt: skip
+def test_what_is_saved_beside_weights(shapes: Shapes, expected: str) -> None:
+    assert next(iter(roles(shapes).values())) == expected
+
+
+def test_attention_is_told_by_queries_beside_keys() -> None:
+    head = {f"blocks.0.sa.heads.0.{n}.weight": (8, 32) for n in ("key", "query", "value")}
+    assert facts({**head, "lm_head.weight": (65, 32)}).architecture == "transformer"
+    assert facts({"key.weight": (8, 8), "out.query.weight": (8, 8)}).architecture == "mlp"
+    assert facts({"encoder.0.weight": (8, 4, 3), "fc.weight": (2, 8)}).architecture == "convolutional"
 
 
 def test_shared_weights_count_once() -> None:

@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.optimizers import optimizer_name
+from postmortem.checklist.optimizers import last_optimizer, optimizer_name
 
 OUTGROWN = 1.5  # times what the second moments say; noise alone stays within a tenth
 
@@ -12,7 +12,8 @@ def slow_adam(e: Evidence, seen: Sighting) -> Reading | None:
     name = optimizer_name(e)
     if not name:
         return None
-    beta2 = next((c.optimizer.settings.get("beta2") for c in reversed(e.checkpoints) if c.optimizer is not None), None)
+    saved = last_optimizer(e)
+    beta2 = e.number("beta2") if saved is None else saved.settings.get("beta2")
     return Reading(name == "adam" and (beta2 is None or beta2 > 0.98), say("{name}, β₂ {beta2}", name=name, beta2=f"{beta2 or 0.999:g}"))
 
 
