@@ -161,6 +161,7 @@ def test_a_repeated_batch_and_overlapping_splits(tmp_path: Path) -> None:
             recorder.batch(x, y)
             recorder.step(1.0)
         recorder.batch(x[:8], y[:8], split="val")
+        recorder.step(1.0)
         recorder.batch(torch.randn(8, 8), y[:8], split="test")
     names = {s.name: s for s in read(tmp_path).series}
     assert names["data/duplicate_share"].values[-1] == 1.0
