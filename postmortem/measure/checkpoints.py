@@ -252,9 +252,10 @@ def _stats(
             )
             own = gradient_of.get(name)
             if own is not None and facts is not None:
-                then = next((r.stats.step for r in optimizers[earlier][1] if r.stats.name == name), None)
-                made = update.steps if then is None or own.step is None else own.step - then  # the optimizer's count, where both have one
-                update = replace(update, effective_rate=effective_rate(m.rms, made, own, facts.kind.lower()))
+                then = next((r.stats for r in optimizers[earlier][1] if r.stats.name == name), None)
+                counted = None if then is None or then.step is None or own.step is None else own.step - then.step
+                made = update.steps if counted is None else counted  # the optimizer's count, where both have one
+                update = replace(update, effective_rate=effective_rate(m.rms, made, then, own, facts.kind.lower()))
             updates.append(update)
     before = next((optimizers[k][1] for k in range(i - 1, -1, -1) if optimizers[k][1]), ())
     return CheckpointStats(

@@ -81,24 +81,29 @@ class Movement:
         return max(-1.0, min(1.0, self.together / math.sqrt(self.moved) / math.sqrt(self.moved_before)))
 
 
-def effective_rate(rms: float, steps: float | None, gradient: GradientStats, kind: str) -> float | None:
-    """RMS(Δw) / (steps · RMS of what one step is made of): the learning rate where all steps point the same way, less where they do not.
+def effective_rate(rms: float, steps: float | None, before: GradientStats | None, after: GradientStats, kind: str) -> float | None:
+    """RMS(Δw) / (steps · RMS of what a step is made of): the learning rate where all steps point the same way, less where they do not.
 
-    A step of Adam is made of m̂ / √v̂, whose RMS is taken as RMS(m̂) / RMS(√v̂) (`mean_ratio`); one of SGD of the momentum buffer. Both
-    are those of the later checkpoint. Decay counts as movement. None for other optimizers, unknown steps, and where nothing is finite.
+    A step of Adam is made of m̂ / √v̂, whose RMS is taken as RMS(m̂) / RMS(√v̂) (`mean_ratio`); one of SGD of the momentum buffer. What they
+    came to at the first and the last of the steps stands for those between as a straight line. Where the earlier checkpoint has no such memory
+    the last speaks for all. Decay counts as movement. None for other optimizers, unknown steps, and where nothing is finite.
 
-    rms : of b − a, in units of the weights. steps : between the checkpoints. gradient : of the later one. kind : of its optimizer.
+    rms : of b − a, in units of the weights. steps : between the checkpoints. before, after : gradients in them. kind : of the optimizer.
     """
-    if steps is None or not steps > 0:
+    made = _direction(after, kind)
+    if steps is None or not steps > 0 or made is None:
         return None
-    if gradient.source == "adam" and "amsgrad" not in kind:
-        direction = gradient.mean_ratio or math.nan
-    elif gradient.source == "momentum" and "sgd" in kind:
-        direction = gradient.rms
-    else:
-        return None
-    rate = rms / (steps * direction) if direction > 0 else math.nan
+    first = None if before is None else _direction(before, kind)
+    mean = made if first is None or not math.isfinite(first) else (first * (steps - 1) + made * (steps + 1)) / (2 * steps)
+    rate = rms / (steps * mean) if mean > 0 else math.nan
     return rate if math.isfinite(rate) else None
+
+
+def _direction(gradient: GradientStats, kind: str) -> float | None:
+    """RMS of what a step is made of after that checkpoint's last gradient; None for an optimizer of which that is not known."""
+    if gradient.source == "adam" and "amsgrad" not in kind:
+        return gradient.mean_ratio or math.nan
+    return gradient.rms if gradient.source == "momentum" and "sgd" in kind else None
 
 
 def _ratio(above: float, below: float) -> float:

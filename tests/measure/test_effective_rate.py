@@ -18,15 +18,17 @@ from tests.measure.raw import checkpoint, run_of, torch_optimizer
 RATE = 3e-3
 
 
-def train(root: Path, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], kind: str, saves: tuple[int, ...], *, steady: bool) -> Run:
-    """Descend along one gradient (`steady`), or along a new random one each step."""
+def train(
+    root: Path, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer], kind: str, saves: tuple[int, ...], *, steady: bool, fading: float = 1.0
+) -> Run:
+    """Descend along one gradient (`steady`), or along a new random one each step, each `fading` times as large as the one before."""
     torch.manual_seed(0)
     weight = nn.Parameter(torch.randn(40, 30))
     optimizer = make([weight])
     direction = torch.randn(40, 30)
     found = []
     for step in range(1, max(saves) + 1):
-        weight.grad = (direction if steady else torch.randn(40, 30)).clone()
+        weight.grad = (direction if steady else torch.randn(40, 30)) * fading**step
         optimizer.step()
         if step in saves:
             saved = torch_optimizer(root, f"o{step}.bin", optimizer, kind, ["layer.weight"])
@@ -61,6 +63,16 @@ def test_steps_that_disagree_give_less(tmp_path: Path) -> None:
     found = rate(train(tmp_path, lambda p: torch.optim.Adam(p, lr=RATE), "adam", (600, 1000), steady=False))
     assert found is not None
     assert 0.05 * RATE < found < 0.5 * RATE
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("saves", [(100, 140), (30, 38)])
+def test_gradients_that_fade_while_the_weights_move_give_no_more(tmp_path: Path, kind: str, saves: tuple[int, ...]) -> None:
+    """The last step alone is a tenth of the first, and would tell a rate several times as high."""
+    makes = {"sgd": lambda p: torch.optim.SGD(p, lr=RATE, momentum=0.5), "adam": lambda p: torch.optim.Adam(p, lr=RATE)}
+    found = rate(train(tmp_path, makes[kind], kind, saves, steady=True, fading=0.93))
+    assert found is not None
+    assert 0.6 * RATE < found < 1.02 * RATE
 
 
 def test_what_is_no_such_optimizer_has_none(tmp_path: Path) -> None:
