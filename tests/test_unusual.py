@@ -16,6 +16,7 @@ from postmortem.checklist.causes.too_little_capacity import settled
 from postmortem.checklist.causes.wrong_labels import signal_missing
 from postmortem.checklist.causes.zero_learning_rate import stepped_on_the_spot, still_and_unknown, zero_learning_rate
 from postmortem.checklist.extremes import unusual
+from postmortem.checklist.healthy import progressed
 from postmortem.checklist.inputs import inputs_are_zero
 from postmortem.checklist.leaps import FARTHER, unlogged_leap
 from postmortem.checklist.optimizers import LEAP
@@ -308,3 +309,14 @@ def test_adams_rate_is_that_of_other_runs_whatever_the_slope() -> None:
     slow = [2.3 - 0.00002 * i for i in range(100)]
     run_of = evidence(settings=stated(lr=1e-6, optimizer="adam"), chance=Chance(2.3, 0.1, 10, "head"), **logged(train_loss=slow))
     assert fitting_rate(run_of) == 2e-3
+
+
+@pytest.mark.parametrize("n", [100, 1000, 30_000])
+@pytest.mark.parametrize(("fall", "noise", "progress"), [(0.0, 0.5, False), (0.0, 0.2, False), (0.3, 0.1, True), (0.6, 0.3, True)])
+def test_the_luckiest_of_many_noisy_records_is_no_progress(n: int, fall: float, noise: float, progress: bool) -> None:
+    rng = np.random.default_rng(n)
+    level = 2.3 * (1 - fall * (1 - np.exp(-np.arange(n) / (n / 5))))
+    e = evidence(**logged(train_loss=(level * np.exp(noise * rng.standard_normal(n) - noise**2 / 2)).tolist()))
+    reading = progressed.ask(e, seen())
+    assert reading is not None
+    assert reading.holds is progress

@@ -16,6 +16,7 @@ FEWEST, FEW = 3, 6  # records
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
 MANY, NO_TREND = 20, 0.1  # records; Kendall's tau
+SURELY, FAR_ENOUGH = 5.0, 0.1  # standard errors between the first quarter and the second half; of the start, along the trend
 WON, LOST = 0.02, 3.0  # × its first record, which for a discriminator that guesses is 1.39
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
 
@@ -74,11 +75,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 
 def _better(c: CurveStats) -> bool:
-    """A trend in the right direction that is no accident: steady over a few points, or slight over many."""
-    t = c.trend
+    """A trend in the right direction that is no accident: steady over a few points, slight over many, or behind noise and yet by much."""
+    t, h = c.trend, c.halves
     if t is None or (t.tau < 0) != (c.goal == "lower"):
         return False
-    return (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and t.p_value < 1e-5)
+    apart = h is not None and (h.fell if c.goal == "lower" else -h.fell) > SURELY
+    far = abs(t.slope) * (c.last_step - c.first_step) > FAR_ENOUGH * abs(c.start)
+    return (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and t.p_value < 1e-5) or (apart and far)
 
 
 def _by_chance(c: CurveStats) -> bool:
@@ -108,9 +111,10 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     if not steady and _by_chance(shown):
         return Reading(False, say("{name} went from {start:.3g} to {final:.3g}", name=shown.name, start=shown.start, final=shown.final))
     lost = (shown.goal == "lower" or e.family == "reinforcement") and shown.lost_ground > 1.0  # it ends worse than it began
+    by_luck = shown.luck / abs(shown.start) if shown.start else 0.0
     return Reading(
-        (shown.relative_gain > 0.2 and not lost) or steady,
-        say("{name} got better by {gain:.0%}", name=shown.name, gain=shown.relative_gain),
+        (shown.relative_gain > 0.2 + by_luck and not lost) or steady,
+        say("{name} got better by {gain:.0%}", name=shown.name, gain=max(0.0, shown.relative_gain - by_luck)),
     )
 
 

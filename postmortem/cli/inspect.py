@@ -116,7 +116,7 @@ def _optimizer(facts: OptimizerFacts) -> str:
         f"{facts.step:g} steps" if facts.step is not None else "",
         f"learning rate {', '.join(f'{r:g}' for r in rates[:MOST_RATES])}{', …' if len(rates) > MOST_RATES else ''}" if rates else "",
         f"{len(facts.stateless)} of its parameters have no state" if facts.stateless else "",
-        f"{len(facts.absent)} trainable tensors are not in it" if facts.absent else "",
+        f"{len(facts.absent)} tensors that could learn are not in it" if facts.absent else "",
         _WHOSE[facts.names_known] if facts.has_state else "",
     ]
     return f"optimizer: {', '.join(filter(None, parts))}"

@@ -95,6 +95,16 @@ def test_every_level_step_and_share(values: list[float], name: str, apart: float
         assert getattr(found, field) == (None if wanted is None else pytest.approx(wanted, rel=1e-9, abs=1e-9, nan_ok=True)), field
 
 
+@pytest.mark.parametrize("n", [25, 400, 20_000])
+def test_the_best_of_many_records_is_lucky(n: int) -> None:
+    """Of noise about one level, which gains nothing: by most of what `luck` says and seldom more, whatever the number of records."""
+    rng = np.random.default_rng(n)
+    found = sorted((2 - c.best) / c.luck for c in (curve_stats(series(2 + 0.3 * rng.standard_normal(n))) for _ in range(20)))
+    assert 0.6 < statistics.median(found) < 1
+    assert found[17] < 1.3
+    assert curve_stats(series([2.0, 1.0, 2.0, 0.0])).luck == 0
+
+
 def test_no_figure_was_forgotten() -> None:
     told = expected([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0, 3.0], 1).keys()
     assert {f.name for f in fields(CurveStats)} == {*told, *ELSEWHERE, "halves"}

@@ -99,7 +99,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if not high:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)), _figures(e, loss))
     worst = max(high, key=lambda s: s.height)
-    harmless = worst.recovery == "fast" and loss.final <= max(1.1 * max(loss.best, 1e-12), loss.best + loss.noise) and worst.ratio < 20
+    harmless = (
+        worst.recovery == "fast" and loss.final <= max(1.1 * max(loss.best, 1e-12), loss.best + max(loss.noise, loss.luck)) and worst.ratio < 20
+    )
     if harmless and not _far_above(e, worst):
         why = say("At step {step:g} the loss rose to {ratio:.2g} × its level and was back at once.", step=worst.step, ratio=worst.ratio)
         top = is_above(say("the top of that rise (× the level before)"), worst.ratio, FAR, file_of(e, loss.name))
