@@ -9,7 +9,7 @@ from postmortem.measure.ordering import sorted_by_name
 from postmortem.measure.structure import BUFFERS, Layout, distinct, plain
 from postmortem.model.run import Checkpoint, OptimizerState, ParamState, Status, TensorRef
 from postmortem.model.sentence import Sentence, Value, say
-from postmortem.model.tensors import OptimizerFacts
+from postmortem.model.tensors import OptimizerFacts, Role
 
 Known = Literal["saved", "matched", "ambiguous", "no"]
 Key = int | str
@@ -58,7 +58,7 @@ def names_of(
             known[state.param] = shape
     learnable = learnable_tensors(checkpoint, places)
     whole = sorted_by_name(checkpoint.tensors)
-    for pool in _pools(learnable, moved, len(keys)):
+    for pool in _pools(learnable, moved, len(keys), places):
         fits = [
             candidate
             for candidate in _orders(pool, len(optimizer.groups), order)
@@ -104,11 +104,12 @@ def _saved_names(optimizer: OptimizerState, checkpoint: Checkpoint) -> dict[Key,
     return out
 
 
-def _pools(learnable: list[TensorRef], moved: frozenset[str] | None, wanted: int) -> list[list[TensorRef]]:
-    """What may be in the optimizer: everything, or, when that is too much, what moved."""
-    if len(learnable) <= wanted or moved is None:
+def _pools(learnable: list[TensorRef], moved: frozenset[str] | None, wanted: int, places: Mapping[str, Layout]) -> list[list[TensorRef]]:
+    """What may be in the optimizer: everything, or, when that is too much, what moved, or the adapters alone."""
+    if len(learnable) <= wanted:
         return [learnable]
-    return [[r for r in learnable if r.name in moved]]
+    some = [r for r in learnable if r.name in moved] if moved is not None else learnable
+    return [some, [r for r in learnable if places[r.name].role == Role.ADAPTER]]
 
 
 def _orders(pool: list[TensorRef], groups: int, order: Sequence[str]) -> list[list[TensorRef]]:
@@ -201,8 +202,14 @@ def keeps_state(optimizer: OptimizerState) -> bool:
 
 
 def _absent(checkpoint: Checkpoint, keys: Sequence[Key], names: Mapping[Key, str], places: Mapping[str, Layout]) -> tuple[str, ...] | None:
-    """Trainable tensors of the checkpoint that are in none of the groups; None when names are not known and counts prove nothing."""
+    """Tensors of the checkpoint that should learn and are in none of the groups; None when names are not known and counts prove nothing.
+
+    Beside adapters only those should, and what was saved as requiring a gradient.
+    """
+    flags = checkpoint.trainable or {}
     learnable = learnable_tensors(checkpoint, places)
+    if any(places[r.name].role == Role.ADAPTER for r in learnable):
+        learnable = [r for r in learnable if places[r.name].role == Role.ADAPTER or r.requires_grad or flags.get(r.name)]
     if not learnable or not keys:
         return None
     if not names:

@@ -161,7 +161,7 @@ class OptimizerFacts:
     lag: float | None  # updates that the checkpoint counts − that; None when one is unknown, or below 0: it counts something else
     has_state: bool  # any parameter has a state, or the optimizer counted steps; ask `keeps_state` before concluding from False
     stateless: tuple[str, ...]  # parameters in its groups that have no state; () where the checkpoint is cut, or no state tells nothing
-    absent: tuple[str, ...] | None  # trainable tensors of the checkpoint in none of its groups; None when it cannot be told
+    absent: tuple[str, ...] | None  # tensors that should learn (beside adapters those alone) in none of its groups; None when it cannot be told
     learning_rates: tuple[float, ...]  # of its groups, in their order
     settings: Mapping[str, float]  # of the first group: lr, eps, beta1, beta2, momentum, …; weight_decay is the largest of any group
     # whose memory is whose: as saved; told by the sequence of shapes; by shapes that several tensors have; not at all

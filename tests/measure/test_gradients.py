@@ -349,6 +349,23 @@ def test_frozen_and_missing_parameters(tmp_path: Path) -> None:
     assert set(facts.stateless) == {n for n, _ in model.named_parameters() if not n.startswith("6")}
 
 
+@pytest.mark.parametrize("saves", [1, 2])
+def test_what_lies_below_adapters_is_not_missed(tmp_path: Path, saves: int) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model.lora_A, model.lora_B = nn.Linear(4, 2, bias=False), nn.Linear(2, 4, bias=False)
+    adapters = [model.lora_A.weight, model.lora_B.weight]
+    for known, left in ((adapters, ()), (adapters[:1], ("lora_B.weight",))):
+        optimizer = torch.optim.Adam(known)
+        made = []
+        for step in range(1, saves + 1):
+            for p in known:
+                p.grad = torch.randn(p.shape)
+            optimizer.step()
+            made.append(state_of(tmp_path, model, optimizer, "adam", step))
+        facts = measure_checkpoints(run_of(tmp_path, *made))[0][-1].optimizer
+        assert (facts.names_known, facts.absent) == ("matched", left)
+
+
 def test_a_truncated_optimizer_proves_nothing_about_states(tmp_path: Path) -> None:
     run, _ = train(tmp_path, ADAMS["adam"], "adam", saves=(3,))
     one = run.checkpoints[0]
