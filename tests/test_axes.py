@@ -184,3 +184,12 @@ def test_as_many_counts_as_epochs_were_planned_are_epochs_however_few_steps_they
     assert per_epoch == pytest.approx(195 / 40)
     assert placed[1].steps[-1] == placed[2].steps[-1] == 195
     assert [s.steps[-1] for s in on_one_axis([train, val, right], None)[0]] == [195, 40, 40]  # nobody says how many were planned
+
+
+def test_a_counter_that_never_moves_counts_nothing() -> None:
+    (one, two), unit, _ = on_one_axis([series([0] * 5), series([0, 0], name="val/loss")], None)
+    assert (one.steps.tolist(), two.steps.tolist(), unit) == ([1, 2, 3, 4, 5], [1, 2], "record")
+    (one,), unit, _ = on_one_axis([series([0] * 3, epochs=[0.5, 1.0, 1.5])], None)
+    assert (one.steps.tolist(), unit) == ([0.5, 1.0, 1.5], "epoch")
+    (one, _), unit, _ = on_one_axis([series([9] * 3), series([1, 2], name="val/loss")], None)
+    assert (one.steps.tolist(), unit) == ([9, 9, 9], "step")

@@ -162,11 +162,20 @@ def _sane(one: Series) -> Series:
     )
 
 
+def _moving(series: list[Series]) -> list[Series]:
+    """A counter that stands still from the first record to the last, in all series, counts nothing: `step` was logged and never raised."""
+    known = [s.steps[np.isfinite(s.steps)] for s in series]
+    at = np.concatenate(known) if known else np.empty(0)
+    if max(map(len, known), default=0) < FEWEST or np.ptp(at) > 0:
+        return series
+    return [replace(s, steps=np.full(len(s), np.nan)) for s in series]
+
+
 def on_one_axis(
     series: Sequence[Series], known_steps_per_epoch: float | None, planned_epochs: float | None = None
 ) -> tuple[tuple[Series, ...], AxisUnit, float | None]:
     """All series with finite `steps`, the unit of that axis, and the steps per epoch when they could be told."""
-    unrolled = _epochs_apart([within_epochs(_sane(s), known_steps_per_epoch) for s in series if len(s)], planned_epochs)
+    unrolled = _moving(_epochs_apart([within_epochs(_sane(s), known_steps_per_epoch) for s in series if len(s)], planned_epochs))
     stepped = [s for s in unrolled if np.isfinite(s.steps).any()]
     epoched = [s for s in unrolled if s.epochs is not None and np.isfinite(s.epochs).any()]
     per_epoch = steps_per_epoch(unrolled) or known_steps_per_epoch
