@@ -98,7 +98,7 @@ def centred_moments(blocks: Iterable[Real], mean: float, peak: float) -> Moments
     The largest magnitude `peak` decides a power of two by which values are scaled, so that neither squares nor fourth
     powers leave the range of float64. Non-finite values are left out. Needs at least one finite value.
     """
-    exponent = _exponent(peak)
+    exponent = exponent_of(peak)
     count = 0
     squares = second = third = fourth = offset = 0.0
     known = not math.isnan(mean)
@@ -140,7 +140,7 @@ def add_slices(total: float, values: Doubles) -> float:
 
 def mean_of(blocks: Iterable[Real], peak: float) -> float:
     """The mean of the finite values (at least one) of any magnitude up to `peak`."""
-    exponent = _exponent(peak)
+    exponent = exponent_of(peak)
     total, count = 0.0, 0
     for block in blocks:
         values, finite = _scaled(block, exponent)
@@ -149,7 +149,8 @@ def mean_of(blocks: Iterable[Real], peak: float) -> float:
     return math.ldexp(total / count, exponent)
 
 
-def _exponent(peak: float) -> int:
+def exponent_of(peak: float) -> int:
+    """The power of two by which values are divided so that their squares stay within float64; 0 for ordinary ones."""
     return math.frexp(peak)[1] if peak and not 1e-60 < peak < 1e60 else 0
 
 

@@ -1,6 +1,7 @@
 """How tensors moved between checkpoints: sums that add up over blocks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +9,16 @@ import numpy as np
 from postmortem.measure.numbers import Real
 from postmortem.measure.reading import Raw
 from postmortem.measure.tally import Kernels, Plain
+from postmortem.measure.tensors import exponent_of
 from postmortem.model.tensors import GradientStats
 
 
 @dataclass(slots=True)
 class Movement:
-    """Running sums over the blocks of one tensor in two checkpoints, a before b; and over the change before (z → a)."""
+    """Running sums over the blocks of one tensor in two checkpoints, a before b; and over the change before (z → a).
+
+    All of them are divided by two to the power of twice `exponent`, 0 unless float64 holds numbers whose squares it cannot.
+    """
 
     before: float = 0.0  # Σ a²
     after: float = 0.0  # Σ b²
@@ -21,6 +26,7 @@ class Movement:
     moved_before: float = 0.0  # Σ (a − z)²
     together: float = 0.0  # Σ (b − a)(a − z)
     count: int = 0
+    exponent: int = 0
     identical: bool = True
     still_rows: float | None = None  # share of rows that did not change by a bit; of a large tensor as far as some of its columns show
     comparable: bool = True
@@ -34,13 +40,23 @@ class Movement:
         if z is not None and len(z) != len(a):
             z = None
         single = a.dtype == b.dtype == np.float32 and (z is None or z.dtype == np.float32)
-        self.count += len(a)
+        exponent = 0
+        if not single:
+            exponent = exponent_of(max(_peak(x) for x in (a, b, z) if x is not None))
+        if exponent:
+            a, b, z = (None if x is None else np.ldexp(x.astype(np.float64), -exponent) for x in (a, b, z))  # type: ignore[assignment]
         sums = (kernels if single else Plain).movement(a, b, z)  # type: ignore[arg-type]
-        self.before += sums[0]
-        self.after += sums[1]
-        self.moved += sums[2]
-        self.moved_before += sums[3]
-        self.together += sums[4]
+        self._take(sums, len(a), exponent)
+
+    def _take(self, sums: Sequence[float], count: int, exponent: int) -> None:
+        """Add sums that were divided by two to the power of twice `exponent`."""
+        own = (self.before, self.after, self.moved, self.moved_before, self.together)
+        common = max(e for e, known in ((self.exponent, own), (exponent, sums)) if any(known)) if any(own) or any(sums) else 0
+        self.before, self.after, self.moved, self.moved_before, self.together = (
+            _shifted(mine, self.exponent - common) + _shifted(more, exponent - common) for mine, more in zip(own, sums, strict=True)
+        )
+        self.exponent = common
+        self.count += count
 
     def compare(self, a: Raw, b: Raw) -> None:
         """Compare the bits of a block of each."""
@@ -49,12 +65,7 @@ class Movement:
 
     def merge(self, other: "Movement") -> None:
         """Add what lies behind in the same tensors. `still_rows` is of the whole and told later."""
-        self.before += other.before
-        self.after += other.after
-        self.moved += other.moved
-        self.moved_before += other.moved_before
-        self.together += other.together
-        self.count += other.count
+        self._take((other.before, other.after, other.moved, other.moved_before, other.together), other.count, other.exponent)
         self.identical &= other.identical
         self.comparable &= other.comparable
 
@@ -66,7 +77,7 @@ class Movement:
     @property
     def rms(self) -> float:
         """RMS of b − a over all elements, nan when there are none; NaN and Inf go through."""
-        return math.sqrt(self.moved / self.count) if self.count else math.nan
+        return float(np.ldexp(math.sqrt(self.moved / self.count), self.exponent)) if self.count else math.nan
 
     @property
     def norm_ratio(self) -> float:
@@ -104,6 +115,17 @@ def _direction(gradient: GradientStats, kind: str) -> float | None:
     if gradient.source == "adam" and "amsgrad" not in kind:
         return gradient.mean_ratio or math.nan
     return gradient.rms if gradient.source == "momentum" and "sgd" in kind else None
+
+
+def _peak(values: Real) -> float:
+    """The largest finite magnitude, 0 without any."""
+    size = np.abs(values)
+    return float(np.max(size, where=np.isfinite(size), initial=0.0))
+
+
+def _shifted(total: float, by: int) -> float:
+    """A sum of squares of values that are divided by another power of two."""
+    return float(np.ldexp(total, 2 * by)) if by else total
 
 
 def _ratio(above: float, below: float) -> float:

@@ -13,7 +13,8 @@ from postmortem.measure.updates import Movement
 from tests.measure.raw import checkpoint, run_of
 
 RNG = np.random.default_rng(9)
-MAGNITUDES = [("float32", 1.0), ("float32", 1e-23), ("float32", 3e19), ("float32", 1e-42), ("float16", 1e-3), ("float64", 1e-100), ("float64", 1e120)]
+MAGNITUDES = [("float32", 1.0), ("float32", 1e-23), ("float32", 3e19), ("float32", 1e-42), ("float16", 1e-3), ("float64", 1e-100), ("float64", 1e120),
+              ("float64", 1e-250), ("float64", 1e200), ("float64", 1e305)]  # fmt: skip
 
 
 def norm(values: np.ndarray) -> np.longdouble:
@@ -58,6 +59,25 @@ def test_what_is_nothing_or_not_finite() -> None:
     assert all(math.isnan(v) for v in of([1, math.nan], [1, 2]))
     assert of([1, 2], [1, math.inf]) == (math.inf, math.inf, math.inf)
     assert math.isnan(of([], [])[2])
+
+
+@pytest.mark.parametrize("sizes", [(1e200, 1.0), (1.0, 1e200), (1e-250, 1.0), (0.0, 1e-250), (1e-250, 1e200), (1e200, math.inf)])
+def test_blocks_of_any_magnitudes_add_up(sizes: tuple[float, float]) -> None:
+    blocks = [(size * RNG.standard_normal(9), size * RNG.standard_normal(9), size * RNG.standard_normal(9)) for size in sizes]
+    one, parts = Movement(), [Movement(), Movement()]
+    with np.errstate(all="ignore"):
+        for (a, b, z), part in zip(blocks, parts, strict=True):
+            one.add(a, b, z, Plain())
+            part.add(a, b, z, Plain())
+        parts[0].merge(parts[1])
+        a, b = (np.concatenate([blocks[0][i], blocks[1][i]]) for i in (0, 1))
+        expected = (
+            float(norm(b - a.astype(np.longdouble)) / norm(a)),
+            float(norm(b) / norm(a)),
+            float(norm(b - a.astype(np.longdouble)) / math.sqrt(18)),
+        )
+    for found in (one, parts[0]):
+        assert (found.relative_change, found.norm_ratio, found.rms) == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
 def test_only_decay_shrinks_all_elements_alike(tmp_path: Path) -> None:
