@@ -77,6 +77,7 @@ _ALONE = frozenset({"epoch", "scale", "scaler", "speed", "skipped"})  # too comm
 _OVER_WINDOW = re.compile(r"(?:avg|ave|average|mean)\d{1,5}")  # of so many episodes
 _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000
+_OF_VALUES = re.compile(r"(?:^|/)loss/value(?:_|$)")  # the loss of the value function, beside `loss/policy`; not `lm loss value`
 _FEWEST_TWINS = 3
 _MANY_PARTS = 3  # of a loss, beside which one more is another part and not the whole
 
@@ -172,7 +173,7 @@ def series_name(key: str, split: str = "", aliases: Mapping[str, str] | None = N
     bare = _bare(parts, said or split, rest)
     if bare:
         return bare
-    if not OTHER.isdisjoint(parts):
+    if not OTHER.isdisjoint(parts) or _OF_VALUES.search(key):
         return f"other/{key}"
     found = said or split or ("train" if _EVALUATION.isdisjoint(rest) else "val")
     quantity, _ = _quantity(rest)

@@ -69,7 +69,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "mean, ep ret, average ep ret, episodic return, episode return mean, eval return, mean return, average return, return, returns, rewards, "
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
         "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, "
-        "undiscounted return per episode, critic rewards, critic reward, reward score, average reward score, rew, environment"
+        "undiscounted return per episode, critic rewards, critic reward, reward score, average reward score, rew, eprewmean, environment"
     ),
 }
 

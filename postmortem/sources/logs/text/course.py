@@ -115,6 +115,8 @@ class Course:
             self.beneath.append((plan, tokens))
             self.near = NEAR
             return
+        if self.waiting is not None and self._sums_up(plan, numbers):
+            self.waiting = None
         if self.waiting is not None and not (evaluation and self._same_bar(plan, numbers)):
             self.arrive()
         if evaluation:
@@ -166,6 +168,14 @@ class Course:
         if before.split != plan.split or before.bar != plan.bar or NO in {plan.batch, before.batch}:
             return False
         return numbers[plan.batch] >= values[before.batch]
+
+    def _sums_up(self, plan: Plan, numbers: list[float]) -> bool:
+        """The line says of the whole pass over an evaluation set what the bar that waits said of a part of it."""
+        if self.waiting is None or plan.batch != NO or NO in {plan.epoch, self.waiting[0].epoch} or plan.split not in ("val", "test"):
+            return False
+        before, values, _ = self.waiting
+        of_it = before.split == plan.split and values[before.epoch] == numbers[plan.epoch]
+        return of_it and {v.name for v in before.values if v.name.startswith(plan.split)} <= {v.name for v in plan.values}
 
     def arrive(self) -> None:
         """The bar that waits is where it gets to: its last state counts, and what stood beneath it."""
@@ -287,6 +297,8 @@ class Course:
             epoch, kind = self.epoch, Kind.WITHIN
         if kind == Kind.EXACT and math.isnan(step) and self.bar[1]:
             step = self.bar[0]
+        if kind == Kind.EXACT and plan.of_all and math.isnan(step):
+            step, batch, total = batch, NAN, NAN
         if kind == Kind.WITHIN and plan.split in ("val", "test") and math.isnan(step):
             kind, batch, total = Kind.SUMMARY, NAN, NAN
         if not math.isnan(step):

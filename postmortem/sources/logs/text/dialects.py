@@ -5,6 +5,7 @@ import re
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.plans import NO, Plan, Slot
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
+from postmortem.sources.logs.text.unnamed import NAMELESS
 from postmortem.sources.names import series_name
 
 _N = NUMBER
@@ -35,6 +36,8 @@ _TESSERACT = re.compile(rf"^At iteration{_N}/{_N}/{_N}, (?:Mean|mean) rms={_N}%,
 _CLOCKED = re.compile(rf"^{_N}[ms]?(?:{_N}s)? \(- ?{_N}[ms](?:{_N}s)?\) \({_N}{_N}%\){_N}$|^{_N}{_N}% \({_N}m{_N}s\){_N} .{{1,80}}[✓✗]")
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
+# `0:\t2.512345` of WaveGlow and Flowtron, `iter 25: 7.15` of NeuralTalk2: a step and what nobody names.
+_NAMELESS = re.compile(rf"^(?:iter(?:ation)? ?)?{_N}:{_N}$", re.IGNORECASE)
 # `INFO :      \t\tround 3: 1.95`: Flower's history at the end; round 0 is before training.
 _HISTORY = re.compile(rf"(?:^|\s)round{_N}:{_N}$")
 # `logging_writer.py:35] [10] train_loss=0.668, steps_per_sec=0.4`: the writer of clu, which JAX trainings log with.
@@ -153,6 +156,8 @@ def _unnamed(shape: str) -> Plan | None:
     if history:
         at = shape.count(_N) - 2
         return Plan(values=(Slot(at + 1, "val/loss", "loss"),), epoch=at, split="val", spare=True, done=True)
+    if _NAMELESS.match(shape):
+        return Plan(values=(Slot(1, "train/loss", NAMELESS),), step=0, spare=True)
     of_set = _STEP_SET_LOSS.match(shape)
     if of_set:
         return Plan(values=(Slot(1, f"{of_set[1]}/loss", of_set[1]),), step=0, split="" if of_set[1] == "train" else of_set[1])

@@ -63,6 +63,7 @@ _PACE = re.compile(
     r"^(?:[kKM](?= ?[a-z]))?\s?((?:(?:it|iter|step|sample|word|image|img|sent|sequence)s?|tok(?:en)?s?|batch(?:es)?)/s(?:ec(?:ond)?)?|"
     r"m?s(?:ec)?/(?:it|iter|step|batch))(?=[\s,|;)\]]|$)"
 )
+_OWN_UNIT = re.compile(r"^(?:%[^|]{0,20}| ?(?:[mµu]?s|sec|min|h|[KMG]i?B) ?)\|")  # `| 345.67 ms | 45.6% MFU | `: of the number before it
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 _SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
@@ -213,7 +214,7 @@ class _Reading(Values):
             if index and len(pieces) == 3 and not key.strip():
                 key = ""
         marked = bool(_MARKED.search(lead)) or bracketed
-        if len(pieces) == 3 and pieces[1] == "|" and not key.strip() and pieces[0].strip():
+        if len(pieces) == 3 and pieces[1] == "|" and not key.strip() and pieces[0].strip() and not _OWN_UNIT.match(self.parts[index]):
             key = pieces[0]
         if len(pieces) >= 3 and pieces[-2] == "|" and not key.strip() and (not index or (index == 1 and not trail)):  # "| loss | 8.8 |"
             key, marked = pieces[-3], True

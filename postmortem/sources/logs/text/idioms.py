@@ -83,6 +83,15 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
             f"val epoch {_N}: ",
         ),  # MACE, of its validation set
         ("* Finished epoch #", rf"\* Finished epoch #{_N} ", f"val epoch {_N} "),  # fb.resnet.torch
+        ('"update":', rf'"epoch":{_N}, "update":(?={_N},.*"num_updates":)', f'"from":{_N}, "epoch":'),  # fairseq: how many epochs are done
+        ("_logger -", rf"\b\w+_logger - (\w+)\s+\|{_N}\s+\|{_N}$", rf"| train \1: {_N} | val \1: {_N}"),  # AllenNLP, once an epoch is over
+        ("_writer -", rf"\b\w+_writer - (\w+)\s+\|{_N}\s+\|{_N}$", rf"| train \1: {_N} | val \1: {_N}"),
+        ("CV info", r"\bCV info cv_(?=\w)", "CV "),  # WeNet
+        ("Train time/", r"\bTrain time/(?=\w+:)", "Train progress/"),  # Composer: how far it is
+        ("| F:", rf"\| F:{_N} \| S:{_N} \| E:{_N} \| L:{_N} \| R:", rf"| step: {_N} | from {_N} | from {_N} | length: {_N} | reward:"),  # DrQ-v2
+        (" / ", rf"^\[{_N}\] (?=[a-z]\w* ?{_N} / )", f"step {_N}: "),  # Dreamer
+        (" / ", rf"(?<={_N}) / (?=[A-Za-z]\w* ?{_N})", " | "),
+        ("val. ", r"\bval\. (?=\w)", "val_"),
         ("completed step:", rf"\bcompleted step:{_N}, seconds:", f"completed step:{_N}, step time:"),  # MaxText
         ("||", rf"^\[{_N}\]{_N} \|\| (?=\w: ?{_N})", f"epoch {_N}, iter {_N} || "),  # YOLACT
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers

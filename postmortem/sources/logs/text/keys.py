@@ -19,11 +19,11 @@ class Role(StrEnum):
 _ROLES: dict[str, Role] = {
     **dict.fromkeys(("epoch", "epochs", "ep", "epoch id", "train epoch", "training epoch", "current epoch", "epoch num", "epoch number", "epoch no",
                      "epoch idx", "cur epoch", "val epoch", "valid epoch", "test epoch", "eval epoch", "validation epoch", "end of epoch",
-                     "e", "at epoch", "finish", "eval epoch", "round"), Role.EPOCH),
+                     "e", "at epoch", "finish", "eval epoch", "round", "itn"), Role.EPOCH),
     **dict.fromkeys(("global step", "globalstep", "num updates", "total timesteps", "total steps", "time total timesteps", "kimg",
                      "trainer global step", "completed step", "total iterations", "total iter", "num of updates", "number of updates",
                      "total env interacts", "env step", "global step max steps",
-                     "env steps", "nupdates", "acc iter", "total num frames"), Role.GLOBAL),
+                     "valid num updates", "train num updates", "env steps", "nupdates", "acc iter", "total num frames"), Role.GLOBAL),
     **dict.fromkeys(("step", "steps", "training step", "train step", "current step", "s", "up", "upd", "update", "updates", "timestep", "timesteps",
                      "total step", "at step", "val step", "eval step", "num timesteps", "n step", "learning iteration", "cur step", "current steps",
                      "trained steps", "optimizer step", "step num", "step no"), Role.STEP),

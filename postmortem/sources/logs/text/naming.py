@@ -10,10 +10,11 @@ from postmortem.sources.names import of_episodes, of_validation, plainness, seri
 
 _FILLER = re.compile(
     r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|prompt|running|moving|smoothed|and|"
-    r"with|then|info|per)$",
+    r"with|then|info|per|optim|sgd|adam|adamw|adagrad|adadelta|rmsprop)$",
     re.IGNORECASE,
 )
 _NUMBERED_SET = re.compile(r"^valid(?:ation)?_(\d{1,2})[ -]")
+_AVERAGED = re.compile(r"\baveraged? stats\b", re.IGNORECASE)  # at the end of an epoch: the last one, and the mean in parentheses
 _RATIOS = ("accuracy", "error", "f1", "score")
 _LOOSE = re.compile(r"^[A-Za-z_][\w./@%-]*$")
 _SMOOTH = re.compile(r"\b(?:moving|smoothed|ema|run(?:ning)?[ _]?(?:avg|mean|loss|average))\b|\bavg[ _]loss$", re.IGNORECASE)
@@ -107,7 +108,8 @@ class Values:
     def _average(self, index: int, name: str) -> int:
         """`Acc@1 70.1 (71.2)` in a pass over an evaluation set: the mean in parentheses is the result, not the last batch."""
         mean = self._mean(index)
-        return mean if mean != NO and name.startswith(("val", "test")) and "batch" in self.slots else index
+        whole = name.startswith(("val", "test")) and "batch" in self.slots
+        return mean if mean != NO and (whole or _AVERAGED.search(self.parts[0])) else index
 
     def _mean(self, index: int) -> int:
         after = self.parts[index + 1 : index + 3]

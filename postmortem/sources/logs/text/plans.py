@@ -70,6 +70,11 @@ class Plan:
         return replace(self, **_moved(self, _SLOTS), values=values, rank=0)
 
     @property
+    def of_all(self) -> bool:
+        """A counter without a name runs to the end of training, where the epoch beside it is a share: `1/21150 (epoch 0.002)`."""
+        return self.keyless and not self.drawn and NO not in {self.batch, self.batch_total}
+
+    @property
     def by_itself(self) -> bool:
         """What its lines say depends on more than where training is: they are read one by one."""
         return self.group != NO or self.untrained or self.done or self.announces or (self.heads and bool(self.split))

@@ -215,6 +215,9 @@ class _State:
             epoch, kind = self.epoch, Kind.WITHIN
         if kind == Kind.EXACT and plan.step == NO and self.scan.bar[1]:
             step = self.step = np.full(len(own), self.scan.bar[0])
+        if kind == Kind.EXACT and plan.of_all and plan.step == NO:
+            step, batch, total = batch, nothing, nothing
+            self.step = step
         if kind == Kind.WITHIN and plan.split in _VALIDATION and plan.step == NO:
             kind, batch, total = Kind.SUMMARY, nothing, nothing
         return _Places(step, epoch, batch, total, kind)

@@ -17,7 +17,8 @@ NAN = float("nan")
 MAX_ROWS = 20_000_000
 MAX_SERIES = 500
 
-ColumnKey = tuple[str, str, bool, bool]  # name, key, whether of whole epochs, whether spare
+OF_A_PASS = ("other/", "step_time", "throughput")  # names of what an evaluation may log beside training
+ColumnKey = tuple[str, str, bool, bool, bool]  # name, key, whether an evaluation's own, whether of whole epochs, whether spare
 
 
 @dataclass(slots=True)
@@ -93,7 +94,8 @@ class Rows:
 
     def column(self, name: str, logged_as: str, split: str, *, summary: bool, spare: bool = False) -> Column | None:
         """The column of a series, made when it is new; None when there are too many."""
-        key = (name, logged_as, summary, spare)
+        evaluated = split in ("val", "test") and name.startswith(OF_A_PASS)
+        key = (name, logged_as, evaluated, summary, spare)
         found = self.columns.get(key)
         if found is None:
             if len(self.columns) >= MAX_SERIES:
@@ -105,12 +107,12 @@ class Rows:
     def rejoin(self, exact: "npt.NDArray[np.bool_]") -> None:
         """Columns that were taken for those of whole epochs go to the others, where all of their rows say how much of an epoch is done."""
         for key, column in list(self.columns.items()):
-            name, logged_as, summary, spare = key
+            name, logged_as, evaluated, summary, spare = key
             if not summary or not exact[np.frombuffer(column.rows, dtype=np.int64)].all():
                 continue
-            other = self.columns.pop((name, logged_as, False, spare), None)
+            other = self.columns.pop((name, logged_as, evaluated, False, spare), None)
             del self.columns[key]
             if other is not None:
                 other.rows.extend(column.rows)
                 other.values.extend(column.values)
-            self.columns[name, logged_as, False, spare] = other or replace(column, summary=False)
+            self.columns[name, logged_as, evaluated, False, spare] = other or replace(column, summary=False)

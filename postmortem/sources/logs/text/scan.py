@@ -53,6 +53,7 @@ class Scan(Course):
         self.result = False  # below `Result for PPO_CartPole-v0:` of RLlib
         self.block: dict[str, float] = {}
         self.section = ""
+        self.trial: dict[tuple[str, ...], str] = {}  # whose rows of a table are followed, by its columns
         self.closing = 0  # lines of a closing summary still to skip
 
     @property
@@ -213,9 +214,14 @@ class Scan(Course):
         header = self.table
         if header is None:
             return False
-        cells = cells_of(header, raw.decode("utf-8", "replace"))
+        text = raw.decode("utf-8", "replace")
+        cells = cells_of(header, text)
         if cells is None:
             return False
+        if header.style == "|" and header.roles[0] is None and cells[0] is None:  # each row is named: only the first of those trials is followed
+            name = text.strip().strip("|").partition("|")[0].strip()
+            if self.trial.setdefault(header.keys, name) != name:
+                return True
         found = {role: value for role, value in zip(header.roles, cells, strict=False) if role is not None and value is not None}
         pairs = [(k, n, v) for k, n, r, v in zip(header.keys, header.names, header.roles, cells, strict=False) if r is None and v is not None and n]
         self.keyed_row(found, pairs)

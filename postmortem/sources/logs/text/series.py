@@ -1,14 +1,15 @@
 """The columns of a log as series: named once all of them are known, repeats left out, ranks averaged."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from postmortem.model.run import Floats, Reduction, Series
 from postmortem.sources.logs.text.places import Settled
-from postmortem.sources.logs.text.rows import Column, ColumnKey, Rows
-from postmortem.sources.logs.text.unnamed import merits
+from postmortem.sources.logs.text.rows import OF_A_PASS, Column, ColumnKey, Rows
+from postmortem.sources.logs.text.unnamed import NAMELESS, is_curve, merits
 from postmortem.sources.names import reduction_of, series_names
 
 _LOSS_LIKE = re.compile(r"^l_\w+$|^total$", re.IGNORECASE)  # BasicSR and its kin: l_pix, l_total
@@ -26,10 +27,13 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
     any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
     told = {c.name for c in rows.columns.values() if not c.spare}
+    trained = any(name.startswith("train/") for name in told)
     spared = any(name.endswith("/loss") for name in told)
     in_full = any(c.printed_in_full and not c.name.startswith("other/") for c in rows.columns.values())  # numbers as they are: 0.0 is zero
     for key, column in rows.columns.items():
-        if column.spare and (spared or column.name in told or len(column.rows) < _FEWEST_SAVED):
+        if column.spare and (column.name in told or len(column.rows) < _FEWEST_SAVED or (spared and column.logged_as != NAMELESS)):
+            continue
+        if column.logged_as == NAMELESS and (trained or not is_curve(column, where.steps)):
             continue
         index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
         order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
@@ -44,16 +48,27 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         steps, epochs, time, values, who = steps[keep], epochs[keep], time[keep], values[keep], ranks[index][keep]
         if several:
             steps, epochs, time, values = _over_ranks(steps, epochs, time, values, who)
-        name = names.get(key, column.name)
+        name, logged_as = names.get(key, column.name), column.logged_as
+        if _of_a_pass(key, names, rows):
+            logged_as = f"{column.split} {logged_as}"
+            name = f"other/{logged_as}"
         out.append(
             Series(
-                name=name, logged_as=column.logged_as, source=source, steps=steps, values=values,
+                name=name, logged_as=logged_as, source=source, steps=steps, values=values,
                 epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
                 reduction=_reduction(column, whole=where.planned_epochs is not None),
                 quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum,
             )
         )  # fmt: skip
     return tuple(out)
+
+
+def _of_a_pass(key: ColumnKey, names: Mapping[ColumnKey, str], rows: Rows) -> bool:
+    """Whether an evaluation logs under the name that training logs something under, `time` of a step and `time` of a batch of the evaluation."""
+    name, logged_as, evaluated, *_ = key
+    if not evaluated or not names.get(key, name).startswith(OF_A_PASS):
+        return False
+    return any(other[1] == logged_as and not other[2] and len(column.values) for other, column in rows.columns.items())
 
 
 def _reduction(column: Column, *, whole: bool) -> Reduction:

@@ -1,5 +1,6 @@
 """Tables in a log: a header row and rows of numbers under it, or blocks of key and value in two columns."""
 
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +17,7 @@ _PAIR = re.compile(r"^\s*\|\s{0,40}([A-Za-z][\w /@.%()-]{0,60}?)\s*\|\s*(\S{1,32
 _SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
 _JSON_SECTION = re.compile(r'^\s+"([A-Za-z][\w-]{0,40})": \{\s*$')
 _JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
+_LIST = re.compile(r"\[([^\[\]]{0,400})\]")  # `[1.5e+00, 8.2e-02]`: a loss of DeepXDE by its terms
 _MISSING = {"", "-", "none", "na", "n/a", "null", "_", "no log", "+", "*"}  # a mark, such as skorch's at the epochs that it saved
 
 
@@ -54,7 +56,8 @@ def header_of(text: str) -> Header | None:
         if not 2 <= len(keys) <= MAX_COLUMNS or not all(0 < len(k) <= 40 for k in keys):
             continue
         roles = tuple(role_of(k) for k in keys)
-        if roles[0] is None and not any(r in (Role.EPOCH, Role.STEP, Role.GLOBAL) for r in roles):
+        counted = (Role.EPOCH, Role.STEP, Role.GLOBAL, *([Role.ITERATION] if style == "|" else []))
+        if roles[0] is None and not any(r in counted for r in roles):
             continue
         if keys[0] == "E" and keys[1] == "#":  # spaCy: epoch, step, losses of the components, scores on the development set
             roles = (Role.EPOCH, Role.STEP, *roles[2:])
@@ -93,6 +96,8 @@ def _splits(text: str) -> list[tuple[str, list[str]]]:
 def cells_of(header: Header, text: str) -> list[float | None] | None:
     """The numbers of a row under a header, None for an empty cell; None when the line is no row of the table."""
     text = text.translate(_EDGE).strip()
+    if "[" in text:
+        text = _LIST.sub(_summed, text)
     if header.style == "|":
         cells = [c.strip() for c in text.strip("|").split("|")]
     elif header.style in (",", "\t"):
@@ -104,7 +109,7 @@ def cells_of(header: Header, text: str) -> list[float | None] | None:
         return None
     values: list[float | None] = []
     numbers = 0
-    for cell in cells[:wanted]:
+    for place, cell in enumerate(cells[:wanted]):
         token = cell.strip("\"'%")
         if token.lower() in _MISSING:
             values.append(None)
@@ -113,6 +118,9 @@ def cells_of(header: Header, text: str) -> list[float | None] | None:
         raw = first.encode("utf-8", "replace")
         match = NUMBERS.match(raw)
         if match is None or (match.end() != len(raw) and not (slash or re.match(rb"^(?:[a-zA-Z%]{1,3}|:)", raw[match.end() :]))):
+            if header.style == "|" and header.names[place].startswith("other/"):
+                values.append(None)  # words: `| PPO_CartPole_00000 | RUNNING |`
+                continue
             return None
         if match.end() != len(raw) or ":" in token:
             values.append(None)
@@ -123,6 +131,12 @@ def cells_of(header: Header, text: str) -> list[float | None] | None:
     if values[0] is None and header.roles[0] is not None:
         return None
     return values if numbers * 2 >= len(cells[:wanted]) else None
+
+
+def _summed(cell: re.Match[str]) -> str:
+    """The sum of a cell that is a list, of the terms of a loss."""
+    tokens = [t.strip().encode("utf-8", "replace") for t in cell[1].split(",") if t.strip()]
+    return f"{math.fsum(map(number, tokens)):.12g}" if tokens and all(map(NUMBERS.fullmatch, tokens)) else "-" if not tokens else cell[0]
 
 
 def pair_of(text: str) -> tuple[str, float] | None:

@@ -1,4 +1,5 @@
-"""Values that only their split names, `Train: 0.91, Val: 0.83`: accuracies or losses, told from the other series and from where they go."""
+"""Values that only their split names, `Train: 0.91, Val: 0.83`: accuracies or losses, told from the other series and from where they go; and
+values that nothing names."""
 
 import numpy as np
 
@@ -6,6 +7,20 @@ from postmortem.model.run import Floats
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.rows import Column, ColumnKey
 from postmortem.sources.names import words
+
+NAMELESS = "(no name)"
+_FEWEST = 5  # values that make a curve of what nobody named
+_FINE = 1.1e-6  # the last digit of a loss that nothing but its step stands before; weights of classes have fewer
+
+
+def is_curve(column: Column, steps: Floats) -> bool:
+    """Whether values without any name, `0:\\t2.512345678` of WaveGlow, are those of a training: enough, finely printed, at steps that count on.
+
+    steps : of all rows, (rows,).
+    """
+    at = steps[np.frombuffer(column.rows, dtype=np.int64)]
+    fine = column.printed_in_full or (column.quantum is not None and column.quantum <= _FINE)
+    return len(at) >= _FEWEST and fine and bool(np.all(np.diff(at) > 0))
 
 
 def merits(columns: dict[ColumnKey, Column]) -> dict[ColumnKey, str]:
