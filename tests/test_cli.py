@@ -567,7 +567,9 @@ def test_inspect_tells_what_the_gradients_are_made_of(tmp_path: Path) -> None:
         quiet.grad, agreed.grad = 1e-5 * torch.randn(4, 3), torch.ones(4, 3)
         optimizer.step()
     torch.save({"model": {"quiet": quiet.data, "agreed": agreed.data}, "optimizer": optimizer.state_dict()}, tmp_path / "step_200.pt")
-    (line,) = (line for line in run("inspect", tmp_path).stdout.splitlines() if line.startswith("gradients: "))
+    lines = run("inspect", tmp_path).stdout.splitlines()
+    assert "optimizer: adam, 200 steps, learning rate 0.001" in lines
+    (line,) = (line for line in lines if line.startswith("gradients: "))
     assert "(median over 2 tensors, 0." in line
     assert "to 1; near 1 steps agree" in line
     assert "√v below ε in 1 tensors, most in quiet (100.0%)" in line

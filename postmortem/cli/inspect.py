@@ -95,12 +95,12 @@ def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
 
 def _asides(checkpoint: CheckpointStats) -> Iterator[str]:
     """What is known of the checkpoint as a whole."""
+    if checkpoint.optimizer is not None:
+        yield plain(_optimizer(checkpoint.optimizer))
     rates = [u.effective_rate for u in checkpoint.updates if u.effective_rate is not None]
     if rates:
         since = next((f" since step {u.from_step:g}" for u in checkpoint.updates if u.from_step is not None), "")
         yield f"effective learning rate{since}: {median(rates):.2g} (median over {len(rates)} tensors, {min(rates):.2g} to {max(rates):.2g})"
-    if checkpoint.optimizer is not None:
-        yield plain(_optimizer(checkpoint.optimizer))
     yield from _movement(checkpoint)
     yield from _gradients(checkpoint)
     yield from _rows(checkpoint)
@@ -135,7 +135,8 @@ def _movement(checkpoint: CheckpointStats) -> Iterator[str]:
     if each:
         parts.append(f"update-to-weight ratio at least {median(each):.2g} a step")
     if growth:
-        parts.append(f"norms {median(growth) * 1000:+.2%} per 1,000 steps")
+        grown = median(growth) * 1000
+        parts.append(f"norms {math.expm1(grown):+.2%} per 1,000 steps" if grown < 1 else f"norms × {math.exp(min(grown, 700)):.3g} per 1,000 steps")
     turned = [u.cosine for u in moved if u.cosine is not None]
     if turned:
         parts.append(f"cosine with the change before {median(turned):.2f}")
