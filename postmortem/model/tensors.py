@@ -37,7 +37,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class TensorStats:
-    """One tensor of one checkpoint. Moments are of its finite values, in float64; nan for an empty tensor."""
+    """One tensor of one checkpoint. Moments are of its finite values, in float64; nan for an empty tensor. A complex element is two: its parts."""
 
     name: str
     dtype: str
