@@ -392,6 +392,16 @@ def test_names_when_the_file_lost_its_order_and_groups_split_decay(tmp_path: Pat
         assert stats[0].optimizer.names_known == "matched"
 
 
+def test_two_orders_that_fit_are_a_guess(tmp_path: Path) -> None:
+    """Two groups of which nothing is remembered yet: the tensors as they were defined, or weights before biases."""
+    model = network()
+    split = [[p for n, p in model.named_parameters() if n.endswith("bias") == bias] for bias in (False, True)]
+    for groups, known in ((split, "ambiguous"), ([[*split[0], *split[1]]], "matched")):
+        optimizer = torch.optim.AdamW([{"params": params} for params in groups])
+        stats, _, _ = measure_checkpoints(run_of(tmp_path, state_of(tmp_path, model, optimizer, "adamw", 1)))
+        assert stats[0].optimizer.names_known == known
+
+
 def test_saved_names_win(tmp_path: Path) -> None:
     model = network(1)
     names = [n for n, _ in model.named_parameters()]
