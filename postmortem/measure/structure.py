@@ -13,7 +13,8 @@ _DIGITS = re.compile(r"(\d+)")
 _PREFIXES = ("module.", "_orig_mod.")
 _BUFFERS = frozenset({
     "num_batches_tracked", "position_ids", "inv_freq", "attn_mask", "causal_mask", "mask", "relative_position_index", "step", "count", "bias_mask",
-    "tril", "triu", "masked_bias", "pe", "freqs_cis", "freqs_cos", "freqs_sin", "cos_cached", "sin_cached",  # what no step changes
+    "tril", "triu", "masked_bias", "pe", "_float_tensor", "version", "relative_coords_table", "freqs_cis", "freqs_cos", "freqs_sin",
+    "cos_cached", "sin_cached", "anchors", "anchor_grid", "strides", "pixel_mean", "pixel_std",  # what no step changes
     "weight_scale", "weight_scale_inv", "input_scale", "absmax", "nested_absmax", "quant_map", "nested_quant_map", "scb",  # of quantised weights
 })  # fmt: skip
 _NOISE_SCHEDULE = re.compile(r"(?:betas|alphas|.*alphas_cumprod.*|posterior_(?:variance|log_variance_clipped|mean_coef\d)|(?:p2_)?loss_weight)$")
@@ -119,8 +120,9 @@ def _role(ref: TensorRef, leaf: str, family: Mapping[str, TensorRef], *, beside_
         return _numbered(ref, leaf, len(family), beside_matrix=beside_matrix)
     module = next((w for w in reversed(words(ref.name)[:-1]) if not w.isdigit()), "")
     if len(ref.shape) >= 2 and (rank >= 1 or leaf in ("weight", "kernel")):
-        if leaf in ("weight", "embeddings", "embedding", "kernel") and len(ref.shape) == 2 and (is_embedding(module) or leaf.startswith("embedding")):
-            return Role.EMBEDDING
+        table = leaf in ("weight", "embeddings", "embedding", "kernel") and len(ref.shape) == 2 and "bias" not in family
+        if table and (is_embedding(module) or leaf.startswith("embedding")):
+            return Role.EMBEDDING  # not DETR's `class_embed`, a layer with a bias
         if leaf in _LEARNED_INPUTS or leaf.startswith(("pos_", "cls_", "position")) or (is_embedding(leaf) and leaf != "weight"):
             return Role.EMBEDDING
         if leaf.startswith("bias"):

@@ -230,6 +230,8 @@ def test_adapters_positions_and_wrappers() -> None:
         ({"bn/gamma": (32,), "bn/beta": (32,)}, Role.NORM_GAIN), ({"act.weight": (1,)}, Role.OTHER), ({"prelu.weight": (32,)}, Role.OTHER),
         ({"norm.weight": (1,), "norm.bias": (1,)}, Role.NORM_GAIN), ({"conv.weight": (1, 1, 1, 1)}, Role.WEIGHT), ({"logit_scale": (1, 1, 1)}, Role.OTHER),
         ({"q_proj.ia3_l.default": (8, 1)}, Role.ADAPTER), ({"fc.hada_w1_a.default": (8, 4)}, Role.ADAPTER), ({"q.lora_magnitude_vector.default": (8,)}, Role.ADAPTER),
+        ({"class_embed.weight": (92, 256), "class_embed.bias": (92,)}, Role.WEIGHT), ({"query_embed.weight": (100, 256)}, Role.EMBEDDING),
+        ({"time_embed.0.weight": (128, 32), "time_embed.0.bias": (128,)}, Role.WEIGHT), ({"model.24.anchors": (3, 3, 2)}, Role.BUFFER),
         ({"soft_router.weight": (8, 4)}, Role.WEIGHT), ({"mask_decoder.weight": (8, 4)}, Role.WEIGHT), ({"attn.rel_bias": (1, 1, 8, 8)}, Role.EMBEDDING),
     ],
 )  # fmt: skip
