@@ -181,12 +181,16 @@ def summed_over(e: Evidence) -> float | None:
     return batch if SUMMED[0] < level / batch < SUMMED[1] else None
 
 
+FELL_FIRST = 0.5  # of the first loss: a step in the wrong direction never made one smaller
+
+
 def runaway_smoothness(e: Evidence) -> bool | None:
     """A loss that runs away with almost no turn (noise turns at 1/2 to 2/3 of its points). None when it does not run away."""
     loss = next(iter(training_curves(e)), None)
     if loss is None or loss.oscillation is None or loss.trend is None or abs(loss.final) < 3 * abs(loss.start):
         return None
-    return loss.oscillation.turn_rate < 0.2 and abs(loss.trend.tau) > 0.85
+    fell_first = 0.0 < loss.lowest < FELL_FIRST * loss.first
+    return loss.oscillation.turn_rate < 0.2 and abs(loss.trend.tau) > 0.85 and not fell_first
 
 
 SCATTER = 3.0  # sigmas of a reward's own scatter

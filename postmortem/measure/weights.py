@@ -61,6 +61,7 @@ def summarise(
         zero_rows=_zero_rows(last, layers),
         symmetric_share=_share([t.name in alike or _one_number(t) for t in _weights(last, layers) if len(t.shape) > 1 and min(t.shape[:2]) > 1]),
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
+        first_lowest_hidden_bias=_hidden_bias(finite[0], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,
         running_var_lag=_running_lag(finite[0], finite[-1]) if len(finite) > 1 else None,
         **_gradient_figures(measured, layers, frozenset(decayed), tied=model.tied),

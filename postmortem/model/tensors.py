@@ -242,7 +242,8 @@ class WeightSummary:
     zero_weight_share: float | None = None  # weight layers that are exactly 0 in the last checkpoint
     zero_rows: tuple[str, float] | None = None  # weight layer of the last checkpoint with the largest share of rows that are exactly 0, and it
     symmetric_share: float | None = None  # weight layers with equal rows or columns, or nearly one number; none that is 0
-    lowest_hidden_bias: float | None = None  # median of the most negative hidden bias vector
+    lowest_hidden_bias: float | None = None  # median of the most negative hidden bias vector, last finite checkpoint
+    first_lowest_hidden_bias: float | None = None  # of the first finite checkpoint
     running_var_off: float | None = None  # median |ln running_var| over batch-norm layers of the last checkpoint
     running_var_lag: float | None = None  # median share of their way from 1 that running variances still have to go at the end
     gradient_depth_ratio: float | None = None  # log10(gradient RMS of first / last weight layer that has one), worst over checkpoints

@@ -32,6 +32,7 @@ LARGE = 0.75  # decades above the default initialisation at the first checkpoint
 SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
 BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
 GREW = 0.3  # decades
+RAN_OFF = 10.0  # × the first loss
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
 TWICE = 2.0  # × the first gradient norm: what grew beyond it began later
 ORDINARY = 0.7  # decades above the usual learning rate
@@ -90,11 +91,12 @@ def symmetric(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("hidden biases start far below zero"), WEIGHTS, holds=3.5, fails=0.0)
 def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
-    low = e.weights.lowest_hidden_bias
-    jumped = rate_leapt(e)
-    thrown = jumped or (e.weights.first_highest_scale or 0.0) >= LARGE  # then biases were thrown too, after the start
-    if low is None or low > NEVER_FIRES or thrown:
+    low, low_at_last = e.weights.first_lowest_hidden_bias, e.weights.lowest_hidden_bias
+    thrown = rate_leapt(e) or (e.weights.first_highest_scale or 0.0) >= LARGE  # then biases were thrown too, after the start
+    if low is None or low_at_last is None or low_at_last > NEVER_FIRES or thrown:
         return None
+    if low > NEVER_FIRES:
+        return Reading(False, say("the lowest median of a hidden layer's biases went from {low:.3g} to {last:.3g}", low=low, last=low_at_last))
     return Reading(True, say("the median of a hidden layer's biases is {low:.3g}: its ReLU units never fire", low=low))
 
 
@@ -106,7 +108,10 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     detail = say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low)
     if SMALL < low < BELOW:  # small; too small where most of the weights never got a gradient for it
         return Reading(True, detail, share=RATHER) if (e.weights.gradient_zero_share or 0.0) > HALF else None
-    decades = rate_decades(e)
+    decades, loss, saved = rate_decades(e), loss_curve(e), e.checkpoints[0].step if e.checkpoints else None
+    if first >= LARGE and loss is not None and seen.step is not None and saved is not None and saved > seen.step and loss.best_step < saved:
+        if loss.highest > RAN_OFF * abs(loss.first):
+            return None  # saved after the loss ran away, and the weights with it
     too_large = first >= LARGE and (decades is None or decades < 1.0) and starts_normal(e) is not True
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
     if seen.facet in ("size", "unreached"):
