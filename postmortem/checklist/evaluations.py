@@ -7,6 +7,7 @@ from math import exp
 from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighting, say
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
+from postmortem.checklist.fresh import fresh_level
 from postmortem.checklist.hopeless import made_harder, score_at_zero
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.levels import (
@@ -52,6 +53,7 @@ NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the
 OPENED, ROSE = 0.4, 0.05  # of the gap at the end; ln(validation / its best)
 LOST = 0.95  # times chance, of training
 EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
+BEYOND_NEW = 2.0  # × the training loss of new samples; sound runs and those learned by heart stay below 1.4
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -302,6 +304,19 @@ def never_as_good(b: Beside) -> Sighting | None:
     )
 
 
+def above_what_was_new(b: Beside) -> Sighting | None:
+    level = fresh_level(b.e)
+    if level is None or b.gap.evaluations < FEWEST or not b.val.lowest > BEYOND_NEW * level or b.e.family in ("language-model", "gan"):
+        return None  # windows of a text overlap: hardly one is new
+    return b.shows(
+        "never-as-good",
+        say(
+            "Validation was never better than {best:.4g}, and in the first pass over its data, where every sample was new, training came down to {level:.4g}.",
+            best=b.val.lowest, level=level,
+        ),
+    )  # fmt: skip
+
+
 def lags_by_its_setting(b: Beside) -> Sighting | None:
     momentum = stated_momentum(b.e)
     if momentum is None or not momentum.holds:
@@ -349,6 +364,7 @@ FACES: tuple[Callable[[Beside], Sighting | Cleared | None], ...] = (
     too_good,
     erratic,
     never_as_good,
+    above_what_was_new,
     lags_by_its_setting,
     lags_behind,
 )

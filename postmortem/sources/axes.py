@@ -182,6 +182,8 @@ def on_one_axis(
     unit: AxisUnit = "step" if stepped else "epoch" if epoched else "record"
     if unit == "step" and per_epoch is None and epoched:
         per_epoch = _guess(stepped, epoched)
+    if unit == "step" and per_epoch is None:
+        per_epoch = _evaluated_each_epoch(stepped, planned_epochs)
     if unit == "epoch" and known_steps_per_epoch:
         unit, per_epoch = "step", known_steps_per_epoch
     placed = tuple(_place(s, unit, per_epoch) for s in unrolled)
@@ -193,6 +195,17 @@ def _guess(stepped: Sequence[Series], epoched: Sequence[Series]) -> float | None
     last_step = max(float(np.nanmax(s.steps)) for s in stepped)
     last_epoch = max(float(np.nanmax(s.epochs)) for s in epoched if s.epochs is not None)
     return last_step / last_epoch if last_epoch * MOST_STEPS > last_step > last_epoch else None
+
+
+def _evaluated_each_epoch(stepped: Sequence[Series], planned_epochs: float | None) -> float | None:
+    """Steps between evaluations that are as many as the planned epochs, evenly apart from the start of training on."""
+    for one in stepped:
+        if not one.name.startswith("val/") or len(one) != planned_epochs or len(one) < FEWEST or not np.isfinite(one.steps).all():
+            continue
+        gaps = np.diff(one.steps)
+        if gaps[0] > 1 and (gaps == gaps[0]).all() and 0 <= gaps[0] - one.steps[0] <= 1:  # counted from 1 or from 0
+            return float(gaps[0])
+    return None
 
 
 def _place(one: Series, unit: AxisUnit, per_epoch: float | None) -> Series:

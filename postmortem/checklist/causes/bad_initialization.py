@@ -39,6 +39,7 @@ ORDINARY = 0.7  # decades above the usual learning rate
 AT_ONCE, A_FEW_STEPS = 0.2, 20  # of an epoch; where nobody knows how long that is
 RATHER, HALF = 0.9, 0.5  # share of the weight; of the weights
 AT_THE_ROOT = 2.5  # × the same, where the mode itself was seen by it
+BY_ITSELF = 0.3  # of the weight
 AS_DRAWN = 11.0  # × what the size alone weighs: of 1,137 labelled runs with such weights none had begun wrongly
 MOVES, MANY, AROUND_ONE = 1e-3, 10, 0.1  # learning rate; records; relative distance of a loss from 1
 ALIKE, FEW = 1e-3, 4  # relative distance from ln C: outputs as drawn lie a hundredth and more above it; records
@@ -170,7 +171,9 @@ def never_finite(e: Evidence, seen: Sighting) -> Reading | None:
     epoch = e.epoch_at(bad.first_step)
     if epoch > AT_ONCE if epoch is not None else bad.first_step > A_FEW_STEPS:
         return None
-    return Reading(True, say("it is {kind} from the first record on, at step {step:g}", kind=bad.kind, step=bad.first_step), file_of(e, loss.name))
+    untouched = bad.first_step <= 1 and loss.reduction != "epoch"  # a forward pass alone: weights would have to be absurd to overflow in it
+    detail = say("it is {kind} from the first record on, at step {step:g}", kind=bad.kind, step=bad.first_step)
+    return Reading(True, detail, file_of(e, loss.name), BY_ITSELF if untouched else 1.0)
 
 
 @probe(say("the loss is that of guessing from the first record to the last: all outputs are alike, and stay so"), CHANCE, holds=2.5)

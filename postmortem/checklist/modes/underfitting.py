@@ -14,7 +14,7 @@ from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too
 from postmortem.checklist.causes.learning_rate_too_low import learning_rate_too_low
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.saturating_activations import saturating_activations
-from postmortem.checklist.causes.stopped_too_early import stopped_too_early
+from postmortem.checklist.causes.stopped_too_early import SHORT, stopped_too_early
 from postmortem.checklist.causes.too_deep import too_deep
 from postmortem.checklist.causes.too_little_capacity import too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
@@ -37,6 +37,7 @@ FEW = 1  # one evaluation of a single epoch can say how far it got
 RANKS_WELL = 0.75  # area under the curve
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 SURE = 0.05  # p of the trend of the last third, within the first epoch
+STILL_TO_COME = 0.3  # of the drop
 GUESSING = 0.2  # share of the way from guessing to perfect accuracy
 
 
@@ -96,6 +97,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("The loss ends at {level:.2f} × chance.", level=level), (_level(e, loss, level, bound),))
     if good and not contradiction and level <= FAR * bound:
         why = say("Accuracy is good, and the loss is what it makes of a model that knows how sure it may be.")
+        return Cleared(why, (_level(e, loss, level, FAR * bound),))
+    improving = loss.asymptote is not None and loss.asymptote.remaining > STILL_TO_COME
+    if level <= FAR * bound and improving and not explained(e) and (e.last_epoch or SHORT) > SHORT:
+        why = say("The loss ends at {level:.2f} × chance and goes on falling: nothing holds it up, it may be trained for longer.", level=level)
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
     if may_be_noise(e, loss, level):
         why = say("Of two classes it tells apart what it does as surely as it may: the rest may be noise of the labels.")

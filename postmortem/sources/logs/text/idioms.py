@@ -41,6 +41,8 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("fit progress", rf"\bfit progress: \({_N},{_N}, \{{([^{{}}]{{0,2000}})\}},{_N}\)", rf"val | round: {_N}, loss: {_N}, \1, elapsed: {_N}"),
         ("initial param", rf"\binitial parameters \(loss, other metrics\):{_N}, \{{([^{{}}]{{0,2000}})\}}", rf"val untrained | loss: {_N}, \1"),
         ("(clients", r"(?<=loss) \(clients[\w ,-]{0,30}\)(?=:)", ""),
+        (" after epoch", rf"\b((?:[Tt]rain|[Vv]al|[Tt]est|[Ee]val)\w* [\w ]{{1,40}}) after epoch{_N}:(?={_N})", rf"epoch {_N} | \1:"),
+        ("* ", r"^ ?\* +(?=(?:Loss|Acc@1|Prec@1)\b)", "val | "),  # what the pass over the evaluation set ends with in PyTorch's example of ImageNet
         ("* LOSS -", r"^\* LOSS -", "val | Loss -"),  # sgrvinod, who writes Loss in the pass that this is the mean of
         ("__main__ -", rf"(?<=__main__ - )epoch{_N}: (?=\{{|perplexity:)", f"val | epoch {_N}: "),  # the no_trainer examples of transformers
         ("] Iteration", rf"\bEpoch\[{_N}\] Iteration\[", f"Epoch {_N} Iteration ["),  # Ignite counts from 1, MXNet, which prints as much, from 0
