@@ -1,6 +1,7 @@
 """The loss that a run of a family should come down to, times chance: above it, it has learned too little."""
 
 from postmortem.check import Evidence
+from postmortem.checklist.causes.bad_initialization import unusual_scheme
 from postmortem.checklist.causes.clipping_too_tight import TIGHT
 from postmortem.checklist.causes.too_much_regularization import strong_decay
 from postmortem.checklist.causes.wrong_loss import UNSURE
@@ -38,6 +39,8 @@ def limit(e: Evidence) -> float:
     """Times chance: from there on a model of this family has learned too little, sooner where its settings explain it."""
     if e.chance.accuracy is None and (e.chance.classes or 0) > 2:
         return MANY_LABELS_EXPLAINED if explained(e) else MANY_LABELS
+    if hardly_begun(e):
+        return EXPLAINED_CLASSES
     little = explained(e)
     language = EXPLAINED if little else LANGUAGE
     chance, loss = e.chance.loss, course(e)
@@ -72,7 +75,7 @@ def _by_a_setting(e: Evidence) -> bool:
     """A rate, a width, a dropout, a decay, a clip norm or inputs with which little can be learned."""
     clip = clip_norm(e)
     extreme = abs(rate_decades(e) or 0.0) >= 1.3 or (e.number("dropout") or 0.0) > 0.65 or (clip is not None and clip < TIGHT)
-    return extreme or is_narrow(e) or strong_decay(e) or stated_raw(e) is not None
+    return extreme or is_narrow(e) or strong_decay(e) or stated_raw(e) is not None or unusual_scheme(e) is not None
 
 
 def slow(e: Evidence) -> bool:

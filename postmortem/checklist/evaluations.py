@@ -8,7 +8,7 @@ from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighti
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
 from postmortem.checklist.fresh import fresh_level
-from postmortem.checklist.hopeless import made_harder, score_at_zero
+from postmortem.checklist.hopeless import score_at_zero
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.levels import (
     below_any_guess,
@@ -24,6 +24,7 @@ from postmortem.checklist.levels import (
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, share_is_below
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
+from postmortem.checklist.untrue import made_harder
 from postmortem.model.curves import CurveStats, GapStats
 
 BELOW = -0.05  # accuracy above chance
@@ -54,6 +55,7 @@ OPENED, ROSE = 0.4, 0.05  # of the gap at the end; ln(validation / its best)
 LOST = 0.95  # times chance, of training
 EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
 BEYOND_NEW = 2.0  # × the training loss of new samples; sound runs and those learned by heart stay below 1.4
+ONE_PASS, TOO_SOON, SURELY_WORSE = 1.05, 0.6, 1.15  # epochs; ln(validation / train), of sound runs below 0.4; × the first training loss
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -317,6 +319,21 @@ def above_what_was_new(b: Beside) -> Sighting | None:
     )  # fmt: skip
 
 
+def worse_after_one_pass(b: Beside) -> Sighting | None:
+    epoch = b.e.epoch_at(b.val.first_step)
+    if b.train is None or epoch is None or epoch > ONE_PASS or b.gap.evaluations < FEWEST or not b.works or b.gap.gap < APART_AT_FIRST:
+        return None
+    if b.gap.first_gap < TOO_SOON or b.val.first < SURELY_WORSE * b.train.first or b.e.family in ("language-model", "gan"):
+        return None
+    return b.shows(
+        "one-pass",
+        say(
+            "After one pass, in which every sample of training was new, validation is already {times:.3g} × training, and worse than an untrained model.",
+            times=exp(b.gap.first_gap),
+        ),
+    )
+
+
 def lags_by_its_setting(b: Beside) -> Sighting | None:
     momentum = stated_momentum(b.e)
     if momentum is None or not momentum.holds:
@@ -365,6 +382,7 @@ FACES: tuple[Callable[[Beside], Sighting | Cleared | None], ...] = (
     erratic,
     never_as_good,
     above_what_was_new,
+    worse_after_one_pass,
     lags_by_its_setting,
     lags_behind,
 )

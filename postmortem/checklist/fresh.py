@@ -1,5 +1,7 @@
 """What the first pass over the training data foretells: its samples are as new to the model as those of validation."""
 
+from math import isfinite
+
 from postmortem.check import Evidence
 from postmortem.checklist.levels import training_curves
 
@@ -15,7 +17,7 @@ def fresh_level(e: Evidence) -> float | None:
     if loss is None or not epoch or e.axis != "step" or loss.reduction == "epoch":
         return None
     series = e.series[loss.name]
-    placed = [(step / epoch, value) for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True) if value == value]
+    placed = [(step / epoch, value) for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True) if isfinite(value)]
     first, second = [v for at, v in placed if 0.5 < at <= 1.0], [v for at, v in placed if 1.0 < at <= 2.0]
     if len(first) < FEWEST or len(second) < FEWEST:
         return None

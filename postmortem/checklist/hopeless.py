@@ -20,9 +20,6 @@ HALF = 0.5  # of where the loss began
 EPOCHS, FELL_AT_FIRST, HARDLY_MORE = 10, 1.2, 1.06  # × the second epoch's mean; × the last one's
 STILL_FALLING = -0.5  # Kendall's tau
 IN_UNITS, AT_ONCE = 1e4, 0.12  # squared error; share of the run
-LITTLE_DROPOUT, LESS_RIGHT, MOSTLY_RIGHT = 0.3, 0.12, 0.75  # dropout; of the answers, of training and of validation
-HARDER_BY = ("aug", "mixup", "cutmix", "cutout", "label_smoothing", "mask", "noise", "crop")  # what else makes training harder than validation
-NONE = (0, None, "", "none", "None")  # 0 is False, too
 SCORES = ("val/score", "val/f1")
 ZERO = 0.01  # of a score between 0 and 1, or 0 and 100
 AWAY = 0.75  # share of the evaluations at exactly 0
@@ -305,38 +302,6 @@ SIGNS = (
 def without_chance(e: Evidence, loss: CurveStats) -> Sighting | None:
     """What shows that a model cannot have learned its task although nothing tells what loss would be attainable. None without such a sign."""
     return next((seen for sign in SIGNS if (seen := sign(e, loss)) is not None), None)
-
-
-def made_harder(e: Evidence) -> bool:
-    """The configuration names what makes training harder than validation is."""
-    return any(word in s.key.lower() for s in e.settings if s.value not in NONE for word in HARDER_BY)
-
-
-def taught_otherwise(e: Evidence) -> Sighting | None:
-    """Training came to rest far below validation, and hardly any dropout makes it harder: of what it is taught, a part is not true. None where
-    the configuration says nothing of dropout, or names an augmentation."""
-    train, val, dropout = e.curve("train/accuracy"), e.curve("val/accuracy"), e.number("dropout")
-    if train is None or val is None or dropout is None or dropout > LITTLE_DROPOUT or min(train.finite, val.finite) < EVALUATED:
-        return None
-    if made_harder(e) or not _at_rest(e):
-        return None
-    right, held = train.final / whole(train), val.final / whole(val)
-    if held - right < LESS_RIGHT or held < MOSTLY_RIGHT:  # in order, batches are answered worse than they are known
-        return None
-    summary = say(
-        "Training came to rest at {train:.0%} of right answers and validation at {val:.0%}: a part of what is taught is not true.",
-        train=right,
-        val=held,
-    )
-    return from_the_start(e, "noise", summary, "train/accuracy", "val/accuracy")
-
-
-def _at_rest(e: Evidence) -> bool:
-    """In its second half the accuracy of training rose by less than a third of what it lies below validation."""
-    train, val = e.series["train/accuracy"], e.curves["val/accuracy"]
-    values = [float(v) for v in train.values]
-    half = values[len(values) // 2]
-    return values[-1] - half < (val.final - values[-1]) / 3
 
 
 def _squared(e: Evidence) -> bool:

@@ -2,7 +2,7 @@
 
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.inputs import unscaled_targets
-from postmortem.checklist.levels import relative_fall, starts_normal, summed_over, to_chance
+from postmortem.checklist.levels import ABSURD, relative_fall, starts_normal, summed_over, to_chance
 from postmortem.checklist.optimizers import ABSURD_NORM, rate_decades
 from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.signs import half_is_stated
@@ -41,10 +41,11 @@ def _drawn_so(e: Evidence) -> bool:
 
 
 def drawn_too_large(e: Evidence, loss: CurveStats) -> Sighting | None:
-    """All layers were drawn many times too large and stayed so, and the loss came down from a height that no loss of fresh weights has.
+    """All layers were drawn many times too large and stayed so, and the loss came down from a height that no loss of fresh weights has, or never left it.
     Where no chance level says how far it came."""
     w = e.weights
-    if e.chance.loss is not None or (w.first_median_scale or 0.0) < THROWN or not _drawn_so(e) or not loss.first > HEIGHT * loss.final > 0:
+    high = loss.first > HEIGHT * loss.final > 0 or loss.lowest > ABSURD
+    if e.chance.loss is not None or (w.first_median_scale or 0.0) < THROWN or not _drawn_so(e) or not high:
         return None
     return Sighting(
         Severity.SERIOUS,

@@ -18,6 +18,7 @@ from postmortem.measure.words import words_of
 from postmortem.model.curves import Asymptote, CurveStats, Halves, NonFinite, Oscillation, Spike, Trend
 from postmortem.model.run import Floats, Reduction, Series
 
+LAST = 3  # records
 END_SHARE = 10  # start and final are medians of one tenth of the points …
 END_MOST = 50  # … and of no more than this many
 STILL = 1e-5  # of the last value
@@ -79,7 +80,7 @@ def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | No
     sigma = max(noise(y), PRINT_SIGMA * quantum)
     level = smooth(y)
     end = max(1, min(n // END_SHARE, END_MOST))
-    start, final = float(np.median(y[:end])), float(np.median(y[-end:]))
+    start, final = float(np.median(y[:end])), float(np.median(y[-_last(y, end, sigma) :]))
     at_best = int(np.argmin(worse * level))
     best = float(level[at_best])
     gain = max(0.0, worse * (start - best))
@@ -225,6 +226,13 @@ def _rescaled(spike: Spike, scale: float) -> Spike:
 def _oscillation(x: Floats, y: Floats, scale: float, quantum: float, steps_per_epoch: float | None) -> Oscillation | None:
     found = oscillation(x, y, quantum=quantum or None, steps_per_epoch=steps_per_epoch)
     return found if found is None or scale == 1 else replace(found, amplitude=found.amplitude * scale)
+
+
+def _last(y: Floats, end: int, sigma: float) -> int:
+    """How many records make the end: three of a short curve too, where its noise exceeds what it still falls within three."""
+    if end >= LAST or len(y) < 4 * LAST:
+        return end
+    return LAST if sigma > abs(float(np.median(y[-LAST:]) - np.median(y[-2 * LAST : -LAST]))) else end
 
 
 def _asymptote(x: Floats, y: Floats, scale: float, *, sinking: bool, start: float, final: float) -> Asymptote | None:

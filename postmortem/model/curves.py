@@ -82,7 +82,8 @@ class NonFinite:
 class CurveStats:
     """One series in figures. `goal` says which way is better.
 
-    start, final : robust ends: medians of the first and last `max(1, min(n // 10, 50))` finite points.
+    start, final : robust ends: medians of the first and last `max(1, min(n // 10, 50))` finite points; `final` of the last 3 from 12 points on
+        where their noise exceeds what the curve still changes by within 3.
     best : best value of the smooth (running median of 5, narrower for short curves), at `best_step`.
     """
 

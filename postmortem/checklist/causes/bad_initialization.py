@@ -12,6 +12,7 @@ from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, 
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
 from postmortem.checklist.signs import file_of, half_is_stated
 from postmortem.checklist.starts import as_drawn, slow_to_leave
+from postmortem.model.run import Setting
 
 SCHEMES = (
     "none",
@@ -27,7 +28,7 @@ SCHEMES = (
     "truncatednormal",
     "normal0.02",
 )
-SPREADS = (0.004, 0.05)  # standard deviations that configurations of transformers and GANs state
+SPREADS = (0.004, 0.1)  # standard deviations that configurations state: 0.02 of transformers and GANs, more of narrow ones
 LARGE = 0.75  # decades above the default initialisation at the first checkpoint
 SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
 BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
@@ -59,12 +60,16 @@ def _usual(value: object) -> bool:
         return any(text.startswith(scheme) for scheme in SCHEMES)
 
 
+def unusual_scheme(e: Evidence) -> Setting | None:
+    """What the configuration says of the initialisation, where that is no scheme that libraries ship."""
+    setting = e.setting("initialization")
+    return None if setting is None or _usual(setting.value) else setting
+
+
 @probe(say("the configuration sets an unusual initialisation"), holds=2.5, fails=0.0)
 def configured(e: Evidence, seen: Sighting) -> Reading | None:
-    setting = e.setting("initialization")
-    if setting is None or _usual(setting.value):
-        return None
-    return Reading(True, say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
+    setting = unusual_scheme(e)
+    return None if setting is None else Reading(True, say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
 
 
 @probe(say("the weights are exactly zero"), WEIGHTS, holds=4.0, fails=0.0)
@@ -101,6 +106,14 @@ def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("the median of a hidden layer's biases is {low:.3g}: its ReLU units never fire", low=low))
 
 
+def _ran_off_before(e: Evidence, seen: Sighting) -> bool:
+    """The first weights were saved after the loss ran away, and they with it."""
+    loss, saved = loss_curve(e), e.checkpoints[0].step if e.checkpoints else None
+    if loss is None or seen.step is None or saved is None or not loss.highest > RAN_OFF * abs(loss.first):
+        return False
+    return saved > max(seen.step, loss.best_step)
+
+
 @probe(say("the weights are already far too large or too small at the first checkpoint"), WEIGHTS, holds=2.0, fails=-0.3)
 def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     first, low = e.weights.first_highest_scale, e.weights.first_median_scale
@@ -109,10 +122,9 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     detail = say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low)
     if SMALL < low < BELOW:  # small; too small where most of the weights never got a gradient for it
         return Reading(True, detail, share=RATHER) if (e.weights.gradient_zero_share or 0.0) > HALF else None
-    decades, loss, saved = rate_decades(e), loss_curve(e), e.checkpoints[0].step if e.checkpoints else None
-    if first >= LARGE and loss is not None and seen.step is not None and saved is not None and saved > seen.step and loss.best_step < saved:
-        if loss.highest > RAN_OFF * abs(loss.first):
-            return None  # saved after the loss ran away, and the weights with it
+    if first >= LARGE and _ran_off_before(e, seen):
+        return None
+    decades = rate_decades(e)
     too_large = first >= LARGE and (decades is None or decades < 1.0) and starts_normal(e) is not True
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
     if seen.facet in ("size", "unreached"):

@@ -7,6 +7,7 @@ from postmortem.checklist.levels import skill
 from postmortem.checklist.needs import BATCH_STATISTICS, CHANCE, VALIDATION, curve
 from postmortem.checklist.probes import seen_as
 
+LATER = 0.65  # × the first
 UNEVEN = 0.6  # share of the largest class
 
 
@@ -29,6 +30,14 @@ def from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
         ),
         share=1.0 if skill(e, "val") is not None else 0.3,  # so is any other validation at fault
     )
+
+
+@probe(say("validation began worse than an untrained model and was learned slowly: training holds little of what it asks for"), holds=1.8)
+def learned_late(e: Evidence, seen: Sighting) -> Reading | None:
+    val, score = e.curve("val/loss"), e.curve("val/accuracy")
+    if seen.facet != "one-pass" or val is None or score is None:
+        return None  # nothing that has classes
+    return Reading(val.lowest < LATER * val.first, say("validation went from {first:.4g} to {lowest:.4g}", first=val.first, lowest=val.lowest))
 
 
 @probe(say("validation is as bad as guessing, and no worse"), CHANCE, VALIDATION, holds=-1.5)
@@ -78,7 +87,7 @@ class_imbalance = Cause(
     mechanism=say(
         "A model that always answers the frequent class scores well on a training set that consists of it, and fails where the classes are balanced."
     ),
-    probes=(stuck, from_the_start, even_guess, no_classes, one_answer, few, histogram),
+    probes=(stuck, from_the_start, learned_late, even_guess, no_classes, one_answer, few, histogram),
     fixes=remedies.only(
         say("Weight the classes, or sample them evenly; compare the label histograms of both splits"),
         say("Training does well and validation stays near one class's share."),

@@ -22,13 +22,14 @@ from postmortem.checklist.causes.unshuffled_data import unshuffled_data
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.causes.wrong_loss import UNSURE, wrong_loss
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero, taught_otherwise, without_chance
+from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero, without_chance
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, level_of_ranking, loss_curve, skill, to_chance, whole
 from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
 from postmortem.checklist.softmaxes import given_probabilities
+from postmortem.checklist.untrue import taught_otherwise
 from postmortem.model.curves import CurveStats
 
 FAR = 1.16  # × the limit

@@ -126,6 +126,7 @@ def only_validation(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 telling = seen_as(*TELLING, claim=say("nothing else shows like that"), holds=1.8)
+one_pass = seen_as("one-pass", claim=say("after a single pass no sound run is that far apart"), holds=1.8)
 
 
 CHECK = Check(
@@ -134,7 +135,7 @@ CHECK = Check(
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
     needs=(VALIDATION,),
-    probes=(below, learned_at_once, at_rest, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation, telling),
+    probes=(below, learned_at_once, at_rest, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation, telling, one_pass),
     prior=0.5,
     causes=(
         (batchnorm_eval_mismatch, -2.0),
