@@ -1,12 +1,22 @@
 """What tells of the data that went in: recorded batches, and what the first layer got of it."""
 
+import re
+
 from postmortem.check import Evidence
 from postmortem.checklist.levels import course, to_chance
 from postmortem.checklist.optimizers import last_optimizer
 from postmortem.checklist.parameters import standing_still
 from postmortem.model.run import Setting
 
+POSITIONS = re.compile(r"pos|wpe|cls|class_token")  # tables that no input looks up
 NOTHING_BUT_DECAY = 0.99  # of the square of what an optimizer remembers of a layer
+
+
+def _only_one_without_gradient(e: Evidence) -> str | None:
+    """The one weight layer, but for the head, that never got a gradient while all others did: where modules are registered in another order than
+    they are called in, it need not be the first."""
+    dead = e.weights.gradient_dead_layers
+    return dead[0] if len(dead) == 1 and dead[0] != e.model.head else None
 
 
 def inputs_are_zero(e: Evidence) -> bool:
@@ -18,7 +28,7 @@ def inputs_are_zero(e: Evidence) -> bool:
     learned = any(t.role == "bias" and t.name not in still for t in e.checkpoints[-1].tensors)
     if (w.identical_share or 0.0) > 0.9 and not learned:
         return False
-    first = layers[0]
+    first = _only_one_without_gradient(e) or layers[0]
     if first not in still and first not in w.gradient_dead_layers:
         return False
     if set(layers) <= set(w.gradient_dead_layers) and (w.zero_weight_share or (w.lowest_hidden_bias or 0.0) < NEVER_FIRES):
@@ -31,7 +41,7 @@ def inputs_are_zero(e: Evidence) -> bool:
     hidden = {g.name for g in e.checkpoints[-1].gradients if (g.decay_share or 0.0) > NOTHING_BUT_DECAY}
     if layers[1] in hidden:
         return False  # no gradient comes as far as the layer behind it, either
-    table = any(t.role == "embedding" for t in e.checkpoints[0].tensors)
+    table = any(t.role == "embedding" and not POSITIONS.search(t.name.lower()) for t in e.checkpoints[0].tensors)
     drawn = next((t.scale for t in e.checkpoints[0].tensors if t.name == first), None)
     if table or (drawn is not None and not abs(drawn) < AS_USUAL):
         return False  # what goes in comes from a table, or the layer itself is all zero or was thrown

@@ -12,6 +12,8 @@ WORSE = 0.15  # of the way from guessing to perfect
 SHRUNK = -0.5  # decades: weights that end at a third of their first scale
 KEPT_SIZE, USUAL_SIZE, NO_EFFECT = -0.1, -0.3, 0.3  # decades since the first checkpoint; decades from the usual size; share of the weight
 WITH_SGD = 0.05
+OF_TORCH = ("", "pytorch", "lightning")  # the Adam of others (Keras, fairseq, Megatron) takes the decay off the weights, as AdamW does
+INTO_GRADIENT = 0.05  # of Adam, which adds the decay to the gradient and divides it by its size
 DECAY = 0.3  # larger than any usual weight decay (0.01 to 0.1)
 LIGHT, LIGHT_DECOUPLED = {"weight_decay": 1e-3, "dropout": 0.15}, 0.1  # so little of it holds no training back; of AdamW, which scales it by the rate
 STEEP = 1.3  # decades of the learning rate above the usual
@@ -27,7 +29,9 @@ def weight_decay(e: Evidence) -> float | None:
 
 def most_decay(e: Evidence) -> float:
     """The smallest weight decay that is larger than any usual one of this optimizer."""
-    return WITH_SGD if optimizer_name(e) == "sgd" else DECAY
+    stated = e.setting("optimizer")
+    torch_adam = stated is not None and str(stated.value).lower().rpartition(".")[2] == "adam" and e.framework in OF_TORCH
+    return INTO_GRADIENT if torch_adam else WITH_SGD if optimizer_name(e) == "sgd" else DECAY
 
 
 def strong_decay(e: Evidence) -> bool:

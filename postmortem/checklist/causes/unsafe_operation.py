@@ -5,6 +5,9 @@ from postmortem.checklist import remedies
 from postmortem.checklist.levels import loss_curve
 from postmortem.checklist.probes import usual_rate
 from postmortem.checklist.quoting import cut
+from postmortem.checklist.signs import file_of, half_is_stated
+
+GREW = 0.5  # decades
 
 
 @probe(say("a whole epoch was finite first, so it is not the data"), holds=1.6, fails=-0.8)
@@ -24,6 +27,15 @@ def weights_finite(e: Evidence, seen: Sighting) -> Reading | None:
     if not e.weights.checkpoints or e.weights.first_non_finite is not None or (scale is not None and scale.final <= 1.0):
         return None  # a scaler that has nothing left to halve skipped them all
     return Reading(True, say("no checkpoint holds a NaN, so the gradient of the bad term was 0 or the step was skipped"))
+
+
+@probe(say("the loss became infinite, and not NaN, without having grown: a logarithm of zero or a division by it"), holds=2.0)
+def infinite(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = loss_curve(e)
+    bad = loss.non_finite if loss is not None else None
+    if loss is None or bad is None or bad.kind != "inf" or half_is_stated(e) or (bad.growth_before or 0.0) > GREW:
+        return None
+    return Reading(True, say("{name} is inf at step {step:g}", name=loss.name, step=bad.first_step), file_of(e, loss.name))
 
 
 @probe(say("anomaly detection named a backward function"), holds=4.0)
@@ -53,7 +65,7 @@ unsafe_operation = Cause(
     mechanism=say(
         "log, division, square root and norm have infinite values or slopes at 0. It takes one sample that lands there: a probability that rounds to 0, a group without members."
     ),
-    probes=(after_first_epoch, weights_finite, anomaly, usual_rate(holds=0.4, fails=-2.0)),
+    probes=(after_first_epoch, weights_finite, infinite, anomaly, usual_rate(holds=0.4, fails=-2.0)),
     fixes=fixes,
     by_hand=(say("Run until the failure with torch.autograd.set_detect_anomaly(True): the traceback names the operation."),),
 )
