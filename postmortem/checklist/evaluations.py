@@ -1,13 +1,13 @@
 """Faces of a validation that is impossible beside training, and what speaks for overfitting instead. First come, first served."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import exp
 
-from postmortem.check import Cleared, Clue, Evidence, Sentence, Severity, Sighting, say
+from postmortem.check import Cleared, Clue, Evidence, Sighting, say
+from postmortem.checklist.beside import EVALUATIONS, NOTHING_LEFT, Beside
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
-from postmortem.checklist.fresh import fresh_level
+from postmortem.checklist.fresh import above_what_was_new, worse_after_one_pass
 from postmortem.checklist.hopeless import score_at_zero
 from postmortem.checklist.inputs import same_batches
 from postmortem.checklist.levels import (
@@ -17,7 +17,6 @@ from postmortem.checklist.levels import (
     of_letters,
     skill,
     to_chance,
-    training_curves,
     validation_level,
     whole,
 )
@@ -25,24 +24,18 @@ from postmortem.checklist.limits import asked, is_above, is_below, newest, share
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of, only_validation_differs, training_samples
 from postmortem.checklist.untrue import made_harder
-from postmortem.model.curves import CurveStats, GapStats
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
 WIDE = 1.0  # ln(validation / train)
 ERRATIC = 0.5  # share of the evaluations
-NOTHING_LEFT = 0.02  # times chance, for a training loss
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
 HANDFUL = 30.0  # training samples per class
-GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
-GUESSING = 0.03  # the same, at the end
-FEWEST = 4  # evaluations
 LAGS = 0.3  # share of their way from 1 that running variances have still to go; other runs end below 0.05
 BEHIND = 0.2  # ln(validation / train) beside that
 LEARNED = 0.4  # share of the way from guessing to perfect accuracy, at its best
 NEVER_GOOD = 0.85  # times chance: below, validation had learned something before it rose
-FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; share of its start; ln(validation / train)
 TOO_GOOD, TOO_GOOD_A_WORD = 0.15, 0.1  # nats a letter; nats a token of a vocabulary of text
 OF_TEXT = 5.6  # ln of 270 tokens
@@ -54,62 +47,8 @@ NO_BETTER, WENT_ON = 0.8, 0.3  # × its first; share of the training loss at the
 OPENED, ROSE = 0.4, 0.05  # of the gap at the end; ln(validation / its best)
 LOST = 0.95  # times chance, of training
 EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
-BEYOND_NEW = 2.0  # × the training loss of new samples; sound runs and those learned by heart stay below 1.4
-ONE_PASS, TOO_SOON, SURELY_WORSE = 1.05, 0.6, 1.15  # epochs; ln(validation / train), of sound runs below 0.4; × the first training loss
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """Validation beside training, as every face looks at it."""
-
-    e: Evidence
-    gap: GapStats
-    val: CurveStats
-    train: CurveStats | None
-    train_level: float | None  # × chance, at the end
-    level: float | None  # the same of validation
-    best: float | None  # and at its best
-    accuracy: float | None  # share of the way from guessing to perfect
-    reached: float | None  # the same at its best
-
-    @property
-    def works(self) -> bool:
-        """Training did."""
-        return self.train is not None and (self.train.net_change < -0.3 or (self.train_level or 1.0) < 0.6)
-
-    @property
-    def by_heart(self) -> bool:
-        """Next to nothing of the training loss is left."""
-        return (self.train_level or 1.0) < NOTHING_LEFT
-
-    @property
-    def followed(self) -> bool:
-        """It learned what training did, if not as much of it, where nobody knows how low a guess would be."""
-        return self.level is None and self.val.final < FOLLOWED * self.val.first
-
-    @property
-    def guesses(self) -> bool:
-        """By its accuracy it guesses in all of several evaluations."""
-        return self.reached is not None and self.reached < GUESSED and (self.accuracy or 0.0) < GUESSING and self.gap.evaluations >= FEWEST
-
-    def shows(self, facet: str, summary: Sentence, *also: str, source: str = "") -> Sighting:
-        """The fault, from the first evaluation on."""
-        at, show = self.val.first_step, ("train/loss", "val/loss", *also)
-        return Sighting(Severity.SERIOUS, summary, at, at, show, source or file_of(self.e, "val/loss"), facet)
-
-
-def beside(e: Evidence) -> Beside | None:
-    """None without a validation loss beside a training loss."""
-    gap, val = e.gap, e.curve("val/loss")
-    if gap is None or val is None:
-        return None
-    train = next(iter(training_curves(e)), None)
-    return Beside(
-        e, gap, val, train, to_chance(e, train.final) if train is not None else None, validation_level(e), to_chance(e, val.best),
-        skill(e, "val"), skill(e, "val", best=True),
-    )  # fmt: skip
 
 
 def below_guessing(b: Beside) -> Sighting | None:
@@ -235,7 +174,7 @@ def above_all_of_training(b: Beside) -> Sighting | None:
     if b.train is None or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
         return None
     learned_little = b.train.final > HALF * b.train.first  # so nothing was learned by heart, and it should not rise
-    if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= FEWEST and (b.gap.rise < 0.15 or learned_little)):
+    if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= EVALUATIONS and (b.gap.rise < 0.15 or learned_little)):
         return None
     return b.shows(
         "from-start",
@@ -268,7 +207,7 @@ def too_good(b: Beside) -> Sighting | None:
 def _knows_the_answers(b: Beside) -> bool:
     """Every answer of validation is right, at a small part of a training loss that is far from nothing and that nothing makes harder."""
     right, train = b.e.curve("val/accuracy"), b.train
-    if right is None or train is None or not right.finite or b.gap.evaluations < FEWEST or b.val.final <= 0:
+    if right is None or train is None or not right.finite or b.gap.evaluations < EVALUATIONS or b.val.final <= 0:
         return False
     all_right = right.final / whole(right) > EVERY_ANSWER and train.final > FAR_FROM_NOTHING
     return all_right and not made_harder(b.e) and b.gap.gap < -PART_OF_TRAINING and (b.e.number("dropout") or 0.0) < HEAVY
@@ -279,7 +218,7 @@ def erratic(b: Beside) -> Sighting | None:
     high = (
         max(b.level, to_chance(b.e, b.val.halves.mean) or 0.0 if b.val.halves is not None else 0.0) > 0.5
         if b.level is not None
-        else b.train is not None and b.val.final > b.train.highest and not b.followed
+        else b.train is not None and b.usual > b.train.highest and not b.followed
     )
     if not (b.works and b.gap.evaluations >= 5 and b.gap.erratic > ERRATIC and b.gap.gap > WIDE and high):
         return None
@@ -288,7 +227,7 @@ def erratic(b: Beside) -> Sighting | None:
 
 def never_as_good(b: Beside) -> Sighting | None:
     passes = learned_at_once(b.e)
-    if b.train is None or passes is None or not b.works or b.gap.evaluations < FEWEST:
+    if b.train is None or passes is None or not b.works or b.gap.evaluations < EVALUATIONS:
         return None
     apart = b.train.floor < 0 and b.val.lowest > b.train.highest
     behind = b.gap.first_gap > 0  # what held for validation at first, and was lost, was learned by heart later
@@ -302,34 +241,6 @@ def never_as_good(b: Beside) -> Sighting | None:
             best=b.val.lowest,
             passes=passes,
             highest=b.train.highest,
-        ),
-    )
-
-
-def above_what_was_new(b: Beside) -> Sighting | None:
-    level = fresh_level(b.e)
-    if level is None or b.gap.evaluations < FEWEST or not b.val.lowest > BEYOND_NEW * level or b.e.family in ("language-model", "gan"):
-        return None  # windows of a text overlap: hardly one is new
-    return b.shows(
-        "never-as-good",
-        say(
-            "Validation was never better than {best:.4g}, and in the first pass over its data, where every sample was new, training came down to {level:.4g}.",
-            best=b.val.lowest, level=level,
-        ),
-    )  # fmt: skip
-
-
-def worse_after_one_pass(b: Beside) -> Sighting | None:
-    epoch = b.e.epoch_at(b.val.first_step)
-    if b.train is None or epoch is None or epoch > ONE_PASS or b.gap.evaluations < FEWEST or not b.works or b.gap.gap < APART_AT_FIRST:
-        return None
-    if b.gap.first_gap < TOO_SOON or b.val.first < SURELY_WORSE * b.train.first or b.e.family in ("language-model", "gan"):
-        return None
-    return b.shows(
-        "one-pass",
-        say(
-            "After one pass, in which every sample of training was new, validation is already {times:.3g} × training, and worse than an untrained model.",
-            times=exp(b.gap.first_gap),
         ),
     )
 

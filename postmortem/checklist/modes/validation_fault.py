@@ -3,6 +3,7 @@
 from math import exp
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Sighting, Unknown, probe, say
+from postmortem.checklist.beside import beside
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, stated_momentum
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
 from postmortem.checklist.causes.class_imbalance import class_imbalance
@@ -10,7 +11,7 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.evaluations import BELOW, ERRATIC, FACES, FIRST, LAGS, beside, figures
+from postmortem.checklist.evaluations import BELOW, ERRATIC, FACES, FIRST, LAGS, figures
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.levels import below_any_guess, skill, to_chance
 from postmortem.checklist.levels import learned_at_once as few_passes
