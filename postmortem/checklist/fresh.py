@@ -57,6 +57,8 @@ def worse_after_one_pass(b: Beside) -> Sighting | None:
         return None
     if not b.works or not b.gap.gap > APART or not b.gap.first_gap > TOO_SOON or not b.val.first > SURELY_WORSE * guess or _at_once(b):
         return None
+    if not _stays_apart(b):
+        return None  # running statistics that had not arrived after one pass have after a few
     return b.shows(
         "one-pass",
         say(
@@ -64,6 +66,13 @@ def worse_after_one_pass(b: Beside) -> Sighting | None:
             times=exp(b.gap.first_gap),
         ),
     )
+
+
+def _stays_apart(b: Beside) -> bool:
+    """Each of the first few evaluations is as far above training as the first."""
+    val = b.e.series["val/loss"]
+    beside = [b.e.at(b.train.name, float(step)) if b.train is not None else None for step in val.steps[:EVALUATIONS]]
+    return all(t is not None and v > exp(TOO_SOON) * t for t, v in zip(beside, val.values[:EVALUATIONS].tolist(), strict=True))
 
 
 def _untrained(b: Beside) -> float | None:
