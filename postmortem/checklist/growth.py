@@ -20,6 +20,7 @@ from postmortem.checklist.thrown import (
 )
 from postmortem.model.curves import CurveStats, Spike
 
+MANY_TIMES = 1e3  # × where it began, whatever its noise
 GREW = 2.0  # times the start
 ABOVE = 2.0  # times chance at the end; healthy runs end below 0.5
 LARGE_LOG = 3.0  # ln C of twenty classes: from there on no noise lifts a mean loss by a quarter above it
@@ -127,7 +128,8 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
     base = before_it_grew(e, loss)
     if _came_down(loss, base):
         return None
-    sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN
+    beyond = loss.final > MANY_TIMES * max(base, 0.0)
+    sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN or beyond
     grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and sure
     if level is None:
         away = grown

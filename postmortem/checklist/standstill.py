@@ -11,6 +11,7 @@ from postmortem.model.curves import CurveStats
 TOO_HIGH = 1.3  # decades above
 TOO_LOW = -1.3  # decades of the learning rate below the usual
 EPOCHS, NOT_MOVED, MOSTLY = 8, 0.06, 0.6  # of an accuracy that never moves: records, its range, its highest
+TO_THE_DIGIT, LITTLE_MORE = 2e-3, 0.15  # relative distance of a loss; accuracy beyond 1 / classes
 STAYED = 0.03  # of the first loss
 THROWN = 8  # records among which resting at one number is no accident
 RESTING = 0.5  # share of the run
@@ -86,3 +87,18 @@ def fine_tuned(e: Evidence) -> bool:
     part, rate = trainable_of(e), used_rate(e)
     by_trainer = e.framework == "transformers" and (rate is None or rate < OF_FINE_TUNING)
     return by_trainer or e.model.adapters or "lora" in e.intents or (part is not None and part[0] < 0.2 * part[1])
+
+
+def only_its_share(e: Evidence, loss: CurveStats) -> int | None:
+    """C, where the loss came to rest at the entropy of one yes in C, −(1/C) ln(1/C) − (1 − 1/C) ln(1 − 1/C): the mean over C outputs that
+    each were asked yes or no, and give the frequency of a yes whatever goes in. Accuracy must not say that more was learned."""
+    right = e.curve("val/accuracy") or e.curve("train/accuracy")
+    half = e.at(loss.name, (loss.first_step + loss.last_step) / 2)
+    if right is None or not right.finite or loss.finite < EPOCHS or half is None or not abs(half - loss.final) < TO_THE_DIGIT * loss.final:
+        return None
+    for classes in (*range(3, 21), 100, 1000):
+        share = 1.0 / classes
+        entropy = -share * log(share) - (1.0 - share) * log(1.0 - share)
+        if abs(loss.final / entropy - 1.0) < TO_THE_DIGIT:
+            return classes if right.final < (share + LITTLE_MORE) * whole(right) else None
+    return None

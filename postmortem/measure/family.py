@@ -71,12 +71,24 @@ def family_of(names: Iterable[str], settings: Sequence[Setting], model: ModelFac
     return _by_target(logged, settings, model)
 
 
+_LABELLING = frozenset({"classifier", "score", "classification"})  # names of the head of AutoModelForSequenceClassification
 # what only labels have, be they of a picture or of its pixels
 _MERITS = frozenset({"accuracy", "acc", "acc1", "top1", "f1", "auc", "precision", "recall", "iou", "miou", "dice"})
 
 
+def _head_of_labels(settings: Sequence[Setting], model: ModelFacts) -> str | None:
+    """The head of a model of language that answers with labels: it is called so, and has fewer outputs than there are words."""
+    vocabulary = next((s.value for s in settings if s.name == "vocabulary" and isinstance(s.value, int)), None)
+    if model.head is None or vocabulary is None or model.outputs is None or not 1 < model.outputs < vocabulary:
+        return None
+    return model.head if set(words_of(model.head)) & _LABELLING else None
+
+
 def _by_target(logged: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence[Setting], model: ModelFacts) -> tuple[str, Sentence]:
     """Classifier, language model or regression, which a configuration seldom names."""
+    head = _head_of_labels(settings, model)
+    if head is not None:
+        return ("classifier", say("its head {name} has {outputs} outputs", name=head, outputs=model.outputs))
     classes = next((s for s in settings if s.name == "classes"), None)
     scored = next((n for n, w in logged if set(w) & _MERITS and "loss" not in w), None)
     spoken = next((s for s in settings if s.name == "model" or set(words_of(s.key)) & _TASK_KEYS if _joined(s) & _LANGUAGE), None)

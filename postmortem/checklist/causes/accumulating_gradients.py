@@ -2,7 +2,7 @@
 
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
-from postmortem.checklist.levels import loss_is_flat, runaway_smoothness, starts_normal, to_chance, training_curves
+from postmortem.checklist.levels import FELL_FIRST, loss_is_flat, runaway_smoothness, starts_normal, to_chance, training_curves
 from postmortem.checklist.needs import GRADIENTS, LAYER_STATISTICS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
 
@@ -14,6 +14,7 @@ OUTGROWN = 0.5  # decades above the usual initialisation; the median layer of he
 FELL, KEPT = 0.2, 0.3  # share of the start that was gained, and of the gain that was lost again
 HUNDREDS = 200.0  # × its first record
 MANY = 40  # records of the norm
+USUAL_RATE, STEADILY, DECADES = 0.3, 0.7, 4.0  # decades above the usual; Kendall's tau; decades of growth
 FEWEST_LOOKS = 2
 SMALL = -0.4  # decades below the usual initialisation
 
@@ -81,6 +82,8 @@ def _went_down(e: Evidence) -> bool:
 @probe(say("it ran away at an ordinary learning rate, from a sane start"), LEARNING_RATE, holds=1.3, fails=-0.8)
 def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
     decades, sane = rate_decades(e), starts_normal(e)
+    if not sane and e.chance.loss is None and (rose := next(iter(training_curves(e)), None)) is not None and rose.lowest < FELL_FIRST * rose.first:
+        return None  # it came down from there
     if decades is None or sane is None or (loss_is_flat(e) and not seen.facet) or _went_down(e):
         return None
     return Reading(
@@ -90,6 +93,18 @@ def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
             times=10**decades,
             what=say("is that of an untrained model") if sane else say("is not"),
         ),
+    )
+
+
+@probe(say("after it had come down it grew for decades, record by record, at no more than a usual rate"), LEARNING_RATE, holds=1.6)
+def on_and_on(e: Evidence, seen: Sighting) -> Reading | None:
+    loss, decades = next(iter(training_curves(e)), None), rate_decades(e)
+    if loss is None or decades is None or decades > USUAL_RATE or loss.trend is None or not 0.0 < loss.lowest < FELL_FIRST * loss.first:
+        return None
+    if loss.trend.tau < STEADILY or loss.peak_log_growth < DECADES:
+        return None
+    return Reading(
+        True, say("{name} grew over {n:.0f} decades at {times:.2g} × the usual rate", name=loss.name, n=loss.peak_log_growth, times=10**decades)
     )
 
 
@@ -148,7 +163,7 @@ accumulating_gradients = Cause(
     mechanism=say(
         "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
     ),
-    probes=(large, grew, moved_far, outgrew, climbs, ordinary, smooth, rate_jumped, learned_for_long, norm_only_grows, recorded),
+    probes=(large, grew, moved_far, outgrew, climbs, ordinary, on_and_on, smooth, rate_jumped, learned_for_long, norm_only_grows, recorded),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),

@@ -79,6 +79,9 @@ def smooth(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+yes_or_no = seen_as("shares", claim=say("one class out of several is asked for, and the loss asks for each by itself"), holds=2.2)
+
+
 @probe(say("by its accuracy the task is learned, and by its loss it is not"), CHANCE, holds=2.5)
 def contradicted(e: Evidence, seen: Sighting) -> Reading | None:
     val = e.curve("val/loss")
@@ -308,6 +311,7 @@ wrong_loss = Cause(
         runs_the_wrong_way,
         smooth,
         contradicted,
+        yes_or_no,
         softmax_twice,
         doubled,
         only_the_mean,

@@ -42,6 +42,7 @@ from postmortem.checklist.standstill import (
     fine_tuned,
     is_stuck,
     no_answer_better,
+    only_its_share,
     only_worse,
     rate_too_low,
     rests_at_chance,
@@ -94,6 +95,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
                 n=coin.finite, right=coin.final / whole(coin), gained=relative_fall(loss)),
             loss.first_step, loss.first_step, ("train/accuracy", loss.name), file_of(e, "train/accuracy"), "accuracy",
         )  # fmt: skip
+    asked_of = only_its_share(e, loss)
+    if asked_of is not None:
+        told = say(
+            "The loss rests at {final:.4g}, the entropy of one yes in {classes}: each output tells how frequent its class is, and no more.",
+            final=loss.final, classes=asked_of,
+        )  # fmt: skip
+        return from_the_start(e, "shares", told, loss.name)
     moves = None if _at_chance(e, loss) or is_stuck(e) else _fell(e, loss) or _falls_slowly(e, loss) or _score_rose(e, loss)
     return moves or _knows_something(e, loss) or _stands_still(e, loss)
 
@@ -320,6 +328,7 @@ def one_answer(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("validation accuracy is {right:.1%} in each of {n} evaluations", right=val.final / whole(val), n=val.finite))
 
 
+shares = seen_as("shares", claim=say("nothing but the frequencies of the classes gives just that loss"), holds=1.5)
 alike = seen_as("alike", claim=say("no output is nearer to its partner than to any other"), holds=1.5)
 
 
@@ -367,7 +376,7 @@ CHECK = Check(
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
     needs=(LOSS_OR_REWARD,),
-    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, one_answer, alike, uniform_guess, creeps, never_rose, few),
+    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, one_answer, shares, alike, uniform_guess, creeps, never_rose, few),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),

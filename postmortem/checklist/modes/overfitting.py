@@ -13,13 +13,14 @@ from postmortem.checklist.causes.train_validation_shift import train_validation_
 from postmortem.checklist.causes.trained_too_long import trained_too_long
 from postmortem.checklist.causes.wrong_labels import wrong_labels
 from postmortem.checklist.falls import of_one_batch
-from postmortem.checklist.levels import course, knows_the_noise, relative_fall, skill, validation_level, whole
-from postmortem.checklist.limits import is_above, share_is_above
+from postmortem.checklist.levels import course, knows_the_noise, relative_fall, skill, to_chance, validation_level, whole
+from postmortem.checklist.limits import is_above, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, VALIDATION, VALIDATION_OR_ACCURACY, curve
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, GapStats
 
+DROWNING, NEVER_LEARNED = 0.8, 0.95  # dropout; times chance, for the best validation loss
 RISE = 0.1  # ln(validation at the end / its best); healthy runs reach 0.5 only when both losses are tiny
 LOST = 0.03  # of what validation had gained, where nobody knows how low a guess would be
 GAP = 0.35  # ln(validation / train) at the end
@@ -61,7 +62,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "val/loss",
             say("evaluate at least five times during training"),
         )
-    level = validation_level(e)
+    level, dropout = validation_level(e), e.number("dropout")
+    if dropout is not None and dropout > DROWNING and (to_chance(e, val.best) or 0.0) > NEVER_LEARNED:
+        lighter = share_is_below(say("the configured dropout"), dropout, DROWNING)
+        return Cleared(
+            say("With a dropout of {dropout:g} nothing is learned by heart, and validation never was better than guessing.", dropout=dropout),
+            (lighter, *_figures(e)),
+        )
     noise = 2.0 * val.noise / abs(val.best) if val.best else 0.0
     if not _knows_it_by_heart(e, gap) and gap.gap < (GAP_ABOVE if (level or 0.0) > 1.0 and gap.rise > RISE else GAP):
         return Cleared(say("Validation follows training: ln(validation / train) is {gap:.2f} at the end.", gap=gap.gap), _figures(e))

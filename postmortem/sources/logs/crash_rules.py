@@ -50,6 +50,8 @@ RULES: tuple[Rule, ...] = (
         r"Non-finite norm encountered|Invalid loss, terminating training|total norm of order .{0,40} is non-finite"),
     _rule(_K.NON_FINITE_GUARD, r"loss returned in `?training_step`? is (?:nan|inf)|[Dd]etected (?:nan|NaN|inf|Inf)\b.{0,60}(?:loss|grad|"
         r"param)|(?:NaN|nan|Inf) (?:loss|gradients?) (?:detected|encountered|found)|contains NaN, infinity"),
+    _rule(_K.NON_FINITE_GUARD, r"\b(?:NaN|nan|Inf|[Nn]on-finite)(?: loss)? (?:detected|encountered|found)\b.{0,60}(?:stop|abort|exit|"
+        r"terminat|break)"),
     _rule(_K.NON_FINITE_GUARD, r"parameter \w{1,40} has invalid values|Expected parameter \w{1,40} .{0,200}to satisfy the constraint|"
         r"normal expects all elements of std >= 0|probability tensor contains either `?inf`?, `?nan`?"),
     # memory
@@ -147,6 +149,7 @@ RULES: tuple[Rule, ...] = (
 # As long as the patterns allow: a short word is in many lines that tell nothing.
 NEEDLES = (
     "loss scale", "overflow", "returned nan", "found nan", "result nan", "norm is nan", "detected nan", "nan loss", "nan gradient", "contains nan",
+    "nan detected", "nan found", "nan encountered", "inf detected", "inf found", "inf encountered",
     "training_step", "inf or nan", "probability tensor", "non-finite", "invalid values", "invalid loss", "satisfy the constraint", "normal expects",
     "from oom", "oom: ran", "ran oom", "oom-kill", "oom_kill", "oom kill", "oomkill", "oom when", "out of memory", "outofmemory",
     "memoryallocation", "runtime error (2)", "alloc_failed", "error=2", "out_of_memory", "resource_exhausted", "cannot allocate",
@@ -190,6 +193,7 @@ _SPELT = {
     **dict.fromkeys(("norm is nan", "norm is inf"), "norm is (?:nan|inf)"),
     **dict.fromkeys(("found nan", "found inf"), "found (?:nan|inf"),
     **dict.fromkeys(("detected nan", "detected inf"), "detected (?:nan"),
+    **dict.fromkeys(("nan detected", "nan found", "nan encountered", "inf detected", "inf found", "inf encountered"), "(?: loss)? (?:detected"),
     **dict.fromkeys(("nan loss", "inf loss", "nan gradient", "inf gradient"), "inf) (?:loss|"),
     **dict.fromkeys(("resuming", "resumed", "restoring", "restored"), "(?:ing|ed) "),
     "resume from": "resum(?:e|ing) from",

@@ -43,6 +43,13 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("(clients", r"(?<=loss) \(clients[\w ,-]{0,30}\)(?=:)", ""),
         (" after epoch", rf"\b((?:[Tt]rain|[Vv]al|[Tt]est|[Ee]val)\w* [\w ]{{1,40}}) after epoch{_N}:(?={_N})", rf"epoch {_N} | \1:"),
         ("* ", r"^ ?\* +(?=(?:Loss|Acc@1|Prec@1)\b)", "val | "),  # what the pass over the evaluation set ends with in PyTorch's example of ImageNet
+        # ikostrikov's A2C, PPO and ACKTR; `via` and `from` pass a number over
+        (
+            "training episodes:",
+            rf"^ ?Last{_N} training episodes: mean/median reward{_N}/{_N}, min/max reward{_N}/{_N}$",
+            f"from {_N}, reward: {_N} via {_N} via {_N} via {_N}",
+        ),
+        ("value loss", rf"\bentropy{_N} value loss{_N} policy loss{_N}", f"entropy: {_N}, value loss: {_N}, policy loss: {_N}"),
         ("* LOSS -", r"^\* LOSS -", "val | Loss -"),  # sgrvinod, who writes Loss in the pass that this is the mean of
         ("__main__ -", rf"(?<=__main__ - )epoch{_N}: (?=\{{|perplexity:)", f"val | epoch {_N}: "),  # the no_trainer examples of transformers
         ("] Iteration", rf"\bEpoch\[{_N}\] Iteration\[", f"Epoch {_N} Iteration ["),  # Ignite counts from 1, MXNet, which prints as much, from 0
