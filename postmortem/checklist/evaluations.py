@@ -173,6 +173,8 @@ def bad_from_the_start(b: Beside) -> Sighting | None:
 def above_all_of_training(b: Beside) -> Sighting | None:
     if b.train is None or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
         return None
+    if b.level is not None and b.level < BAD:
+        return None  # both are small
     learned_little = b.train.final > HALF * b.train.first  # so nothing was learned by heart, and it should not rise
     if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= EVALUATIONS and (b.gap.rise < 0.15 or learned_little)):
         return None

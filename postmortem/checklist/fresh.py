@@ -13,7 +13,6 @@ APART = 0.4  # ln(validation / train), at the end
 BEYOND_NEW = 2.0  # × the training loss of new samples; sound runs and those learned by heart stay below 1.4
 ONE_PASS, TOO_SOON, SURELY_WORSE = 1.05, 0.6, 1.15  # epochs; ln(validation / train), of sound runs below 0.4; × the loss of guessing
 BY_HEART_AT_ONCE = 0.1  # of the mean loss of the first epoch
-ROUGHLY = 0.1  # of an epoch
 KEPT = 1.1  # × the end of the first pass, for the second: in sorted data what one class had taught is lost when the next pass begins
 
 
@@ -26,7 +25,7 @@ def fresh_level(e: Evidence) -> float | None:
         return None
     series = e.series[loss.name]
     if loss.reduction == "epoch":
-        return float(series.values[0]) if abs(series.steps[0] / epoch - 1.0) < ROUGHLY and series.values[0] > 0 else None
+        return float(series.values[0]) if series.steps[0] <= ONE_PASS * epoch and series.values[0] > 0 else None
     placed = [(step / epoch, value) for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True) if isfinite(value)]
     first, second = [v for at, v in placed if 0.5 < at <= 1.0], [v for at, v in placed if 1.0 < at <= 2.0]
     if len(first) < FEWEST or len(second) < FEWEST:

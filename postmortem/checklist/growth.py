@@ -7,7 +7,6 @@ from postmortem.checklist.optimizers import rate_decades, rate_leapt
 from postmortem.checklist.rewards import left_the_reference
 from postmortem.checklist.signs import before_it_grew
 from postmortem.checklist.thrown import (
-    EVALUATED,
     LEARNED,
     MANY_RECORDS,
     THROWN,
@@ -38,7 +37,6 @@ TOP = 50.0  # × where it began; what goes beyond was thrown
 BEYOND = 1e20
 RISEN = 1.4  # final / start of a loss that rises from record to record
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
-AT_THE_END, CAME_DOWN = 0.8, 0.9  # of the run; × the first evaluation
 STRUCK = 1e3  # × the level before
 ORDINARY_RATE = 0.9  # decades above the usual rate
 LEFT_BELOW = 100.0  # × the level after
@@ -138,7 +136,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         thrown = (e.weights.highest_scale or 0.0) > THROWN and level > 3.0
         many_classes = (e.chance.loss or 0.0) > LARGE_LOG and level > ABOVE_LARGE and loss.final > ABOVE_LARGE * base
         away = many_classes or (level > ABOVE and (grown or turned or thrown))
-    if not away and not (_gave_back(loss) and not _validation_went_on(e)) and not _both_gave_back(e, loss):
+    if not away and not _gave_back(loss) and not _both_gave_back(e, loss):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(
@@ -163,15 +161,6 @@ def _gave_back(loss: CurveStats) -> bool:
     if all_of_it and loss.final > loss.start and loss.finite >= MANY_RECORDS:
         return True
     return turned_for_good and (loss.lost_ground > GIVEN_BACK or _climbs(loss))
-
-
-def _validation_went_on(e: Evidence) -> bool:
-    """Validation came down to the end: a low record of a few noisy batches is no level that was lost."""
-    val = e.curve("val/loss")
-    if val is None or val.finite < EVALUATED or not val.first > 0:
-        return False
-    late = val.best_step >= val.first_step + AT_THE_END * (val.last_step - val.first_step)
-    return late and val.final < CAME_DOWN * val.first
 
 
 def _both_gave_back(e: Evidence, loss: CurveStats) -> bool:

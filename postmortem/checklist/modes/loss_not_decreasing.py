@@ -280,7 +280,7 @@ def guessing(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.7)
 def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.trend is None or seen.facet in ("stayed", "accuracy"):
+    if loss is None or loss.trend is None or seen.facet in ("stayed", "accuracy", "shares"):
         return None
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
@@ -299,7 +299,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the number of classes is unknown, and the loss may be as low as it gets"), holds=-0.6, fails=0.0)
 def level_unknown(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.chance.loss is not None or e.model.weight_layers or seen.facet == "reward":
+    if e.chance.loss is not None or e.model.weight_layers or seen.facet in ("reward", "shares"):
         return None
     return Reading(True, say("no chance level to compare with"), share=3.0 if fine_tuned(e) else 1.0)
 
