@@ -96,15 +96,14 @@ def ordinary(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("after it had come down it grew for decades, record by record, at no more than a usual rate"), LEARNING_RATE, holds=1.6)
+@probe(say("after it had come down it grew for decades, record by record, at no more than a usual rate"), LEARNING_RATE, holds=1.6, fails=-0.2)
 def on_and_on(e: Evidence, seen: Sighting) -> Reading | None:
     loss, decades = next(iter(training_curves(e)), None), rate_decades(e)
-    if loss is None or decades is None or decades > USUAL_RATE or loss.trend is None or not 0.0 < loss.lowest < FELL_FIRST * loss.first:
-        return None
-    if loss.trend.tau < STEADILY or loss.peak_log_growth < DECADES:
+    if loss is None or decades is None or decades > USUAL_RATE or loss.trend is None or not loss.peak_log_growth > DECADES:
         return None
     return Reading(
-        True, say("{name} grew over {n:.0f} decades at {times:.2g} × the usual rate", name=loss.name, n=loss.peak_log_growth, times=10**decades)
+        loss.trend.tau > STEADILY and 0.0 < loss.lowest < FELL_FIRST * loss.first,
+        say("{name} grew over {n:.0f} decades at {times:.2g} × the usual rate", name=loss.name, n=loss.peak_log_growth, times=10**decades),
     )
 
 
