@@ -21,8 +21,9 @@ import torch
 from postmortem.checklist import checklist
 from postmortem.cli import main as cli
 from postmortem.cli.files import default_report, write_result
-from postmortem.cli.inspect import tensor_lines
+from postmortem.cli.inspect import asides, tensor_lines
 from postmortem.errors import OutputError
+from postmortem.model.tensors import CheckpointStats
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 COMMAND = [sys.executable, "-c", "from postmortem.cli.main import main; main()"]
@@ -573,6 +574,13 @@ def test_inspect_tells_what_the_gradients_are_made_of(tmp_path: Path) -> None:
     assert "(median over 2 tensors, 0." in line
     assert "to 1; near 1 steps agree" in line
     assert "√v below ε in 1 tensors, most in quiet (100.0%)" in line
+
+
+def test_inspect_names_what_it_could_not_measure() -> None:
+    """As where a file shrank after it was found."""
+    (line,) = asides(CheckpointStats("c.pt", None, None, (), unread=tuple(f"{n}.weight" for n in range(9))))
+    assert line.endswith("no numbers: 0.weight, 1.weight, 2.weight, 3.weight, 4.weight, 5.weight, 6.weight, 7.weight, …")
+    assert not [*asides(CheckpointStats("c.pt", None, None, ()))]
 
 
 def test_inspect_puts_long_names_above_their_figures() -> None:

@@ -21,6 +21,7 @@ from postmortem.supervision import doing
 
 DECAYED = 0.5  # share of a gradient's square that decay alone makes up
 MOST_RATES = 4
+MOST_NAMES = 8
 _WHOSE = {
     "saved": "",
     "matched": "",
@@ -84,7 +85,7 @@ def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
         console.print(Text(plain("refused: " + ", ".join(saved.refused))))
     if checkpoint.optimizer is not None and checkpoint.optimizer.unmeasured is not None:
         console.print(Text(plain(f"gradients not measured: {checkpoint.optimizer.unmeasured}")))
-    for line in _asides(checkpoint):
+    for line in asides(checkpoint):
         console.print(Text(line), soft_wrap=True)
     rms = {g.name: g.rms for g in checkpoint.gradients}
     names = [plain(t.name) for t in checkpoint.tensors]
@@ -93,8 +94,11 @@ def _print(checkpoint: CheckpointStats, run: Run, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _asides(checkpoint: CheckpointStats) -> Iterator[str]:
+def asides(checkpoint: CheckpointStats) -> Iterator[str]:
     """What is known of the checkpoint as a whole."""
+    if checkpoint.unread:
+        more = ", …" if len(checkpoint.unread) > MOST_NAMES else ""
+        yield plain(f"not measured, for their bytes are missing or no numbers: {', '.join(checkpoint.unread[:MOST_NAMES])}{more}")
     if checkpoint.optimizer is not None:
         yield plain(_optimizer(checkpoint.optimizer))
     rates = [u.effective_rate for u in checkpoint.updates if u.effective_rate is not None]
