@@ -81,6 +81,7 @@ SPLIT_WORDS: dict[str, str] = {
             "vali",
             "valid",
             "validation",
+            "crossval",
             "validate",
             "validating",
             "eval",

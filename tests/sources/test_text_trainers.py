@@ -11,7 +11,9 @@ import pytest
 
 from postmortem.model.run import Run
 from postmortem.sources import read_run
+from postmortem.sources.logs.text import grammar
 from postmortem.sources.logs.text.ranks import labelled
+from postmortem.sources.logs.text.tokens import mask, shape_of
 
 LOGS = {
     name: body
@@ -39,6 +41,15 @@ def test_what_a_trainer_prints(tmp_path: Path, trainer: str) -> None:
         np.testing.assert_allclose(found[name].values, [float(v) for v in values.split()], rtol=1e-9, err_msg=f"{name}: values")
     named = {name for name in found if name.startswith(("train/", "val/", "test/")) or name in ("lr", "grad_norm", "reward")}
     assert named == {name for name, *_ in expected if name in named}
+
+
+def test_the_short_way_to_a_plain_key_leads_to_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = {shape_of(mask(line.encode())[0]) for log in LOGS.values() for line in log.replace("\\t", "\t").split("\n")}
+    plans = {shape: grammar.plan_of(shape) for shape in shapes}
+    short = sum(bool(grammar.plain_key(lead)[0]) for shape in shapes for lead in shape.split("\0"))
+    assert short > 100  # enough to compare
+    monkeypatch.setattr(grammar, "plain_key", lambda _: ("", False))
+    assert {shape: grammar.plan_of(shape) for shape in shapes} == plans
 
 
 FLOWER = (

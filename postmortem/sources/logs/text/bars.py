@@ -8,7 +8,7 @@ import numpy as np
 
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.columns import SAMPLED, look_at, values_of
-from postmortem.sources.logs.text.course import carried
+from postmortem.sources.logs.text.ledger import carried
 from postmortem.sources.logs.text.plans import NO, Plan, Slot
 from postmortem.sources.logs.text.rows import Column
 from postmortem.sources.logs.text.scan import Scan

@@ -4,15 +4,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from postmortem.model.run import Reduction
-from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.keys import Role, split_in
 from postmortem.sources.logs.text.kinds import Kind
+from postmortem.sources.logs.text.ledger import Ledger
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
-from postmortem.sources.logs.text.rows import NAN, Column, Rows
+from postmortem.sources.logs.text.rows import NAN
 from postmortem.sources.logs.text.tables import Header
 from postmortem.sources.logs.text.tokens import dated, number
-from postmortem.sources.names import series_name
 
 MOST_BENEATH = 32  # lines without counters below one of an evaluation under way
 NEAR = 3  # lines after a row or a counter that still belong to it
@@ -30,19 +28,17 @@ class Place:
     kind: Kind = Kind.BARE
 
 
-class Course:
+class Course(Ledger):
     """What was said so far of where training is, and what was measured there."""
 
     def __init__(self) -> None:
-        self.rows = Rows()
+        super().__init__()
         self.placed = False  # a record that says where training is was seen
         self.place = Place()  # of the last row or counter
         self.adrift = ""  # after a gap: "epoch" or "step", which has to be said again before rows can be placed
         self.near = 0  # lines that still belong to it
         self.epoch = NAN  # the epoch that is running
         self.step = NAN  # the last global step seen
-        self.time = NAN
-        self.split = ""  # what a heading announced
         self.bar = (NAN, 0.0)  # the main progress bar: count, total
         self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
         self.waiting_epoch = NAN
@@ -52,9 +48,6 @@ class Course:
         self.named_batches = NAN  # batches of an epoch, in records that name it
         self.summed: tuple[Plan, float] = (EMPTY, NAN)  # the last line about a whole epoch, and which
         self.table: Header | None = None
-        self.stale: dict[str, float] = {}
-        self.drawn: tuple[float, float] | None = None  # epoch and batch of the progress bar drawn last
-        self.redrawn: set[str] = set()  # what that bar shows, by logged name
         self.planned_steps = NAN
         self.planned_epochs = NAN
         self.first_time = NAN
@@ -192,7 +185,7 @@ class Course:
         elif kind == Kind.BARE and math.isnan(step):
             step = self.step
         row = self.rows.add(step, epoch, batch, total, self.time, kind)
-        self._values(plan, numbers, tokens, row, summary=True)
+        self.put(plan, numbers, tokens, row, summary=True)
         if plan.split:
             self.split = plan.split  # " * Acc@1 71.2" after the pass
             self.evaluated = (row, epoch)
@@ -276,7 +269,7 @@ class Course:
         if row < 0 or plan.counts or self.split not in ("val", "test") or place.epoch != epoch:
             row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
         whole = plan.untrained or place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
-        self._values(plan, numbers, tokens, row, summary=whole)
+        self.put(plan, numbers, tokens, row, summary=whole)
 
     def _own_place(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> Place:
         step = numbers[plan.step] if plan.step != NO else NAN
@@ -305,50 +298,6 @@ class Course:
             self.step = step
         return Place(step, epoch, batch, total, kind)
 
-    def _values(self, plan: Plan, numbers: list[float], tokens: list[bytes], row: int, *, summary: bool) -> None:
-        at = _place_of_bar(plan, numbers)
-        if row < 0 or (plan.progress and plan.batch != NO and numbers[plan.batch] == 0):
-            return  # a bar that has just been set back still shows what was measured before
-        drawn_again, self.drawn = at is not None and at == self.drawn, at
-        if not drawn_again:
-            self.redrawn.clear()
-        for slot in plan.values:
-            value = numbers[slot.index]
-            if slot.total != NO:
-                total = numbers[slot.total]
-                value = value / total if total else NAN
-            elif slot.percent:
-                value /= 100.0
-            else:
-                value *= slot.times
-            column = self.column(slot, plan, summary=summary)
-            if column is None:
-                continue
-            if plan.progress and not plan.bar and plan.split not in ("val", "test") and carried(slot):
-                key = column.logged_as
-                if self.stale.get(key) == value:
-                    continue
-                self.stale[key] = value
-            elif drawn_again and column.values and column.logged_as in self.redrawn:
-                column.values[-1] = value  # it moves on first, and shows what was measured there when it is drawn again
-                continue
-            self.redrawn.add(column.logged_as)
-            column.rows.append(row)
-            column.values.append(value)
-            if column.sampled < SAMPLED and slot.index < len(tokens):
-                sample(column, tokens[slot.index], slot, numbers)
-
-    def column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
-        """Where the values of a slot go."""
-        name, split = slot.name, plan.split
-        if self.split and not plan.split and not plan.counts and not split_in(slot.logged_as):
-            split = self.split
-            name = f"{split}/{name.removeprefix('train/')}" if name.startswith("train/") else series_name(slot.logged_as, split)
-        column = self.rows.column(name, slot.logged_as, split, summary=summary, spare=plan.spare)
-        if column is not None and plan.mapping and "loss" in name and column.reduction == Reduction.UNKNOWN and plan.epoch != NO:
-            column.reduction = Reduction.WINDOW
-        return column
-
     def keyed_row(self, found: Mapping[Role, float], pairs: list[tuple[str, str, float]]) -> None:
         """A row whose counters and values are known by key."""
         found = {role: value for role, value in found.items() if math.isfinite(value)}
@@ -375,28 +324,7 @@ class Course:
                 column.rows.append(row)
                 column.values.append(value)
 
-    def by_round(self, name: str, key: str, rounds: list[tuple[float, float]]) -> None:
-        """Values by the number of rounds, or epochs, that are done."""
-        column = self.rows.column(name, key, split_in(name.partition("/")[0]), summary=True)
-        for done, value in rounds:
-            row = self.rows.add(NAN, done, NAN, NAN, self.time, Kind.EXACT)
-            if column is not None and row >= 0:
-                column.rows.append(row)
-                column.values.append(value)
-
 
 def _of_split(slot: Slot, split: str) -> Slot:
     """The value as one of another set, where it was taken for one of the training set."""
     return replace(slot, name=f"{split}/{slot.name.removeprefix('train/')}") if slot.name.startswith("train/") else slot
-
-
-def _place_of_bar(plan: Plan, numbers: list[float]) -> tuple[float, float] | None:
-    """(epoch, batch) at which a progress bar stands; None for other lines and bars that do not say both."""
-    if not plan.progress or plan.bar or NO in {plan.epoch, plan.batch}:
-        return None
-    return numbers[plan.epoch], numbers[plan.batch]
-
-
-def carried(slot: Slot) -> bool:
-    """A progress bar shows such values again and again until they are measured anew."""
-    return slot.name.startswith(("val", "test")) or "epoch" in slot.logged_as.lower() or bool(split_in(slot.logged_as) in ("val", "test"))

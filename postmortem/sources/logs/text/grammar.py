@@ -7,14 +7,27 @@ words of the key may name a split ("train", "val") that governs what follows. Wh
 import re
 from dataclasses import replace
 
+from postmortem.sources.logs.text.counters import Counters
 from postmortem.sources.logs.text.keys import Role, is_noise, role_of, split_in
-from postmortem.sources.logs.text.naming import Keyed, Values, name_of
+from postmortem.sources.logs.text.leads import (
+    CODE,
+    COUNTER_KEY,
+    EPOCH_AFTER,
+    MAX_KEY,
+    MILLI,
+    MULTIPLE,
+    PER,
+    SPEED,
+    key_of,
+    plain_end,
+    plain_key,
+)
+from postmortem.sources.logs.text.naming import Keyed, name_of
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan
 from postmortem.sources.logs.text.tidy import is_aside, tidied, unquoted
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 from postmortem.sources.names import series_name, words
 
-MAX_KEY = 60  # characters
 # `Saved model at epoch 3 with loss: 3.67`: where, and what it says of the loss.
 _SAVED = re.compile(
     rf"^[^{NUMBER}]{{0,60}}\bsav(?:ed|ing)\b[^{NUMBER}]{{0,60}}?\b((?:epoch|step|iter(?:ation)?)[ :=#]{{0,2}}{NUMBER})[ ,;]{{1,2}}(?:with|at) "
@@ -23,14 +36,11 @@ _SAVED = re.compile(
 )
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
-_KEY_END = re.compile(r"(?:(?<!\s)\s*(?:[:=~≈]|->|\bis|\bwas|\bequals)){1,8}\s*$|(?<!\s)\s+$")
-_KEY_ENDS = (":", "=", "~", "≈", "->", "is", "was", "equals")
 _HEADING = re.compile(
     rf"^[^A-Za-z{NUMBER}]*[A-Za-z]{{3,12}}(?: [a-z]{{3,12}},)?(?: at| of| for)? epoch ?[:#=]? ?[\[(]?{NUMBER}(?:/{NUMBER})?[^A-Za-z{NUMBER}]*$",
     re.IGNORECASE,
 )
 _UNTRAINED = re.compile(r"\b(?:untrained|before training)\b", re.IGNORECASE)
-_SO_FAR = re.compile(r"(?<!\s)\s++so far$")
 _MARKED = re.compile(r"(?:[:=]|->)\s*[\[(]?\s*$")
 # `| INFO     | yolox.core.trainer:after_iter:246 - `: the module, the function and the line of the program that loguru prints.
 _LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0,8}\| [\w.<>]{1,100}(?::[\w<>]{1,80})?:$")
@@ -38,13 +48,11 @@ _LOGURU = re.compile(r"\| (?:TRACE|DEBUG|INFO|SUCCESS|WARNING|ERROR|CRITICAL) {0
 # `verbose=1` a bar stands behind the total.
 _HAPI = re.compile(rf"^\s*step\s*{NUMBER}\s?/\s?{NUMBER} (?:\[====\] )?- [a-z]")
 _OF = re.compile(r"^\s*(?:/|of|out of)\s*$")
-_CODE = re.compile(r"\.(?:py|cpp|cc|cu|cuh|h|hpp|c|go|rs)$|\bline$|\bpid$")
 _STATEMENT = re.compile(r"^\s*return\s*$")  # of a program that a warning quotes
 _KERAS = re.compile(f"^{NUMBER}/(?:{NUMBER}|Unknown) (?:\\[[^\\]]{{0,80}}\\]|====|-)? ?(?:- )?")
 _KERAS_SIGN = re.compile(
     rf"====|\[[^\]]{{0,80}}\]|- ETA|- ?{NUMBER}[mµu]?s\b|{NUMBER}[mµu]?s/(?:step|epoch|sample)"
 )  # and not `100/1000 loss: 2.5`, a record of its own
-_EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b(?!/s))", re.IGNORECASE)
 _UNIT = re.compile(r"^(?:[A-Za-zµ%][\w/%]*|/s(?:/[a-z]{1,8})?(?![\w/]))")
 _ENDS = re.compile(
     r"%?\s{0,8}(?:[,;|\])]|$)|%?\s{1,8}(?:tr|train|va|val|valid|dev|test|acc|accuracy|loss|lr|f1|auc|mae|time|total|best)\b", re.IGNORECASE
@@ -53,9 +61,7 @@ _DURATION = re.compile(r"^(?:[mµu]?s|m|min|h)(?![A-Za-z])")  # `Step: 50ms`, `S
 _MEAN = re.compile(r"^ ?\(\)")
 _AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z])")  # `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost
 _COUNTED = re.compile(r"^ ?(steps?|iters?|iterations?|batches)(?=\s?[|,;)\]])")
-_MULTIPLE = re.compile(r"^[KMBT](?![A-Za-z])")
 _KEY_GOES_ON = re.compile(r"^ ?[:=]$")
-_MILLI = re.compile(r"^ ?ms\b")
 _TIMES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _SPACED_UNIT = re.compile(r"^ (?:[A-Za-z]{1,20}/s(?:ec(?:ond)?)?|m?s(?:ec)?/(?:it|iter|step|batch))(?=[\s,)\]]|$)")
 # What is said of the pace of training, the unit behind the number: `0.2 s/it, 12k tok/s`.
@@ -63,15 +69,10 @@ _PACE = re.compile(
     r"^(?:[kKM](?= ?[a-z]))?\s?((?:(?:it|iter|step|sample|word|image|img|sent|sequence)s?|tok(?:en)?s?|batch(?:es)?)/s(?:ec(?:ond)?)?|"
     r"m?s(?:ec)?/(?:it|iter|step|batch))(?=[\s,|;)\]]|$)"
 )
-_OWN_UNIT = re.compile(r"^(?:%[^|]{0,20}| ?(?:[mµu]?s|sec|min|h|[KMG]i?B) ?)\|")  # `| 345.67 ms | 45.6% MFU | `: of the number before it
+_OWN_UNIT = re.compile(
+    r"^(?:%[^|]{0,20}| ?(?:[mµu]?s|sec|min|h|[KMG]i?B|[kKM]? ?[A-Za-z]{1,12}/s(?:ec)?) ?)\|"
+)  # `| 345.67 ms | 45.6% MFU | `: of the number before it
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
-_RATE = re.compile(r"^\s?[A-Za-z]+/s")
-_SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
-_COUNTER_KEY = re.compile(r"(?:^|[\s:])(global_step|epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
-_PER = re.compile(
-    r"\b(?:per|fps|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
-    re.IGNORECASE,
-)
 
 
 _PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER},\s*{NUMBER}\]|^\[{NUMBER}:{NUMBER}/{NUMBER}\]")
@@ -93,28 +94,30 @@ def plan_of(shape: str) -> Plan:
     return _Reading(text, mapping=mapping, bar=keras is not None).plan()
 
 
-class _Reading(Values):
+class _Reading(Counters):
     """One pass over a shape, number by number."""
 
     def __init__(self, text: str, *, mapping: bool, bar: bool) -> None:
-        super().__init__(text.split(NUMBER), mapping=mapping)
+        super().__init__(text.split(NUMBER), mapping=mapping, bar=bar and not mapping)
         self.parts_text = text
-        self.bar = bar and not mapping
         self.piece_split = ""
         self.paces: list[Keyed] = []  # values named by their unit
         self.beside = NO  # a number whose key has another number in it
         self.brackets = False
-        self.samples = False
-        self.last: tuple[str, int] = ("", NO)  # what the previous number was, and where
         self.tqdm = "%||" in text
         self.hapi = bool(_HAPI.match(text))
         self.drawn = self.tqdm or self.hapi or self.bar or "====" in text or f"<{MOMENT}" in text
-        self.keyless = False
         self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?(?: on \w{2,10})?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
 
     def plan(self) -> Plan:
         for index in range(len(self.parts) - 1):
-            self._number(index, self.parts[index], self.parts[index + 1])
+            lead, trail = self.parts[index], self.parts[index + 1]
+            key, splits = plain_key(lead) if index and index != self.beside and plain_end(trail) else ("", False)
+            if key:
+                self.pending.append((index, key, "" if splits else self.piece_split or self.line_split, True, False))
+                self.last = ("value", index)
+            else:
+                self._number(index, lead, trail)
         slot = self.slots
         if self.epoch_bar and "epoch" not in slot and "batch" in slot:
             slot["epoch"], slot["epoch_total"] = slot.pop("batch"), slot.pop("batch_total", NO)
@@ -124,7 +127,7 @@ class _Reading(Values):
                 slot.update(epoch_total=1, batch=2, batch_total=3)
             elif self.parts_text[2] == ":":
                 slot.update(batch_total=2)
-        self._promote()
+        self.promote()
         if self.hapi and "step" in slot and "batch" not in slot:
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total", NO)
         if slot.keys() - {"rank"}:
@@ -143,33 +146,6 @@ class _Reading(Values):
             announces=split in ("val", "test") and self.parts_text.rstrip().endswith("output:" if values else ":"),
             drawn=self.tqdm or self.hapi or (self.keyless and "====" in self.parts_text),
         )  # fmt: skip
-
-    def _promote(self) -> None:
-        """Two counters that both want to be the step: the one with a total counts within the epoch when the other has none."""
-        slot = self.slots
-        if "lead" in slot and not {"step", "batch", "iteration"} & slot.keys() and not self.bar and self._any_known():
-            slot["step"] = slot["lead"]
-        slot.pop("lead", None)
-        if self.episode != NO and not slot.keys() - {"rank"} and self._any_known():
-            slot["step"], slot["step_total"] = self.episode, self.totals.get(self.episode, NO)
-            self.pending = [found for found in self.pending if found[0] != self.episode]
-        if "step_total" in slot and "iteration" in slot and not {"iteration_total", "epoch", "batch"} & slot.keys():
-            slot["epoch"] = slot.pop("iteration")  # `iteration:12 step:616/1044`
-        if "step" in slot and "iteration" in slot:
-            slot["batch"], slot["batch_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
-        elif "iteration" in slot:
-            slot["step"], slot["step_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
-        whole = "global" in slot
-        if whole:
-            if "step" in slot and "batch" not in slot:
-                slot["batch"], slot["batch_total"] = slot["step"], slot.pop("step_total", NO)
-            slot["step"], slot["step_total"] = slot.pop("global"), slot.pop("global_total", NO)
-        if "epoch" in slot and "batch" not in slot and not whole and slot.get("step_total", NO) >= 0:
-            slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total")
-
-    def _any_known(self) -> bool:
-        known = any(not name_of(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
-        return known or len(self.bare) > 1 or self.learnt()
 
     def _govern(self, piece: str) -> None:
         split = split_in(piece)
@@ -199,7 +175,7 @@ class _Reading(Values):
                 self.last = ("", index)
                 return
         if _OF.match(lead) and self.last[1] == index - 1 and index:
-            self._total(index)
+            self.total(index)
             return
         pieces = _SEPARATOR.split(lead)
         if any(s in _STRONG for s in pieces[1::2]):
@@ -218,25 +194,10 @@ class _Reading(Values):
             key = pieces[0]
         if len(pieces) >= 3 and pieces[-2] == "|" and not key.strip() and (not index or (index == 1 and not trail)):  # "| loss | 8.8 |"
             key, marked = pieces[-3], True
-        key, before = self._key(key)
+        key, before = key_of(key)
         if before:
             self._govern(before)
         self._assign(index, key, lead, trail, marked=marked, percent=percent, bracketed=bracketed)
-
-    @staticmethod
-    def _key(piece: str) -> tuple[str, str]:
-        """A piece's key, and what stands before it and a colon: "Test set: Average loss: " → ("Average loss", "Test set")."""
-        key = piece.rstrip()
-        if key.endswith(_KEY_ENDS):
-            key = _KEY_END.sub("", piece)
-        if key.endswith("so far"):
-            key = _SO_FAR.sub("", key)
-        key = key.strip(" \t*>#~-<:=")
-        cut = max(key.rfind("="), key.rfind(":"))
-        before = ""
-        if cut >= 0:
-            before, key = key[:cut], key[cut + 1 :]
-        return key.strip(" .\t*>#~-<:="), before
 
     def _assign(self, index: int, key: str, lead: str, trail: str, *, marked: bool, percent: bool, bracketed: bool) -> None:
         pace = None if key or self.drawn or self.mapping else _PACE.match(trail)
@@ -247,10 +208,10 @@ class _Reading(Values):
             return
         if not key:
             first = index == 0 and not lead.strip(f" {MOMENT}[]-|,")
-            if _EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
-                self._take("epoch", index)  # "1epoch results: …"
+            if EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
+                self.take("epoch", index)  # "1epoch results: …"
             elif first and _AFTER_LEAD.match(trail) and not percent and "|" + trail[:1] != "||":
-                self._take("lead", index)
+                self.take("lead", index)
             else:
                 counted = percent or _OF_PERCENT.match(self.parts[index])
                 self.last = ("free" if not counted else "", index)
@@ -262,14 +223,14 @@ class _Reading(Values):
         role = role_of(key)
         if (
             len(key) > MAX_KEY
-            or _CODE.search(key)
+            or CODE.search(key)
             or (not index and _STATEMENT.match(lead))
             or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:] and name_of(key, "")[0].startswith("other/"))
         ):
             self.last = ("", index)
             return
-        if role is None and not _PER.search(key) and len(key.split()) <= 5:
-            counter = _COUNTER_KEY.search(key)
+        if role is None and not PER.search(key) and len(key.split()) <= 5:
+            counter = COUNTER_KEY.search(key)
             role = role_of(counter[1]) if counter else None
         if role is None and not bracketed and split_in(key) and len(words(key)) == 1 and _ENDS.match(trail):  # "Train: 0.82, Val: 0.51"
             self.bare.append((index, key, percent, self._continued(index, split_in(key))))
@@ -278,11 +239,11 @@ class _Reading(Values):
         if role is None and split_in(key) and all(split_in(w) for w in words(key)):  # "Test: [ 48/48]", "Train: 12 [ 100/1251]"
             self._govern(key)
             following = re.match(r"^\s?\[", trail)
-            self._take("epoch" if following and not bracketed else "free", index)
+            self.take("epoch" if following and not bracketed else "free", index)
             return
         if (
             role is None
-            and _EPOCH_AFTER.match(trail)
+            and EPOCH_AFTER.match(trail)
             and "epoch" not in self.slots
             and (trail.startswith("epoch") or re.match(r"(?i)finish|complet|end of|after", key))
         ):
@@ -294,9 +255,9 @@ class _Reading(Values):
             if role == Role.EPOCH and bracketed and "/" not in trail[:2] and re.search(r"(?::\s?|\w)\[$", lead):
                 self.brackets = True
             self._govern(key)
-            self._take(role.value if role == Role.EPOCH or split_in(key) not in ("val", "test") or "/" not in trail[:2] else "", index)
+            self.take(role.value if role == Role.EPOCH or split_in(key) not in ("val", "test") or "/" not in trail[:2] else "", index)
             return
-        if _SPEED.match(trail) and series_name(key) == "lr":  # `rate:1.4s/it`
+        if SPEED.match(trail) and series_name(key) == "lr":  # `rate:1.4s/it`
             self.last = ("", index)
             return
         if not marked and not percent and _KEY_GOES_ON.match(trail) and index + 2 < len(self.parts):  # `AP .5: 0.9`: the number is of the key
@@ -311,9 +272,9 @@ class _Reading(Values):
             return
         if key.lower() == "episode" and self.episode == NO:
             self.episode = index
-        if multiple := _MULTIPLE.match(trail):
+        if multiple := MULTIPLE.match(trail):
             self.multiples[index] = _TIMES[multiple[0]]
-        elif _MILLI.match(trail) and "ms" not in words(key) and name_of(key, "")[0] == "step_time":
+        elif MILLI.match(trail) and "ms" not in words(key) and name_of(key, "")[0] == "step_time":
             self.multiples[index] = 1e-3
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
         self.last = ("value", index)
@@ -324,34 +285,3 @@ class _Reading(Values):
         said = split_in(key)
         name = name_of(key, "")[0] if before == index - 1 and not self.bare and said and said != split else ""
         return "" if name.startswith("other/") else name.partition("/")[2]
-
-    def _take(self, role: str, index: int) -> None:
-        if not role:  # `eval_step=3/10`: how far an evaluation is
-            self.last = ("", index)
-        elif role == "free":
-            self.last = ("free", index)
-        elif role not in self.slots:
-            self.slots[role] = index
-            self.last = (role, index)
-        else:
-            self.last = ("", index)
-
-    def _total(self, index: int) -> None:
-        what, where = self.last
-        if what in ("step", "epoch", "batch", "iteration", "global"):
-            self.slots[f"{what}_total"] = index
-        elif what == "value":
-            self.totals[where] = index
-        elif (
-            what in ("free", "lead")
-            and not _RATE.match(self.parts[index + 1])
-            and not {"batch", "step_total", "iteration_total", "global_total"} & self.slots.keys()
-        ):
-            self.slots["batch"], self.slots["batch_total"] = where, index
-            self.keyless = True
-            self.slots.pop("lead", None)
-            after = self.parts[index + 1]
-            self.samples = "epoch" in self.slots and bool(re.match(r"^ \($", after)) and self.parts[index + 2 : index + 3] != [] and (
-                self.parts[index + 2].startswith("%)") and "train epoch" in self.parts[0].lower()
-            )  # fmt: skip
-        self.last = ("", index)

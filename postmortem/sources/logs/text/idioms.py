@@ -95,6 +95,9 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ('"update":', rf'"epoch":{_N}, "update":(?={_N},.*"num_updates":)', f'"from":{_N}, "epoch":'),  # fairseq: how many epochs are done
         ("_logger -", rf"\b\w+_logger - (\w+)\s+\|{_N}\s+\|{_N}$", rf"| train \1: {_N} | val \1: {_N}"),  # AllenNLP, once an epoch is over
         ("_writer -", rf"\b\w+_writer - (\w+)\s+\|{_N}\s+\|{_N}$", rf"| train \1: {_N} | val \1: {_N}"),
+        ("cv_agg", r"\bcv_agg(?:'s)? (?!valid|train)", "valid "),  # LightGBM's cross-validation, `auc: 0.8 + 0.01`
+        ("cv_agg", r"\bcv_agg(?:'s)? ", ""),
+        ("/", rf"\b([a-z]{{3,8}})/([a-z]{{3,8}}) (rewards?|returns?|scores?) ?{_N}/{_N}", rf"\1 \3: {_N}, \2 \3: {_N}"),  # mean/median reward
         ("CV info", r"\bCV info cv_(?=\w)", "CV "),  # WeNet
         ("Train time/", r"\bTrain time/(?=\w+:)", "Train progress/"),  # Composer: how far it is
         ("| F:", rf"\| F:{_N} \| S:{_N} \| E:{_N} \| L:{_N} \| R:", rf"| step: {_N} | from {_N} | from {_N} | length: {_N} | reward:"),  # DrQ-v2

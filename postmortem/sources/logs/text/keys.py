@@ -25,7 +25,7 @@ _ROLES: dict[str, Role] = {
                      "total env interacts", "env step", "global step max steps",
                      "valid num updates", "train num updates", "env steps", "nupdates", "acc iter", "total num frames"), Role.GLOBAL),
     **dict.fromkeys(("step", "steps", "training step", "train step", "current step", "s", "up", "upd", "update", "updates", "timestep", "timesteps",
-                     "total step", "at step", "val step", "eval step", "num timesteps", "n step", "learning iteration", "cur step", "current steps",
+                     "total step", "at step", "val step", "eval step", "num timesteps", "eval num timesteps", "n step", "learning iteration", "cur step", "current steps",
                      "trained steps", "optimizer step", "step num", "step no"), Role.STEP),
     **dict.fromkeys(("iter", "iters", "iteration", "iterations", "it", "itr", "train iter", "training iteration", "train iteration", "at iteration",
                      "itrs",
@@ -39,7 +39,7 @@ _JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SPLITS: dict[str, str] = {
     "train": "train", "training": "train", "trn": "train", "tr": "train", "learn": "train", "va": "val", "vl": "val",
     "val": "val", "vali": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
-    "eval": "val", "dev": "val", "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",
+    "eval": "val", "crossval": "val", "dev": "val", "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 _WORD = re.compile(r"[A-Za-z]+")
 _CV = re.compile(r"\bCV\b")
@@ -48,7 +48,7 @@ _NOISE = re.compile(
     r"^(?:eta|v[ _]?num|pid|job|seed|port|line|version|stalled|last best|best|best loss|user|node|host|shape|size|dim|thread|threads|ver|"
     r"net output|train net output|test net output|channel|coll|nranks|busid|opid|frame|id|index|num|no|table|region|remaining|"
     r"median|std|min|max|avg|mean|sd|elapsed|eta seconds|wall time|date|jobid|image|images|total count|conv|layer|to|from|of|by|in|cudadev|nvmldev|"
-    r"fold|kfold|k fold|exp name|"
+    r"last|fold|kfold|k fold|exp name|"
     r"via)$",
     re.IGNORECASE,
 )

@@ -116,7 +116,7 @@ class Values:
         return index + 1 if len(after) == 2 and after[0].strip() == "(" and after[1].startswith(")") else NO
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def name_of(key: str, split: str) -> tuple[str, str]:
     """The canonical name of a key, words that say nothing taken from its front where that helps."""
     name = series_name(key, split)

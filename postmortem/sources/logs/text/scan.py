@@ -91,7 +91,7 @@ class Scan(Course):
                 self.watch.line(text, self._where())
             return NOISE
         masked, tokens = mask(raw)
-        entry = self.shapes.entry(masked, raw)
+        entry = self.shapes.entry(masked, raw, amid=self.placed)
         self.effort.spent += A_NUMBER * len(tokens) + A_VALUE * len(entry.plan.values)
         self.near -= 1
         time = moment(raw)

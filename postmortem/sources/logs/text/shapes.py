@@ -30,13 +30,19 @@ HINTS = (
     "loss", "acc", "epoch", "step", "iter", "lr", "error", "ppl", "nll", "score", "reward", "val", "train", "eval", "norm", "perplexity",
     "psnr", "ssim", "iou", "bleu", "rouge", "recall", "precision", "auc", "mse", "kimg",
 )  # fmt: skip
-_HINT = re.compile("|".join(rf"\b{word}\b" if len(word) < 3 else word for word in HINTS), re.IGNORECASE)
 _IN_BYTES = re.compile(rb"\blr\b|" + any_of(word for word in HINTS if len(word) > 2).encode())
+_ALSO_KNOWN = re.compile(
+    any_of((
+        "f1", "map", "dice", "cost", "wer", "cer", "fps", "entropy", "nll", "batch", "update", "rate", "mae", "rmse", "kl", "auc",
+        "fid", "return", "round",
+    )).encode()
+)  # fmt: skip
 _DIGITS = b"0123456789"
 MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
 NEW_SHAPES = 1_000  # then too, where more than every second line had one of its own
 NEW_IDLE = 200  # then too, once training is under way, where three of four lines had one of their own that says nothing
 MOST_UNDERSTOOD = 20_000  # shapes; then only those that come a second time
+FEW_VAIN = 200  # shapes; then, where nine of ten were such, numbers without a known word wait until they come again, before training begins
 MOST_VAIN = 4_000  # shapes with nothing in them that one knows by name; then too, where nine of ten were such
 # What is paid for (see `effort`): a shape that is understood, its bytes, numbers and values, and a look at one that came once
 A_SHAPE, A_SHAPE_BYTE, A_SHAPE_NUMBER, A_SHAPE_VALUE, A_LOOK, A_LOOK_BYTE = 120.0, 0.5, 5.0, 25.0, 35.0, 0.1
@@ -91,6 +97,12 @@ def hints(raw: bytes) -> bool:
     return _IN_BYTES.search(raw.lower()) is not None
 
 
+def _known_word(raw: bytes) -> bool:
+    """Whether a line has a word in it that stands beside a number that one knows."""
+    low = raw.lower()
+    return _IN_BYTES.search(low) is not None or _ALSO_KNOWN.search(low) is not None
+
+
 def _numbered(entry: Entry) -> bool:
     """Digits that are parts of words may tell one such shape from another."""
     asked = entry.suspicious or entry.settings == Wanted.ALWAYS
@@ -112,6 +124,7 @@ class Shapes:
     def __init__(self, effort: Effort) -> None:
         self.effort = effort
         self.understood = self.asked = self.vain = self.idle = 0
+        self.unlike = 0  # shapes that were seen
         self.tells: Callable[[bytes], bool] | None = None  # whether a line may tell an event, where that was asked before
         self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
@@ -121,15 +134,15 @@ class Shapes:
     @property
     def many(self) -> bool:
         """So many that the log is mostly noise."""
-        return len(self.known) > MANY_SHAPES or (len(self.known) > NEW_SHAPES and 2 * len(self.known) > self.asked)
+        return self.unlike > MANY_SHAPES or (self.unlike > NEW_SHAPES and 2 * self.unlike > self.asked)
 
     @property
     def idlers(self) -> bool:
         """Three of four lines had a shape of their own that says nothing: amid a training, the rest of what is so is not worth understanding."""
         return self.idle > NEW_IDLE and 4 * self.idle > 3 * self.asked
 
-    def entry(self, masked: bytes, raw: bytes) -> Entry:
-        """What is known of a masked line; understood when it is new."""
+    def entry(self, masked: bytes, raw: bytes, *, amid: bool) -> Entry:
+        """What is known of a masked line; understood when it is new. `amid`: training is under way."""
         self.asked += 1
         found = self.known.get(masked)
         if found is None:
@@ -142,10 +155,18 @@ class Shapes:
             bare = masked.translate(None, _DIGITS)
             if bare in self._but_for_digits:
                 return self._but_for_digits[bare]
+            waits = not amid and self._mostly_vain and b"\0" in masked and not _known_word(raw)
+            first = not waits or self._first_time(masked)
+            self.unlike += first
+            if waits and first:
+                self.effort.spent += A_SHAPE
+                found = self._understand(masked, raw, dull=True)
+                self.idle += _says_nothing(found)
+                return found
             self.understood += 1
             if len(self.known) >= MAX_SHAPES:
                 self.known.clear()
-            found = self.known[masked] = self._understand(masked, raw, many=self.many)
+            found = self.known[masked] = self._understand(masked, raw, dull=self.many and not hints(raw))
             if bare != masked and not _numbered(found) and len(self._but_for_digits) < MAX_SHAPES:
                 self._but_for_digits[bare] = found
             numbers, values = masked.count(b"\0"), len(found.plan.values)
@@ -159,6 +180,11 @@ class Shapes:
         """Shapes that come once are not worth understanding."""
         return self.understood >= MOST_UNDERSTOOD or (self.vain >= MOST_VAIN and 10 * self.vain >= 9 * self.understood)
 
+    @property
+    def _mostly_vain(self) -> bool:
+        """Numbers in shapes that come once, without a word that one knows, are not worth understanding."""
+        return self.understood >= FEW_VAIN and 10 * self.vain >= 9 * self.understood
+
     def _first_time(self, masked: bytes) -> bool:
         mark = crc32(masked)
         if mark in self._once:
@@ -169,18 +195,17 @@ class Shapes:
         return True
 
     @staticmethod
-    def _understand(masked: bytes, raw: bytes, *, many: bool) -> Entry:
+    def _understand(masked: bytes, raw: bytes, *, dull: bool) -> Entry:
         shape = shape_of(masked)
         whose = rank_of(shape)
         if whose:
-            rest = Shapes._understand(shape[whose.end() :].encode(), unranked(raw.lstrip()), many=many)
+            rest = Shapes._understand(shape[whose.end() :].encode(), unranked(raw.lstrip()), dull=dull)
             return replace(rest, plan=rest.plan.behind_rank(), shape=shape, lone=None, ranked=True)
         text = raw.decode("utf-8", "replace")
         suspicious, settings = is_suspicious(text), wanted(text)
         pair = shape.startswith(("|", "│", "┃", '"')) or shape in BRACES
         if NUMBER in shape:
-            dull = settings == Wanted.ALWAYS or (many and not _HINT.search(shape))
-            plan = EMPTY if dull else special(shape) or plan_of(in_plain_words(shape))
+            plan = EMPTY if dull or settings == Wanted.ALWAYS else special(shape) or plan_of(in_plain_words(shape))
             if settings == Wanted.EARLY and plan.counts and (plan.values or plan.progress):
                 settings = Wanted.NEVER
             final, history = bool(_FINAL.search(shape)), holds_rounds(shape)
