@@ -25,8 +25,8 @@ _ROLES: dict[str, Role] = {
                      "total env interacts", "env step", "global step max steps",
                      "valid num updates", "train num updates", "env steps", "nupdates", "acc iter", "total num frames"), Role.GLOBAL),
     **dict.fromkeys(("step", "steps", "training step", "train step", "current step", "s", "up", "upd", "update", "updates", "timestep", "timesteps",
-                     "total step", "at step", "val step", "eval step", "num timesteps", "eval num timesteps", "n step", "learning iteration", "cur step", "current steps",
-                     "trained steps", "optimizer step", "step num", "step no"), Role.STEP),
+                     "total step", "at step", "val step", "eval step", "num timesteps", "n step", "learning iteration", "cur step", "current steps",
+                     "trained steps", "optimizer step", "eval num timesteps", "step num", "step no"), Role.STEP),
     **dict.fromkeys(("iter", "iters", "iteration", "iterations", "it", "itr", "train iter", "training iteration", "train iteration", "at iteration",
                      "itrs",
                      "loss at iteration", "loss at step", "val iter", "i", "iter num", "cur iter", "validation loss at iteration"), Role.ITERATION),
@@ -39,7 +39,8 @@ _JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SPLITS: dict[str, str] = {
     "train": "train", "training": "train", "trn": "train", "tr": "train", "learn": "train", "va": "val", "vl": "val",
     "val": "val", "vali": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
-    "eval": "val", "crossval": "val", "dev": "val", "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",
+    "crossval": "val", "eval": "val", "dev": "val",
+    "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",
 }  # fmt: skip
 _WORD = re.compile(r"[A-Za-z]+")
 _CV = re.compile(r"\bCV\b")
