@@ -30,7 +30,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "dice loss, triplet loss, contrastive loss, info "
         "nce, infonce, infonce loss, nt xent, sft loss, dpo loss, bpc, bpd, bpb, bits per char, bits per character, bits per dim, bits per byte, "
         "binary logloss, multi logloss, mlogloss, empirical risk, ce mean words, ce mean, language cross entropy, binary crossentropy, "
-        "binary cross entropy, categorical crossentropy, sparse categorical crossentropy, smooth l1, objective, cost"
+        "binary cross entropy, categorical crossentropy, sparse categorical crossentropy, smooth l1, objective, cost, l"
     ),
     "accuracy": (
         "accuracy, acc, acc1, acc 1, acc@1, acc@top1, top1, top 1, top@1, top1 acc, top1 accuracy, acc top1, acc top 1, accuracy top1, accuracy "
