@@ -1,5 +1,7 @@
 """Batch normalisation uses other statistics in evaluation than in training."""
 
+from dataclasses import replace
+
 from postmortem.check import Cause, Change, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.falls import flat_at_guessing
@@ -7,6 +9,7 @@ from postmortem.checklist.needs import CHANCE, VALIDATION, WEIGHTS
 
 LAGS = 0.3  # share of the way from the initial value; a usual momentum has arrived after 50 steps
 SAME_AS_AT_FIRST, TRAINED = 0.05, 0.1  # |ln(running variance)|; relative change of the weights, which leaves no variance where it was
+SEEN_BY_IT = 1.5  # × the weight, where the mode itself was seen by it
 SLOW = 0.02  # torch momentum below which running statistics lag behind
 
 
@@ -29,7 +32,8 @@ def stated_momentum(e: Evidence) -> Reading | None:
 
 @probe(say("its momentum keeps running statistics behind"), holds=3.0, fails=-0.5)
 def slow(e: Evidence, seen: Sighting) -> Reading | None:
-    return stated_momentum(e)
+    stated = stated_momentum(e)
+    return replace(stated, share=SEEN_BY_IT) if stated is not None and stated.holds and seen.facet == "statistics" else stated
 
 
 @probe(say("in evaluation the model gives the same answer to everything"), CHANCE, VALIDATION, holds=1.2)
