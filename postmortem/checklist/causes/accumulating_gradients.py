@@ -15,6 +15,7 @@ FELL, KEPT = 0.2, 0.3  # share of the start that was gained, and of the gain tha
 HUNDREDS = 200.0  # × its first record
 MANY = 40  # records of the norm
 USUAL_RATE, STEADILY, DECADES = 0.3, 0.7, 4.0  # decades above the usual; Kendall's tau; decades of growth
+FEWEST_SINCE, RAN_AWAY, GROWS_ON = 5, 1.0, 0.6  # records since the best; decades; Kendall's tau, of planted ones 0.7 and more
 FEWEST_LOOKS = 2
 SMALL = -0.4  # decades below the usual initialisation
 
@@ -116,6 +117,15 @@ def smooth(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("having run away it does not grow on: what adds up would"), curve("train/loss", 8), holds=-2.0)
+def at_rest(e: Evidence, seen: Sighting) -> Reading | None:
+    loss = next(iter(training_curves(e)), None)
+    after = loss.after_best if loss is not None else None
+    if loss is None or after is None or after.points < FEWEST_SINCE or not loss.peak_log_growth > RAN_AWAY or after.tau > GROWS_ON:
+        return None
+    return Reading(True, say("Kendall's tau since its best is {tau:.2f}", tau=after.tau))
+
+
 @probe(say("the learning rate jumped, which explains it"), curve("lr"), holds=-4.0, fails=0.0)
 def rate_jumped(e: Evidence, seen: Sighting) -> Reading | None:
     if e.schedule is None or not rate_leapt(e):
@@ -162,7 +172,7 @@ accumulating_gradients = Cause(
     mechanism=say(
         "backward() adds to .grad. Without zero_grad() each step uses the sum of all gradients since the start: an ever growing step in a direction that is long out of date."
     ),
-    probes=(large, grew, moved_far, outgrew, climbs, ordinary, on_and_on, smooth, rate_jumped, learned_for_long, norm_only_grows, recorded),
+    probes=(large, grew, moved_far, outgrew, climbs, ordinary, on_and_on, smooth, at_rest, rate_jumped, learned_for_long, norm_only_grows, recorded),
     fixes=remedies.only(
         say("Call optimizer.zero_grad() before each backward()"),
         say("Gradients and weights grow steadily although the learning rate is ordinary."),
