@@ -10,7 +10,7 @@ from postmortem.checklist.inputs import stated_raw
 from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
 from postmortem.checklist.optimizers import clip_norm, rate_decades
 from postmortem.checklist.parameters import is_narrow
-from postmortem.checklist.rates import pretrained
+from postmortem.checklist.rates import decades_of_its_kind, pretrained
 from postmortem.checklist.softmaxes import honest
 from postmortem.model.curves import CurveStats
 
@@ -74,7 +74,7 @@ def explained(e: Evidence) -> bool:
 def _by_a_setting(e: Evidence) -> bool:
     """A rate, a width, a dropout, a decay, a clip norm or inputs with which little can be learned."""
     clip = clip_norm(e)
-    extreme = abs(rate_decades(e) or 0.0) >= 1.3 or (e.number("dropout") or 0.0) > 0.65 or (clip is not None and clip < TIGHT)
+    extreme = abs(decades_of_its_kind(e) or 0.0) >= 1.3 or (e.number("dropout") or 0.0) > 0.65 or (clip is not None and clip < TIGHT)
     return extreme or is_narrow(e) or strong_decay(e) or stated_raw(e) is not None or unusual_scheme(e) is not None
 
 

@@ -5,7 +5,7 @@ import statistics
 
 from postmortem.check import Evidence
 from postmortem.checklist.levels import loss_curve, of_letters
-from postmortem.checklist.optimizers import last_optimizer, optimizer_name, used_rate
+from postmortem.checklist.optimizers import last_optimizer, optimizer_name, rate_decades, used_rate
 
 UNKNOWN_SIZE = 2e-3  # the median of sound runs that do not tell how large their model is; they lie between 0.001 and 0.01
 LARGE_SIZE = 1e-3  # Adam's own default: for what learned before, and for text of a vocabulary
@@ -22,6 +22,7 @@ OF_TRANSFORMERS = ("language-model", "preference")  # which nobody trains with S
 OF_PREFERENCES, TIMES_OF_ADAPTERS = 1e-6, 10.0  # DPO, GRPO and their kin are given 5e-7 to 5e-6: a policy that moves faster forgets how to answer
 FINE_TUNING = 0.1  # of the rate from scratch
 PRETRAINED = ("pretrained", "from_checkpoint", "finetune", "fine_tune", "init_from", "model_name_or_path")
+PUBLISHED, TUNED_WITH, KNEW_WORDS = 20_000, 2e-4, 0.7  # words; a learning rate; × the loss of guessing a word
 NOTHING_BEFORE = (None, False, 0, "", "none", "no", "scratch")  # values of those settings that say the opposite
 NETS_WITH_BATCH_NORM = ("resnet", "resnext", "densenet", "efficientnet", "mobilenet", "regnet", "_bn")
 ADAPTED = 0.5  # of the rate from scratch: adapters begin at nothing
@@ -118,9 +119,21 @@ def needed_rate(e: Evidence) -> float | None:
     return rate * way / fell / BY_SHARE
 
 
+def decades_of_its_kind(e: Evidence) -> float | None:
+    """log10(rate / usual); what was trained before is trained on with a part of the rate that a fresh model takes."""
+    rate, usual = used_rate(e), usual_rate(e) if pretrained(e) else None
+    return math.log10(rate / usual) if rate and rate > 0 and usual else rate_decades(e)
+
+
 def supposed_pretrained(e: Evidence) -> bool:
-    """A Trainer's state alone: what it is for, and nothing that says so."""
-    return e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None
+    """What a Trainer is for, and nothing that says so: its state alone, or a model with the vocabulary of a published one, at a rate that no such
+    model is trained with from scratch, whose first loss is not that of guessing a word."""
+    if e.framework != "transformers":
+        return False
+    words, rate, loss = e.number("vocabulary"), used_rate(e), loss_curve(e)
+    if words is not None and words >= PUBLISHED and rate is not None and rate <= TUNED_WITH and loss is not None and loss.finite:
+        return loss.first < KNEW_WORDS * math.log(words)
+    return not e.model.weight_layers and words is None and e.number("model_width") is None
 
 
 def pretrained(e: Evidence) -> bool:
@@ -132,7 +145,12 @@ def pretrained(e: Evidence) -> bool:
     frozen = e.setting("frozen_parameters")
     if frozen is not None and frozen.value not in NOTHING_BEFORE:
         return True  # nobody freezes what nothing was trained into
-    return any(any(word in s.key.lower() for word in PRETRAINED) and s.value not in NOTHING_BEFORE for s in e.settings)
+    return any(_of_what_was_before(s.key.lower()) and s.value not in NOTHING_BEFORE for s in e.settings)
+
+
+def _of_what_was_before(key: str) -> bool:
+    """`_name_or_path` is where a configuration of transformers was loaded from, "" for one that was written."""
+    return any(word in key for word in PRETRAINED) or key.rpartition(".")[2] == "_name_or_path"
 
 
 def batch_normalised(e: Evidence) -> bool:

@@ -10,6 +10,7 @@ from postmortem.checklist.levels import course, loss_curve, starts_absurd, start
 from postmortem.checklist.needs import ACTIVATIONS, CHANCE, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, clip_norm, first_norm, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.parameters import ALL_ZERO, all_identical
+from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import file_of, half_is_stated
 from postmortem.checklist.starts import as_drawn, slow_to_leave
 from postmortem.model.run import Setting
@@ -283,6 +284,8 @@ def had_to_grow(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    if pretrained(e):
+        return ()  # nothing of it is drawn, but for a head
     why = say("Activations and gradients keep their size through the layers only when weights start with a variance of about 2 / fan-in.")
     return (remedies.default_initialisation(e, why),)
 

@@ -1,6 +1,5 @@
 """The learning rate is too low: everything works, and nothing gets anywhere."""
 
-import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,8 +10,8 @@ from postmortem.checklist.causes.stopped_too_early import to_come
 from postmortem.checklist.falls import creeps
 from postmortem.checklist.levels import course
 from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
-from postmortem.checklist.optimizers import optimizer_name, rate_decades, used_rate
-from postmortem.checklist.rates import adam_rate, fitting_rate, pretrained, usual_rate
+from postmortem.checklist.optimizers import optimizer_name, used_rate
+from postmortem.checklist.rates import adam_rate, decades_of_its_kind, fitting_rate
 from postmortem.checklist.signs import file_of
 from postmortem.checklist.warmup import total_steps, warmup_steps
 
@@ -30,7 +29,7 @@ CREPT, MOVED = 0.05, 0.16  # relative change of the weights between checkpoints;
 
 @probe(say("the learning rate is far below what this optimizer usually takes"), LEARNING_RATE, holds=3.0, fails=-2.5)
 def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
-    decades, rate = _decades(e), used_rate(e)
+    decades, rate = decades_of_its_kind(e), used_rate(e)
     if decades is None or rate is None or (LOW < decades < LOWISH and not slow(e)):
         return None
     return Reading(
@@ -38,12 +37,6 @@ def far_below_usual(e: Evidence, seen: Sighting) -> Reading | None:
         say("the rate is {rate:g}, {share:.2g} of the usual {usual:g}", rate=rate, share=10**decades, usual=rate / 10**decades),
         share=1.0 if not LOW < decades < LOWISH else 0.5,
     )
-
-
-def _decades(e: Evidence) -> float | None:
-    """log10(rate / usual); what was trained before is trained on with a part of the rate that a fresh model takes."""
-    rate, usual = used_rate(e), usual_rate(e) if pretrained(e) else None
-    return math.log10(rate / usual) if rate and rate > 0 and usual else rate_decades(e)
 
 
 @probe(say("all layers crept, evenly"), TWO_CHECKPOINTS, holds=1.0, fails=-1.5)

@@ -7,6 +7,7 @@ from postmortem.checklist.falls import hardly_begun
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.needs import VALIDATION
 from postmortem.checklist.parameters import hidden_width, is_narrow
+from postmortem.checklist.rates import pretrained
 
 WIDE, WIDE_SHARE = 16, 2.0  # units from which width is seldom what is missing; × the weight of not being narrow
 NO_LACK = ("latents", "score", "one-class")  # what a larger model would learn no better
@@ -46,6 +47,8 @@ def _never_left_guessing(e: Evidence) -> bool:
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    if pretrained(e):
+        return ()  # its size is that of what was trained before
     width, depth, loss = e.number("model_width"), e.number("model_depth"), loss_curve(e)
     floor = to_chance(e, loss.asymptote.limit if loss is not None and loss.asymptote is not None else loss.final) if loss is not None else None
     to = int(max(USUAL, (width or 8) * (FAR if floor is None or floor > 0.5 else NEAR)))
