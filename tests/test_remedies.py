@@ -120,7 +120,7 @@ def test_the_usual_rate_knows_optimizer_momentum_and_size() -> None:
     assert rate(optimizer="adam", model="BiLSTM") == 4e-3
     assert rate(10_000, optimizer="adamw") == pytest.approx(1.95e-3, rel=0.01)  # Kaplan et al. 2020
     assert rate(124_000_000, optimizer="adamw") == pytest.approx(0.64e-3, rel=0.02)
-    assert rate(optimizer="adam", model_name_or_path="bert-base") == pytest.approx(1e-4)
+    assert rate(optimizer="adam", model_name_or_path="bert-base") == pytest.approx(3e-5)
     assert rate(optimizer="something") is None
 
 
@@ -385,4 +385,6 @@ def test_an_extreme_setting_speaks_against_health_unless_the_loss_is_good() -> N
     known = replace(blind, chance=Chance(10.0, 0.1, 10, "head"))
     assert extreme_setting.ask(blind, seen()).holds
     assert extreme_setting.ask(known, seen()) is None
-    assert extreme(evidence(settings=stated(dropout=0.5, lr=1e-3, optimizer="adam", hidden_size=64, weight_decay=0.1)), seen()) is None
+    assert extreme(evidence(settings=stated(dropout=0.5, lr=1e-3, optimizer="adam", hidden_size=64, weight_decay=0.01)), seen()) is None
+    assert extreme(evidence(settings=stated(lr=1e-3, optimizer="adam", weight_decay=0.1)), seen()) is not None  # it goes through the gradient
+    assert extreme(evidence(settings=stated(lr=1e-3, optimizer="adamw", weight_decay=0.1)), seen()) is None

@@ -234,7 +234,9 @@ def test_a_gradient_that_is_absurd_at_first_at_an_ordinary_rate_comes_from_the_s
     )  # of a regression it may be the targets
 
 
-@pytest.mark.parametrize("start", [{"zero_weight_share": 1.0}, {"symmetric_share": 1.0}, {"lowest_hidden_bias": -8.0}, {}])
+@pytest.mark.parametrize(
+    "start", [{"zero_weight_share": 1.0}, {"symmetric_share": 1.0}, {"lowest_hidden_bias": -8.0, "first_lowest_hidden_bias": -8.0}, {}]
+)
 def test_weights_that_are_zero_or_copies_or_never_fire_are_no_sound_start(start: dict[str, float]) -> None:
     told = [c.id for c in unusual(evidence(weights=WeightSummary(2, **start)))]  # type: ignore[arg-type]
     assert told == (["bad-initialization"] if start else [])

@@ -10,7 +10,7 @@ from postmortem.checklist.inputs import stated_raw
 from postmortem.checklist.levels import course, of_letters, to_attainable, to_chance, whole
 from postmortem.checklist.optimizers import clip_norm, rate_decades
 from postmortem.checklist.parameters import is_narrow
-from postmortem.checklist.rates import decades_of_its_kind, pretrained
+from postmortem.checklist.rates import decades_of_its_kind, pretrained, state_alone
 from postmortem.checklist.softmaxes import honest
 from postmortem.model.curves import CurveStats
 
@@ -109,9 +109,10 @@ def as_sure_as_right(e: Evidence, loss: CurveStats) -> bool:
 
 
 def may_be_noise(e: Evidence, loss: CurveStats, level: float) -> bool:
-    """Of two classes that many data sets cannot tell apart for sure: some is learned, and the loss is what it makes of a model that knows how sure
+    """Of two classes, or of more by a model that was trained before, that many data sets cannot tell apart for sure: some is learned, and the loss is what it makes of a model that knows how sure
     it may be, as far as nothing explains that more was not."""
-    return e.chance.classes == 2 and level < HARDLY_LEARNED and not explained(e) and as_sure_as_right(e, loss)
+    noisy = e.chance.classes == 2 or (pretrained(e) and not state_alone(e) and e.chance.accuracy is not None)
+    return noisy and level < HARDLY_LEARNED and not explained(e) and as_sure_as_right(e, loss)
 
 
 def ahead(e: Evidence) -> bool:

@@ -1,6 +1,5 @@
 """Settings and starts that lie where sound runs have none: what the causes ask of them, asked of every run."""
 
-import math
 from collections.abc import Iterator
 
 from postmortem.check import Cause, Evidence, Probe, Reading, Severity, Sighting, say
@@ -14,9 +13,8 @@ from postmortem.checklist.causes.stopped_too_early import few_updates, stopped_t
 from postmortem.checklist.causes.too_little_capacity import narrow, too_little_capacity
 from postmortem.checklist.causes.too_much_regularization import decay, dropout, too_much_regularization
 from postmortem.checklist.levels import course
-from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.policies import preferred
-from postmortem.checklist.rates import FINE_TUNING, pretrained
+from postmortem.checklist.rates import decades_of_its_kind, pretrained
 
 # what is asked, and whose setting it is
 ASKED = (
@@ -50,8 +48,8 @@ def _got_far(e: Evidence) -> bool:
 
 def _low_for_what_it_is(e: Evidence) -> bool:
     """Whether a rate far below that of a fresh model is one for a model that learned before as well."""
-    decades = rate_decades(e)
-    return not pretrained(e) or decades is None or decades - math.log10(FINE_TUNING) <= LOW
+    decades = decades_of_its_kind(e)
+    return not pretrained(e) or decades is None or decades <= LOW
 
 
 def _meant(asked: Probe, e: Evidence) -> bool:

@@ -20,12 +20,13 @@ NORMALISED = 2.5  # times: batch normalisation takes the scale of the weights ou
 GATED = 2.0  # times: gates that saturate bear larger steps
 OF_TRANSFORMERS = ("language-model", "preference")  # which nobody trains with SGD
 OF_PREFERENCES, TIMES_OF_ADAPTERS = 1e-6, 10.0  # DPO, GRPO and their kin are given 5e-7 to 5e-6: a policy that moves faster forgets how to answer
-FINE_TUNING = 0.1  # of the rate from scratch
+SUPPOSED = 0.1  # the same of a Trainer's state alone, which may be that of a model from scratch
+FINE_TUNING = 0.03  # of the rate from scratch: 1e-5 to 5e-5 for a BERT
 PRETRAINED = ("pretrained", "from_checkpoint", "finetune", "fine_tune", "init_from", "model_name_or_path")
 PUBLISHED, TUNED_WITH, KNEW_WORDS = 20_000, 2e-4, 0.7  # words; a learning rate; × the loss of guessing a word
 NOTHING_BEFORE = (None, False, 0, "", "none", "no", "scratch")  # values of those settings that say the opposite
 NETS_WITH_BATCH_NORM = ("resnet", "resnext", "densenet", "efficientnet", "mobilenet", "regnet", "_bn")
-ADAPTED = 0.5  # of the rate from scratch: adapters begin at nothing
+ADAPTED = 0.5  # of the rate from scratch: adapters begin at nothing, and so does the head of what is frozen
 BY_SHARE = 0.3  # of the run: by then a loss with the right rate has made its way
 GOOD_LOSS = 0.3  # of chance (of the start where chance is unknown): where that way leads
 STEP = 5e-3  # rate × momentum / weights: two of three of 15 sound runs lie between 0.0027 and 0.009 at their first checkpoint
@@ -52,7 +53,8 @@ def usual_rate(e: Evidence) -> float | None:
         rate = OTHERS[name]
     else:
         return None
-    learned = ADAPTED if e.model.adapters or "lora" in e.intents else FINE_TUNING if pretrained(e) else 1.0
+    fresh = e.model.adapters or "lora" in e.intents or _frozen(e)  # what is trained was drawn for it
+    learned = ADAPTED if fresh else SUPPOSED if state_alone(e) else FINE_TUNING if pretrained(e) else 1.0
     return rate * learned * (GATED if _gated(e) else 1.0)
 
 
@@ -128,12 +130,19 @@ def decades_of_its_kind(e: Evidence) -> float | None:
 def supposed_pretrained(e: Evidence) -> bool:
     """What a Trainer is for, and nothing that says so: its state alone, or a model with the vocabulary of a published one, at a rate that no such
     model is trained with from scratch, whose first loss is not that of guessing a word."""
+    if state_alone(e):
+        return True
     if e.framework != "transformers":
         return False
     words, rate, loss = e.number("vocabulary"), used_rate(e), loss_curve(e)
     if words is not None and words >= PUBLISHED and rate is not None and rate <= TUNED_WITH and loss is not None and loss.finite:
         return loss.first < KNEW_WORDS * math.log(words)
-    return not e.model.weight_layers and words is None and e.number("model_width") is None
+    return False
+
+
+def state_alone(e: Evidence) -> bool:
+    """Nothing of a Trainer's run but its state: neither weights nor what they are like."""
+    return e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None
 
 
 def pretrained(e: Evidence) -> bool:
@@ -142,10 +151,14 @@ def pretrained(e: Evidence) -> bool:
         return True
     if e.family == "preference":
         return True  # what is preferred is asked of a model that can answer
-    frozen = e.setting("frozen_parameters")
-    if frozen is not None and frozen.value not in NOTHING_BEFORE:
+    if _frozen(e):
         return True  # nobody freezes what nothing was trained into
     return any(_of_what_was_before(s.key.lower()) and s.value not in NOTHING_BEFORE for s in e.settings)
+
+
+def _frozen(e: Evidence) -> bool:
+    frozen = e.setting("frozen_parameters")
+    return frozen is not None and frozen.value not in NOTHING_BEFORE
 
 
 def _of_what_was_before(key: str) -> bool:

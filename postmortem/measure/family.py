@@ -95,11 +95,14 @@ def _by_target(logged: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence
     if spoken is not None and classes is None:
         return "language-model", say("{key} is {value}", key=spoken.key, value=spoken.value)
     loss = next((s for s in settings if s.name == "loss" and isinstance(s.value, str)), None)
+    problem = next((s for s in settings if words_of(s.key)[-2:] == ("problem", "type") and "regression" in str(s.value).lower()), None)
+    if problem is not None and scored is None:
+        return "regression", say("{key} is {value}", key=problem.key, value=problem.value)
     if loss is not None and _joined(loss) & _REGRESSION_LOSS and scored is None:
         return "regression", say("{key} is {value}", key=loss.key, value=loss.value)
     if scored is not None:
         return "classifier", say("it logged {name}", name=scored)
-    measured = next((n for n, w in logged if set(w) & {"mae", "mse", "rmse", "r2", "mape"}), None)
+    measured = next((n for n, w in logged if set(w) & {"mae", "mse", "rmse", "r2", "mape", "pearson", "pearsonr", "spearman", "spearmanr"}), None)
     if measured is not None:
         return "regression", say("it logged {name}", name=measured)
     if classes is not None:

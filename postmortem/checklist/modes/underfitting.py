@@ -104,7 +104,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         why = say("The loss ends at {level:.2f} × chance and goes on falling: nothing holds it up, it may be trained for longer.", level=level)
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
     if may_be_noise(e, loss, level):
-        why = say("Of two classes it tells apart what it does as surely as it may: the rest may be noise of the labels.")
+        why = say("It is as sure of its answers as they are right: the rest may be noise of the labels.")
         return Cleared(why, (is_above(say("{name} at the end (× chance)", name=loss.name), level, HARDLY_LEARNED, file_of(e, loss.name)),))
     ranks = _ranking(e)
     if ranks is not None and level < UNSURE * level_of_ranking(ranks) and not explained(e):
