@@ -35,7 +35,7 @@ def flat_reward(e: Evidence) -> Sighting | None:
     if e.family not in REWARDED or reward is None or excerpt(e) or e.outcome in ("crashed", "cancelled"):
         return None
     lost = fell(reward) and reward.final < reward.start - LOST * abs(reward.start)
-    if reward.finite < (FEWER if fell(reward) or _never_succeeds(e) else REWARDS) or (e.family == "preference" and not lost):
+    if reward.finite < (FEWER if fell(reward) or _never_succeeds(e) else REWARDS) or (e.family == "preference" and not lost and reward.distinct > 1):
         return None  # what is tuned by preferences may have been as good from the start
     if reward.final - reward.start > max(reward.noise, LITTLE * abs(reward.start)) or _rises(reward):
         return None

@@ -9,6 +9,7 @@ from postmortem.checklist.levels import course, loss_is_flat, summed_over, to_ch
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_known, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
+from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, pretrained, rate_with_momentum, supposed_pretrained, usual_rate
 from postmortem.checklist.signs import file_of
 from postmortem.model.sentence import Sentence
@@ -168,6 +169,9 @@ def swings(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(loss.noise > 0.15 * abs(loss.final), say("its noise is {share:.0%} of its level", share=loss.noise / (abs(loss.final) or 1.0)))
 
 
+epochs_swing = seen_as("epochs", claim=say("what batches differ by is averaged over an epoch: the steps are too long"), holds=1.8)
+
+
 @probe(say("units fell silent while training went on"), ACTIVATIONS, holds=2.0, fails=-0.5)
 def died(e: Evidence, seen: Sighting) -> Reading | None:
     if e.layers is None or seen.facet != "recorded":
@@ -284,6 +288,7 @@ learning_rate_too_high = Cause(
         thrown_at_first,
         came_with_the_rate,
         swings,
+        epochs_swing,
         died,
         policy_replaced,
     ),

@@ -61,6 +61,7 @@ FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly 
 MOST_NATS = 12.0  # a loss beyond is that of no guess
 AROUND_ONE = 0.05  # of the mean square of a standardised target
 NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down from anywhere
+IN_UNITS = 1e4  # squared error
 STEADY = 30  # records over which a fall is a trend, however small
 GROWN = 1.2  # times where it began
 FALLING = -0.5  # Kendall's tau
@@ -285,7 +286,8 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
     away = val is not None and val.trend is not None and val.trend.tau > 0.5 and val.trend.p_value < 0.01  # validation goes the other way
-    moved = abs(relative_fall(loss)) > NEARLY_NOTHING or pretrained(e) or not whole_run(e)
+    in_units = loss.final > IN_UNITS  # of a target that is not standardised: no floor of what was learned before
+    moved = abs(relative_fall(loss)) > NEARLY_NOTHING or ((pretrained(e) or not whole_run(e)) and not in_units)
     still = val is not None and val.trend is not None and val.distinct >= KNEW and val.trend.p_value > 0.2  # what fell is learned by heart
     sure = (
         moved and not rate_too_low(e) and not away and not still and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)

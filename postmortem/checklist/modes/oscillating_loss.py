@@ -25,6 +25,7 @@ COMES_DOWN = -0.5  # Kendall's tau of the epoch means
 FELL = 0.1  # share of their start
 UNLIKE = 1.6  # √B × the noise of batch losses / their mean; shuffled classes stay below 1.25 while half is still to be learned
 MUCH_LEFT = 0.4  # times chance
+OF_EPOCHS, TURNS = 0.6, 0.4  # of chance, or of where it began; share of the records, which of independent ones is two thirds
 RECORDS = 24
 UNBOUNDED = frozenset({"regression", "autoencoder"})  # squared errors of one batch of n scatter by sqrt(2/n) of their mean, guessing or not
 
@@ -50,6 +51,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and (rate_decades(e) or 0.0) < 1.3
         and (level or 1.0) < 2.0
     )
+    if bad and (level is None or level > UNTAUGHT) and _epochs_swing(loss, scale):
+        return Sighting(
+            Severity.SERIOUS,
+            say("The loss of whole epochs swings by {amplitude:.3g}, and comes to nothing.", amplitude=o.amplitude),
+            loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source, "epochs",
+        )  # fmt: skip
     ordered = e.batches is not None and (e.batches.clustering or 0.0) > ORDERED
     if ordered and not (wide and bad and (periodic or above)):
         undone = periodic and o.amplitude > MARKED * scale and (to_chance(e, loss.highest) or 0.0) > UNTAUGHT
@@ -84,6 +91,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         else say("The loss of single batches swings by {amplitude:.3g}, above and below what guessing gives.", amplitude=o.amplitude)
     )
     return Sighting(Severity.SERIOUS, summary, loss.first_step, loss.first_step, ("train/loss",), e.series["train/loss"].source)
+
+
+def _epochs_swing(loss: CurveStats, scale: float) -> bool:
+    """Means of whole epochs go up and down by most of the loss, and not down: what batches differ by is averaged in them, a step too long is not."""
+    if loss.reduction != Reduction.EPOCH or loss.finite < RECORDS or loss.oscillation is None or loss.trend is None:
+        return False
+    return loss.oscillation.amplitude > OF_EPOCHS * scale and loss.oscillation.turn_rate > TURNS and loss.trend.tau > COMES_DOWN
 
 
 def _scatter(e: Evidence, loss: CurveStats) -> float | None:
