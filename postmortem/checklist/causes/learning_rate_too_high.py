@@ -9,13 +9,13 @@ from postmortem.checklist.levels import course, loss_is_flat, summed_over, to_ch
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_known, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
-from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, pretrained, rate_with_momentum, supposed_pretrained, usual_rate
 from postmortem.checklist.signs import file_of
 from postmortem.model.sentence import Sentence
 
 OF_ANY_TUNING = 4e-4  # a learning rate
 ASSUMED = 0.7  # share of the weight where nothing tells the optimizer
+BY_EPOCHS = 4.5  # × the weight, where whole epochs swing
 HIGH = 1.3  # decades above the usual rate of the optimizer; healthy runs lie below 0.7, planted faults above 1.7
 USUAL = 0.7
 THROWN = 0.65  # decades above the default initialisation's scale: weights of healthy runs end below 0.6
@@ -164,12 +164,11 @@ def thrown_at_first(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the loss swings instead of settling"), curve("train/loss", 8), holds=0.4)
 def swings(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
-    if loss is None or loss.oscillation is None or loss_is_flat(e):
+    of_epochs = seen.facet == "epochs"  # in which what batches differ by is averaged: the steps are too long
+    if loss is None or loss.oscillation is None or (loss_is_flat(e) and not of_epochs):
         return None
-    return Reading(loss.noise > 0.15 * abs(loss.final), say("its noise is {share:.0%} of its level", share=loss.noise / (abs(loss.final) or 1.0)))
-
-
-epochs_swing = seen_as("epochs", claim=say("what batches differ by is averaged over an epoch: the steps are too long"), holds=1.8)
+    told = say("its noise is {share:.0%} of its level", share=loss.noise / (abs(loss.final) or 1.0))
+    return Reading(loss.noise > 0.15 * abs(loss.final), told, share=BY_EPOCHS if of_epochs else 1.0)
 
 
 @probe(say("units fell silent while training went on"), ACTIVATIONS, holds=2.0, fails=-0.5)
@@ -288,7 +287,6 @@ learning_rate_too_high = Cause(
         thrown_at_first,
         came_with_the_rate,
         swings,
-        epochs_swing,
         died,
         policy_replaced,
     ),
