@@ -60,7 +60,8 @@ def expected(values: list[float], steps: list[float], worse: int) -> dict[str, o
     x, y = [s for s, _ in kept], [v for _, v in kept]
     n, level, sigma = len(y), smoothed(y), sigma_of(y)
     end = max(1, min(n // 10, 50))
-    start, final = middle(y[:end]), middle(y[-end:])
+    noisy = end < 3 and n >= 12 and sigma > abs(middle(y[-3:]) - middle(y[-6:-3]))  # then the last three records are the end
+    start, final = middle(y[:end]), middle(y[-(3 if noisy else end) :])
     at_best = min(range(n), key=lambda i: worse * level[i])
     at_high = max(range(n), key=lambda i: y[i])
     rises = [b - a for a, b in itertools.pairwise(y)]
