@@ -27,6 +27,7 @@ MOST_WRITTEN = 24 << 30  # bytes of one file; an archive unpacks to 20 GiB at mo
 PER_SECOND = 20 << 20  # bytes of a run that buy a further second when no time was stated
 UNSAID = 254  # exit status of a child that was interrupted before or after its work, which says so
 PATIENCE = 3.0  # seconds for a child to tidy up after an interrupt
+A_MOMENT = 0.01  # seconds, in which the callback ends that an interrupt came in
 
 _reports: list[int] = []  # in a supervised process: the pipe on which it says what it is at
 
@@ -219,6 +220,7 @@ def _work(work: Callable[[], int], limits: Limits, folder: str | None, report: i
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the supervisor passes on one
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupted)
+        sys.unraisablehook = _lost
         if folder is not None:
             tempfile.tempdir = folder
         limit_this(limits)
@@ -237,6 +239,15 @@ def _work(work: Callable[[], int], limits: Limits, folder: str | None, report: i
 def _interrupted(_: int, __: object) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: tidying up is not interrupted
     raise KeyboardInterrupt
+
+
+def _lost(what: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that came where none can be raised, in a destructor or in the callback of a weak reference, comes again a moment later."""
+    if not isinstance(what.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(what)
+        return
+    signal.signal(signal.SIGTERM, _interrupted)
+    threading.Timer(A_MOMENT, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def _end_with(held: int) -> None:

@@ -88,6 +88,17 @@ def test_a_terminal_interrupts_both_at_once(place: Path) -> None:
     assert going.returncode == 130
 
 
+def test_an_interrupt_that_comes_in_a_destructor_is_not_lost(place: Path) -> None:
+    """Python prints what a destructor raises, and goes on; a terminal's Ctrl-C may come just then."""
+    code = "D = type('D', (), {'__del__': lambda _: (os.kill(os.getpid(), signal.SIGTERM), [0 for _ in range(10**4)])})\n    D()\n    time.sleep(20)"
+    process = start(place, code)
+    out, err = process.communicate(timeout=30)
+    assert "Traceback" not in err, err
+    assert "Exception ignored" not in err, err
+    assert not out
+    assert process.returncode not in (0, -signal.SIGKILL)
+
+
 def test_the_child_ends_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     good_log(tmp_path / "run")
     going = start(tmp_path, "print(os.getpid(), flush=True); time.sleep(60)")
