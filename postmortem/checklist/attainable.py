@@ -109,8 +109,8 @@ def as_sure_as_right(e: Evidence, loss: CurveStats) -> bool:
 
 
 def may_be_noise(e: Evidence, loss: CurveStats, level: float) -> bool:
-    """Of two classes, or of more by a model that was trained before, that many data sets cannot tell apart for sure: some is learned, and the loss is what it makes of a model that knows how sure
-    it may be, as far as nothing explains that more was not."""
+    """Of two classes, or of more by a model that was trained before, that many data sets cannot tell apart for sure: some is learned, and the loss
+    is what it makes of a model that knows how sure it may be, as far as nothing explains that more was not."""
     noisy = e.chance.classes == 2 or (pretrained(e) and not state_alone(e) and e.chance.accuracy is not None)
     return noisy and level < HARDLY_LEARNED and not explained(e) and as_sure_as_right(e, loss)
 

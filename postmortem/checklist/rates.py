@@ -127,27 +127,23 @@ def decades_of_its_kind(e: Evidence) -> float | None:
     return math.log10(rate / usual) if rate and rate > 0 and usual else rate_decades(e)
 
 
-def supposed_pretrained(e: Evidence) -> bool:
-    """What a Trainer is for, and nothing that says so: its state alone, or a model with the vocabulary of a published one, at a rate that no such
-    model is trained with from scratch, whose first loss is not that of guessing a word."""
-    if state_alone(e):
-        return True
-    if e.framework != "transformers":
-        return False
+def _published(e: Evidence) -> bool:
+    """A Trainer's model with the vocabulary of a published one, at a rate that no such model is trained with from scratch, whose first loss is
+    not that of guessing a word."""
     words, rate, loss = e.number("vocabulary"), used_rate(e), loss_curve(e)
-    if words is not None and words >= PUBLISHED and rate is not None and rate <= TUNED_WITH and loss is not None and loss.finite:
-        return loss.first < KNEW_WORDS * math.log(words)
-    return False
+    if e.framework != "transformers" or words is None or words < PUBLISHED or rate is None or rate > TUNED_WITH or loss is None or not loss.finite:
+        return False
+    return loss.first < KNEW_WORDS * math.log(words)
 
 
 def state_alone(e: Evidence) -> bool:
-    """Nothing of a Trainer's run but its state: neither weights nor what they are like."""
+    """Nothing of a Trainer's run but its state, neither weights nor what they are like: supposed to have learned before, as what a Trainer is for."""
     return e.framework == "transformers" and not e.model.weight_layers and e.number("vocabulary") is None and e.number("model_width") is None
 
 
 def pretrained(e: Evidence) -> bool:
     """The model had learned before this run, by what the configuration says, or by what is usually done with its framework."""
-    if supposed_pretrained(e):
+    if state_alone(e) or _published(e):
         return True
     if e.family == "preference":
         return True  # what is preferred is asked of a model that can answer

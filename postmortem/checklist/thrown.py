@@ -1,11 +1,13 @@
 """What gradients and weights show of a run that runs away, whatever its loss does: each looks at one thing and says what it saw, or None."""
 
+from dataclasses import replace
+
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.inputs import unscaled_targets
 from postmortem.checklist.levels import ABSURD, relative_fall, starts_normal, summed_over, to_chance
 from postmortem.checklist.optimizers import ABSURD_NORM, rate_decades
 from postmortem.checklist.parameters import nothing_moved
-from postmortem.checklist.signs import half_is_stated
+from postmortem.checklist.signs import from_the_start, half_is_stated
 from postmortem.model.curves import CurveStats
 
 HEIGHT = 1e4  # × its end
@@ -47,20 +49,13 @@ def drawn_too_large(e: Evidence, loss: CurveStats) -> Sighting | None:
     high = loss.first > HEIGHT * loss.final > 0 or loss.lowest > ABSURD
     if e.chance.loss is not None or (w.first_median_scale or 0.0) < THROWN or not _drawn_so(e) or not high:
         return None
-    return Sighting(
-        Severity.SERIOUS,
-        say(
-            "The loss began at {first:.3g}, with weights {times:.3g} × their usual size, and ends at {final:.3g}.",
-            first=loss.first,
-            times=10 ** (w.first_median_scale or 0.0),
-            final=loss.final,
-        ),
-        loss.first_step,
-        loss.first_step,
-        (loss.name, "val/loss"),
-        e.series[loss.name].source,
-        "start",
+    summary = say(
+        "The loss began at {first:.3g}, with weights {times:.3g} × their usual size, and ends at {final:.3g}.",
+        first=loss.first,
+        times=10 ** (w.first_median_scale or 0.0),
+        final=loss.final,
     )
+    return from_the_start(e, "start", summary, loss.name, "val/loss")
 
 
 def started_thrown(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -73,20 +68,14 @@ def started_thrown(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     if (first < BEGAN or after < 0.6 or 0.9 < after < 1.1) and not (first > BEGAN_HIGH and _drawn_so(e)):
         return None
-    return Sighting(
-        Severity.SERIOUS if after > RECOVERED else Severity.MINOR,
-        say(
-            "The loss began at {first:.3g} × chance with weights {times:.3g} × their usual size; it ends at {after:.2f} ×.",
-            first=first,
-            times=10**scale,
-            after=after,
-        ),
-        loss.first_step,
-        loss.first_step,
-        (loss.name, "val/loss"),
-        e.series[loss.name].source,
-        "start",
+    summary = say(
+        "The loss began at {first:.3g} × chance with weights {times:.3g} × their usual size; it ends at {after:.2f} ×.",
+        first=first,
+        times=10**scale,
+        after=after,
     )
+    seen = from_the_start(e, "start", summary, loss.name, "val/loss")
+    return seen if after > RECOVERED else replace(seen, severity=Severity.MINOR)
 
 
 def norm_grew(e: Evidence, loss: CurveStats) -> Sighting | None:

@@ -9,7 +9,7 @@ from postmortem.checklist.levels import course, loss_is_flat, summed_over, to_ch
 from postmortem.checklist.needs import ACTIVATIONS, LEARNING_RATE, TWO_CHECKPOINTS, WEIGHTS, curve
 from postmortem.checklist.optimizers import clip_norm, learning_rate, optimizer_known, optimizer_name, rate_decades, rate_leapt, used_rate
 from postmortem.checklist.policies import REPLACED, divergence
-from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, pretrained, rate_with_momentum, supposed_pretrained, usual_rate
+from postmortem.checklist.rates import UNKNOWN_OPTIMIZER, pretrained, rate_with_momentum, state_alone, usual_rate
 from postmortem.checklist.signs import file_of
 from postmortem.model.sentence import Sentence
 
@@ -231,7 +231,7 @@ def _lower(e: Evidence, rate: float | None, usual: float | None) -> tuple[Fix, .
     lower = remedies.set_rate(e, rate, remedies.rounded(to / AGAIN), say("If it still diverges or swings: a quarter of that."))
     out = [remedies.set_rate(e, rate, to, usually), lower]
     if to * AGAIN < rate / LOWER:
-        more = FRESH if supposed_pretrained(e) and to * FRESH < rate / LOWER else AGAIN  # a model that had not learned before takes ten times
+        more = FRESH if state_alone(e) and to * FRESH < rate / LOWER else AGAIN  # a model that had not learned before takes ten times
         out.append(remedies.set_rate(e, rate, remedies.rounded(to * more), say("If it is stable and slow: {times:g} times that.", times=more)))
     elif clip_norm(e) is None:
         out.append(remedies.clip(e, 1.0, say("No clipping is configured: a norm of 1 keeps a single bad step from throwing the weights away.")))

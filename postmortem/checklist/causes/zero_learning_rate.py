@@ -7,7 +7,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import LEARNING_RATE, OPTIMIZER_STATE, STILL_TENSORS
 from postmortem.checklist.optimizers import last_optimizer, optimizer_name, used_rate
 from postmortem.checklist.parameters import all_identical, nothing_moved
-from postmortem.checklist.rates import fitting_rate, supposed_pretrained
+from postmortem.checklist.rates import fitting_rate, state_alone
 
 HIGHER = 3.0  # times, when the first rate was not it
 FRESH = 10.0  # × the rate of a model that had learned before
@@ -46,7 +46,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     rate = remedies.set_rate(e, stated, to, say("It is 0: no step changes anything."))
     if not stated:
         higher = remedies.set_rate(e, stated, remedies.rounded(HIGHER * to), say("If the loss only creeps: three times that."))
-        if supposed_pretrained(e):  # a model that had not learned before takes ten times as much
+        if state_alone(e):  # a model that had not learned before takes ten times as much
             higher = remedies.set_rate(e, stated, remedies.rounded(FRESH * to), say("If it is stable and slow: {times:g} times that.", times=FRESH))
         if stated is None and not optimizer_name(e):
             return (_unscheduled(e, remedies.fresh_adam(e)), _unscheduled(e, rate), _unscheduled(e, higher))
