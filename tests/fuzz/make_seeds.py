@@ -110,6 +110,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         },
         "jsonblocks": {
             "numbers": b"".join(b'{"step": %d, "loss": %.3f, "acc": NaN}\n' % (i, 1 / (i + 1)) for i in range(4)),
+            "mixed": b'{"a": 1, "b": 2}\n{"a": 2, "val": 3}\n' * 2,
             "tight": b'{"a":1,"b":-2e-3}\n{"a":2,"b":Infinity}\n',
         },
         "hdf5": keras(), "sqlite": store(),

@@ -96,13 +96,13 @@ def _jsonblocks(data: bytes) -> bool:
     found = columns(data)
     if found is None:
         return False
-    keys, values = found
     rows = [json.loads(line) for line in data.strip().replace(b"-NaN", b"NaN").split(b"\n")]  # C prints a sign
-    assert len(rows) == len(values)
-    for row, cells in zip(rows, values, strict=True):
-        assert tuple(row) == keys
-        for wanted, got in zip(row.values(), cells, strict=True):
-            assert float(wanted) == got or (math.isnan(wanted) and math.isnan(got))
+    assert sorted(row for form in found for row in form.rows.tolist()) == list(range(len(rows)))
+    for form in found:
+        for row, cells in zip(form.rows.tolist(), form.values, strict=True):
+            assert tuple(rows[row]) == form.keys
+            for wanted, got in zip(rows[row].values(), cells, strict=True):
+                assert float(wanted) == got or (math.isnan(wanted) and math.isnan(got))
     return True
 
 

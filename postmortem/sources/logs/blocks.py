@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from postmortem.sources.logs.stretches import Extent
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -87,8 +89,16 @@ def _plain(data: bytes) -> bytes:
     if b"\0" in data:
         data = data.replace(b"\0", b"")
     if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        data = without_returns(data).replace(b"\r", b"\n")
     return data
+
+
+def without_returns(data: bytes) -> bytes:
+    """The text with one byte for the two that end a line on Windows. Where no other carriage return is in it, all are left out at once."""
+    codes = np.frombuffer(data, dtype=np.uint8)
+    returns = codes == 13
+    alone = returns[-1] or (returns[:-1] & (codes[1:] != 10)).any()
+    return data.replace(b"\r\n", b"\n") if alone else data.translate(None, b"\r")
 
 
 def head_text(head: bytes) -> str:

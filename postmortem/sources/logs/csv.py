@@ -194,11 +194,10 @@ class Rows:
         values, present = parsed
         where = np.arange(self.gathering.count, self.gathering.count + len(values))
         for n, key in enumerate(self.keys):
-            inside = present[:, n]
-            if inside.all():
-                self.gathering.add(key, where, np.ascontiguousarray(values[:, n]))
-            elif inside.any():
-                self.gathering.add(key, where[inside], values[inside, n])
+            if present is None or present[:, n].all():
+                self.gathering.add(key, where, values[:, n])
+            elif present[:, n].any():
+                self.gathering.add(key, where[present[:, n]], values[present[:, n], n])
         self.gathering.count += len(values)
 
     def _printed(self, block: bytes) -> None:

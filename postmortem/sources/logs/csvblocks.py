@@ -13,15 +13,19 @@ _COMMA, _NEWLINE, _DIGIT, _BLANK = b",\n0 "
 _WORDS = tuple((word, STAND_INS["NaN"]) for word in (b"nan", b"NaN", b"NAN")) + tuple(
     (word, STAND_INS["Infinity"]) for word in (b"Infinity", b"inf", b"Inf")
 )
+_NUMERIC = b"0123456789.+-eE \t"
 _LETTERS = b"naNAiIfFtyoulLU"  # of those words
 _ODD = np.ones(256, dtype=bool)  # bytes that no number has
 _ODD[list(b"0123456789.,+-eE\n \t")] = False
 _LOOKED_AT = 100  # rows that tell which columns hold numbers
 _BLANKS = (b"NA", b"None", b"null", b"NULL")
 
+Mask = npt.NDArray[np.bool_]
 
-def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] | None:
-    """A block of whole rows as (values, present), both (rows, width); `present` is False for empty cells.
+
+def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Mask | None] | None:
+    """A block of whole rows as (values, present), both (rows, width); `present` is False for empty cells,
+    None where there are none.
 
     None when some row has another number of cells, as a blank line has, or a cell is no plain number: then nothing was decided about the block.
     """
@@ -32,7 +36,8 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
         if b"," in body:
             return None
         body = body.replace(delimiter, b",")
-    words = body.translate(None, b"0123456789.,+-eE\n \t")
+    between = body.translate(None, _NUMERIC)
+    words = between.translate(None, b",\n")
     if words:
         if words.translate(None, _LETTERS) or prints_stand_in(body):
             return None
@@ -40,25 +45,33 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Floats] |
             body = body.replace(word, stand_in)
         for word in _BLANKS:
             body = body.replace(word, b"")
-    ends = _ends(body, width)
-    if ends is None:
+        between = body.translate(None, _NUMERIC)
+    row = b"," * (width - 1) + b"\n"
+    if not body or between + b"\n" != row * (len(between) // width + 1):
         return None
-    flat = np.frombuffer(body + b",", dtype=np.uint8).copy()
-    flat[ends] = _COMMA
-    empty = np.diff(ends, prepend=-1) == 1
-    if empty.any():
-        flat = np.insert(flat, ends[empty], _DIGIT)
+    flat = np.frombuffer(b"," + body + b",", dtype=np.uint8).copy()
+    np.putmask(flat, flat == _NEWLINE, _COMMA)
+    ends = flat == _COMMA  # of cells, and before the first one
+    none = ends[:-1] & ends[1:]  # a cell without a byte
+    present = np.diff(np.flatnonzero(ends)) > 1 if none.any() else None
+    text = flat[1:-1] if present is None else flat[:-1][~none][1:]
     try:
-        cells = orjson.loads(b"[" + flat[:-1].tobytes() + b"]")
-        values = np.array(cells, dtype=np.float64).reshape(-1, width)
+        cells = orjson.loads(b"[" + text.tobytes() + b"]")
+        values = np.fromiter(cells, dtype=np.float64, count=len(cells))
     except (orjson.JSONDecodeError, ValueError, TypeError):
         return None
     if words:
         restored(values)
-    return values, ~empty.reshape(values.shape)
+    if present is None:
+        return values.reshape(-1, width), None
+    if len(values) != np.count_nonzero(present):
+        return None
+    spread = np.zeros(len(present))
+    spread[present] = values
+    return spread.reshape(-1, width), present.reshape(-1, width)
 
 
-def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container[int]) -> tuple[Floats, Floats, dict[int, list[str]]] | None:
+def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container[int]) -> tuple[Floats, Mask, dict[int, list[str]]] | None:
     """As `parse`, of a block in which some columns hold other things (times, names): those are empty cells there, and told by column,
     but for those that are unwanted. None with quotes, with rows of another width, or where no whole columns hold the other things.
     """
@@ -81,7 +94,9 @@ def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container
     parsed = parse(blanked[:-1].tobytes(), b",", width)
     if parsed is None:
         return None
-    parsed[1][:, columns] = False
+    values, present = parsed
+    present = np.ones(values.shape, dtype=bool) if present is None else present
+    present[:, columns] = False
     texts: dict[int, list[str]] = {}
     for column in columns:
         if column in unwanted:
@@ -94,7 +109,7 @@ def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container
         cells = raw[kept]
         cells[cells == _COMMA] = _NEWLINE
         texts[column] = cells.tobytes().decode("utf-8", "replace").split("\n")[:-1]
-    return *parsed, texts
+    return values, present, texts
 
 
 def _blank(text: npt.NDArray[np.uint8], begins: "npt.NDArray[np.intp]", ends: "npt.NDArray[np.intp]") -> None:

@@ -69,18 +69,16 @@ def read(candidate: Candidate) -> Found:
     met = Reading(Extent(candidate.size))
     taker = RowTaker(effort=met.extent.effort)
     bad = 0
-    cut, one_form, tail = False, True, b""
+    cut, tail = False, b""
     try:
         for block in blocks(candidate.file, met):
             met.extent.effort.spent += A_BYTE * len(block)
-            if one_form and _non_finite(block):  # JSON does not know them, and objects with them take longer
-                alike = columns(block)
-                one_form = alike is not None and taker.take_columns(*alike)
-                if one_form:
-                    cut = False
-                    if taker.gathering.full:
-                        break
-                    continue
+            forms = columns(block)
+            if forms is not None and taker.take_forms(forms):
+                cut = False
+                if taker.gathering.full:
+                    break
+                continue
             with without_collection():
                 rows, wrong, cut, stand_ins = _objects(block)
                 taker.take(rows, stand_ins=stand_ins)

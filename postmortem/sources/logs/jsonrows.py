@@ -14,6 +14,7 @@ import numpy.typing as npt
 from postmortem.model.run import Floats
 from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.effort import Effort
+from postmortem.sources.logs.jsonblocks import Form
 from postmortem.sources.logs.numbers import instant, number, restored, seconds
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering, Table
 
@@ -86,12 +87,13 @@ class RowTaker:
                 self._keys.setdefault(key)
                 self.gathering.add(key, where, values[:, n])
 
-    def take_columns(self, keys: Sequence[str], values: Floats) -> bool:
-        """Add rows, (rows, keys), that hold the same keys and nothing but numbers. False for summaries of a run, which are not taken."""
-        if not _SUMMARY.isdisjoint(keys):
+    def take_forms(self, forms: Sequence[Form]) -> bool:
+        """Add the rows of a block. False for summaries of a run, which are not taken."""
+        if not all(_SUMMARY.isdisjoint(form.keys) for form in forms):
             return False
-        self._add_all(keys, np.arange(len(values), dtype=np.int64) + self.gathering.count, values)
-        self.gathering.count += len(values)
+        for form in forms:
+            self._add_all(form.keys, form.rows + self.gathering.count, form.values)
+        self.gathering.count += sum(len(form.rows) for form in forms)
         return True
 
     def _wanted(self, key: str, beside: AbstractSet[str]) -> bool:

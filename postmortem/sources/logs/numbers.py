@@ -36,7 +36,7 @@ FULL_PRECISION = 8  # significant digits from which on a value counts as printed
 
 def prints_stand_in(text: bytes) -> bool:
     """A number of the size of stand-ins is printed in a text: nothing may stand in for words there."""
-    return any(map(text.__contains__, _PRINTED))
+    return (b"e" in text or b"E" in text) and any(map(text.__contains__, _PRINTED))
 
 
 def restored(values: Floats) -> Floats:

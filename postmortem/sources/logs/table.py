@@ -89,11 +89,14 @@ class Gathering:
         """What was gathered; `keys` put first, in that order."""
         order = list(dict.fromkeys([*(k for k in keys if k in self._parts), *self._parts]))
         columns: dict[str, Column] = {}
+        joined: dict[tuple[int, ...], npt.NDArray[np.int64]] = {}  # keys of the same rows share them
         for key in order:
             parts = self._parts[key]
             if not parts:
                 continue
-            rows, values = parts[0] if len(parts) == 1 else (np.concatenate([r for r, _ in parts]), np.concatenate([v for _, v in parts]))
+            these = tuple(id(r) for r, _ in parts)
+            rows = joined[these] if these in joined else joined.setdefault(these, np.concatenate([r for r, _ in parts]))
+            values = np.concatenate([v for _, v in parts])
             if len(rows) > 1 and np.any(rows[1:] < rows[:-1]):
                 by_row = np.argsort(rows, kind="stable")
                 rows, values = rows[by_row], values[by_row]
