@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import postmortem
 from postmortem.diagnose import probability
 from postmortem.model.diagnosis import Finding, FindingStatus
+from tests.analysed import CASES, judged
 from tests.faults.applied import misaddressed
-
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-CASES = sorted(p.parent for p in FIXTURES.glob("*/*/run") if (p.parent / "expected.toml").exists())
 
 
 def test_there_are_fixtures() -> None:
@@ -29,7 +26,7 @@ def shows_why(finding: Finding) -> bool:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.parent.name}/{c.name}")
 def test_a_fixture_is_judged_as_expected(case: Path) -> None:
     expected = tomllib.loads((case / "expected.toml").read_text(encoding="utf-8"))
-    diagnosis = postmortem.analyze(case / "run", with_exhibits=False)
+    diagnosis = judged(case)
     verdict = diagnosis.verdict
     assert not [str(f.summary) for f in diagnosis.findings if f.status == FindingStatus.ABSENT and not shows_why(f)]
     assert not [f for f in diagnosis.findings if f.status == FindingStatus.CRASHED]
@@ -77,7 +74,7 @@ BESIDE = frozenset({"train_samples", "accumulation", "beta2", "momentum"})  # no
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.parent.name}/{c.name}")
 def test_every_change_can_be_applied_where_it_says(case: Path) -> None:
     fixes = [
-        fix for f in postmortem.analyze(case / "run", with_exhibits=False).findings for fix in (*f.fixes, *(x for c in f.causes for x in c.fixes))
+        fix for f in judged(case).findings for fix in (*f.fixes, *(x for c in f.causes for x in c.fixes))
     ]
     changes = [change for fix in fixes for change in fix.changes]
     assert {c.parameter for c in changes} <= CONTRACT | BESIDE
@@ -87,13 +84,13 @@ def test_every_change_can_be_applied_where_it_says(case: Path) -> None:
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.parent.name == "healthy"], ids=lambda c: c.name)
 def test_a_healthy_run_raises_no_alarm(case: Path) -> None:
-    diagnosis = postmortem.analyze(case / "run", with_exhibits=False)
+    diagnosis = judged(case)
     assert diagnosis.verdict.mode == "healthy"
     assert not [f for f in diagnosis.findings if f.status == FindingStatus.PRESENT and f.severity != "minor"]
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.name.endswith("-blind")], ids=lambda c: c.parent.name + "/" + c.name)
 def test_a_blind_case_says_what_to_log_next_time(case: Path) -> None:
-    diagnosis = postmortem.analyze(case / "run", with_exhibits=False)
+    diagnosis = judged(case)
     assert diagnosis.next_time
     assert all(n.would_decide for n in diagnosis.next_time)

@@ -245,15 +245,8 @@ def test_a_hostile_run(name: str, run: Zygote, honest: dict, tmp_path: Path) -> 
     harmless(html, markdown)
 
 
-def test_a_document_from_a_stranger(tmp_path: Path) -> None:
-    """Every text of a stored document, each replaced in turn: `render` refuses it or shows it harmlessly."""
-    import postmortem
-    from postmortem.errors import DocumentError
-    from postmortem.model.codec import load
-
-    good_log(tmp_path / "run")
-    LOGS["text: injection through every field"].build(tmp_path / "run")
-    document = json.loads(postmortem.analyze(tmp_path / "run").to_json())
+def texts(document: object) -> dict[tuple[str, ...], list[tuple[Any, Any]]]:
+    """Where a document holds texts: keys down to each → (what holds it, its key there), of all that have the same keys."""
     places: dict[tuple[str, ...], list[tuple[Any, Any]]] = {}
 
     def walk(value: Any, path: tuple[str, ...]) -> None:
@@ -264,6 +257,22 @@ def test_a_document_from_a_stranger(tmp_path: Path) -> None:
             walk(inside, here)
 
     walk(document, ())
+    return places
+
+
+def test_a_document_from_a_stranger(tmp_path: Path) -> None:
+    """Every text of a stored document, each replaced in turn: `render` refuses it or shows it harmlessly."""
+    import postmortem
+    from postmortem.errors import DocumentError
+    from postmortem.model.codec import load
+
+    good_log(tmp_path / "run")
+    LOGS["text: injection through every field"].build(tmp_path / "run")
+    document = json.loads(postmortem.analyze(tmp_path / "run").to_json())
+    fields = set(texts(document))
+    del document["exhibits"]["curves"][2:]  # each costs a picture and has no field that those have not
+    places = texts(document)
+    assert set(places) == fields
     foreign = '"]\n```\n<script>alert(1)</script>\x1b[2J\u202e](javascript:alert(1))'
     accepted = []
     for (holder, key), *_ in places.values():

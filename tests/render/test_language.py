@@ -155,6 +155,11 @@ def diagnosis(request: pytest.FixtureRequest) -> Diagnosis:
     return analyze(min((FIXTURES / request.param).glob("*/run")))
 
 
+@pytest.fixture(scope="module")
+def chinese(diagnosis: Diagnosis) -> str:
+    return diagnosis.to_html("zh")
+
+
 class Visible(HTMLParser):
     """What a reader sees or hears of a page, without code, paths and what came from the run by its own name."""
 
@@ -202,11 +207,10 @@ def test_the_detector_sees_english() -> None:
     assert [text for text in page.texts if english(text)] == ["What decides it", "Where to restart"]
 
 
-def test_no_english_sentence_is_left_on_the_page(diagnosis: Diagnosis) -> None:
-    html = diagnosis.to_html("zh")
-    assert '<html lang="zh-Hans">' in html
+def test_no_english_sentence_is_left_on_the_page(diagnosis: Diagnosis, chinese: str) -> None:
+    assert '<html lang="zh-Hans">' in chinese
     page = Visible()
-    page.feed(html)
+    page.feed(chinese)
     own = own_words(diagnosis)
     assert len([text for text in page.texts if re.search("[一-鿿]", text)]) > 100
     assert [found for text in page.texts for found in english(text) if found not in own] == []
@@ -225,17 +229,17 @@ def test_no_english_sentence_is_left_in_markdown_and_terminal(diagnosis: Diagnos
     assert re.search("[一-鿿]", console.file.getvalue())
 
 
-def test_the_json_is_english_and_renders_in_either_language(diagnosis: Diagnosis) -> None:
+def test_the_json_is_english_and_renders_in_either_language(diagnosis: Diagnosis, chinese: str) -> None:
     text = diagnosis.to_json()
     again = load(text)
     assert again.to_json() == text
     assert not re.search("[一-鿿]", text)
-    assert again.to_html("zh") == diagnosis.to_html("zh")
+    assert again.to_html("zh") == chinese
     assert again.to_html() == diagnosis.to_html() == diagnosis.to_html("en")
 
 
-def test_the_pictures_have_their_words_in_chinese(diagnosis: Diagnosis) -> None:
-    assert re.search(r"<text[^>]*>[^<]*(损失|准确率)", diagnosis.to_html("zh"))
+def test_the_pictures_have_their_words_in_chinese(chinese: str) -> None:
+    assert re.search(r"<text[^>]*>[^<]*(损失|准确率)", chinese)
 
 
 @pytest.mark.parametrize("item", [None, *words.MODES, *words.CAUSES])
