@@ -233,7 +233,7 @@ def _some(scan: Scan, repeats: Repeats, bars: Redraws, cursor: _Cursor, data: by
             begin, start = start, _BLANKS.match(data, start).end()  # type: ignore[union-attr]
             scan.blank(start - begin)
             repeats.saw(None)
-        elif period is not None and start < len(data):
+        elif start < len(data) and (period := period or repeats.resumed(data, start)):
             begin, start = start, repeats.take(period, data, start)
             if start > begin:
                 cursor.offset = data.rfind(b"\n", 0, start - 1) + 1

@@ -16,7 +16,7 @@ from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
-from postmortem.sources.logs.text.tokens import NUMBER, mask
+from postmortem.sources.logs.text.tokens import NUMBER
 
 _VALIDATION = ("val", "test")
 
@@ -28,6 +28,7 @@ class Stretch:
     entries: tuple[Entry, ...]
     numbers: Floats  # (repeats, numbers of a period); those that no plan uses may be NaN
     times: list[Floats | None]  # of each line of the period the moments at its begin, (repeats,); NaN where one has none
+    printed: tuple[tuple[bytes, ...], ...]  # of each line of the period its numbers, as one of the repeats prints them
     lines: Callable[[int], list[bytes]]  # the text of its first lines
     last: bytes  # the text of its last line
 
@@ -45,11 +46,6 @@ class Stretch:
     def own(self, line: int) -> Floats:
         """(repeats, numbers of that line)."""
         return self.numbers[:, self.offsets[line] : self.offsets[line + 1]]
-
-    @cached_property
-    def first(self) -> list[list[bytes]]:
-        """The printed numbers of the first repeat, by line."""
-        return [mask(line)[1] for line in self.lines(len(self.entries))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +129,9 @@ def _exact(stretch: Stretch, line: int, plan: Plan, *, fractional: bool) -> bool
     """Whether the epochs of a line are shares that are done, not the number of one; None when both occur. `fractional`: in dicts before they were."""
     if plan.mapping and fractional and plan.epoch != NO:
         return True
-    if plan.epoch == NO or plan.epoch >= len(stretch.first[line]):
+    if plan.epoch == NO or plan.epoch >= len(stretch.printed[line]):
         return False if plan.epoch == NO else None
-    if b"." in stretch.first[line][plan.epoch].rstrip(b"."):
+    if b"." in stretch.printed[line][plan.epoch].rstrip(b"."):
         return True
     epochs = stretch.own(line)[:, plan.epoch]
     whole = epochs == np.floor(epochs)
@@ -254,16 +250,19 @@ def _clock(scan: Scan, stretch: Stretch) -> list[Floats]:
     n, own = len(stretch), [(j, t) for j, t in enumerate(stretch.times) if t is not None]
     if not own:
         return [np.full(n, scan.time)] * len(stretch.entries)
-    moments = np.stack([t for _, t in own], axis=1)  # (repeats, lines with a moment), in the order of the lines
+    moments = own[0][1][:, None] if len(own) == 1 else np.stack([t for _, t in own], axis=1)  # (repeats, lines with a moment), in their order
     if not (moments > DATED).all():
-        flat = moments.ravel()
+        flat = moments.flatten()
         for place, time in enumerate(flat.tolist()):
             scan.note_time(time)
             flat[place] = scan.time
         moments = flat.reshape(moments.shape)
-    before = np.concatenate(([scan.time], moments[:-1, -1]))
+    earlier = scan.time
     for time in (float(moments[0, 0]), float(moments[-1, -1])):
         scan.note_time(time)
+    if own[0][0] == 0 and len(own) == 1:
+        return [moments[:, 0]] * len(stretch.entries)
+    before = np.concatenate(([earlier], moments[:-1, -1]))
     places = np.searchsorted([j for j, _ in own], np.arange(len(stretch.entries)), side="right")
     return [moments[:, place - 1] if place else before for place in places.tolist()]
 

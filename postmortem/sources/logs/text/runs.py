@@ -18,7 +18,7 @@ from postmortem.sources.logs.text.records import Stretch, pass_over, ready, reco
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.templates import Learnt, alike, learn
-from postmortem.sources.logs.text.tokens import without_bars
+from postmortem.sources.logs.text.tokens import mask, without_bars
 from postmortem.sources.logs.text.windows import Repeated, Window
 
 LONGEST_PERIOD = 24  # lines
@@ -42,6 +42,7 @@ class Repeats:
         self.blank = Entry(EMPTY, "")
         self.window = Window(b"", 0)
         self.learnt: dict[tuple[int, ...], Learnt | None] = {}  # how a period was printed last
+        self.taken: Period | None = None  # the last that a template took, if each of its lines says by itself where training is
         self.limits: dict[tuple[int, ...], int] = {}  # how many lines of a bar are looked at: it may begin anew long before its form changes
 
     def saw(self, entry: Entry | None) -> Period | None:
@@ -83,8 +84,10 @@ class Repeats:
             return start
         if period.silent and self.scan.near > 0:
             return start
-        ahead = _lines_from(data, start, FEWEST * len(period.entries))
         end, printed_anew = start, False
+        if period is self.taken and self.resumed(data, start):
+            return self._by_template(period, data, start)[0]
+        ahead = _lines_from(data, start, FEWEST * len(period.entries))
         if _repeats(ahead, len(period.entries)):
             end, printed_anew = self._by_template(period, data, start)
         elif len(ahead) == FEWEST * len(period.entries):
@@ -96,20 +99,31 @@ class Repeats:
         self.failures[key] = max(missed - GIVE_UP, -_CREDIT) if end > start else missed + 1
         return end
 
+    def resumed(self, data: bytes, start: int) -> Period | None:
+        """The period that another line has interrupted, where it goes on at `start` as it was printed before."""
+        if self.taken is None or not self._inside(data, start):
+            return None
+        learnt = self.learnt.get((id(self.taken.entries[0]),))
+        return self.taken if learnt and len(self.window.repeated(learnt.template, self.window.line_of(start))) >= FEWEST else None
+
+    def _inside(self, data: bytes, start: int) -> bool:
+        """Whether the window shows enough of what begins at `start`."""
+        window = self.window
+        return window.data is data and window.begin <= start and (start + _TAIL <= window.end or window.end == len(data))
+
     def _by_template(self, period: Period, data: bytes, start: int) -> tuple[int, bool]:
         """Where the repeats end that are printed alike; whether behind them the same shapes go on, with numbers that are printed in another way."""
+        if not self._inside(data, start):
+            self.window = Window(data, start)
         window = self.window
-        inside = window.data is data and window.begin <= start and (start + _TAIL <= window.end or window.end == len(data))
-        if not inside:
-            self.window = window = Window(data, start)
         first = window.line_of(start)
         key = tuple(id(e) for e in period.entries)
         learnt = self.learnt.get(key)
         limit = self.limits.get(key, _ANY)
-        found = window.repeated(learnt.template, first, limit) if learnt else None
+        found = window.repeated(learnt.template, first).first(limit) if learnt else None
         if not found:
             learnt = self.learnt[key] = learn(period.entries, window, first)
-            found = window.repeated(learnt.template, first, limit) if learnt else None
+            found = window.repeated(learnt.template, first).first(limit) if learnt else None
         if learnt is None or found is None:
             return start, False
         behind = first + len(found) * len(period.entries)
@@ -125,7 +139,10 @@ class Repeats:
             self.limits[key] = max(_LEAST, (8 if n == len(found) else 2) * n)
             return window.offset_behind(first + n) if n else start, False
         stretch = _stretch(period.entries, learnt, found)
-        return window.offset_behind(behind) if stretch and record(self.scan, stretch) else start, False
+        if not (stretch and record(self.scan, stretch)):
+            return start, False
+        self.taken = period if len(period.entries) == 1 and period.entries[0].plan.counts else None
+        return window.offset_behind(behind), False
 
     def _bars(self, entry: Entry, learnt: Learnt, found: Repeated) -> int:
         """Read a progress bar; returns how many lines of it."""
@@ -136,10 +153,10 @@ class Repeats:
             numbers = numbers[: len(totals) if (totals == totals[0]).all() else int((totals == totals[0]).argmin())]
         plan = entry.plan if entry.plan.bar else scan.as_evaluation(scan.second_bar(entry.plan, numbers[0].tolist()))
         if plan.bar or not plan.values or evaluates(plan):
-            n = overwritten(scan, plan, numbers, found.window.lines(found.first_line, 1)[0]) if quiet(scan, entry, plan) else 0
+            n = overwritten(scan, plan, numbers, found.lines(1)[0]) if quiet(scan, entry, plan) else 0
             if n > 1:
                 scan.near -= n - 1
-                scan.line(found.window.lines(found.first_line + n - 1, 1)[0])
+                scan.line(found.alike.window.lines(found.first_line + n - 1, 1)[0])
             return n * (n > 1)
         bars = (replace(entry, plan=plan),)
         stretch = _stretch(bars, learnt, found.first(len(numbers)))
@@ -158,7 +175,8 @@ class Repeats:
             self.failures[tuple(id(e) for e in period.entries)] = GIVE_UP  # they never come out even
             return start
         times = times_of(period, text, len(numbers))
-        stretch = Stretch(period.entries, numbers, times, lambda n: first_lines(text, n), last_lines(text, 1)[0])
+        printed = tuple(tuple(mask(line)[1]) for line in first_lines(text, lines))
+        stretch = Stretch(period.entries, numbers, times, printed, lambda n: first_lines(text, n), last_lines(text, 1)[0])
         return end if record(self.scan, stretch) else start
 
 
@@ -185,9 +203,9 @@ def _stretch(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated) -> Str
     times = [learnt.times(found, j) if line.moment else None for j, line in enumerate(learnt.lines)]
     if any(line.moment and time is None for line, time in zip(learnt.lines, times, strict=True)):
         return None
-    window, first, lines = found.window, found.first_line, len(found) * len(entries)
-    last = next((t for t in reversed(window.lines(first + lines - len(entries), len(entries))) if t.strip()), b"")
-    return Stretch(entries, _numbers(entries, learnt, found), times, lambda n: window.lines(first, min(n, lines)), last)
+    behind = found.first_line + len(found) * len(entries)
+    last = next((t for t in reversed(found.alike.window.lines(behind - len(entries), len(entries))) if t.strip()), b"")
+    return Stretch(entries, _numbers(entries, learnt, found), times, tuple(line.tokens for line in learnt.lines), found.lines, last)
 
 
 def _numbers(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated, *, counters: bool = False) -> Floats:

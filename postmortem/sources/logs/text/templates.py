@@ -14,7 +14,7 @@ import numpy as np
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import MOMENTS, NUMBERS, YEAR_UNKNOWN, leading_moment, mask, midnight_of, moment, number, shape_of
-from postmortem.sources.logs.text.windows import MOST_DIGITS, Ints, Printed, Repeated, Template, Window
+from postmortem.sources.logs.text.windows import MOST_DIGITS, Alike, Ints, Printed, Repeated, Template, Window
 
 _LONGEST = 2_000  # bytes of a line
 _TOKEN = re.compile(rb"([-+]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([-+]?)([0-9]+))?")
@@ -22,7 +22,6 @@ _NARROW = b":,-"  # between two runs of digits: whether they are one thing depen
 _CLOCK_BEHIND = re.compile(rb" [0-9]{1,2}:")
 
 _CLOCK = re.compile(rb"[0-9]{1,3}:[0-9]{2}(?::[0-9]{2})?")
-_HOURS = 3  # digits at most of what a clock begins with
 
 Span = tuple[int, int]
 
@@ -34,13 +33,11 @@ class Field:
     run: int
     behind: int  # digits of the run behind it
     width: int
-    whole: bool  # it is all of the run
 
-    def of(self, found: Repeated) -> Ints:
+    def of(self, found: Alike) -> Ints:
         """(repeats,) its values."""
-        first = found.first_run + self.run
-        runs = found.window.wholes[first : first + found.starts.size : found.starts.shape[1]]
-        return runs if self.whole else runs // 10**self.behind % 10**self.width
+        stops = found.stops(self.run) - self.behind
+        return found.window.digits_before(stops, np.full(len(stops), self.width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +45,7 @@ class Line:
     """One line of a period: its numbers, and the parts of the moment at its begin."""
 
     numbers: tuple[Printed, ...]
+    tokens: tuple[bytes, ...]  # of the example
     moment: dict[str, Field]
 
 
@@ -59,7 +57,11 @@ class Learnt:
     lines: tuple[Line, ...]
 
     def times(self, found: Repeated, line: int) -> Floats | None:
-        """(repeats,) moments at the begin of a line of the period, as `moment` gives them; None when some are no dates."""
+        """(repeats,) moments at the begin of a line of the period, as `moment` gives them; None when some that are alike are no dates."""
+        times = found.alike.once(line, lambda: self._times(found.alike, line))
+        return None if times is None else times[found.begin : found.end]
+
+    def _times(self, found: Alike, line: int) -> Floats | None:
         parts = {name: field.of(found) for name, field in self.lines[line].moment.items()}
         seconds = parts["hour"] * 3600 + parts["minute"] * 60 + parts["second"]
         if "day" in parts:
@@ -77,7 +79,6 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
         return None
     lines: list[Line] = []
     widths: list[int] = []
-    most: list[int] = []
     close: list[tuple[int, int]] = []
     constants: list[tuple[int, bytes]] = []
     before = 0  # runs of the lines so far
@@ -107,7 +108,6 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
         dates = leading_moment(text)
         leading = {m.start() for m in MOMENTS.finditer(text, dates.end() if dates else 0) if _CLOCK.fullmatch(m[0])}
         for i, (s, e) in enumerate(runs):
-            most.append(_HOURS if s in leading else MOST_DIGITS)
             widths.append(0 if s in leading else e - s if dated[i] or narrow[i] or owners[i] < 0 else 0)
             if owners[i] < 0 and not dated[i]:
                 constants.append((before + i, text[s:e]))
@@ -115,12 +115,12 @@ def learn(entries: Sequence[Entry], window: Window, first: int) -> Learnt | None
         fields = _fields(text, steady)
         if fields is None:
             return None
-        lines.append(Line(tuple(p for p in printed if p), fields))
+        lines.append(Line(tuple(p for p in printed if p), tuple(tokens), fields))
         before += len(runs)
     if not before:
         return None
     unit, ranks = window.skeleton(first, len(entries))
-    return Learnt(Template(unit, ranks, np.array(widths), np.array(most), *_columns(close), tuple(constants)), tuple(lines))
+    return Learnt(Template(len(entries), unit, ranks, np.array(widths), *_columns(close), tuple(constants)), tuple(lines))
 
 
 def alike(entries: Sequence[Entry], lines: Sequence[bytes]) -> bool:
@@ -188,8 +188,8 @@ def _fields(text: bytes, runs: list[tuple[int, Span]]) -> dict[str, Field] | Non
         if found and within is None:
             return None
         if found and within:
-            run, a, b = within
-            out[name] = Field(run, b - end, end - begin, (a, b) == (begin, end))
+            run, _, b = within
+            out[name] = Field(run, b - end, end - begin)
     return out
 
 

@@ -5,6 +5,7 @@ from line to line, so that a thousand of them are compared at the speed of memor
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -19,11 +20,16 @@ from postmortem.sources.logs.text.tokens import without_bars
 WIDTH = 512 << 10  # bytes of a window: what is made of it stays near the processor
 _DIGITS = b"0123456789"
 MOST_DIGITS = 18  # of a number in an int64
-_FIRST = 64  # repeats that are compared before more are
+_FIRST = 64  # repeats that are looked for before more are
 _PERCENT, _PIPE, _OPEN, _EQUALS, _ARROW = b"%|[=>"
 _EXACT = 1 << 53  # whole numbers up to here, divided by powers of ten up to 22, round as `float` does
 _POWERS: Floats = np.array([float(f"1e{n}") for n in range(23)])
 _WHOLE_POWERS = 10 ** np.arange(19, dtype=np.int64)
+_JOINED = (
+    (np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(2561), np.uint64(8)),
+    (np.uint64(0x00FF00FF00FF00FF), np.uint64(6553601), np.uint64(16)),
+    (np.uint64(0x0000FFFF0000FFFF), np.uint64(42949672960001), np.uint64(32)),
+)
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,31 +52,86 @@ class Printed:
 class Template:
     """What all repeats of some lines have in common, as they are printed now."""
 
+    lines: int  # of one repeat
     unit: bytes  # the skeleton of one repeat
     ranks: Ints  # (runs,) bytes of the unit before each run of digits
     widths: Ints  # (runs,) of each, 0 where it may have any
-    most: Ints  # (runs,) digits that it may have
     close: Ints  # runs that are one moment with the next one
     gaps: Ints  # bytes between those two
     constants: tuple[tuple[int, bytes], ...]  # runs that are part of a word, and their digits
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
-    """Repeats of a template: where their runs of digits are. Arrays are (repeats, runs)."""
+class Runs:
+    """The runs of digits of some lines, among all of a window. first : (n,) of each line."""
 
-    window: "Window"
-    first_line: int
-    first_run: int
-    starts: Ints
-    stops: Ints
+    first: Ints
+    width: int  # runs of each line
+
+    @property
+    def _one_by_one(self) -> bool:
+        """No other runs are between them."""
+        return len(self.first) > 0 and int(self.first[-1] - self.first[0]) == (len(self.first) - 1) * self.width
+
+    def column(self, of: Ints, run: int) -> Ints:
+        """(n,) what is known of one run of each line."""
+        return of[self.first[0] + run : self.first[-1] + run + 1 : self.width] if self._one_by_one else of[self.first + run]
+
+    def all(self, of: Ints) -> Ints:
+        """(n, width) what is known of all of them."""
+        inside = slice(self.first[0], self.first[-1] + self.width) if self._one_by_one else self.first[:, None] + np.arange(self.width)
+        return of[inside].reshape(len(self.first), self.width)
+
+
+class Alike:
+    """The repeats of a template among the lines of a window from `begin` to `until`, wherever other lines stand between them."""
+
+    def __init__(self, window: "Window", template: Template, begin: int, until: int) -> None:
+        self.window, self.template, self.begin, self.until = window, template, begin, until
+        self.lines = window.alike(template, begin, until)  # (repeats,) the first one of each
+        self._runs = Runs(window.first_runs[self.lines], len(template.ranks))
+        self._ends: Ints = np.append(np.flatnonzero(np.diff(self.lines) != template.lines), len(self.lines) - 1)  # where others follow
+        self._known: dict[Printed | int, Floats | None] = {}
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.lines)
 
-    def first(self, n: int) -> "Repeated":
-        """The first n of them."""
-        return Repeated(self.window, self.first_line, self.first_run, self.starts[:n], self.stops[:n])
+    def once(self, what: Printed | int, work: Callable[[], Floats | None]) -> Floats | None:
+        """What is the same whichever of the repeats it is asked for: a number, or the moments of a line by its place in the period."""
+        if what not in self._known:
+            self._known[what] = work()
+        return self._known[what]
+
+    def covers(self, line: int) -> bool:
+        """Whether it is known if a repeat begins at a line."""
+        return self.begin <= line < self.until and (line - self.begin) % self.template.lines == 0
+
+    def from_line(self, line: int) -> "Repeated":
+        """The repeats that follow one another from a line on."""
+        at = int(self.lines.searchsorted(line))
+        if at == len(self) or self.lines[at] != line:
+            return Repeated(self, line, 0, 0)
+        return Repeated(self, line, at, int(self._ends[self._ends.searchsorted(at)]) + 1)
+
+    def starts(self, run: int) -> Ints:
+        """(repeats,) where a run of digits begins."""
+        return self._runs.column(self.window.starts, run)
+
+    def stops(self, run: int) -> Ints:
+        """(repeats,) where it ends."""
+        return self._runs.column(self.window.stops, run)
+
+    def whole(self, run: int) -> Ints | None:
+        """(repeats,) the whole numbers that a run of digits makes; None when they are too large."""
+        stops = self.stops(run)
+        widths = stops - self.starts(run)
+        widest = int(widths.max(initial=0))
+        if widest > MOST_DIGITS:
+            return None
+        value = self.window.digits_before(stops, widths)
+        for done in range(8, widest, 8):
+            value += self.window.digits_before(stops - done, widths - done) * 10**done
+        return value
 
     def numbers(self, printed: Printed) -> Floats:
         """(repeats,) float64, each as `float` of its token."""
@@ -78,14 +139,6 @@ class Repeated:
             return np.full(len(self), printed.constant)
         exact = self._exact(printed)
         return exact if exact is not None else self._one_by_one(printed)
-
-    def whole(self, run: int) -> Ints | None:
-        """(repeats,) the whole numbers that a run of digits makes; None when they are too large."""
-        first = self.first_run + run
-        taken = slice(first, first + len(self) * self.starts.shape[1], self.starts.shape[1])
-        if int(self.window.widths[taken].max()) > MOST_DIGITS:
-            return None
-        return self.window.wholes[taken]
 
     def _exact(self, printed: Printed) -> Floats | None:
         """By whole numbers below 2⁵³ and powers of ten up to 22, which float64 holds exactly: one division, one rounding."""
@@ -97,7 +150,7 @@ class Repeated:
             return None
         if printed.decimals >= 0:
             decimals = self.whole(printed.decimals)
-            widths = self.stops[:, printed.decimals] - self.starts[:, printed.decimals]
+            widths = self.stops(printed.decimals) - self.starts(printed.decimals)
             if decimals is None or int(value.max()) >= 10 ** (MOST_DIGITS - int(widths.max())):
                 return None
             value = value * _WHOLE_POWERS[widths] + decimals
@@ -123,14 +176,40 @@ class Repeated:
 
     def _one_by_one(self, printed: Printed) -> Floats:
         runs = [r for r in (printed.whole, printed.decimals, printed.exponent) if r >= 0]
-        begins = (self.starts[:, runs[0]] - printed.before).tolist()
-        ends = (self.stops[:, runs[-1]] + printed.after).tolist()
+        begins = (self.starts(runs[0]) - printed.before).tolist()
+        ends = (self.stops(runs[-1]) + printed.after).tolist()
         text = self.window.text
         tokens = [text[a:b] for a, b in zip(begins, ends, strict=True)]
         try:
             return np.array(orjson.loads(b"[" + b",".join(tokens) + b"]"), dtype=np.float64)
         except (orjson.JSONDecodeError, OverflowError):  # `007`, `.5`
             return np.array([float(token) for token in tokens], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Repeats of a template that follow one another: some of all that are alike."""
+
+    alike: Alike
+    first_line: int
+    begin: int  # among all
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    def first(self, n: int) -> "Repeated":
+        """The first n of them."""
+        return Repeated(self.alike, self.first_line, self.begin, min(self.end, self.begin + n))
+
+    def numbers(self, printed: Printed) -> Floats:
+        """(repeats,) float64, each as `float` of its token."""
+        numbers = self.alike.once(printed, lambda: self.alike.numbers(printed))
+        return np.zeros(0) if numbers is None else numbers[self.begin : self.end]
+
+    def lines(self, n: int) -> list[bytes]:
+        """The text of the first n lines."""
+        return self.alike.window.lines(self.first_line, min(n, len(self) * self.alike.template.lines))
 
 
 class Window:
@@ -160,19 +239,30 @@ class Window:
             self._skeleton = np.frombuffer(text.translate(None, _DIGITS), dtype=np.uint8)
         self._ranks = self._rank(self.starts, self._digits[:-1])
         self._ends = np.flatnonzero(codes == 10)  # of the lines in `text`; the first ends what precedes
+        self._alike: dict[int, Alike] = {}  # by the identity of their template
+        self._eights = np.ndarray(len(text) + 17, "<u8", bytes(24) + text, strides=(1,))  # from 24 bytes before each place on
         self._raw_ends = self._ends[1:] + (begin - 1) if len(text) == len(raw) + 1 else np.flatnonzero(np.frombuffer(raw, np.uint8) == 10) + begin
 
     @cached_property
-    def wholes(self) -> Ints:
-        """(runs,) the number that each run of digits makes; nonsense where there are more than 18."""
-        if not len(self.starts):
-            return self.starts
-        places = np.flatnonzero((self.codes - np.uint8(48)) < 10)
-        powers = np.repeat(self.stops - 1, self.widths)
-        powers -= places
-        digits = _WHOLE_POWERS.take(powers, mode="clip")
-        digits *= self.codes[places] - np.uint8(48)
-        return np.add.reduceat(digits, self._digits[:-1])
+    def first_runs(self) -> Ints:
+        """(lines + 1,) runs of digits before each line."""
+        return self.starts.searchsorted(self._ends)
+
+    @cached_property
+    def _first_ranks(self) -> Ints:
+        """(lines + 1,) bytes of the skeleton before each line."""
+        return self._rank(self._ends + 1, self._digits[self.first_runs])
+
+    def digits_before(self, places: Ints, widths: Ints) -> Ints:
+        """(n,) the number that the digits before each place make, at most eight of them, `widths` at most."""
+        spare = ((8 - widths).clip(0, 8) * 8).astype(np.uint64)  # bits of what is no digit of it
+        eight = self._eights[places + 16] >> spare << spare
+        for mask, factor, bits in _JOINED:  # neighbours become one number: digits, then pairs, then fours
+            eight &= mask
+            eight *= factor
+            eight >>= bits
+        numbers: Ints = eight.astype(np.int64)
+        return numbers
 
     def line_of(self, offset: int) -> int:
         """Which line, from 0, begins at an offset in `data`."""
@@ -209,43 +299,44 @@ class Window:
         out: Ints = places - digits
         return out - self._doubled.searchsorted(places) if len(self._doubled) else out
 
-    def repeated(self, template: Template, first: int, limit: int) -> Repeated:
-        """The repeats of a template from a line on, up to the first line that is not alike, `limit` of them at most."""
-        begin = self._ends[first] + 1
-        run = int(self.starts.searchsorted(begin))
-        low = int(self._rank(begin, self._digits[run]))
-        length, width = len(template.unit), len(template.ranks)
-        most = min((len(self._skeleton) - low) // length, (len(self.starts) - run) // width, limit)
-        unit = np.frombuffer(template.unit, dtype=np.uint8)
-        free = template.widths == 0
-        done, size = 0, _FIRST
-        while done < most:
-            until = min(most, done + size)
-            runs = slice(run + done * width, run + until * width)
-            skeletons = self._skeleton[low + done * length : low + until * length].reshape(-1, length)
-            ranks = template.ranks + np.arange(low + length * done, low + length * until, length)[:, None]
-            checks = [
-                skeletons == unit,
-                self._ranks[runs].reshape(-1, width) == ranks,
-                (self.widths[runs].reshape(-1, width) == template.widths) | free,
-            ]
-            if len(template.close):
-                following = self.starts[runs.start + 1 : runs.stop + 1]
-                following = following if len(following) == runs.stop - runs.start else np.append(following, 0)  # the last run is close to none
-                between = (following - self.stops[runs]).reshape(-1, width)[:, template.close]
-                checks.append(between == template.gaps)
-            for column, constant in template.constants:
-                starts = self.starts[runs][column::width]
-                checks.extend(self.codes.take(starts + n, mode="clip")[:, None] == digit for n, digit in enumerate(constant))
-            alike = min((until - done if c.all() else int(c.argmin()) // c.shape[1]) for c in checks)
-            done, size = done + alike, size * 8
-            if done < until:
-                break
-        behind = run + done * width
-        if done and behind < len(self._ranks) and self._ranks[behind] < low + length * done:
-            done -= 1  # digits within its last word
-        taken = slice(run, run + done * width)
-        return Repeated(self, first, run, self.starts[taken].reshape(-1, width), self.stops[taken].reshape(-1, width))
+    def repeated(self, template: Template, first: int) -> Repeated:
+        """The repeats of a template from a line on, up to the first line that is not alike. What was found is kept for lines further on."""
+        found = self._alike.get(id(template))
+        reach = _FIRST if first else len(self._ends)
+        while True:
+            if found is None or not found.covers(first):
+                until = min(first + reach * template.lines, len(self._ends) - template.lines)
+                found = self._alike[id(template)] = Alike(self, template, first, until)
+            repeats = found.from_line(first)
+            if not len(repeats) or first + len(repeats) * template.lines < found.until or found.until + template.lines >= len(self._ends):
+                return repeats
+            reach, found = 8 * max(reach, len(found)), None
+
+    def alike(self, template: Template, begin: int, until: int) -> Ints:
+        """Which lines, of every so many from `begin` on, begin a repeat of a template."""
+        width, length = len(template.ranks), len(template.unit)
+        lines: Ints = np.arange(begin, until, template.lines)
+        behind = lines + template.lines
+        lines = lines[(self.first_runs[behind] - self.first_runs[lines] == width) & (self._first_ranks[behind] - self._first_ranks[lines] == length)]
+        low, runs = self._first_ranks[lines], Runs(self.first_runs[lines], width)
+        if not len(lines):
+            return lines
+        if low[-1] - low[0] == (len(lines) - 1) * length:  # nothing is between them
+            units = self._skeleton[low[0] : low[-1] + length].view(f"S{length}")
+        else:
+            units = np.ndarray(len(self._skeleton) - length + 1, f"S{length}", self._skeleton, strides=(1,))[low]
+        checks = [
+            units == template.unit if units.tobytes() != template.unit * len(lines) else np.ones(len(lines), dtype=bool),
+            (runs.all(self._ranks) - low[:, None] == template.ranks).all(axis=1),
+            *(runs.column(self.widths, run) == template.widths[run] for run in np.flatnonzero(template.widths).tolist()),
+        ]
+        for run, gap in zip(template.close.tolist(), template.gaps.tolist(), strict=True):
+            checks.append(runs.column(self.starts, run + 1) - runs.column(self.stops, run) == gap)
+        for column, constant in template.constants:
+            starts = runs.column(self.starts, column)
+            checks.extend(self.codes.take(starts + n, mode="clip") == digit for n, digit in enumerate(constant))
+        found: Ints = lines[np.logical_and.reduce(checks)]
+        return found
 
 
 def _plain(text: bytes) -> bytes:
