@@ -73,9 +73,7 @@ BESIDE = frozenset({"train_samples", "accumulation", "beta2", "momentum"})  # no
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.parent.name}/{c.name}")
 def test_every_change_can_be_applied_where_it_says(case: Path) -> None:
-    fixes = [
-        fix for f in judged(case).findings for fix in (*f.fixes, *(x for c in f.causes for x in c.fixes))
-    ]
+    fixes = [fix for f in judged(case).findings for fix in (*f.fixes, *(x for c in f.causes for x in c.fixes))]
     changes = [change for fix in fixes for change in fix.changes]
     assert {c.parameter for c in changes} <= CONTRACT | BESIDE
     assert [w for w in (misaddressed(c, case / "run") for c in changes) if w] == []

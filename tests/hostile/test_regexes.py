@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,16 +83,15 @@ def flags(call: ast.Call) -> int:
 PATTERNS = list(patterns())
 SOURCES = "".join(p.read_text(encoding="utf-8") for p in Path(str(redact.__file__)).parent.rglob("*.py"))
 ANCHORED = ("match", "fullmatch")
+WAYS: dict[str, set[str]] = defaultdict(set)
+for constant, how in re.findall(r"(\w+)\.(match|fullmatch|search|finditer|findall|sub|subn|split)\b", SOURCES):
+    WAYS[constant].add(how)
+SUSPICIOUS = 0.0006  # seconds of 1.2 kB: what is quadratic takes a sixth of what it takes with 3 kB, of which more than 4 ms are looked into
 
 
 def tried(name: str) -> str:
     """How a pattern is applied: only at the start of a text when that is all that the package does with it."""
-    constant = name.rpartition(".")[2]
-    ways = (
-        set(re.findall(rf"\b{re.escape(constant)}\.(match|fullmatch|search|finditer|findall|sub|subn|split)\b", SOURCES))
-        if ":" not in name
-        else set()
-    )
+    ways = WAYS[name.rpartition(".")[2]] if ":" not in name else set()
     return "match" if ways and ways <= set(ANCHORED) else "finditer"
 
 
@@ -131,6 +131,8 @@ def test_time_is_linear(part: int) -> None:
         way = tried(name)
         for unit in attacks(pattern):
             for end in ("", "\x00!"):
+                if cost(pattern, unit * (1200 // len(unit) + 1) + end, way, SUSPICIOUS) < SUSPICIOUS:
+                    continue
                 n = 3000 // len(unit) + 1
                 once = cost(pattern, unit * n + end, way)
                 if once < 0.004:  # 3 kB in 4 ms: quadratic costs tens of ms
@@ -149,6 +151,7 @@ def test_a_quadratic_pattern_would_be_seen() -> None:
     bad = re.compile(r"a+$")
     once, four = cost(bad, "a" * 1500 + "!"), cost(bad, "a" * 6000 + "!")
     assert four > 6 * once  # 16 on a quiet machine; 4 is linear
+    assert cost(bad, "a" * 1200 + "!", enough=SUSPICIOUS) > 2 * SUSPICIOUS
 
 
 def test_flags_are_part_of_a_pattern() -> None:

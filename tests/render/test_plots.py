@@ -5,7 +5,7 @@ import math
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.exhibits import CurveExhibit, DepthExhibit, DistributionExhibit, Exhibits, HeatmapExhibit, Level, Mark
@@ -94,6 +94,7 @@ values = st.lists(st.floats(), min_size=2, max_size=12)
 
 @settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(values, values, st.floats(allow_nan=False, allow_infinity=False))
+@example([5e-324, 5e-324], [5e-324, -0.5], 1.2)
 def test_any_values_can_be_drawn(loss: list[float], norm: list[float], step: float) -> None:
     exhibits = Exhibits(
         curves=(curve("train/loss", loss), curve("grad_norm", norm)),

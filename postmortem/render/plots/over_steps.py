@@ -154,7 +154,7 @@ def _limits(axes: Axes, panel: Panel) -> None:
     if panel.scale == "linear" and panel.key == "lr" and low >= 0 < high:
         axes.set_ylim(0, high * 1.12)
     elif (panel.scale == "linear" and 0 < high - low < 0.1 * max(abs(low), abs(high))) or low == high != 0:
-        middle, half = (low + high) / 2, 0.08 * max(abs(low), abs(high))
+        middle, half = (low + high) / 2, max(0.08 * max(abs(low), abs(high)), TINY)  # 0.08 × the least float is none
         axes.set_ylim(middle - half, middle + half)
 
 
