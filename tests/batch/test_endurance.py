@@ -8,7 +8,10 @@ import pytest
 from tests.batch import places
 from tests.batch.endurance import PLANTED, endure
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here"),
+    pytest.mark.slow("two batches of a dozen runs, one started again after each kill; `test_resuming.py` kills a batch in the ordinary run"),
+]
 
 
 def test_killed_again_and_again_a_batch_ends_as_if_it_had_not_been(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_packages_that_are_installed_say_nothing_of_the_run(tmp_path: Path, monk
     assert not [a for a in found.run.assumed if "peft" in str(a)]
 
 
+@pytest.mark.slow("seventeen trainings more; those above are in the ordinary run")
 @pytest.mark.parametrize("fault", live_more.FAULTS)
 def test_other_models_and_faults(fault: str, tmp_path: Path) -> None:
     live_more.train(tmp_path / "run", fault, record=True)

@@ -19,6 +19,9 @@ from tests.faults.train import run, watched
 SMOKE = ("none", "no_step", "small_batches", "exception", "loss_sign")
 
 
+trains = pytest.mark.slow("trains five runs and their sound twins, as the benchmark does; its parts have tests of their own in the ordinary run")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("faults")
@@ -26,6 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@trains
 def test_runs_are_written_and_judged(made: Path) -> None:
     answers = answered(made)
     assert [a.label["fault"] for a in answers] == ["none", "no_step", "none:small_batches", "exception", "loss_sign"]
@@ -34,6 +38,7 @@ def test_runs_are_written_and_judged(made: Path) -> None:
     assert [a.right for a in answers] == [True] * 5, report(made)
 
 
+@trains
 def test_labels_have_the_fields_and_the_report_prints_the_score(made: Path) -> None:
     rows = [json.loads(line) for line in (made / "labels.jsonl").read_text().splitlines()]
     assert all(set(r) == {"id", "primary", "failure_mode", "cause", "cause_also", "fault", "fix"} for r in rows)

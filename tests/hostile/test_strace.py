@@ -86,6 +86,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_strace
+@pytest.mark.slow("every hostile run again, under strace; `test_end_to_end.py` watches the same runs by an audit hook in the ordinary run")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_system_sees_nothing_but_the_run(part: int, home: Path, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
