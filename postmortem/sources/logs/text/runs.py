@@ -23,6 +23,7 @@ from postmortem.sources.logs.text.windows import Repeated, Window
 
 LONGEST_PERIOD = 24  # lines
 FEWEST = 6  # periods in a stretch that are worth it
+MOST_BETWEEN = 4  # lines between two stretches of one shape
 GIVE_UP = 8  # stretches that were too short, beyond those that a long one outweighs
 _CREDIT = 64  # such that are outweighed at most
 _ANY, _LEAST = 1 << 62, 64  # repeats that are looked at
@@ -42,7 +43,8 @@ class Repeats:
         self.blank = Entry(EMPTY, "")
         self.window = Window(b"", 0)
         self.learnt: dict[tuple[int, ...], Learnt | None] = {}  # how a period was printed last
-        self.taken: Period | None = None  # the last that a template took, if each of its lines says by itself where training is
+        self.taken: Period | None = None  # what a template took a few lines before, if each of its lines says by itself where training is
+        self.since = 0  # lines since then
         self.limits: dict[tuple[int, ...], int] = {}  # how many lines of a bar are looked at: it may begin anew long before its form changes
 
     def saw(self, entry: Entry | None) -> Period | None:
@@ -85,7 +87,7 @@ class Repeats:
         if period.silent and self.scan.near > 0:
             return start
         end, printed_anew = start, False
-        if period is self.taken and self.resumed(data, start):
+        if self._goes_on(period, data, start):
             return self._by_template(period, data, start)[0]
         ahead = _lines_from(data, start, FEWEST * len(period.entries))
         if _repeats(ahead, len(period.entries)):
@@ -100,11 +102,17 @@ class Repeats:
         return end
 
     def resumed(self, data: bytes, start: int) -> Period | None:
-        """The period that another line has interrupted, where it goes on at `start` as it was printed before."""
-        if self.taken is None or not self._inside(data, start):
-            return None
-        learnt = self.learnt.get((id(self.taken.entries[0]),))
-        return self.taken if learnt and len(self.window.repeated(learnt.template, self.window.line_of(start))) >= FEWEST else None
+        """The period that a few lines have interrupted, where it goes on at `start` as it was printed before."""
+        self.since += 1
+        if self.since > MOST_BETWEEN:
+            self.taken = None
+        return self.taken if self._goes_on(self.taken, data, start) else None
+
+    def _goes_on(self, period: Period | None, data: bytes, start: int) -> bool:
+        if period is None or period is not self.taken or not self._inside(data, start):
+            return False
+        learnt = self.learnt.get((id(period.entries[0]),))
+        return learnt is not None and len(self.window.repeated(learnt.template, self.window.line_of(start))) >= FEWEST
 
     def _inside(self, data: bytes, start: int) -> bool:
         """Whether the window shows enough of what begins at `start`."""
@@ -141,7 +149,7 @@ class Repeats:
         stretch = _stretch(period.entries, learnt, found)
         if not (stretch and record(self.scan, stretch)):
             return start, False
-        self.taken = period if len(period.entries) == 1 and period.entries[0].plan.counts else None
+        self.taken, self.since = period if len(period.entries) == 1 and period.entries[0].plan.counts else None, 0
         return window.offset_behind(behind), False
 
     def _bars(self, entry: Entry, learnt: Learnt, found: Repeated) -> int:
