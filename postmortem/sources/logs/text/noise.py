@@ -61,8 +61,8 @@ def _spots(text: Bytes) -> Iterator[tuple[str, Ints]]:
     places, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)]
     for start in range(0, len(text) - 2, _BLOCK):
         block = text[start : start + _BLOCK + 2].astype(np.uint32)
-        number = table[block[:-2] | block[1:-1] << np.uint32(8) | block[2:] << np.uint32(16)]
-        found = np.flatnonzero(number)
+        number = table.take(block[:-2] | block[1:-1] << np.uint32(8) | block[2:] << np.uint32(16))
+        found = np.flatnonzero(number != 0)
         places.append(found + start)
         numbers.append(number[found])
     place, number = np.concatenate(places), np.concatenate(numbers)

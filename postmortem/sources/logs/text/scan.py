@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -22,6 +23,7 @@ from postmortem.sources.logs.text.tokens import NUMBERS, mask, moment, number
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
+MAX_ASKED = 16  # of one shape: what they say first is what counts
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _RESULT = re.compile(rb"^\s{1,40}([A-Za-z][\w./-]{0,80}): (\S{1,32})$")
 _GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
@@ -46,6 +48,7 @@ class Scan(Course):
         self.read = 0  # bytes of the chunks so far
         self.offset: Callable[[], int] = lambda: 0  # of that line, in bytes
         self.early = 0  # lines before the first record that were asked for settings
+        self.asked: Counter[str] = Counter()  # how many of each shape
         self.shapes = Shapes(effort)
         self.told = Told(effort)
         self.dump = Dump()
@@ -105,6 +108,7 @@ class Scan(Course):
             return entry
         if self.asks(entry):
             self.early += 1
+            self.asked[entry.shape] += 1
             self.effort.spent += A_SETTING_BYTE * len(said)
             self.settings.line(said.decode("utf-8", "replace"))
         if entry.lone is None:
@@ -116,7 +120,8 @@ class Scan(Course):
 
     def asks(self, entry: Entry) -> bool:
         """Whether a line is asked for settings."""
-        return entry.settings == Wanted.ALWAYS or (entry.settings == Wanted.EARLY and not self.placed and self.early < MAX_EARLY)
+        early = entry.settings == Wanted.EARLY and not self.placed and self.early < MAX_EARLY and self.asked[entry.shape] < MAX_ASKED
+        return early or entry.settings == Wanted.ALWAYS
 
     def _long(self, raw: bytes) -> None:
         """A line too long to be a record may be a configuration."""

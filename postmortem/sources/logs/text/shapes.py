@@ -38,6 +38,8 @@ _ALSO_KNOWN = re.compile(
     )).encode()
 )  # fmt: skip
 _DIGITS = b"0123456789"
+# Of a masked line what names one thing of many, a hash or an address; its first digits may have been taken for a number.
+_NAME = re.compile(rb"(?<=\x00)x?[0-9a-f]{3,}+\b|\b(?=[A-Fa-f]{0,40}[0-9])[0-9A-Fa-f]{6,}+\b")
 MANY_SHAPES = 4_000  # then only shapes with a word of training are looked into
 NEW_SHAPES = 1_000  # then too, where more than every second line had one of its own
 NEW_IDLE = 200  # then too, once training is under way, where three of four lines had one of their own that says nothing
@@ -129,6 +131,7 @@ class Shapes:
         self._once: set[int] = set()
         self.known: dict[bytes, Entry] = {}
         self._but_for_digits: dict[bytes, Entry] = {}  # shapes by their text without the digits that are parts of words
+        self._but_for_names: dict[tuple[bytes, bool], Entry] = {}  # shapes by their text without names of one thing of many; dull ones apart
         self.saw: set[str] = set()  # frameworks whose habits were seen
 
     @property
@@ -160,13 +163,13 @@ class Shapes:
             self.unlike += first
             if waits and first:
                 self.effort.spent += A_SHAPE
-                found = self._understand(masked, raw, dull=True)
+                found = self._understood(masked, raw, dull=True)
                 self.idle += _says_nothing(found)
                 return found
             self.understood += 1
             if len(self.known) >= MAX_SHAPES:
                 self.known.clear()
-            found = self.known[masked] = self._understand(masked, raw, dull=self.many and not hints(raw))
+            found = self.known[masked] = self._understood(masked, raw, dull=self.many and not hints(raw))
             if bare != masked and not _numbered(found) and len(self._but_for_digits) < MAX_SHAPES:
                 self._but_for_digits[bare] = found
             numbers, values = masked.count(b"\0"), len(found.plan.values)
@@ -193,6 +196,19 @@ class Shapes:
             self._once.clear()
         self._once.add(mark)
         return True
+
+    def _understood(self, masked: bytes, raw: bytes, *, dull: bool) -> Entry:
+        """Understand a shape, unless one was that differs in names of one thing of many alone."""
+        nameless = _NAME.sub(b"\3", masked)
+        if nameless == masked:
+            return self._understand(masked, raw, dull=dull)
+        key = nameless.translate(None, _DIGITS), dull
+        found = self._but_for_names.get(key)
+        if found is None:
+            found = self._understand(masked, raw, dull=dull)
+            if len(self._but_for_names) < MAX_SHAPES and not (_numbered(found) or any(_NAME.search(s.logged_as.encode()) for s in found.plan.values)):
+                self._but_for_names[key] = replace(found, settings=Wanted.NEVER)  # this one is asked
+        return found
 
     @staticmethod
     def _understand(masked: bytes, raw: bytes, *, dull: bool) -> Entry:
