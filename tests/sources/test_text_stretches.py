@@ -70,6 +70,9 @@ HABITS = {
     "padded": lambda n: f" iteration {n:8d}/  4000 | consumed samples: {n * 2048:12d} | learning rate: {1e-4 / (n + 1):.3E} | lm loss: {loss(n):.6E} | grad norm: {R.random():.3f} |\n",
     "padded and more": lambda n: f" iteration {n:8d}/  4000 | lm loss: {loss(n):.6E} |\ntime (ms)\n",
     "dated": lambda n: f"2024-01-02 {n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d},{n % 1000:03d} INFO train: epoch {n // 50 + 1} step {n} loss={loss(n):.5f} lr=3.00e-03\n",
+    "dated, evaluated at times": lambda n: f"2024-01-02 03:{n // 60 % 60:02d}:{n % 60:02d} step {n} loss={loss(n):.5f}\n" + (f"2024-01-02 00:00:00 [eval] epoch {n // 50 + 1} val_loss={loss(n):.5f}\n" if n % 12 == 11 else ""),
+    "headings between": lambda n: f"step {n} loss {loss(n):.4f}\n" + {7: "Validation\n", 14: "saving\n", 23: "Epoch 3\n"}.get(n % 24, ""),
+    "hashes": lambda n: f"GET /api/{R.getrandbits(64):016x}/part from 0x{R.getrandbits(40):x} in {n} ms\n" + (f"step {n} loss {loss(n):.3f}\n" if n % 30 == 7 else ""),
     "over midnight": lambda n: f"[2024-02-{28 + (n // 40) % 2:02d} 23:{n // 60 % 60:02d}:{n % 60:02d}] step {n} loss {loss(n):.4f}\n",
     "glog": lambda n: f"I0102 03:{n // 60 % 60:02d}:{n % 60:02d}.{n % 1000:06d}  7 solver.cpp:2] Iteration {n}, loss = {loss(n):.4f}\n",
     "american": lambda n: f"01/30/2026 04:{n // 60 % 60:02d}:{n % 60:02d} - INFO - step {n} loss {loss(n):.4f}\n",
@@ -149,6 +152,7 @@ pieces = st.lists(
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([("tqdm with a name, and steps", 0, 2, "", 0)], False)
+@example([("results of RLlib", 0, 1, "", 0), ("tqdm without an epoch", 0, 8, "\n", 0)], False)
 @example([("NCCL", 0, 1, "", 0), ("not a number at times", 0, 51, "", 3449247)], True)
 @given(pieces, st.booleans())
 def test_habits_that_are_mixed_and_corrupted(tmp_path: Path, parts: list[tuple[str, int, int, str, int]], corrupted: bool) -> None:

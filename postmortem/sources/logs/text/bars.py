@@ -69,7 +69,7 @@ def _redrawn_lines(head: bytes, total: bytes, unit: bytes) -> re.Pattern[bytes]:
 
 def quiet(scan: Scan, entry: Entry, plan: Plan) -> bool:
     """Whether the line that was read last leaves nothing that the same bar does not overwrite when it moves on."""
-    if scan.watch.reading or scan.closing or scan.block or scan.table is not None or scan.adrift or scan.asks(entry):
+    if scan.watch.reading or scan.closing or scan.result or scan.block or scan.table is not None or scan.adrift or scan.asks(entry):
         return False
     if not plan.values:
         return scan.waiting is None

@@ -68,7 +68,7 @@ class _Places:
 
 def ready(scan: Scan, entries: tuple[Entry, ...]) -> bool:
     """The state of the reading holds nothing that the lines one by one would see to."""
-    if scan.watch.reading or scan.closing or scan.block or scan.waiting is not None or scan.table is not None or scan.adrift:
+    if scan.watch.reading or scan.closing or scan.result or scan.block or scan.waiting is not None or scan.table is not None or scan.adrift:
         return False
     if scan.split and not all(e.plan is EMPTY or (e.plan.counts and e.plan.values) for e in entries):
         return False
