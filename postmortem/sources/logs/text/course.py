@@ -40,6 +40,7 @@ class Course(Ledger):
         self.epoch = NAN  # the epoch that is running
         self.step = NAN  # the last global step seen
         self.bar = (NAN, 0.0)  # the main progress bar: count, total
+        self.over = False  # a Keras bar of the epoch that is running came to its end
         self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
         self.waiting_epoch = NAN
         self.beneath: list[tuple[Plan, list[bytes]]] = []  # lines without counters below a bar of an evaluation that waits
@@ -175,6 +176,11 @@ class Course(Ledger):
         if self.waiting is None:
             return
         (plan, numbers, tokens), self.waiting = self.waiting, None
+        if plan.bar and not plan.split and plan.epoch == NO:
+            at_its_end = plan.batch_total != NO and numbers[plan.batch] >= numbers[plan.batch_total]
+            if self.over:  # `model.evaluate` once training is over
+                plan = replace(plan, split="test", values=tuple(_of_split(s, "test") for s in plan.values))
+            self.over = self.over or at_its_end
         epoch = numbers[plan.epoch] if plan.epoch != NO else self.waiting_epoch
         kind = Kind.SUMMARY if not math.isnan(epoch) else Kind.BARE
         batch = total = NAN
@@ -235,6 +241,7 @@ class Course(Ledger):
 
     def _new_epoch(self, epoch: float) -> None:
         self.arrive()
+        self.over = False
         self.split = ""
         if epoch != self.epoch:
             self.epoch = epoch

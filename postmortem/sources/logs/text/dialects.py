@@ -7,6 +7,7 @@ from postmortem.sources.logs.text.plans import NO, Plan, Slot
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 from postmortem.sources.logs.text.unnamed import NAMELESS
 from postmortem.sources.names import series_name
+from postmortem.sources.vocabulary import PARTS
 
 _N = NUMBER
 # ` 100: 1200.1, 1300.2 avg loss, 0.0001 rate, 2.1 seconds, 6400 images`; newer forks print the epoch after the step.
@@ -142,7 +143,7 @@ def _unnamed(shape: str) -> Plan | None:
     """A loss that has no key of its own."""
     low = shape.lower()
     score = _SCORE_AT.search(shape) or _LOSS_AFTER.search(shape) if "score" in low or "loss" in low or "cost" in low else None
-    if score:
+    if score and not _is_part(shape[: score.start(1)]):
         at = shape.count(_N) - 2
         value = (Slot(at + 1, "train/loss", score[1]),)
         return Plan(values=value, epoch=at) if score[2].lower() == "epoch" else Plan(values=value, step=at)
@@ -162,6 +163,11 @@ def _unnamed(shape: str) -> Plan | None:
     if of_set:
         return Plan(values=(Slot(1, f"{of_set[1]}/loss", of_set[1]),), step=0, split="" if of_set[1] == "train" else of_set[1])
     return None
+
+
+def _is_part(before: str) -> bool:
+    """The words before a loss make it a part of one, or that of one player: `discriminator loss at step 100: 0.7`."""
+    return before.split()[-1:] != [] and before.split()[-1].lower() in PARTS
 
 
 def _evaluation(shape: str) -> Plan | None:

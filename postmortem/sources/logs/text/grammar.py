@@ -17,6 +17,7 @@ from postmortem.sources.logs.text.leads import (
     MILLI,
     MULTIPLE,
     PER,
+    SECONDS,
     SPEED,
     key_of,
     plain_end,
@@ -257,7 +258,7 @@ class _Reading(Counters):
             self._govern(key)
             self.take(role.value if role == Role.EPOCH or split_in(key) not in ("val", "test") or "/" not in trail[:2] else "", index)
             return
-        if SPEED.match(trail) and series_name(key) == "lr":  # `rate:1.4s/it`
+        if (SPEED.match(trail) and series_name(key) == "lr") or (SECONDS.match(trail) and words(key) == ("cost",)):  # `rate:1.4s/it`, `Cost: 9 sec`
             self.last = ("", index)
             return
         if not marked and not percent and _KEY_GOES_ON.match(trail) and index + 2 < len(self.parts):  # `AP .5: 0.9`: the number is of the key

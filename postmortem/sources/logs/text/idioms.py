@@ -77,6 +77,9 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("... (", rf"\bStep\.\.\. \({_N} \|(?=.* Learning Rate:)", f"step {_N}, "),  # the Flax examples of transformers
         ("... (", rf"\bStep\.\.\. \({_N} \|", f"val step {_N}, "),
         ("('", rf"\('([A-Za-z][\w.-]{{0,60}})',{_N}\)", rf"\1: {_N}"),  # pairs of a name and a number
+        # `Training loss per 100 training steps: 0.27`: of how many steps; of an evaluation it is how far it came so far
+        ("loss", rf"\b(?:valid\w*|eval\w*|test\w*) loss per{_N} [\w ]{{2,25}}(?=:?{_N})", f"from {_N} via "),
+        ("loss", rf"\b(\w{{2,12}} loss) per{_N} (?:\w{{2,12}} )?(?:steps|iterations|iters|batches|updates)(?=:?{_N})", rf"from {_N}, \1"),
         (" of", rf"\b(loss|accuracy|acc|perplexity) of(?={_N})", r"\1:"),
         ("@epoch", rf"@epoch(?={_N})", "epoch"),
         (" INFO ", rf"^({MOMENT}) P\d{{1,9}} INFO ", r"\1 INFO "),  # FuxiCTR

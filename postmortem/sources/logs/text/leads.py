@@ -12,6 +12,7 @@ EPOCH_AFTER = re.compile(r"^\s?(?:st|nd|rd|th)?[ -]?epoch(?:\(es\)|\b(?!/s))", r
 MULTIPLE = re.compile(r"^[KMBT](?![A-Za-z])")
 MILLI = re.compile(r"^ ?ms\b")
 SPEED = re.compile(r"^\s?(?:m?s|min|sec|seconds)/(?:it|iter|step|batch)\b|^\s?(?:it|its|iters?|steps?|batch(?:es)?)/s\b", re.IGNORECASE)
+SECONDS = re.compile(r"^ ?(?:m?s|secs?|seconds|mins?|minutes|h|hours?)\b", re.IGNORECASE)
 COUNTER_KEY = re.compile(r"(?:^|[\s:])(global_step|epoch|step|iteration|iter|batch|update)\s*$", re.IGNORECASE)
 PER = re.compile(
     r"\b(?:per|fps|loss|time|times|samples|number|num|of|size|max|total|log|save|every|each|warmup|ms|s|sec|seconds|learning|skipped|nan|last|best)\b",
@@ -57,4 +58,4 @@ def plain_key(lead: str) -> tuple[str, bool]:
 @lru_cache(maxsize=16_384)
 def plain_end(trail: str) -> bool:
     """Whether what follows a number begins with the next one's key: it says nothing of the number before it."""
-    return bool(_BORN.match(trail)) and not (EPOCH_AFTER.match(trail) or MULTIPLE.match(trail) or MILLI.match(trail) or SPEED.match(trail))
+    return bool(_BORN.match(trail)) and not (EPOCH_AFTER.match(trail) or MULTIPLE.match(trail) or MILLI.match(trail) or SPEED.match(trail) or SECONDS.match(trail))

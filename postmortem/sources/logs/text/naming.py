@@ -106,9 +106,10 @@ class Values:
         return tuple(replace(s, name=renamed.get(s.logged_as, s.name)) for s in values) if renamed else values
 
     def _average(self, index: int, name: str) -> int:
-        """`Acc@1 70.1 (71.2)` in a pass over an evaluation set: the mean in parentheses is the result, not the last batch."""
+        """`Acc@1 70.1 (71.2)` of a whole epoch, or in a pass over an evaluation set: the mean in parentheses is the result, not the last batch."""
         mean = self._mean(index)
-        whole = name.startswith(("val", "test")) and "batch" in self.slots
+        of_an_epoch = "epoch" in self.slots and not {"step", "iteration", "global", "lead"} & self.slots.keys()
+        whole = name.startswith(("val", "test")) if "batch" in self.slots else of_an_epoch
         return mean if mean != NO and (whole or _AVERAGED.search(self.parts[0])) else index
 
     def _mean(self, index: int) -> int:
