@@ -1,5 +1,7 @@
 """The ways in which a run is seen to run away: each looks at one thing and says what it saw, or None."""
 
+from itertools import pairwise
+
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, to_chance
@@ -43,6 +45,7 @@ LEFT_BELOW = 100.0  # × the level after
 BRIEF = 2  # records
 ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, for the highest
 FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's tau
+ONLY_FALLS, A_FRACTION, FAR_ABOVE = 8, 0.2, 100.0  # records; of the second record; × the first one
 LITTLE_GAIN, FAR_BEYOND = 0.1, 20.0  # of the start; × the noise
 
 
@@ -124,7 +127,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     level = to_chance(e, loss.final)
     base = before_it_grew(e, loss)
-    if _came_down(loss, base):
+    if _came_down(loss, base) or _one_low_record(e, loss):
         return None
     beyond = loss.final > MANY_TIMES * max(base, 0.0)
     sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN or beyond
@@ -182,6 +185,13 @@ def _came_down(loss: CurveStats, base: float) -> bool:
     tail = loss.tail
     falls = tail is not None and tail.tau < -0.2 and tail.p_value < 0.01
     return falls and loss.finite >= 30 and loss.final < FALLEN * loss.worst and loss.worst < TOP * max(base, 1e-12)
+
+
+def _one_low_record(e: Evidence, loss: CurveStats) -> bool:
+    """The first record alone lies low, and from the second on the loss only falls, to a fraction of it: that record is no level."""
+    _, *rest = e.series[loss.name].values.tolist()
+    falls = len(rest) >= ONLY_FALLS and all(later <= before for before, later in pairwise(rest))
+    return falls and rest[-1] < A_FRACTION * rest[0] and rest[0] < FAR_ABOVE * loss.first
 
 
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:

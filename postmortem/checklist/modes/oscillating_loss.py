@@ -6,7 +6,7 @@ from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighti
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.unshuffled_data import unshuffled_data
-from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, skill, starts_normal, to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, relative_fall, skill, starts_normal, to_chance, whole
 from postmortem.checklist.limits import asked, family_expected_to_learn, is_above
 from postmortem.checklist.needs import curve
 from postmortem.checklist.optimizers import rate_decades
@@ -41,6 +41,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     wide = o.amplitude > WIDE * scale
     level = to_chance(e, loss.final)
     good = max((s for s in (skill(e, "val"), skill(e, "train")) if s is not None), default=None)
+    right = e.curve("train/accuracy")
+    if good is None and right is not None and right.finite:
+        good = right.final / whole(right)  # of how many classes, nothing says
     bad = (level is None or level > 0.5) and (good is None or good < 0.75) and not (level is None and _means_come_down(e))
     periodic = o.period is not None and o.strength > STRONG
     above = (

@@ -13,6 +13,7 @@ from postmortem.sources.logs.text.unnamed import NAMELESS, is_curve, merits
 from postmortem.sources.names import reduction_of, series_names
 
 _LOSS_LIKE = re.compile(r"^l_\w+$|^total$", re.IGNORECASE)  # BasicSR and its kin: l_pix, l_total
+_MOST = 0.5  # of the records
 _FEWEST_SAVED = 3  # saved models that make a curve
 
 
@@ -56,7 +57,7 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
             Series(
                 name=name, logged_as=logged_as, source=source, steps=steps, values=values,
                 epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
-                reduction=_reduction(column, whole=where.planned_epochs is not None),
+                reduction=_reduction(column, epochs, whole=where.planned_epochs is not None),
                 quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum,
             )
         )  # fmt: skip
@@ -71,10 +72,11 @@ def _of_a_pass(key: ColumnKey, names: Mapping[ColumnKey, str], rows: Rows) -> bo
     return any(other[1] == logged_as and not other[2] and len(column.values) for other, column in rows.columns.items())
 
 
-def _reduction(column: Column, *, whole: bool) -> Reduction:
-    """What a value stands for. `whole`: the log's rows are epochs."""
+def _reduction(column: Column, epochs: Floats, *, whole: bool) -> Reduction:
+    """What a value stands for, by its key and by the epochs that are done at each, (n,). `whole`: the log's rows are epochs."""
     said = reduction_of(column.logged_as)
-    if column.name.startswith(("val", "test")) or column.summary or whole:
+    several = np.isfinite(epochs).all() and len(np.unique(np.ceil(epochs))) < _MOST * len(epochs)  # below the heading of one
+    if column.name.startswith(("val", "test")) or ((column.summary or whole) and not several):
         return Reduction.EPOCH
     return said if said != Reduction.UNKNOWN else column.reduction
 
