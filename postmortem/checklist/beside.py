@@ -11,6 +11,7 @@ NOTHING_LEFT = 0.02  # times chance, for a training loss
 GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
 GUESSING = 0.03  # the same, at the end
 EVALUATIONS = 4  # evaluations
+EPOCHS_UNSEEN, SHARE_UNSEEN = 3.0, 0.25  # epochs; of the run
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 
 
@@ -47,6 +48,13 @@ class Beside:
     def usual(self) -> float:
         """Where validation ends, or lay in its second half where that is higher: of what is thrown about the end says little."""
         return max(self.val.final, self.val.halves.mean if self.val.halves is not None else self.val.final)
+
+    @property
+    def looked_late(self) -> bool:
+        """The first evaluation came when training had gone on for long: how the two began, nobody saw."""
+        if self.train is None or (self.e.epoch_at(self.val.first_step) or 0.0) <= EPOCHS_UNSEEN:
+            return False
+        return self.val.first_step > self.train.first_step + SHARE_UNSEEN * (self.train.last_step - self.train.first_step)
 
     @property
     def guesses(self) -> bool:

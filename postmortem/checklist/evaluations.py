@@ -29,8 +29,10 @@ BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
 WIDE = 1.0  # ln(validation / train)
 ERRATIC = 0.5  # share of the evaluations
+RISES, SURELY = 0.25, 0.01  # Kendall's tau of validation after its best, and its p
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
+FEW_SAMPLES, MOSTLY_KNOWN = 250.0, 0.1  # training samples; times chance
 HANDFUL = 30.0  # training samples per class
 LAGS = 0.3  # share of their way from 1 that running variances have still to go; other runs end below 0.05
 BEHIND = 0.2  # ln(validation / train) beside that
@@ -144,7 +146,7 @@ def turned_by_heart(b: Beside) -> Cleared | None:
 
 
 def never_good(b: Beside) -> Sighting | None:
-    if not b.works or b.best is None or b.level is None or b.gap.gap <= WIDE:
+    if not b.works or b.best is None or b.level is None or b.gap.gap <= WIDE or b.looked_late or _known_few_by_heart(b):
         return None
     slowly = b.reached is not None and b.reached > LEARNED and learned_at_once(b.e) is None  # it learned, and was then learned by heart
     hardly_moved = b.gap.rise < 0.15 and b.gap.evaluations >= 4  # what overfits gets worse than it was
@@ -158,9 +160,15 @@ def never_good(b: Beside) -> Sighting | None:
     )
 
 
+def _known_few_by_heart(b: Beside) -> bool:
+    """The log says how few the training samples are, and all of them are known: of nothing learned about others no label is at fault."""
+    samples = training_samples(b.e)
+    return samples is not None and samples <= FEW_SAMPLES and (b.train_level or 1.0) < MOSTLY_KNOWN
+
+
 def bad_from_the_start(b: Beside) -> Sighting | None:
     high = b.level is None or b.level > BAD
-    if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed:
+    if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed or b.looked_late:
         return None
     if b.gap.first_gap < OPENED * b.gap.gap and b.gap.rise > ROSE:
         return None  # it opened while training went on, and validation rose with it
@@ -171,7 +179,7 @@ def bad_from_the_start(b: Beside) -> Sighting | None:
 
 
 def above_all_of_training(b: Beside) -> Sighting | None:
-    if b.train is None or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
+    if b.train is None or b.looked_late or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
         return None
     if b.level is not None and b.level < BAD:
         return None  # both are small
@@ -222,6 +230,9 @@ def erratic(b: Beside) -> Sighting | None:
         if b.level is not None
         else b.train is not None and b.usual > b.train.highest and not b.followed
     )
+    rise = b.gap.validation_trend_after_best
+    if rise is not None and rise.tau > RISES and rise.p_value < SURELY:
+        return None  # it jumps, and gets worse for good once it was best: that is overfitting
     if not (b.works and b.gap.evaluations >= 5 and b.gap.erratic > ERRATIC and b.gap.gap > WIDE and high):
         return None
     return b.shows("erratic", say("Validation jumps from evaluation to evaluation while training falls smoothly."))

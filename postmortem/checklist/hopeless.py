@@ -282,8 +282,8 @@ def _nothing_after_the_first(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 
 def _barely_begun(e: Evidence, loss: CurveStats) -> Sighting | None:
-    if not hardly_begun(e):
-        return None
+    if not hardly_begun(e) or (e.outcome == "unknown" and e.planned_steps is None):
+        return None  # or training went on where the log does not
     summary = say(
         "Training was over after {steps:g} steps, and the loss was still coming down steeply, from {start:.4g} to {final:.4g}.",
         steps=e.last_step,

@@ -31,6 +31,7 @@ LOST = 0.1  # of the level before
 FAR_FROM_OTHERS, LASTING = 4.0, 4  # × the largest rise anywhere else; records
 BEGUN, MUCH, RATE_ROSE = 0.15, 0.25, 1.5  # share of the run; of what the loss had come down by; × the rate before
 SEVERE = 3.0  # × the level before
+HURTS = 20.0  # × the level before
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -99,9 +100,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if not high:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)), _figures(e, loss))
     worst = max(high, key=lambda s: s.height)
-    harmless = (
-        worst.recovery == "fast" and loss.final <= max(1.1 * max(loss.best, 1e-12), loss.best + max(loss.noise, loss.luck)) and worst.ratio < 20
-    )
+    settled = loss.final <= max(1.1 * max(loss.best, 1e-12), loss.best + max(loss.noise, loss.luck))
+    harmless = worst.recovery == "fast" and settled and worst.value < HURTS * max(worst.level, loss.noise)  # a level below the noise is luck
     if harmless and not _far_above(e, worst):
         why = say("At step {step:g} the loss rose to {ratio:.2g} × its level and was back at once.", step=worst.step, ratio=worst.ratio)
         top = is_above(say("the top of that rise (× the level before)"), worst.ratio, FAR, file_of(e, loss.name))

@@ -24,7 +24,7 @@ from postmortem.checklist.causes.wrong_loss import UNSURE, wrong_loss
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.hopeless import SYMMETRIC, no_logarithm, score_at_zero, without_chance
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, level_of_ranking, loss_curve, skill, to_chance, whole
-from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below
+from postmortem.checklist.limits import family_expected_to_learn, is_above, is_below, share_is_below
 from postmortem.checklist.needs import CHANCE, LOSS, VALIDATION
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import file_of
@@ -39,6 +39,7 @@ RANKS_WELL = 0.75  # area under the curve
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 SURE = 0.05  # p of the trend of the last third, within the first epoch
 STILL_TO_COME = 0.3  # of the drop
+GOES_ON, FEW_STEPS, UNSURE_YET = 0.05, 200.0, 0.85  # of where it ended, over the last third; steps; times chance
 GUESSING = 0.2  # share of the way from guessing to perfect accuracy
 
 
@@ -96,6 +97,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(why, (gap, _level(e, loss, level, bound)))
     if level < bound:
         return Cleared(say("The loss ends at {level:.2f} × chance.", level=level), (_level(e, loss, level, bound),))
+    falling, steps = _still_falls(loss), e.last_step if (e.steps_per_epoch or 0.0) > 1.0 else None
+    if good and level < UNSURE_YET and e.chance.basis == "first-loss" and (falling > GOES_ON or (steps is not None and steps < FEW_STEPS)):
+        why = say("Accuracy is good, and the loss goes on falling or had few steps to fall: right answers come before sure ones.")
+        at_rest = share_is_below(say("the fall of {name} over the last third (of its end)", name=loss.name), falling, GOES_ON, file_of(e, loss.name))
+        return Cleared(why, (at_rest, is_above(say("steps that were done"), steps, FEW_STEPS, file_of(e, loss.name))))
     if good and not contradiction and level <= FAR * bound:
         why = say("Accuracy is good, and the loss is what it makes of a model that knows how sure it may be.")
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
@@ -138,6 +144,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         e.series[loss.name].source,
         "contradiction" if contradiction else "",
     )
+
+
+def _still_falls(loss: CurveStats) -> float:
+    """What the loss lost over the last third of the run, as a share of where it ended; 0 where it did not fall or is too short to tell."""
+    if loss.tail is None or loss.tail.tau >= 0 or loss.final <= 0:
+        return 0.0
+    return -loss.tail.slope * (loss.last_step - loss.first_step) / 3 / loss.final
 
 
 def _ranking(e: Evidence) -> float | None:
