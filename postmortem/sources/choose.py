@@ -26,6 +26,7 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
     """
     notes = [] if left_out is None else left_out
     by_name: dict[str, list[Series]] = defaultdict(list)
+    series = _evaluated(series, notes)
     for one in _error_as_loss(_test_as_validation(_success_as_score(_rate_of_most_groups(series)))):
         by_name[one.name].append(one)
     out: list[Series] = []
@@ -48,6 +49,15 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
             used.append(means[0])
         notes.extend(_left_out(one, _worse(one, ranked[0])) for one in ranked if not any(one is u for u in used))
     return tuple(out)
+
+
+def _evaluated(series: Sequence[Series], notes: list[LeftOut]) -> Sequence[Series]:
+    """Without the evaluations of a file in which every one of them is exactly 0 throughout: where none is made, trackers are handed zeros."""
+    files = {s.source for s in series if s.name == "val/loss" and len(s) > MANY and not s.values.any()}
+    of_files = {f: [s for s in series if s.source == f and s.name.startswith("val/")] for f in files}
+    idle = {id(s) for of_file in of_files.values() if not any(s.values.any() for s in of_file) for s in of_file}
+    notes.extend(_left_out(s, say("zeros throughout: nothing was evaluated")) for s in series if id(s) in idle)
+    return [s for s in series if id(s) not in idle]
 
 
 def _error_as_loss(series: Sequence[Series]) -> Sequence[Series]:

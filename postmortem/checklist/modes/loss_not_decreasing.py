@@ -68,6 +68,7 @@ FALLING = -0.5  # Kendall's tau
 LEARNED = 0.3  # share of the way from guessing to perfect accuracy
 FAR_ABOVE, JUST_ABOVE = 2.0, 1.1  # times chance
 GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
+COME_DOWN = 0.5  # × the first loss of the first attempt
 KNEW = 8  # records among which the best level is no accident
 
 WITHOUT_A_FALL = (nothing_moved, flat_reward, policy_is_reference, stays_with_its_reference, prefers_nothing, picks_at_random, nothing_parts)
@@ -85,7 +86,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return from_the_start(e, "accuracy", told, right.name)
     if loss is None or loss.finite < FEW:
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
-    elsewhere = _begins_in_the_middle(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
+    elsewhere = _begins_in_the_middle(e, loss) or _goes_on(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
     if elsewhere is not None:
         return elsewhere
     coin = no_answer_better(e)
@@ -126,6 +127,15 @@ def _begins_in_the_middle(e: Evidence, loss: CurveStats) -> Unknown | None:
     if not short or loss.constant or rests_at_chance(loss) or (_at_chance(e, loss) and (to_chance(e, loss.final) or 0.0) < JUST_ABOVE):
         return None
     return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
+
+
+def _goes_on(e: Evidence, loss: CurveStats) -> Cleared | None:
+    """The log holds an earlier training, and this one begins far below where that one did: it goes on with what was learned."""
+    began = e.attempts[0].first_loss if len(e.attempts) > 1 else None
+    if began is None or began <= 0 or loss.first >= COME_DOWN * began:
+        return None
+    far = is_above(say("{name} at its start (× that of the first attempt)", name=loss.name), loss.first / began, COME_DOWN, file_of(e, loss.name))
+    return Cleared(say("It began at {first:.4g}, where an earlier attempt had brought the loss from {began:.4g}.", first=loss.first, began=began), (far,))
 
 
 def _knew_the_task(e: Evidence, loss: CurveStats) -> Cleared | None:

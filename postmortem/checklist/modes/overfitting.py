@@ -277,7 +277,8 @@ def _metric_went_on(e: Evidence, gap: GapStats) -> bool:
             continue  # it got better in one leap, and stood still since
         if e.family == "contrastive" and c.final >= then:
             return True  # neighbours are found as well as before: a margin that grew is no loss of anything
-        if gap.gap < BY_HEART and gap.rise < SMALL_RISE and c.final >= max(then, c.best - c.noise):
+        little = gap.rise < SMALL_RISE or (gap.rise < MUCH and gap.gap < PARTED)
+        if gap.gap < BY_HEART and little and c.final >= max(then, c.best - c.noise):
             return True  # as good as ever, and a little surer of its mistakes
         missing = whole(c) - then  # what there was to gain
         return missing > 0 and c.final - then > max(GAINED * missing, 2 * c.noise) and c.final >= c.best - c.noise
