@@ -20,6 +20,7 @@ from postmortem.sources.reader import Found
 
 AT_THE_END = 0.01  # share of the planned steps by which the last record may miss them
 _LAST = re.compile(r"(?:^|/)(?:last|latest|checkpoint_last|last_checkpoint)\.[\w.]+$")
+_OF_A_TRAINER = "logging_nan_inf_filter"  # an argument that only the Trainer of transformers and its heirs have
 _ROUNDED = 0.01  # of an epoch: a printed one may be this much too small
 # Where a setting counts most: what the user wrote, then what the framework saved, then what a log printed.
 _AUTHORITY = (".yaml", ".yml", ".toml", ".json", ".args", ".opt", "/params/", ".bin", ".ckpt", ".pt", ".pth")
@@ -66,7 +67,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
         attempts=describe(attempts),
         axis=axis,
         steps_per_epoch=per_epoch,
-        framework=str(facts.get("framework") or "") or _framework(found, checkpoints),
+        framework=str(facts.get("framework") or "") or _framework(found, checkpoints, settings),
         outcome=outcome(events, facts, last_step, planned_steps, gone=silent(attempts[-1], time.time())),
         planned_steps=planned_steps,
         planned_epochs=planned_epochs,
@@ -196,11 +197,13 @@ def _really_steps(checkpoints: Sequence[Checkpoint], last_step: float, last_epoc
     return [replace(c, step=c.epoch, epoch=None) if id(c) in ids else c for c in checkpoints]
 
 
-def _framework(found: Sequence[Found], checkpoints: Sequence[Checkpoint]) -> str:
+def _framework(found: Sequence[Found], checkpoints: Sequence[Checkpoint], settings: Sequence[Setting]) -> str:
     formats = {c.format for c in checkpoints}
     readers = {f.source.reader for f in found}
     paths = [f.source.path for f in found]
     if "hf-trainer" in readers or "trainer-state" in readers or any(p.endswith("trainer_state.json") for p in paths):
+        return "transformers"
+    if any(s.key.rpartition(".")[2] == _OF_A_TRAINER for s in settings):
         return "transformers"
     if any(p.endswith(".ckpt") for p in paths) or any("lightning_logs" in p for p in paths):
         return "lightning"
