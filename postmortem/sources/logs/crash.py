@@ -39,6 +39,8 @@ _ANY_EXCEPTION = re.compile(r"^(?P<type>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,80
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python\d|lib/python\d\.\d|<frozen|/torch/|\\lib\\|^<")
 _AT = re.compile(r"\b(global[_ ]?step|step|iteration|iter|epoch)[ _=:]{1,3}(\d{1,12})\b", re.IGNORECASE)
 _SENT = re.compile(r"got signal: (\d{1,2})")
+_NEWEST = frozenset({EventKind.STARTED, EventKind.RESUMED, EventKind.FINISHED})  # of which, where there are many, the last one tells most
+_LOGGING = re.compile(r"(?:^|[\\/])logging[\\/]__init__\.py$")
 BUFFERED = 16 << 10  # bytes: twice what Python holds back of a standard output that is no terminal
 RECORDS_AFTER = 10
 _SURVIVABLE = frozenset({EventKind.EXCEPTION, EventKind.COLLECTIVE, EventKind.DATA_LOADER, EventKind.OUT_OF_MEMORY, EventKind.DISK_FULL})
@@ -169,6 +171,8 @@ class Watch:
         opened = self._open.pop(rank)
         if opened.raised is None and len(opened.frames) == 0:
             return
+        if opened.frames and opened.frames[0][2] == "emit" and _LOGGING.search(opened.frames[0][0]):
+            return  # `--- Logging error ---`: the module prints what a message was not to be made of, and goes on
         kind_name, message = opened.raised or ("", "")
         short = kind_name.rpartition(".")[2]
         data: dict[str, Value] = {"exception": short, "message": message[:600]}
@@ -238,7 +242,11 @@ class Watch:
         most = MOST.get(kind, MOST_OF_A_KIND)
         repeated = self._seen[alike] > (16 if kind not in MOST else most)
         if self._kinds[kind] > most or repeated:
-            return
+            if kind not in _NEWEST:
+                return
+            last = max((n for n, e in enumerate(self.events) if e.kind == kind), default=None)
+            if last is not None:
+                del self.events[last], self._at[last]
         self._at.append(where)
         clean = _CONTROL.sub("", text)[:MAX_TEXT]
         self.events.append(LogEvent(kind, clean, self.source, where.line, where.step, where.epoch, where.time, rank, MappingProxyType(dict(data))))
