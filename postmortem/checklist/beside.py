@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from postmortem.check import Evidence, Sentence, Severity, Sighting
-from postmortem.checklist.levels import skill, to_chance, training_curves, validation_level
+from postmortem.checklist.levels import skill, to_chance, training_curves, validation_level, whole
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, GapStats
 
@@ -11,6 +11,7 @@ NOTHING_LEFT = 0.02  # times chance, for a training loss
 GUESSED = 0.2  # share of the way from guessing to perfect accuracy, in the best of all evaluations
 GUESSING = 0.03  # the same, at the end
 EVALUATIONS = 4  # evaluations
+KNEW_BEFORE = 0.98  # of the answers, in the first record of training
 EPOCHS_UNSEEN, SHARE_UNSEEN = 3.0, 0.25  # epochs; of the run
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 
@@ -51,7 +52,10 @@ class Beside:
 
     @property
     def looked_late(self) -> bool:
-        """The first evaluation came when training had gone on for long: how the two began, nobody saw."""
+        """The first evaluation came when training had gone on for long, here or before: how the two began, nobody saw."""
+        right = self.e.curve("train/accuracy")
+        if right is not None and right.finite and right.first > KNEW_BEFORE * whole(right):
+            return True
         if self.train is None or (self.e.epoch_at(self.val.first_step) or 0.0) <= EPOCHS_UNSEEN:
             return False
         return self.val.first_step > self.train.first_step + SHARE_UNSEEN * (self.train.last_step - self.train.first_step)

@@ -240,7 +240,7 @@ def erratic(b: Beside) -> Sighting | None:
 
 def never_as_good(b: Beside) -> Sighting | None:
     passes = learned_at_once(b.e)
-    if b.train is None or passes is None or not b.works or b.gap.evaluations < EVALUATIONS:
+    if b.train is None or passes is None or not b.works or b.gap.evaluations < EVALUATIONS or b.looked_late:
         return None
     apart = b.train.floor < 0 and b.val.lowest > b.train.highest
     behind = b.gap.first_gap > 0  # what held for validation at first, and was lost, was learned by heart later

@@ -127,7 +127,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     level = to_chance(e, loss.final)
     base = before_it_grew(e, loss)
-    if _came_down(loss, base) or _one_low_record(e, loss):
+    if _came_down(loss, base) or one_low_record(e, loss):
         return None
     beyond = loss.final > MANY_TIMES * max(base, 0.0)
     sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN or beyond
@@ -187,7 +187,7 @@ def _came_down(loss: CurveStats, base: float) -> bool:
     return falls and loss.finite >= 30 and loss.final < FALLEN * loss.worst and loss.worst < TOP * max(base, 1e-12)
 
 
-def _one_low_record(e: Evidence, loss: CurveStats) -> bool:
+def one_low_record(e: Evidence, loss: CurveStats) -> bool:
     """The first record alone lies low, and from the second on the loss only falls, to a fraction of it: that record is no level."""
     _, *rest = e.series[loss.name].values.tolist()
     falls = len(rest) >= ONLY_FALLS and all(later <= before for before, later in pairwise(rest))

@@ -49,6 +49,7 @@ from postmortem.checklist.standstill import (
     thrown_to_chance,
 )
 from postmortem.model.curves import CurveStats
+from postmortem.model.run import Reduction
 
 SOME = 0.25  # of its start: the fall of a loss whose accuracy never moved
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
@@ -84,7 +85,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None and (right := no_answer_better(e)) is not None:
         told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
         return from_the_start(e, "accuracy", told, right.name)
-    if loss is None or loss.finite < FEW:
+    told = loss is not None and loss.reduction == Reduction.EPOCH and _at_chance(e, loss)  # two epochs at guessing are no course, and enough
+    if loss is None or loss.finite < (FEW - 1 if told else FEW):
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     elsewhere = _begins_in_the_middle(e, loss) or _goes_on(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
     if elsewhere is not None:

@@ -7,6 +7,7 @@ from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.stale_second_moment import stale_second_moment
+from postmortem.checklist.growth import one_low_record
 from postmortem.checklist.levels import NOTHING_EXPECTED, to_chance
 from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
 from postmortem.checklist.needs import curve
@@ -44,7 +45,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if reached is not None and reached < SMALL:
         small = share_is_above(say("the highest record of {name} (of the chance level)", name=loss.name), reached, SMALL, file_of(e, loss.name))
         return Cleared(say("The loss never rises above {level:.1%} of the chance level: no jump of it costs anything.", level=reached), (small,))
-    peak = _above_both_ends(loss)
+    peak = _above_both_ends(e, loss)
     if peak is not None:
         return Sighting(
             Severity.SERIOUS,
@@ -156,10 +157,10 @@ def _unclipped_kick(e: Evidence) -> Spike | None:
     return next((s for s in norm.spikes if s.ratio >= KICK and s.prominence >= ALONE and s.height >= HEIGHT and s.width <= 2), None)
 
 
-def _above_both_ends(loss: CurveStats) -> float | None:
+def _above_both_ends(e: Evidence, loss: CurveStats) -> float | None:
     """highest / the larger end, when a short log holds a jump in its middle. None without one."""
     ends = max(loss.start, loss.first, loss.final, loss.last)
-    inside = loss.first_step < loss.highest_step < loss.last_step
+    inside = loss.first_step < loss.highest_step < loss.last_step and not one_low_record(e, loss)
     if not inside or ends <= 0 or loss.finite > 60 or loss.highest < TWICE * ends or loss.highest > 1e6 * ends:
         return None
     if not loss.leap >= AMONG_OTHERS:  # one of several
