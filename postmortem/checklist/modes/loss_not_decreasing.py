@@ -55,6 +55,7 @@ SOME = 0.25  # of its start: the fall of a loss whose accuracy never moved
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
 KNOWS_NOTHING = 0.9  # times chance
 FEW = 3  # points
+NO_FALL = 0.01  # of its start: two epochs at guessing that show less are no course, and enough
 LONG_EXCERPT = 1.4  # last step / first step from which a piece of a log is long enough to show a trend
 CREPT = 0.03  # relative change of the weights over the run
 UNIFORM = 2.0  # × exp(−loss)
@@ -85,8 +86,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None and (right := no_answer_better(e)) is not None:
         told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
         return from_the_start(e, "accuracy", told, right.name)
-    told = loss is not None and loss.reduction == Reduction.EPOCH and _at_chance(e, loss)  # two epochs at guessing are no course, and enough
-    if loss is None or loss.finite < (FEW - 1 if told else FEW):
+    guesses = loss is not None and loss.reduction == Reduction.EPOCH and _at_chance(e, loss) and relative_fall(loss) < NO_FALL
+    if loss is None or loss.finite < (FEW - 1 if guesses else FEW):
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     elsewhere = _begins_in_the_middle(e, loss) or _goes_on(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
     if elsewhere is not None:

@@ -143,7 +143,7 @@ def _unnamed(shape: str) -> Plan | None:
     """A loss that has no key of its own."""
     low = shape.lower()
     score = _SCORE_AT.search(shape) or _LOSS_AFTER.search(shape) if "score" in low or "loss" in low or "cost" in low else None
-    if score and not _is_part(shape[: score.start(1)]):
+    if score and not _is_part(shape[: score.start(1)].rstrip()):
         at = shape.count(_N) - 2
         value = (Slot(at + 1, "train/loss", score[1]),)
         return Plan(values=value, epoch=at) if score[2].lower() == "epoch" else Plan(values=value, step=at)
@@ -167,7 +167,7 @@ def _unnamed(shape: str) -> Plan | None:
 
 def _is_part(before: str) -> bool:
     """The words before a loss make it a part of one, or that of one player: `discriminator loss at step 100: 0.7`."""
-    return before.split()[-1:] != [] and before.split()[-1].lower() in PARTS
+    return before.lower().rpartition(" ")[2] in PARTS
 
 
 def _evaluation(shape: str) -> Plan | None:

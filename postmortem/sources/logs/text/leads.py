@@ -58,4 +58,6 @@ def plain_key(lead: str) -> tuple[str, bool]:
 @lru_cache(maxsize=16_384)
 def plain_end(trail: str) -> bool:
     """Whether what follows a number begins with the next one's key: it says nothing of the number before it."""
-    return bool(_BORN.match(trail)) and not (EPOCH_AFTER.match(trail) or MULTIPLE.match(trail) or MILLI.match(trail) or SPEED.match(trail) or SECONDS.match(trail))
+    if not _BORN.match(trail):
+        return False
+    return not any(unit.match(trail) for unit in (EPOCH_AFTER, MULTIPLE, MILLI, SPEED, SECONDS))
