@@ -178,7 +178,8 @@ def _nothing_but_no(outputs: int, accuracy: CurveStats | None, f1: CurveStats | 
 def _of_first_text(settings: Sequence[Setting], train: CurveStats | None, val: CurveStats | None) -> Chance:
     """Chance of a language model whose vocabulary nothing tells: its loss before its first step, nats, where that is higher than that of any
     model that knows some language."""
-    first = next((c.first for c in (val, train) if c is not None and c.finite and c.first_step <= (0 if c is val else 1)), math.nan)
+    curves = ((val, 0), (train, 0 if train is not None and train.reduction is Reduction.EPOCH else 1))  # a mean over an epoch is of what it learned
+    first = next((c.first for c, step in curves if c is not None and c.finite and c.first_step <= step), math.nan)
     return UNKNOWN if _trained_before(settings) or not first > KNOWS_NOTHING else Chance(loss=first, accuracy=None, classes=None, basis="first-loss")
 
 

@@ -83,12 +83,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             Cleared(say("The loss of this family ({family}) need not fall.", family=e.family), (family_expected_to_learn(e),)),
         )
     loss = course(e)
-    if loss is None and (right := no_answer_better(e)) is not None:
+    if loss is None and (right := no_answer_better(e)) is not None and (e.last_epoch or 0.0) > 1.0:
         told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
         return from_the_start(e, "accuracy", told, right.name)
     guesses = loss is not None and loss.reduction == Reduction.EPOCH and _at_chance(e, loss) and relative_fall(loss) < NO_FALL
     if loss is None or loss.finite < (FEW - 1 if guesses else FEW):
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
+    if loss.name.startswith("val/") and e.curve("train/loss") is None and to_chance(e, loss.final) is None and not loss.constant:
+        return Unknown(say("Not measured: only validation was logged, and nothing tells how high a guess would be."), LOSS.log, LOSS.how)
     elsewhere = _begins_in_the_middle(e, loss) or _goes_on(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
     if elsewhere is not None:
         return elsewhere

@@ -16,6 +16,7 @@ SLOWER = 3.0  # step time at the end / in the first half
 AFTERWARDS = 0.05  # share of the steps
 PART, MOST = 0.2, 0.5  # of all the time
 GAP = 1800.0  # seconds without a record
+ANOTHER_DAY = 86400.0  # the same: what goes on after that was started again
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -33,7 +34,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if (
         often
         and p.longest_gap is not None
-        and p.longest_gap > GAP
+        and GAP < p.longest_gap < ANOTHER_DAY
         and p.seconds_per_step
         and p.longest_gap > 50 * p.seconds_per_step
         and e.outcome not in ("finished", "early-stopped")
