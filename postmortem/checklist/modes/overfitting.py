@@ -47,6 +47,7 @@ SMALL_RISE = 0.12  # ln(validation / its best)
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 FEWER = 0.03  # of the error rate when the loss turned
+FAR_FEWER, HARDLY_MORE = 0.4, 0.1  # of the answers
 AFTER = 2  # evaluations after the best one
 FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
@@ -82,7 +83,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if gap.gap > PARTED and of_one_batch(e) and not _nearly_right(e):
         return _one_batch(e, val)
     rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
-    idle = gap.gap > BY_HEART or _stood_still(e, gap, val) or (knows_the_noise(e) and gap.gap > FAR_APART)
+    idle = gap.gap > BY_HEART or _stood_still(e, gap, val) or _answers_apart(e, gap) or (knows_the_noise(e) and gap.gap > FAR_APART)
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(e, gap))
@@ -234,6 +235,16 @@ def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:
     train, settled = course(e), val.plateau_step
     then = e.at(train.name, settled) if train is not None and settled is not None else None
     return then is not None and train is not None and val.plateau_share >= 0.5 and train.final < 0.5 * then
+
+
+def _answers_apart(e: Evidence, gap: GapStats) -> bool:
+    """Training is right nearly always, validation far less often and hardly more often than long before: what is known is known by heart."""
+    train, val = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
+    if train is None or val is None or not train.finite or val.finite < SINCE or gap.gap < PARTED:
+        return False
+    half = e.at(val.name, (val.first_step + val.last_step) / 2)
+    right, far = train.final / whole(train), (train.final / whole(train) - val.final / whole(val)) > FAR_FEWER
+    return right > RIGHT and far and half is not None and val.final - half < HARDLY_MORE * whole(val)
 
 
 def _nearly_right(e: Evidence) -> bool:
