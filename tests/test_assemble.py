@@ -385,3 +385,34 @@ def test_a_table_and_the_log_that_prints_it_are_one_series() -> None:
     )
     assert [(s.logged_as, s.source) for s in chosen] == [("train/clip", "progress.csv"), ("train_clip", "train.log")]
     assert [(n.source, n.points) for n in notes] == [("train.log", 3)]
+
+
+def test_an_evaluation_of_zeros_throughout_was_none() -> None:
+    steps, notes = range(1, 9), list[LeftOut]()
+    loss, idle = series("train/loss", steps, np.linspace(5, 2, 8)), np.zeros(8)
+    chosen = choose([loss, series("val/loss", steps, idle), series("val/score", steps, idle)], notes)
+    assert [s.name for s in chosen] == ["train/loss"]
+    assert sorted(n.name for n in notes) == ["val/loss", "val/score"]
+    scored = choose([loss, series("val/loss", steps, idle), series("val/score", steps, np.linspace(0, 1, 8))])
+    assert {s.name for s in scored} == {"train/loss", "val/loss", "val/score"}
+
+
+def test_the_first_batch_of_each_evaluation_is_no_curve() -> None:
+    epochs = np.arange(1.0, 10.0)
+    first = series("val/loss", np.zeros(9), np.linspace(3, 2, 9), key="loss", epochs=epochs, reduction=Reduction.EPOCH)
+    mean = series("val/loss", np.full(9, np.nan), np.linspace(3.5, 2.5, 9), key="val loss_avg", epochs=epochs, reduction=Reduction.EPOCH)
+    (chosen,) = choose([first, mean])
+    assert chosen.logged_as == "val loss_avg"
+
+
+def test_what_one_file_logs_twice_is_not_of_two_processes() -> None:
+    notes: list[LeftOut] = []
+    times = np.arange(8.0)
+    choose([series("other/x", range(8), times, times=times), series("other/x", range(8, 16), times, times=times + 1)], notes)
+    assert not notes
+
+
+def test_a_trainers_arguments_in_an_event_file_say_which_framework(tmp_path: Path) -> None:
+    source = Source("events.out.tfevents.1.a", "tensorboard", Status.READ)
+    found = Found(source, series=(series("train/loss", range(9)),), settings=(Setting("", "args.logging_nan_inf_filter", True, source.path),))
+    assert assemble(tmp_path, "run", [found]).framework == "transformers"

@@ -145,7 +145,8 @@ def _test_as_validation(series: Sequence[Series]) -> list[Series]:
 def _rank(one: Series) -> tuple[object, ...]:
     """Best first: enough points, with a step, precise, from a structured source."""
     stepped = bool(np.isfinite(one.steps).any())
-    points = 1 if stepped and len(one) >= MANY and np.ptp(one.steps) == 0 else len(one)  # the first batch of each evaluation is always batch 0
+    one_step = stepped and len(one) >= MANY and bool((one.steps == one.steps[0]).all())  # the first batch of each evaluation is always batch 0
+    points = 1 if one_step else len(one)
     return (-np.log2(max(points, 1)) // 0.5, not stepped, one.quantum is not None, -points, one.source)
 
 
@@ -229,7 +230,9 @@ def _side_by_side(one: Series, other: Series) -> bool:
     """Written at the same time by several processes: their names say so, or their clocks."""
     if one.source != other.source and _RANK.search(one.source) and _RANK.sub("", one.source) == _RANK.sub("", other.source):
         return True
-    if one.source == other.source or one.times is None or other.times is None or not np.isfinite(one.times).all() or not np.isfinite(other.times).all():
+    if one.source == other.source or one.times is None or other.times is None:
+        return False
+    if not np.isfinite(one.times).all() or not np.isfinite(other.times).all():
         return False
     if max(np.abs(one.times).max(), np.abs(other.times).max()) > LATEST:
         return False
@@ -241,7 +244,7 @@ def _holds(whole: Series, part: Series) -> bool:
     """`part` is a copy of some records of `whole` (a `trainer_state.json` of an earlier checkpoint)."""
     if len(part) > len(whole):
         return False
-    if np.isfinite(part.steps).all() and np.isfinite(whole.steps).all() and not np.any(np.diff(whole.steps) < 0):
+    if np.isfinite(part.steps).all() and np.isfinite(whole.steps).all() and not np.any(whole.steps[1:] < whole.steps[:-1]):
         at = np.searchsorted(whole.steps, part.steps)
         inside = at < len(whole)
         if not inside.all() or not np.array_equal(whole.steps[at], part.steps):

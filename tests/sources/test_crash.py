@@ -245,3 +245,22 @@ def test_a_launcher_that_tells_the_end_of_what_it_started_is_no_new_beginning(tm
     died, went_on = events(tmp_path, log + "=== Training Failed with exit code 1 ===\n"), events(tmp_path, log)
     assert [e.kind for e in of_the_last_job(died)] == [K.EXCEPTION, K.STARTED, K.SIGNAL]
     assert [e.kind for e in of_the_last_job(went_on)] == [K.STARTED]
+
+
+def test_what_logging_prints_of_itself_is_no_crash(tmp_path: Path) -> None:
+    text = (
+        "--- Logging error ---\nTraceback (most recent call last):\n"
+        '  File "/usr/lib/python3.11/logging/__init__.py", line 1110, in emit\n    msg = self.format(record)\n'
+        '  File "/usr/lib/python3.11/logging/__init__.py", line 377, in getMessage\n    msg = msg % self.args\n'
+        "TypeError: not all arguments converted during string formatting\nCall stack:\n"
+        '  File "/home/me/test.py", line 110, in <module>\n    main()\nepoch 1 loss 0.5\n'
+    )
+    assert not events(tmp_path, text)
+
+
+def test_of_many_beginnings_the_newest_is_kept(tmp_path: Path) -> None:
+    crash = 'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\nValueError: no\n'
+    text = "Starting training!\n" * 100 + crash + "Starting training!\nepoch 1 loss 0.5\n"
+    found = events(tmp_path, text)
+    assert found[-1].kind == K.STARTED
+    assert not [e for e in of_the_last_job(found) if e.kind == K.EXCEPTION]

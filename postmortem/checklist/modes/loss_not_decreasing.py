@@ -28,7 +28,7 @@ from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, RISING, course, loss_curve, relative_fall, risen_score, skill, to_chance, whole
 from postmortem.checklist.limits import asked, family_expected_to_learn, is_above, is_below, share_is_below
-from postmortem.checklist.needs import CHANCE, LOSS_OR_REWARD, curve
+from postmortem.checklist.needs import CHANCE, LOSS, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.policies import fell
 from postmortem.checklist.probes import seen_as
@@ -140,7 +140,9 @@ def _goes_on(e: Evidence, loss: CurveStats) -> Cleared | None:
     if began is None or began <= 0 or loss.first >= COME_DOWN * began:
         return None
     far = is_above(say("{name} at its start (× that of the first attempt)", name=loss.name), loss.first / began, COME_DOWN, file_of(e, loss.name))
-    return Cleared(say("It began at {first:.4g}, where an earlier attempt had brought the loss from {began:.4g}.", first=loss.first, began=began), (far,))
+    return Cleared(
+        say("It began at {first:.4g}, where an earlier attempt had brought the loss from {began:.4g}.", first=loss.first, began=began), (far,)
+    )
 
 
 def _knew_the_task(e: Evidence, loss: CurveStats) -> Cleared | None:
