@@ -152,6 +152,7 @@ pieces = st.lists(
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([("tqdm with a name, and steps", 0, 2, "", 0)], False)
+@example([("NCCL", 0, 1, "", 0), ("NCCL", 0, 1, "", 0), ("NCCL", 0, 1, "", 0), ("clock only", 10, 68, "", 375)], True)
 @example([("results of RLlib", 0, 1, "", 0), ("tqdm without an epoch", 0, 8, "\n", 0)], False)
 @example([("NCCL", 0, 1, "", 0), ("not a number at times", 0, 51, "", 3449247)], True)
 @given(pieces, st.booleans())

@@ -151,6 +151,8 @@ def _flexible(part: str, *, behind_number: bool, before_number: bool) -> bytes:
         pieces.append(rb"[ \t]++")
     elif before_number and words[-1][-1] in ")]":
         pieces.append(rb"(?:[ \t]++|(?![-+]))")
+    elif before_number and words[-1][-1].isascii() and words[-1][-1].isalnum():  # `step41`, not `step.41`
+        pieces.append(rb"(?:[ \t]++|(?=[0-9]))")
     else:
         pieces.append(rb"[ \t]*+")
     return b"".join(pieces)
