@@ -27,9 +27,7 @@ class Settled:
 
 def settle(rows: Rows) -> Settled:
     """Steps and epochs done of every row."""
-    step, epoch, batch, total = (
-        np.frombuffer(a, dtype=np.float64) if len(a) else np.zeros(0) for a in (rows.step, rows.epoch, rows.batch, rows.total)
-    )
+    step, epoch, batch, total = (numbers.all() for numbers in (rows.step, rows.epoch, rows.batch, rows.total))
     kind = np.frombuffer(rows.kind, dtype=np.int8) if len(rows.kind) else np.zeros(0, np.int8)
     planned_epochs: float | None = None
     if rows.paired and (lone := (kind == Kind.BARE) & np.isfinite(batch) & ~np.isfinite(step)).any() and np.all(np.diff(batch[lone]) == 1):

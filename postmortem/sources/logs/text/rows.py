@@ -5,6 +5,7 @@ meaning of the counters (does "epoch" start at 0? does the counter start again i
 all rows are known: see `places`.
 """
 
+import math
 from array import array
 from dataclasses import dataclass, field, replace
 
@@ -43,16 +44,46 @@ class Column:
         return self.full * 2 > self.sampled
 
 
+class Numbers:
+    """A number of each row. Those before the first that is not NaN take no room: few logs name all counters."""
+
+    __slots__ = ("_said", "_unsaid")
+
+    def __init__(self) -> None:
+        self._unsaid = 0
+        self._said: array[float] = array("d")
+
+    def append(self, value: float) -> None:
+        """Of one more row."""
+        if self._said or not math.isnan(value):
+            self._said.append(value)
+        else:
+            self._unsaid += 1
+
+    def extend(self, values: Floats) -> None:
+        """Of some more rows, (n,)."""
+        if not self._said and np.isnan(values).all():
+            self._unsaid += len(values)
+        else:
+            self._said.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
+
+    def all(self) -> Floats:
+        """(rows,) not to be changed."""
+        said = np.frombuffer(self._said, dtype=np.float64) if self._said else np.zeros(0)
+        unsaid = np.broadcast_to(NAN, self._unsaid)
+        return np.concatenate((unsaid, said)) if self._said and self._unsaid else said if self._said else unsaid
+
+
 @dataclass(slots=True)
 class Rows:
     """All rows and columns of one log."""
 
-    step: "array[float]" = field(default_factory=lambda: array("d"))
-    epoch: "array[float]" = field(default_factory=lambda: array("d"))
-    batch: "array[float]" = field(default_factory=lambda: array("d"))
-    total: "array[float]" = field(default_factory=lambda: array("d"))
-    time: "array[float]" = field(default_factory=lambda: array("d"))
-    rank: "array[float]" = field(default_factory=lambda: array("d"))
+    step: Numbers = field(default_factory=Numbers)
+    epoch: Numbers = field(default_factory=Numbers)
+    batch: Numbers = field(default_factory=Numbers)
+    total: Numbers = field(default_factory=Numbers)
+    time: Numbers = field(default_factory=Numbers)
+    rank: Numbers = field(default_factory=Numbers)
     kind: "array[int]" = field(default_factory=lambda: array("b"))
     samples: bool = False
     rounded: bool = False  # steps were printed with few digits: `| step | 4.74e+04 |`
@@ -64,11 +95,11 @@ class Rows:
     dropped_series: int = 0
 
     def __len__(self) -> int:
-        return len(self.step)
+        return len(self.kind)
 
     def add(self, step: float, epoch: float, batch: float, total: float, time: float, kind: int, rank: float = NAN) -> int:
         """One more row; returns its index, -1 when there are too many."""
-        if len(self.step) >= MAX_ROWS:
+        if len(self.kind) >= MAX_ROWS:
             return -1
         self.step.append(step)
         self.epoch.append(epoch)
@@ -77,18 +108,18 @@ class Rows:
         self.time.append(time)
         self.kind.append(kind)
         self.rank.append(rank)
-        return len(self.step) - 1
+        return len(self.kind) - 1
 
     def extend(
         self, n: int, step: Floats, epoch: Floats, batch: Floats, total: Floats, time: Floats, rank: Floats, kind: "npt.NDArray[np.int8]"
     ) -> int:
         """n more rows at once; returns the index of the first, -1 when there are too many."""
-        first = len(self.step)
+        first = len(self.kind)
         if first + n > MAX_ROWS:
             return -1
         columns = (self.step, self.epoch, self.batch, self.total, self.time, self.rank)
         for column, values in zip(columns, (step, epoch, batch, total, time, rank), strict=True):
-            column.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
+            column.extend(values)
         self.kind.frombytes(np.ascontiguousarray(kind, dtype=np.int8).tobytes())
         return first
 

@@ -20,8 +20,7 @@ _FEWEST_SAVED = 3  # saved models that make a curve
 def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     """All columns as series, repeats of one row by several ranks merged."""
     out: list[Series] = []
-    times = np.frombuffer(rows.time, dtype=np.float64) if len(rows) else np.zeros(0)
-    ranks = np.frombuffer(rows.rank, dtype=np.float64) if len(rows) else np.zeros(0)
+    times, ranks = rows.time.all(), rows.rank.all()
     several = len(np.unique(ranks[np.isfinite(ranks)])) > 1
     names = _lifted(rows) | merits(rows.columns)
     placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
