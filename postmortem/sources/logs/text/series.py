@@ -36,18 +36,21 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         if column.logged_as == NAMELESS and (trained or not is_curve(column, where.steps)):
             continue
         index = np.frombuffer(column.rows, dtype=np.int64) if len(column.rows) else np.zeros(0, np.int64)
-        order = np.argsort(index, kind="stable") if np.any(index[1:] < index[:-1]) else np.arange(len(index))
-        index = index[order]
+        values = np.frombuffer(column.values, dtype=np.float64) if len(column.rows) else np.zeros(0)
+        if np.any(index[1:] < index[:-1]):
+            order = np.argsort(index, kind="stable")
+            index, values = index[order], values[order]
         later = (index >= begin) & np.append(index[1:] != index[:-1], True)  # said twice of one place: the last counts
-        index = index[later]
+        if not later.all():
+            index, values = index[later], values[later]
         if not len(index) or (len(index) == 1 and any_known and column.name.startswith("other/")):
             continue
-        values = np.frombuffer(column.values, dtype=np.float64)[order][later]
         steps, epochs, time = where.steps[index], where.epochs[index], times[index]
         keep = _distinct(steps, epochs, values)
-        steps, epochs, time, values, who = steps[keep], epochs[keep], time[keep], values[keep], ranks[index][keep]
+        if not keep.all():
+            index, steps, epochs, time, values = index[keep], steps[keep], epochs[keep], time[keep], values[keep]
         if several:
-            steps, epochs, time, values = _over_ranks(steps, epochs, time, values, who)
+            steps, epochs, time, values = _over_ranks(steps, epochs, time, values, ranks[index])
         name, logged_as = names.get(key, column.name), column.logged_as
         if _of_a_pass(key, names, rows):
             logged_as = f"{column.split} {logged_as}"

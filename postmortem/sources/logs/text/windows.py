@@ -342,6 +342,6 @@ class Window:
 def _plain(text: bytes) -> bytes:
     """The text without bars, where it has any."""
     codes = np.frombuffer(text, dtype=np.uint8)
-    tqdm = (codes[:-1] == _PERCENT) & (codes[1:] == _PIPE)
-    keras = (codes[:-1] == _OPEN) & ((codes[1:] == _EQUALS) | (codes[1:] == _ARROW))
-    return without_bars(text) if tqdm.any() or keras.any() else text
+    tqdm = b"%" in text and ((codes[:-1] == _PERCENT) & (codes[1:] == _PIPE)).any()
+    keras = b"[" in text and ((codes[:-1] == _OPEN) & ((codes[1:] == _EQUALS) | (codes[1:] == _ARROW))).any()
+    return without_bars(text) if tqdm or keras else text
