@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 import zipfile
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,13 +25,27 @@ from postmortem.cli.files import default_report, write_result
 from postmortem.cli.inspect import asides, tensor_lines
 from postmortem.errors import OutputError
 from postmortem.model.tensors import CheckpointStats
+from tests.warm import Warm, warm
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 COMMAND = [sys.executable, "-c", "from postmortem.cli.main import main; main()"]
 LOG = "".join(f"step {n} loss {2.5 - n / 100:.4f} lr 0.1\n" for n in range(0, 100, 2))
 
 
+WARM: list[Warm] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with warm(tmp_path_factory.mktemp("warm")) as one:
+        WARM[:] = [one]
+        yield
+
+
 def run(*arguments: str | Path, cwd: Path | None = None, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a warm process; in one of its own where what the interpreter finds as it starts is another."""
+    if not environment:
+        return WARM[0]([str(a) for a in arguments], cwd or Path.cwd(), stdin or b"")
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=cwd,

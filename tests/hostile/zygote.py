@@ -7,6 +7,7 @@ afterwards is due to the input. A request names the arguments, the places that m
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -277,6 +278,7 @@ def main() -> None:
     sys.modules["numba"] = None  # type: ignore[assignment] - compiling is code that is made and run; the plain paths read the same
     sys.addaudithook(WATCH)
     warm(sys.argv[1])
+    gc.freeze()  # what is there stays, and is not copied into each child by a collection
     print("ready", flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)
