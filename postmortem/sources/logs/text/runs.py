@@ -218,13 +218,19 @@ def _stretch(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated) -> Str
 
 def _numbers(entries: tuple[Entry, ...], learnt: Learnt, found: Repeated, *, counters: bool = False) -> Floats:
     """(repeats, numbers of a period) float64; NaN those that no plan asks for (or, where only counters are wanted, counts by)."""
-    out = np.full((sum(len(line.numbers) for line in learnt.lines), len(found)), np.nan)
-    before = 0
-    for entry, line in zip(entries, learnt.lines, strict=True):
-        for slot in entry.plan.counters if counters else _asked(entry.plan):
-            out[before + slot] = found.numbers(line.numbers[slot])
-        before += len(line.numbers)
-    return out.T
+    wanted = [tuple(sorted(entry.plan.counters if counters else _asked(entry.plan))) for entry in entries]
+
+    def work() -> Floats:
+        out = np.full((sum(len(line.numbers) for line in learnt.lines), len(found.alike)), np.nan)
+        before = 0
+        for slots, line in zip(wanted, learnt.lines, strict=True):
+            for slot in slots:
+                out[before + slot] = found.alike.numbers(line.numbers[slot])
+            before += len(line.numbers)
+        return out
+
+    every = found.alike.once(("numbers", *wanted), work)
+    return np.zeros((0, 0)) if every is None else every[:, found.begin : found.end].T
 
 
 def _asked(plan: Plan) -> set[int]:

@@ -58,7 +58,7 @@ class Learnt:
 
     def times(self, found: Repeated, line: int) -> Floats | None:
         """(repeats,) moments at the begin of a line of the period, as `moment` gives them; None when some that are alike are no dates."""
-        times = found.alike.once(line, lambda: self._times(found.alike, line))
+        times = found.alike.once(("times", line), lambda: self._times(found.alike, line))
         return None if times is None else times[found.begin : found.end]
 
     def _times(self, found: Alike, line: int) -> Floats | None:

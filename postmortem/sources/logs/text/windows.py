@@ -5,7 +5,7 @@ from line to line, so that a thousand of them are compared at the speed of memor
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -91,13 +91,13 @@ class Alike:
         self.lines = window.alike(template, begin, until)  # (repeats,) the first one of each
         self._runs = Runs(window.first_runs[self.lines], len(template.ranks))
         self._ends: Ints = np.append(np.flatnonzero(np.diff(self.lines) != template.lines), len(self.lines) - 1)  # where others follow
-        self._known: dict[Printed | int, Floats | None] = {}
+        self._known: dict[Hashable, Floats | None] = {}
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def once(self, what: Printed | int, work: Callable[[], Floats | None]) -> Floats | None:
-        """What is the same whichever of the repeats it is asked for: a number, or the moments of a line by its place in the period."""
+    def once(self, what: Hashable, work: Callable[[], Floats | None]) -> Floats | None:
+        """What is known of all of the repeats, worked out when it is asked for first."""
         if what not in self._known:
             self._known[what] = work()
         return self._known[what]
@@ -202,11 +202,6 @@ class Repeated:
         """The first n of them."""
         return Repeated(self.alike, self.first_line, self.begin, min(self.end, self.begin + n))
 
-    def numbers(self, printed: Printed) -> Floats:
-        """(repeats,) float64, each as `float` of its token."""
-        numbers = self.alike.once(printed, lambda: self.alike.numbers(printed))
-        return np.zeros(0) if numbers is None else numbers[self.begin : self.end]
-
     def lines(self, n: int) -> list[bytes]:
         """The text of the first n lines."""
         return self.alike.window.lines(self.first_line, min(n, len(self) * self.alike.template.lines))
@@ -240,6 +235,7 @@ class Window:
         self._ranks = self._rank(self.starts, self._digits[:-1])
         self._ends = np.flatnonzero(codes == 10)  # of the lines in `text`; the first ends what precedes
         self._alike: dict[int, Alike] = {}  # by the identity of their template
+        self._asked: Repeated | None = None  # what was asked for last
         self._eights = np.ndarray(len(text) + 17, "<u8", bytes(24) + text, strides=(1,))  # from 24 bytes before each place on
         self._raw_ends = self._ends[1:] + (begin - 1) if len(text) == len(raw) + 1 else np.flatnonzero(np.frombuffer(raw, np.uint8) == 10) + begin
 
@@ -301,6 +297,8 @@ class Window:
 
     def repeated(self, template: Template, first: int) -> Repeated:
         """The repeats of a template from a line on, up to the first line that is not alike. What was found is kept for lines further on."""
+        if self._asked and self._asked.first_line == first and self._asked.alike.template is template:
+            return self._asked
         found = self._alike.get(id(template))
         reach = _FIRST if first else len(self._ends)
         while True:
@@ -309,6 +307,7 @@ class Window:
                 found = self._alike[id(template)] = Alike(self, template, first, until)
             repeats = found.from_line(first)
             if not len(repeats) or first + len(repeats) * template.lines < found.until or found.until + template.lines >= len(self._ends):
+                self._asked = repeats
                 return repeats
             reach, found = 8 * max(reach, len(found)), None
 
