@@ -330,6 +330,7 @@ def tensor_stats(ref: TensorRef, place: Layout, figures: Figures, rows: RowFacts
         initial_distance=distance,
         dead_rows=rows.dead if rows is not None else None,
         identical_rows=rows.identical if rows is not None else None,
+        row_cosine=rows.cosine if rows is not None else None,
         repeated_rows=rows.repeated if rows is not None else None,
         heads=place.outputs // place.head if place.outputs and place.head else None,
         twin_heads=rows.twin_heads if rows is not None and place.head else None,

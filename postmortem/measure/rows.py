@@ -8,7 +8,7 @@ what they look like (95 % confidence). So the work is bounded, however many rows
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -39,6 +39,7 @@ class RowFacts:
     all_alike: bool  # all rows, or all columns, are the same and not 0: symmetry was never broken
     repeated: int = 0  # rows of the longest stretch that stands there once more, in the same order: a head that another one equals
     twin_heads: int = 0  # heads that equal another one, where the rows of a head are known
+    cosine: float | None = field(default=None, compare=False)  # mean over pairs of rows that are not 0; None of a tensor that was not read whole
 
 
 def row_facts(values: Real, shape: tuple[int, ...], *, outputs_last: bool, head: int | None = None) -> RowFacts | None:
@@ -63,7 +64,20 @@ def _facts(matrix: Real, peak: float, head: int | None) -> RowFacts:
     at_once = np.array_split(pairs, -(-len(pairs) * len(matrix) // _AT_ONCE)) if len(pairs) else []
     twins = [some[_equal(matrix[:, some[:, 0]], matrix[:, some[:, 1]], tolerance)] for some in at_once]
     same = np.concatenate(twins) if twins else _NONE
-    return RowFacts(dead, _share_of(same, len(alive)), _alike(matrix, tolerance), _stretch(same), _twin_heads(same, len(alive), head))
+    heads = _twin_heads(same, len(alive), head)
+    return RowFacts(dead, _share_of(same, len(alive)), _alike(matrix, tolerance), _stretch(same), heads, _mean_cosine(matrix[:, alive], peak))
+
+
+def _mean_cosine(matrix: Real, peak: float) -> float | None:
+    """(‖Σ r̂‖² − n) / (n (n − 1)) of the n rows r̂ of unit length, the mean of r̂ᵢ · r̂ⱼ over all pairs; None for fewer than two.
+
+    matrix : (columns, rows), finite. peak : its largest magnitude.
+    """
+    scaled = matrix.astype(np.float64) / peak
+    length = np.sqrt(np.square(scaled).sum(axis=0))
+    unit = scaled[:, length > 0] / length[length > 0]
+    n = unit.shape[1]
+    return float((np.square(unit.sum(axis=1)).sum() - n) / (n * (n - 1))) if n > 1 else None
 
 
 class RowSample:

@@ -60,6 +60,7 @@ def summarise(
         zero_weight_share=_share([t.zero == t.count for t in _weights(last, layers)]),
         zero_rows=_zero_rows(last, layers),
         symmetric_share=_share([t.name in alike or _one_number(t) for t in _weights(last, layers) if len(t.shape) > 1 and min(t.shape[:2]) > 1]),
+        first_row_cosine=_median([t.row_cosine for t in _weights(first, layers[:-1]) if t.row_cosine is not None]),
         lowest_hidden_bias=_hidden_bias(finite[-1], model) if finite else None,
         first_lowest_hidden_bias=_hidden_bias(finite[0], model) if finite else None,
         running_var_off=_running_var(finite[-1]) if finite else None,

@@ -61,6 +61,7 @@ class TensorStats:
     scale: float | None = None  # log10(std · √(3 · fan_in)): 0 for torch's default initialisation of Linear and Conv
     dead_rows: float | None = None  # share of output units whose incoming weights are all exactly 0
     identical_rows: float | None = None  # share of rows that equal another row within 1e-4 relative (symmetry not broken)
+    row_cosine: float | None = None  # mean cosine between two output units' incoming weights, of tensors small enough to be compared whole
     repeated_rows: int | None = None  # rows of the longest stretch that stands in it once more, in the same order
     heads: int | None = None  # attention heads in it, where their size is known
     twin_heads: int | None = None  # of those, how many equal another one
@@ -242,6 +243,7 @@ class WeightSummary:
     zero_weight_share: float | None = None  # weight layers that are exactly 0 in the last checkpoint
     zero_rows: tuple[str, float] | None = None  # weight layer of the last checkpoint with the largest share of rows that are exactly 0, and it
     symmetric_share: float | None = None  # weight layers with equal rows or columns, or nearly one number; none that is 0
+    first_row_cosine: float | None = None  # median of `row_cosine` over the hidden weight layers of the first checkpoint; drawn ones lie about 0
     lowest_hidden_bias: float | None = None  # median of the most negative hidden bias vector, last finite checkpoint
     first_lowest_hidden_bias: float | None = None  # of the first finite checkpoint
     running_var_off: float | None = None  # median |ln running_var| over batch-norm layers of the last checkpoint

@@ -2,7 +2,7 @@
 
 import math
 
-from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
+from postmortem.check import Cause, Evidence, Fix, Reading, Severity, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.causes.too_deep import many
 from postmortem.checklist.inputs import NEVER_FIRES, unscaled_inputs, unscaled_targets
@@ -30,6 +30,7 @@ SCHEMES = (
     "normal0.02",
 )
 SPREADS = (0.004, 0.1)  # standard deviations that configurations state: 0.02 of transformers and GANs, more of narrow ones
+FAST, ONE_WAY = 0.9, 0.4  # decades above the usual rate; mean cosine between the units of a layer
 LARGE = 0.75  # decades above the default initialisation at the first checkpoint
 SMALL = -0.8  # decades below; transformers' 0.02 at width 48 is −0.6
 BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
@@ -96,6 +97,18 @@ def symmetric(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("the units of a layer point one way, as those do that began as copies of each other"), WEIGHTS, holds=3.5, fails=-0.2)
+def one_way(e: Evidence, seen: Sighting) -> Reading | None:
+    """What was drawn at random has no common direction; copies that dropout or a batch of few samples parts keep it for long."""
+    cosine, scale = e.weights.first_row_cosine, e.weights.first_highest_scale
+    thrown = (scale or 0.0) >= LARGE or (rate_decades(e) or 0.0) >= FAST or rate_leapt(e)  # then a gradient pushed all of them one way
+    if cosine is None or thrown or seen.severity is Severity.FATAL or (e.weights.symmetric_share or 0.0) >= 0.5:
+        return None
+    return Reading(
+        cosine > ONE_WAY, say("the mean cosine between two units of a hidden layer is {cosine:.2f} in the first checkpoint", cosine=cosine)
+    )
+
+
 @probe(say("hidden biases start far below zero"), WEIGHTS, holds=3.5, fails=0.0)
 def negative_biases(e: Evidence, seen: Sighting) -> Reading | None:
     low, low_at_last = e.weights.first_lowest_hidden_bias, e.weights.lowest_hidden_bias
@@ -123,8 +136,9 @@ def wrong_scale(e: Evidence, seen: Sighting) -> Reading | None:
     detail = say("the largest layer is {large:.3g} ×, the median layer {median:.3g} × the default initial size", large=10**first, median=10**low)
     if SMALL < low < BELOW:  # small; too small where most of the weights never got a gradient for it
         return Reading(True, detail, share=RATHER) if (e.weights.gradient_zero_share or 0.0) > HALF else None
-    if first >= LARGE and _ran_off_before(e, seen):
-        return None
+    copies = one_way.ask(e, seen)
+    if (first >= LARGE and _ran_off_before(e, seen)) or (copies is not None and copies.holds):
+        return None  # of copies the size says nothing
     decades = rate_decades(e)
     too_large = first >= LARGE and (decades is None or decades < 1.0) and starts_normal(e) is not True
     too_small = low <= SMALL and (e.weights.scale_drift is None or e.weights.scale_drift > -1.0)
@@ -301,6 +315,7 @@ bad_initialization = Cause(
         configured,
         zero,
         symmetric,
+        one_way,
         negative_biases,
         wrong_scale,
         first_loss,
