@@ -7,8 +7,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from postmortem.check import Cleared, Evidence, Sighting
-from postmortem.checklist.causes.bad_initialization import bad_initialization, never_left_the_mean, wrong_scale
+from postmortem.check import Cleared, Evidence, Severity, Sighting
+from postmortem.checklist.causes.bad_initialization import bad_initialization, never_left_the_mean, one_way, wrong_scale
 from postmortem.checklist.causes.batchnorm_eval_mismatch import running_behind
 from postmortem.checklist.causes.wrong_loss import only_the_mean, wrong_loss
 from postmortem.checklist.modes import overfitting, underfitting
@@ -151,3 +151,18 @@ def test_validation_that_rises_with_a_training_loss_that_ends_above_its_start_is
 
     assert isinstance(gone(list(np.linspace(0.7, 1.1, 19))), Cleared)
     assert isinstance(gone(list(np.linspace(0.7, 0.05, 19))), Sighting)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "change", "rate", "holds"),
+    [(0.6, {}, 1e-3, True), (0.05, {}, 1e-3, False), (None, {}, 1e-3, None), (0.6, {"first_highest_scale": 1.2}, 1e-3, None),
+     (0.6, {}, 1.0, None), (0.6, {"symmetric_share": 1.0}, 1e-3, None)],
+)  # fmt: skip
+def test_units_that_point_one_way_began_as_copies(cosine: float | None, change: dict[str, object], rate: float, holds: bool | None) -> None:
+    weights = replace(SOUND, first_row_cosine=cosine, **change)  # type: ignore[arg-type]
+    e = evidence(model=LAYERS, weights=weights, settings=stated(lr=rate, optimizer="adam"))
+    reading = one_way.ask(e, seen())
+    assert (None if reading is None else reading.holds) is holds
+    assert one_way.ask(e, replace(seen(), severity=Severity.FATAL)) is None
+    if holds:
+        assert wrong_scale.ask(e, seen()) is None

@@ -224,3 +224,22 @@ def test_a_stretch_does_not_overlap_itself() -> None:
     assert facts is not None
     assert facts.all_alike
     assert facts.repeated <= 6
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 20), st.integers(1, 30), st.sampled_from([1e-30, 1.0, 1e30]), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_the_mean_cosine_is_that_over_all_pairs(seed: int, rows: int, inner: int, scale: float, common: float) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = ((common * rng.standard_normal(inner) + rng.standard_normal((rows, inner))) * scale).astype(np.float32)
+    matrix[rng.random(rows) < 0.2] = 0
+    units = [row.astype(np.float64) / np.linalg.norm(row.astype(np.float64)) for row in matrix if row.any()]
+    pairs = [float(units[i] @ units[j]) for i in range(len(units)) for j in range(i)]
+    found = row_facts(matrix.reshape(-1), matrix.shape, outputs_last=False)
+    assert found is not None
+    assert found.cosine == (pytest.approx(np.mean(pairs), abs=1e-6) if pairs else None)
+
+
+def test_what_is_not_finite_has_no_direction() -> None:
+    found = row_facts(np.array([1, 2, np.nan, 4], np.float32), (2, 2), outputs_last=False)
+    assert found is not None
+    assert found.cosine is None
