@@ -104,6 +104,8 @@ def one_way(e: Evidence, seen: Sighting) -> Reading | None:
     thrown = (scale or 0.0) >= LARGE or (rate_decades(e) or 0.0) >= FAST or rate_leapt(e)  # then a gradient pushed all of them one way
     if cosine is None or thrown or seen.severity is Severity.FATAL or (e.weights.symmetric_share or 0.0) >= 0.5:
         return None
+    if cosine <= ONE_WAY and (e.weights.first_median_scale or 0.0) < BELOW:
+        return None  # drawn at random, and too small
     return Reading(
         cosine > ONE_WAY, say("the mean cosine between two units of a hidden layer is {cosine:.2f} in the first checkpoint", cosine=cosine)
     )
