@@ -39,7 +39,7 @@ class Dump:
 
     def over(self, shape: str) -> None:
         """Another kind of line ends the block, or begins one: `Namespace(batch_size=64,` with a setting in each line below."""
-        self.words = WORDS if _OPENS.search(shape) else 0
+        self.words = WORDS if "Namespace(" in shape and _OPENS.search(shape) else 0
 
     def holds(self, line: Lone, tokens: list[bytes]) -> bool:
         """Whether a line's number is a setting of the block under way."""

@@ -13,6 +13,7 @@ from postmortem.sources.logs.text.boxes import boxed, unboxed
 from postmortem.sources.logs.text.ranks import labelled, with_ranks
 
 CHUNK = 1 << 20  # bytes; what the text costs is looked at after each
+_FEW = 4096  # bytes in which line ends are counted one by one
 _ANSI = re.compile(rb"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|\][^\x07\x1b]{0,256}\x07|[()][A-Z0-9]|[=>78])")
 _SCRIPT = re.compile(rb"^(?:import|from) \w", re.MULTILINE)
 _RULER = re.compile(rb"^={40,}[ \t]*\r?\n", re.MULTILINE)
@@ -34,7 +35,10 @@ class Chunk:
 
     def line_ends(self, start: int, stop: int) -> int:
         """Line ends of the file between two offsets."""
-        ends = int(np.count_nonzero(np.frombuffer(self.data, dtype=np.uint8)[start:stop] == 10))
+        if stop - start < _FEW:
+            ends = self.data.count(b"\n", start, stop)
+        else:
+            ends = int(np.count_nonzero(np.frombuffer(self.data, dtype=np.uint8)[start:stop] == 10))
         if self.returns is not None:
             ends -= int(np.searchsorted(self.returns, stop) - np.searchsorted(self.returns, start))
         return ends

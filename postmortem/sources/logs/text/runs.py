@@ -103,6 +103,8 @@ class Repeats:
 
     def resumed(self, data: bytes, start: int) -> Period | None:
         """The period that a few lines have interrupted, where it goes on at `start` as it was printed before."""
+        if self.taken is None:
+            return None
         self.since += 1
         if self.since > MOST_BETWEEN:
             self.taken = None
