@@ -87,7 +87,7 @@ def steepness(e: Evidence) -> float:
 
 def hardly_begun(e: Evidence) -> bool:
     """What begins from scratch was given a few dozen steps, and was coming down steeply when they were over."""
-    few = e.axis == "step" and e.last_step is not None and e.last_step <= HARDLY_ANY_STEPS
+    few = e.axis == "step" and e.last_step is not None and e.last_step <= HARDLY_ANY_STEPS and 2 * (e.last_epoch or 0.0) < e.last_step
     well = any(c.final > WELL * whole(c) for name in SCORES if (c := e.curve(name)) is not None and c.finite)
     return few and not well and not pretrained(e) and _to_fall(e) > COMING_DOWN
 

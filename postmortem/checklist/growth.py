@@ -45,7 +45,9 @@ LEFT_BELOW = 100.0  # × the level after
 BRIEF = 2  # records
 ABOUT, PART, TALL = 20, 0.2, 10.0  # records; the share of them; × its start, for the highest
 FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's tau
+SETTLED_BY, MANY_TO_SETTLE, A_FEW, HARDLY_MORE = 0.6, 12, 4.0, 0.1  # of the run; records; × where it began; of the rise
 ONLY_FALLS, A_FRACTION, FAR_ABOVE = 8, 0.2, 100.0  # records; of the second record; × the first one
+BACK = 0.2  # Kendall's tau since the best record
 LITTLE_GAIN, FAR_BEYOND = 0.1, 20.0  # of the start; × the noise
 
 
@@ -89,7 +91,7 @@ def _rises(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A short log in which the loss only ever rises."""
     if not 4 <= loss.finite <= 30 or loss.trend is None or loss.trend.tau < 0.85 or loss.start <= 0 or e.family in NOTHING_EXPECTED:
         return None
-    if loss.final < RISEN * loss.start or (to_chance(e, loss.final) or 2.0) < 0.9:
+    if loss.final < RISEN * loss.start or (to_chance(e, loss.final) or 2.0) < 0.9 or _levels_off(e, loss):
         return None
     return Sighting(
         Severity.FATAL,
@@ -127,7 +129,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     level = to_chance(e, loss.final)
     base = before_it_grew(e, loss)
-    if _came_down(loss, base) or one_low_record(e, loss):
+    if _came_down(loss, base) or one_low_record(e, loss) or _levels_off(e, loss):
         return None
     beyond = loss.final > MANY_TIMES * max(base, 0.0)
     sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN or beyond
@@ -163,7 +165,8 @@ def _gave_back(loss: CurveStats) -> bool:
     all_of_it = turned_early and loss.relative_gain > LITTLE_GAIN and loss.lost_ground > 1.0 and loss.final - loss.best > FAR_BEYOND * loss.noise
     if all_of_it and loss.final > loss.start and loss.finite >= MANY_RECORDS:
         return True
-    return turned_for_good and (loss.lost_ground > GIVEN_BACK or _climbs(loss))
+    back = loss.final > loss.start or after is None or after.tau > BACK  # and no lucky record, after which all is as before
+    return turned_for_good and back and (loss.lost_ground > GIVEN_BACK or _climbs(loss))
 
 
 def _both_gave_back(e: Evidence, loss: CurveStats) -> bool:
@@ -185,6 +188,15 @@ def _came_down(loss: CurveStats, base: float) -> bool:
     tail = loss.tail
     falls = tail is not None and tail.tau < -0.2 and tail.p_value < 0.01
     return falls and loss.finite >= 30 and loss.final < FALLEN * loss.worst and loss.worst < TOP * max(base, 1e-12)
+
+
+def _levels_off(e: Evidence, loss: CurveStats) -> bool:
+    """It rose, ever more slowly, to a small multiple of where it began, and rests there: a penalty that gains on what was fitted, say."""
+    then = e.at(loss.name, loss.first_step + SETTLED_BY * (loss.last_step - loss.first_step))
+    rose = loss.final - loss.first
+    if then is None or rose <= 0 or loss.finite < MANY_TO_SETTLE or not 0 < loss.final < A_FEW * loss.first or e.chance.loss is not None:
+        return False
+    return abs(loss.final - then) < HARDLY_MORE * rose and loss.noise < HARDLY_MORE * rose and loss.highest < loss.final + HARDLY_MORE * rose
 
 
 def one_low_record(e: Evidence, loss: CurveStats) -> bool:

@@ -1,5 +1,6 @@
 """Short jumps of the loss."""
 
+from itertools import pairwise
 from math import inf
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
@@ -32,6 +33,7 @@ LOST = 0.1  # of the level before
 FAR_FROM_OTHERS, LASTING = 4.0, 4  # × the largest rise anywhere else; records
 BEGUN, MUCH, RATE_ROSE = 0.15, 0.25, 1.5  # share of the run; of what the loss had come down by; × the rate before
 SEVERE = 3.0  # × the level before
+EPOCHS, BRIEF = 3, 2  # means of epochs; records
 HURTS = 20.0  # × the level before
 
 
@@ -102,7 +104,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)), _figures(e, loss))
     worst = max(high, key=lambda s: s.height)
     settled = loss.final <= max(1.1 * max(loss.best, 1e-12), loss.best + max(loss.noise, loss.luck))
-    harmless = worst.recovery == "fast" and settled and worst.value < HURTS * max(worst.level, loss.noise)  # a level below the noise is luck
+    harmless = (worst.recovery == "fast" and _means_fall_on(e, worst)) or (
+        worst.recovery == "fast" and settled and worst.value < HURTS * max(worst.level, loss.noise)
+    )  # a level below the noise is luck
     if harmless and not _far_above(e, worst):
         why = say("At step {step:g} the loss rose to {ratio:.2g} × its level and was back at once.", step=worst.step, ratio=worst.ratio)
         top = is_above(say("the top of that rise (× the level before)"), worst.ratio, FAR, file_of(e, loss.name))
@@ -122,6 +126,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         (loss.name,),
         e.series[loss.name].source,
     )
+
+
+def _means_fall_on(e: Evidence, spike: Spike) -> bool:
+    """One record, and the means of epochs fall from each to the next: a batch of a few samples, and no matter."""
+    means = e.curve("train/loss.epoch")
+    if means is None or means.finite < EPOCHS or spike.width > BRIEF:
+        return False
+    return all(later < before for before, later in pairwise(e.series[means.name].values.tolist()))
 
 
 def _sampled_or_mean(e: Evidence) -> CurveStats | None:

@@ -82,7 +82,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     if gap.gap > PARTED and of_one_batch(e) and not _nearly_right(e):
         return _one_batch(e, val)
-    rises = (gap.rise > max(RISE, noise) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
+    stays = val.best <= 0 or val.final > (1 + SLIGHT) * val.best  # where it ends, whatever the last two were
+    rises = ((gap.rise > max(RISE, noise) and stays) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     idle = gap.gap > BY_HEART or _stood_still(e, gap, val) or _answers_apart(e, gap) or (knows_the_noise(e) and gap.gap > FAR_APART)
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0

@@ -34,6 +34,7 @@ from postmortem.model.curves import CurveStats
 
 FAR = 1.16  # × the limit
 SOMETHING_LEFT = 0.15  # times chance
+FEW_OF_TRAINING, GUESSED = 3, ("first-loss", "target-variance")  # records
 FEW = 1  # one evaluation of a single epoch can say how far it got
 RANKS_WELL = 0.75  # area under the curve
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
@@ -70,6 +71,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             return told
     if level is None:
         return Unknown(say("Not measured: without the number of classes nobody can say what loss would be attainable."), CHANCE.log, CHANCE.how)
+    train = e.curve("train/loss")
+    if loss.name == "val/loss" and (train is None or train.finite < FEW_OF_TRAINING) and e.chance.basis in GUESSED:
+        return Unknown(say("Not measured: training itself was not logged, and how high a guess would be is a guess."), LOSS.log, LOSS.how)
     best = max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
     cut_short = (
         e.outcome in ("crashed", "cancelled", "running", "unknown")
