@@ -1,6 +1,5 @@
 """Short jumps of the loss."""
 
-from itertools import pairwise
 from math import inf
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
@@ -33,7 +32,7 @@ LOST = 0.1  # of the level before
 FAR_FROM_OTHERS, LASTING = 4.0, 4  # × the largest rise anywhere else; records
 BEGUN, MUCH, RATE_ROSE = 0.15, 0.25, 1.5  # share of the run; of what the loss had come down by; × the rate before
 SEVERE = 3.0  # × the level before
-EPOCHS, BRIEF = 3, 2  # means of epochs; records
+EPOCHS, BRIEF, FALLING, ABOUT = 3, 2, -0.8, 1.25  # means of epochs; records; Kendall's tau of those means; × the mean before
 HURTS = 20.0  # × the level before
 
 
@@ -129,11 +128,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 
 def _means_fall_on(e: Evidence, spike: Spike) -> bool:
-    """One record, and the means of epochs fall from each to the next: a batch of a few samples, and no matter."""
+    """One record, and the means of epochs fall on as if nothing had been: a batch of a few samples, and no matter."""
     means = e.curve("train/loss.epoch")
-    if means is None or means.finite < EPOCHS or spike.width > BRIEF:
+    if means is None or means.finite < EPOCHS or means.trend is None or means.trend.tau > FALLING or spike.width > BRIEF:
         return False
-    return all(later < before for before, later in pairwise(e.series[means.name].values.tolist()))
+    own = e.series[means.name]
+    at = int(own.steps.searchsorted(spike.step))
+    return 0 < at < len(own) and bool(own.values[at] < ABOUT * own.values[at - 1])
 
 
 def _sampled_or_mean(e: Evidence) -> CurveStats | None:

@@ -38,6 +38,7 @@ FEW_OF_TRAINING, GUESSED = 3, ("first-loss", "target-variance")  # records
 FEW = 1  # one evaluation of a single epoch can say how far it got
 RANKS_WELL = 0.75  # area under the curve
 WORSE = 1.6  # times chance: a model that knows nothing is not that bad
+FIRST_EPOCHS = 2.5  # epochs
 SURE = 0.05  # p of the trend of the last third, within the first epoch
 STILL_TO_COME = 0.3  # of the drop
 GOES_ON, FEW_STEPS, UNSURE_YET = 0.05, 200.0, 0.85  # of where it ended, over the last third; steps; times chance
@@ -80,7 +81,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         and bool(e.planned_steps)
         and (e.last_step or 0.0) < 0.5 * (e.planned_steps or 0.0)
     )
-    if cut_short or _within_the_first_epoch(e, loss) or (loss.finite < 3 and e.outcome != "finished"):
+    if cut_short or _within_the_first_epochs(e, loss) or (loss.finite < 3 and e.outcome != "finished"):
         return Unknown(say("Not measured: the run ended before it could show how far it would get."))
     bound = limit(e)
     good = best is not None and best > 0.6 and level > HIGH
@@ -163,11 +164,11 @@ def _ranking(e: Evidence) -> float | None:
     return min(areas) if areas and e.chance.classes == 2 and RANKS_WELL < min(areas) < 1.0 else None
 
 
-def _within_the_first_epoch(e: Evidence, loss: CurveStats) -> bool:
-    """The log ends before the first epoch does, the loss is still falling, and nothing says how long training was meant to be."""
+def _within_the_first_epochs(e: Evidence, loss: CurveStats) -> bool:
+    """The log ends within the first two epochs, the loss is still falling, and nothing says how long training was meant to be."""
     meant = e.planned_steps or e.planned_epochs or e.number("epochs") or e.number("max_steps")
-    falling = loss.tail is not None and loss.tail.tau < 0 and loss.tail.p_value < SURE
-    return e.outcome == "unknown" and not meant and falling and e.last_epoch is not None and e.last_epoch < 1.0
+    falling = any(t is not None and t.tau < 0 and t.p_value < SURE for t in (loss.tail, loss.trend))
+    return e.outcome == "unknown" and not meant and falling and e.last_epoch is not None and e.last_epoch < FIRST_EPOCHS
 
 
 def _level(e: Evidence, loss: CurveStats, level: float, limit: float) -> Clue:
