@@ -84,7 +84,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return _one_batch(e, val)
     stays = val.best <= 0 or val.final > (1 + SLIGHT) * val.best  # where it ends, whatever the last two were
     rises = ((gap.rise > max(RISE, noise) and stays) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
-    idle = gap.gap > BY_HEART or _stood_still(e, gap, val) or _answers_apart(e, gap) or (knows_the_noise(e) and gap.gap > FAR_APART)
+    by_heart = gap.gap > BY_HEART or _stood_still(e, gap, val) or (knows_the_noise(e) and gap.gap > FAR_APART)
+    by_answers = not by_heart and _answers_apart(e, gap)
+    idle = by_heart or by_answers
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(e, gap))
@@ -108,6 +110,22 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     goes_on = kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap)
     if severity is Severity.SERIOUS and (goes_on or _fewer_errors(e, gap)):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
+    if by_answers and not rises:
+        train, right = e.curve("train/accuracy.epoch") or e.curves["train/accuracy"], e.curves["val/accuracy"]
+        opened = gap.opened_step if gap.opened_step is not None else gap.best_step
+        return Sighting(
+            severity,
+            say(
+                "Training ends with {train:.0%} of its answers right and validation with {val:.0%}, hardly more than half-way: what is known is known by heart.",
+                train=train.final / whole(train),
+                val=right.final / whole(right),
+            ),
+            opened,
+            opened,
+            ("train/loss", "val/loss"),
+            file_of(e, "val/loss"),
+            "idle",
+        )
     if idle and not rises:
         settled = val.plateau_step if val.plateau_step is not None else gap.best_step
         return Sighting(
