@@ -103,9 +103,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Cleared(say("No record stands out from those around it ({n} small ones).", n=len(loss.spikes)), _figures(e, loss))
     worst = max(high, key=lambda s: s.height)
     settled = loss.final <= max(1.1 * max(loss.best, 1e-12), loss.best + max(loss.noise, loss.luck))
-    harmless = (worst.recovery == "fast" and _means_fall_on(e, worst)) or (
-        worst.recovery == "fast" and settled and worst.value < HURTS * max(worst.level, loss.noise)
-    )  # a level below the noise is luck
+    low = worst.value < HURTS * max(worst.level, loss.noise)  # a level below the noise is luck
+    harmless = worst.recovery == "fast" and (_means_fall_on(e, worst) or (settled and low))
     if harmless and not _far_above(e, worst):
         why = say("At step {step:g} the loss rose to {ratio:.2g} × its level and was back at once.", step=worst.step, ratio=worst.ratio)
         top = is_above(say("the top of that rise (× the level before)"), worst.ratio, FAR, file_of(e, loss.name))

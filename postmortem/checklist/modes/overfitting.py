@@ -85,8 +85,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     stays = val.best <= 0 or val.final > (1 + SLIGHT) * val.best  # where it ends, whatever the last two were
     rises = ((gap.rise > max(RISE, noise) and stays) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
     by_heart = gap.gap > BY_HEART or _stood_still(e, gap, val) or (knows_the_noise(e) and gap.gap > FAR_APART)
-    by_answers = not by_heart and _answers_apart(e, gap)
-    idle = by_heart or by_answers
+    by_answers = None if by_heart else _answers_apart(e, gap)
+    idle = by_heart or by_answers is not None
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(e, gap))
@@ -110,15 +110,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     goes_on = kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap)
     if severity is Severity.SERIOUS and (goes_on or _fewer_errors(e, gap)):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
-    if by_answers and not rises:
-        train, right = e.curve("train/accuracy.epoch") or e.curves["train/accuracy"], e.curves["val/accuracy"]
+    if by_answers is not None and not rises:
+        train_right, val_right = by_answers
         opened = gap.opened_step if gap.opened_step is not None else gap.best_step
         return Sighting(
             severity,
             say(
                 "Training ends with {train:.0%} of its answers right and validation with {val:.0%}, hardly more than half-way: what is known is known by heart.",
-                train=train.final / whole(train),
-                val=right.final / whole(right),
+                train=train_right,
+                val=val_right,
             ),
             opened,
             opened,
@@ -256,14 +256,18 @@ def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:
     return then is not None and train is not None and val.plateau_share >= 0.5 and train.final < 0.5 * then
 
 
-def _answers_apart(e: Evidence, gap: GapStats) -> bool:
-    """Training is right nearly always, validation far less often and hardly more often than long before: what is known is known by heart."""
+def _answers_apart(e: Evidence, gap: GapStats) -> tuple[float, float] | None:
+    """Training is right nearly always, validation far less often and hardly more often than long before: what is known is known by heart.
+
+    How often each is right at the end, of 1; None where they are not that far apart.
+    """
     train, val = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
     if train is None or val is None or not train.finite or val.finite < SINCE or gap.gap < PARTED:
-        return False
+        return None
     half = e.at(val.name, (val.first_step + val.last_step) / 2)
-    right, far = train.final / whole(train), (train.final / whole(train) - val.final / whole(val)) > FAR_FEWER
-    return right > RIGHT and far and half is not None and val.final - half < HARDLY_MORE * whole(val)
+    train_right, val_right = train.final / whole(train), val.final / whole(val)
+    apart = train_right > RIGHT and train_right - val_right > FAR_FEWER
+    return (train_right, val_right) if apart and half is not None and val.final - half < HARDLY_MORE * whole(val) else None
 
 
 def _nearly_right(e: Evidence) -> bool:
