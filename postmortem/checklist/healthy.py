@@ -199,7 +199,7 @@ def follows(e: Evidence, seen: Sighting) -> Reading | None:
     if e.gap is None:
         return None
     level = validation_level(e)
-    return Reading(e.gap.rise < 0.15 or (level is not None and level < 0.15), say("it rose by {rise:.0%} since its best", rise=e.gap.rise))
+    return Reading(e.gap.rise < 0.15 or (level is not None and level < 0.15), say("it rose by {rise:.0%} since its best", rise=max(0.0, e.gap.rise)))
 
 
 @probe(say("validation accuracy is good"), curve("val/accuracy"), holds=0.9, fails=-0.6)
