@@ -330,6 +330,12 @@ def test_a_rate_that_nothing_tells_is_set_to_what_is_usual() -> None:
     assert learning_rate_too_high.fixes(evidence(settings=stated(lr=0.0)), seen()) == ()
 
 
+def test_what_had_learned_before_takes_a_smaller_rate_of_adam_than_a_fresh_model() -> None:
+    fresh, tuned = evidence(), evidence(settings=stated(pretrained="imagenet"))
+    assert to(first(learning_rate_too_low, fresh)) == {"optimizer": "adam", "learning_rate": 2e-3}
+    assert to(first(learning_rate_too_low, tuned)) == {"optimizer": "adam", "learning_rate": 3e-5}
+
+
 def test_an_unguarded_logarithm_gives_way_to_the_usual_loss() -> None:
     assert to(first(unsafe_operation, evidence())) == {"loss": None}
     (change,) = first(unsafe_operation, evidence(settings=stated(loss="log_sum"))).changes

@@ -53,9 +53,13 @@ def usual_rate(e: Evidence) -> float | None:
         rate = OTHERS[name]
     else:
         return None
+    return rate * _from_scratch(e) * (GATED if _gated(e) else 1.0)
+
+
+def _from_scratch(e: Evidence) -> float:
+    """Which part it takes of the rate of a model from scratch."""
     fresh = e.model.adapters or "lora" in e.intents or _frozen(e)  # what is trained was drawn for it
-    learned = ADAPTED if fresh else SUPPOSED if state_alone(e) else FINE_TUNING if pretrained(e) else 1.0
-    return rate * learned * (GATED if _gated(e) else 1.0)
+    return ADAPTED if fresh else SUPPOSED if state_alone(e) else FINE_TUNING if pretrained(e) else 1.0
 
 
 def _adam(e: Evidence) -> float:
@@ -67,7 +71,7 @@ def _adam(e: Evidence) -> float:
 
 def adam_rate(e: Evidence) -> float:
     """What Adam would usually take for this model."""
-    return _adam(e) * (GATED if _gated(e) else 1.0)
+    return _adam(e) * _from_scratch(e) * (GATED if _gated(e) else 1.0)
 
 
 def rate_with_momentum(e: Evidence, momentum: float) -> float:

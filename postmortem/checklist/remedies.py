@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from postmortem.check import Change, Evidence, Fix, say
 from postmortem.checklist.optimizers import optimizer_name
-from postmortem.checklist.rates import adam_rate
+from postmortem.checklist.rates import adam_rate, pretrained
 from postmortem.checklist.warmup import steps_of_warmup
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Sentence, Value
@@ -149,11 +149,15 @@ def with_adam(e: Evidence, rate: float | None, to: float, title: Sentence, why: 
     )
 
 
-def fresh_adam(e: Evidence) -> Fix:
+def usual_adam(e: Evidence) -> Fix:
     """Adam and its usual rate, for a run that states neither its optimizer nor its rate: a rate alone that suits one optimizer is a tenth, or ten
     times, of what another takes."""
     to = rounded(adam_rate(e))
-    why = say("The run says neither which optimizer it used nor which rate: {to:g} is usual for Adam and a fresh model of this size.", to=to)
+    why = (
+        say("The run says neither which optimizer it used nor which rate: {to:g} is usual for Adam and a model that had learned before.", to=to)
+        if pretrained(e)
+        else say("The run says neither which optimizer it used nor which rate: {to:g} is usual for Adam and a fresh model of this size.", to=to)
+    )
     return with_adam(e, None, to, say("Use Adam, with a learning rate of {to:g}", to=to), why)
 
 

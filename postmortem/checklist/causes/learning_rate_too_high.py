@@ -222,7 +222,7 @@ def _lower(e: Evidence, rate: float | None, usual: float | None) -> tuple[Fix, .
         why = say("The run does not say which it used. {to:g} is usual; if it used less than that, divide its own by ten.", to=to)
         own = remedies.set_rate(e, None, to, why)
         lower = remedies.set_rate(e, None, remedies.rounded(to / AGAIN), say("If it still diverges or swings: a quarter of that."))
-        return (own, lower) if optimizer_name(e) else (remedies.fresh_adam(e), own, lower)
+        return (own, lower) if optimizer_name(e) else (remedies.usual_adam(e), own, lower)
     if usual is None and not optimizer_name(e):
         usual = UNKNOWN_OPTIMIZER
     to = remedies.rounded(min(usual or math.inf, rate / LOWER))

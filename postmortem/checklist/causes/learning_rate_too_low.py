@@ -110,7 +110,7 @@ def _higher(e: Evidence) -> tuple[Fix, ...]:
         to = remedies.rounded(fitting)
         why = say("The run does not say which it used. {to:g} is usual; if it used more than that, multiply its own by ten.", to=to)
         own = remedies.set_rate(e, None, to, why)
-        return (own,) if optimizer_name(e) else (remedies.fresh_adam(e), own)
+        return (own,) if optimizer_name(e) else (remedies.usual_adam(e), own)
     if rate is None or (fitting is not None and rate > HIGHER * fitting):
         return ()
     to = remedies.rounded(max(fitting or 10 * rate, HIGHER * rate))

@@ -49,7 +49,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
         if state_alone(e):  # a model that had not learned before takes ten times as much
             higher = remedies.set_rate(e, stated, remedies.rounded(FRESH * to), say("If it is stable and slow: {times:g} times that.", times=FRESH))
         if stated is None and not optimizer_name(e):
-            return (_unscheduled(e, remedies.fresh_adam(e)), _unscheduled(e, rate), _unscheduled(e, higher))
+            return (_unscheduled(e, remedies.usual_adam(e)), _unscheduled(e, rate), _unscheduled(e, higher))
         if stated is None:  # nobody knows whether it was set to 0 or made 0
             return (_unscheduled(e, rate), _unscheduled(e, higher), rate)
         return (rate, higher, remedies.set_rate(e, stated, remedies.rounded(to / HIGHER), say("If it swings: a third of that.")))

@@ -2,7 +2,7 @@
 
 from math import exp, log
 
-from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Sentence, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Evidence, Reading, Sentence, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.batch_too_small import batch_too_small
@@ -26,52 +26,41 @@ from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.levels import NOTHING_EXPECTED, RISING, course, loss_curve, relative_fall, risen_score, skill, to_chance, whole
-from postmortem.checklist.limits import asked, family_expected_to_learn, is_above, is_below, share_is_below
+from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, relative_fall, skill, to_chance, whole
+from postmortem.checklist.limits import family_expected_to_learn
+from postmortem.checklist.moves import at_chance_level, elsewhere, learns, skilled
 from postmortem.checklist.needs import CHANCE, LOSS, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.policies import fell
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
-from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of, from_the_start, whole_run
+from postmortem.checklist.signs import file_of, from_the_start, whole_run
 from postmortem.checklist.standstill import (
     STAYED,
     always_one_answer,
-    comes_down,
     fine_tuned,
     is_stuck,
     no_answer_better,
     only_its_share,
     only_worse,
     rate_too_low,
-    rests_at_chance,
     thrown_to_chance,
 )
 from postmortem.model.curves import CurveStats
 from postmortem.model.run import Reduction
 
 SOME = 0.25  # of its start: the fall of a loss whose accuracy never moved
-LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
-KNOWS_NOTHING = 0.9  # times chance
+RISE = 0.1  # of its start: less is no rise of a reward
 FEW = 3  # points
 NO_FALL = 0.01  # of its start: two epochs at guessing that show less are no course, and enough
-LONG_EXCERPT = 1.4  # last step / first step from which a piece of a log is long enough to show a trend
-CREPT = 0.03  # relative change of the weights over the run
 UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
 AROUND_ONE = 0.05  # of the mean square of a standardised target
 NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down from anywhere
 IN_UNITS = 1e4  # squared error
-STEADY = 30  # records over which a fall is a trend, however small
-GROWN = 1.2  # times where it began
-FALLING = -0.5  # Kendall's tau
-LEARNED = 0.3  # share of the way from guessing to perfect accuracy
-FAR_ABOVE, JUST_ABOVE = 2.0, 1.1  # times chance
-GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
-COME_DOWN = 0.5  # × the first loss of the first attempt
-KNEW = 8  # records among which the best level is no accident
+MANY_LEVELS = 8  # distinct records
 
 WITHOUT_A_FALL = (nothing_moved, flat_reward, policy_is_reference, stays_with_its_reference, prefers_nothing, picks_at_random, nothing_parts)
 
@@ -86,16 +75,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None and (right := no_answer_better(e)) is not None and (e.last_epoch or 0.0) > 1.0:
         told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
         return from_the_start(e, "accuracy", told, right.name)
-    guesses = loss is not None and loss.reduction == Reduction.EPOCH and _at_chance(e, loss) and relative_fall(loss) < NO_FALL
+    guesses = loss is not None and loss.reduction == Reduction.EPOCH and at_chance_level(e, loss) and relative_fall(loss) < NO_FALL
     if loss is None or loss.finite < (FEW - 1 if guesses else FEW):
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
     if loss.name.startswith("val/") and e.curve("train/loss") is None and to_chance(e, loss.final) is None and not loss.constant:
         return Unknown(say("Not measured: only validation was logged, and nothing tells how high a guess would be."), LOSS.log, LOSS.how)
-    elsewhere = _begins_in_the_middle(e, loss) or _goes_on(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
-    if elsewhere is not None:
-        return elsewhere
+    another_matter = elsewhere(e, loss)
+    if another_matter is not None:
+        return another_matter
     coin = no_answer_better(e)
-    if coin is not None and (relative_fall(loss) < SOME or always_one_answer(e)) and not _skilled(e):
+    if coin is not None and (relative_fall(loss) < SOME or always_one_answer(e)) and not skilled(e):
         return Sighting(
             Severity.SERIOUS,
             say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
@@ -109,112 +98,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             final=loss.final, classes=asked_of,
         )  # fmt: skip
         return from_the_start(e, "shares", told, loss.name)
-    moves = None if _at_chance(e, loss) or is_stuck(e) else _fell(e, loss) or _falls_slowly(e, loss) or _score_rose(e, loss)
-    return moves or _knows_something(e, loss) or _stands_still(e, loss)
-
-
-def _at_chance(e: Evidence, loss: CurveStats) -> bool:
-    """It ends where guessing does, or above without having run away."""
-    level = to_chance(e, loss.final)
-    if level is None or level <= KNOWS_NOTHING or _skilled(e):
-        return False
-    return not (level > FAR_ABOVE and _grew(e, loss)) and not (relative_fall(loss) >= LITTLE and comes_down(loss, level))
-
-
-def _grew(e: Evidence, loss: CurveStats) -> bool:
-    given_back = loss.lost_ground > 0.5 and loss.final > 2.0 * loss.best
-    return (loss.final > GROWN * before_it_grew(e, loss) or given_back) and loss.floor == 0
-
-
-def _begins_in_the_middle(e: Evidence, loss: CurveStats) -> Unknown | None:
-    """A piece of a log that is too short to show a trend, and does not rest at guessing either."""
-    short = excerpt(e) and (loss.last_step < LONG_EXCERPT * loss.first_step or loss.finite < FEW_OF_AN_ATTEMPT)
-    if not short or loss.constant or rests_at_chance(loss) or (_at_chance(e, loss) and (to_chance(e, loss.final) or 0.0) < JUST_ABOVE):
-        return None
-    return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
-
-
-def _goes_on(e: Evidence, loss: CurveStats) -> Cleared | None:
-    """The log holds an earlier training, and this one begins far below where that one did: it goes on with what was learned."""
-    began = e.attempts[0].first_loss if len(e.attempts) > 1 else None
-    if began is None or began <= 0 or loss.first >= COME_DOWN * began:
-        return None
-    far = is_above(say("{name} at its start (× that of the first attempt)", name=loss.name), loss.first / began, COME_DOWN, file_of(e, loss.name))
-    return Cleared(
-        say("It began at {first:.4g}, where an earlier attempt had brought the loss from {began:.4g}.", first=loss.first, began=began), (far,)
-    )
-
-
-def _knew_the_task(e: Evidence, loss: CurveStats) -> Cleared | None:
-    first = to_chance(e, loss.start)
-    if first is None or first >= GOOD_ALREADY:
-        return None
-    fresh = is_above(say("{name} at the start (× chance)", name=loss.name), first, GOOD_ALREADY, file_of(e, loss.name))
-    return Cleared(say("The loss started at {first:.0%} of the chance level: the model already knew the task.", first=first), (fresh,))
-
-
-def _ran_away(e: Evidence, loss: CurveStats) -> Cleared | None:
-    level, base = to_chance(e, loss.final), before_it_grew(e, loss)
-    far = level is None or level >= FAR_ABOVE or ((e.chance.loss or 0.0) > 3.0 and level > 1.25)
-    if not far or not _grew(e, loss):
-        return None
-    why = say("The loss grew from {start:.4g} to {final:.4g}: it does not stand still, it ran away.", start=loss.start, final=loss.final)
-    of_start = loss.final / base if base > 0 else None
-    grown = is_below(say("{name} at the end (× its start)", name=loss.name), of_start, GROWN, file_of(e, loss.name))
-    return Cleared(why, (grown, *_figures(e, loss)))
-
-
-def _lost_again(e: Evidence, loss: CurveStats) -> Cleared | None:
-    known = to_chance(e, loss.best)
-    if known is None or known >= GOOD_ALREADY or loss.lost_ground <= 0.5 or loss.finite < KNEW:
-        return None
-    best = is_above(say("{name} at its best (× chance)", name=loss.name), known, GOOD_ALREADY, file_of(e, loss.name))
-    why = say("The loss had come down to {best:.4g} at step {step:g}: what it knew it lost again.", best=loss.best, step=loss.best_step)
-    return Cleared(why, (best, *_figures(e, loss)))
-
-
-def _fell(e: Evidence, loss: CurveStats) -> Cleared | None:
-    gained = relative_fall(loss)
-    if gained < LITTLE or thrown_to_chance(e, loss) is not None:
-        return None
-    why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
-    return Cleared(why, _figures(e, loss))
-
-
-def _falls_slowly(e: Evidence, loss: CurveStats) -> Cleared | None:
-    """A fall too small to tell, and too steady for a loss that stands still: from near its floor, or from where earlier training had left it."""
-    trend, gained = loss.trend, relative_fall(loss)
-    crept = rate_too_low(e) or (e.weights.change_median or 1.0) < CREPT or (never_bends(e, loss) and not fine_tuned(e))
-    if trend is None or crept:
-        return None
-    steady = gained >= 0.03 and trend.tau < FALLING
-    went_on = to_chance(e, loss.final) is None and pretrained(e) and gained > 0
-    sure = trend.p_value < 1e-6 if loss.finite >= STEADY else went_on and trend.tau < -0.8
-    if not sure or not (steady or went_on):
-        return None
-    slowly = say("The loss falls slowly and steadily, by {gained:.0%}: it may have begun near its floor.", gained=gained)
-    tau = is_above(say("Kendall's tau of {name}", name=loss.name), trend.tau, FALLING, file_of(e, loss.name))
-    fresh = asked(say("training begins from scratch"), False, say("the configuration names what was trained before"))
-    return Cleared(slowly, (tau if steady else fresh, *_figures(e, loss)))
-
-
-def _score_rose(e: Evidence, loss: CurveStats) -> Cleared | None:
-    scored = risen_score(e)
-    if scored is None or scored.trend is None:
-        return None
-    better = say(
-        "{name} went from {start:.3g} to {final:.3g} meanwhile: what it is trained for is learned.",
-        name=scored.name,
-        start=scored.start,
-        final=scored.final,
-    )
-    tau = is_below(say("Kendall's tau of {name}", name=scored.name), scored.trend.tau, RISING, file_of(e, scored.name))
-    return Cleared(better, (tau, *_figures(e, loss)))
-
-
-def _knows_something(e: Evidence, loss: CurveStats) -> Cleared | None:
-    known = _skilled(e) and relative_fall(loss) >= 0.02
-    return Cleared(say("Accuracy is well above chance."), _figures(e, loss)) if known else None
+    return learns(e, loss) or _stands_still(e, loss)
 
 
 def _stands_still(e: Evidence, loss: CurveStats) -> Sighting:
@@ -239,7 +123,7 @@ def _summary(e: Evidence, loss: CurveStats, thrown: int | None) -> Sentence:
             step=loss.plateau_step or loss.first_step,
             classes=thrown,
         )
-    if _at_chance(e, loss) and e.chance.classes:
+    if at_chance_level(e, loss) and e.chance.classes:
         return say(
             "The loss stands at {level:.2f} × the chance level (ln {classes}) at the end: the model learned nothing.",
             level=level,
@@ -254,22 +138,6 @@ def _summary(e: Evidence, loss: CurveStats, thrown: int | None) -> Sentence:
             "The loss fell by {gained:.0%} in {n} records, evenly: it never slowed down, as it does near a floor.", gained=gained, n=loss.points
         )
     return say("The loss went from {start:.4g} to {final:.4g} in {n} records: it did not fall.", start=loss.start, final=loss.final, n=loss.points)
-
-
-def _skilled(e: Evidence) -> bool:
-    return any((skill(e, split) or 0.0) > LEARNED for split in ("train", "val"))
-
-
-def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
-    """What a model that learns nothing would show in."""
-    file, best = file_of(e, loss.name), max((s for s in (skill(e, "train"), skill(e, "val")) if s is not None), default=None)
-    return (
-        share_is_below(say("the fall of {name} from start to end", name=loss.name), relative_fall(loss), LITTLE, file),
-        is_above(say("{name} at the end (× chance)", name=loss.name), to_chance(e, loss.final), KNOWS_NOTHING, file),
-        share_is_below(
-            say("the way of accuracy from guessing to perfect"), best, LEARNED, file_of(e, "val/accuracy") or file_of(e, "train/accuracy")
-        ),
-    )
 
 
 @probe(say("the loss is where a model is that knows nothing"), CHANCE, holds=1.5, fails=-0.5)
@@ -305,7 +173,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     away = val is not None and val.trend is not None and val.trend.tau > 0.5 and val.trend.p_value < 0.01  # validation goes the other way
     in_units = loss.final > IN_UNITS  # of a target that is not standardised: no floor of what was learned before
     moved = abs(relative_fall(loss)) > NEARLY_NOTHING or ((pretrained(e) or not whole_run(e)) and not in_units)
-    still = val is not None and val.trend is not None and val.distinct >= KNEW and val.trend.p_value > 0.2  # what fell is learned by heart
+    still = val is not None and val.trend is not None and val.distinct >= MANY_LEVELS and val.trend.p_value > 0.2  # what fell is learned by heart
     sure = (
         moved and not rate_too_low(e) and not away and not still and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)
     )  # slowly down, from near its floor
@@ -378,7 +246,7 @@ def never_rose(e: Evidence, seen: Sighting) -> Reading | None:
     rise, trend = reward.best - reward.start, reward.trend
     level = trend is not None and (trend.p_value > 0.05 or trend.tau < 0)
     return Reading(
-        level or rise <= 2 * max(reward.noise, LITTLE * abs(reward.start)),
+        level or rise <= 2 * max(reward.noise, RISE * abs(reward.start)),
         say("its best was {best:.4g}, scatter {noise:.3g}", best=reward.best, noise=reward.noise),
     )
 
