@@ -38,19 +38,25 @@ def key_floor(key: Ints) -> Doubles:
     return bits.view(np.float32).astype(np.float64)
 
 
-def display(keys: Ints, counts: Doubles | None = None) -> Histogram:
-    """A signed, logarithmic histogram of values (their signed keys, with a count for each, 1 when None)."""
+def display(keys: Ints, below: Ints | None = None) -> Histogram:
+    """A signed, logarithmic histogram of values from their signed keys in ascending order: one key for each value, or `below`, how many values
+    have each of the keys before the first, the second, …, and in all (one more than there are keys)."""
     if not len(keys):
         return Histogram((), ())
-    largest = int(np.abs(keys).max())
-    floor = max(largest - OCTAVES * _PER_OCTAVE, 0)
-    folded = np.sign(keys) * np.maximum(np.abs(keys) - floor, 0)
-    low, high = int(folded.min()), int(folded.max())
+    lowest, highest = int(keys[0]), int(keys[-1])
+    floor = max(max(-lowest, highest) - OCTAVES * _PER_OCTAVE, 0)
+    low, high = _folded(lowest, floor), _folded(highest, floor)
     width = -(-(high - low + 1) // DISPLAY_BINS)
     start = low // width * width  # multiples of the width, so zero starts a bin
-    bins = (high - start) // width + 1
-    made = np.bincount((folded - start) // width, counts, minlength=bins)
-    return Histogram(tuple(_edges(start + width * np.arange(bins + 1), floor).tolist()), tuple(made.astype(np.int64).tolist()))
+    bounds = start + width * np.arange((high - start) // width + 2)
+    at = np.searchsorted(keys, np.where(bounds > 0, bounds + floor, bounds - floor))
+    made = np.diff(at if below is None else below[at])
+    return Histogram(tuple(_edges(bounds, floor).tolist()), tuple(made.tolist()))
+
+
+def _folded(key: int, floor: int) -> int:
+    """A signed key that counts from a floor of magnitude, below which all is 0."""
+    return max(key - floor, 0) + min(key + floor, 0)
 
 
 def _edges(bounds: Ints, floor: int) -> Doubles:

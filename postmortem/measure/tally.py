@@ -26,6 +26,7 @@ Counters = npt.NDArray[np.int64]
 SPREAD = 4.0  # |mean| / std beyond which squares cancel too much: then the centred moments are summed in a second pass
 KEYS = 1 << 16
 _BINS_FROM, _BINS_TO = 1e-36, 3e38  # peaks between which float32 bins are narrow: subnormals lose their mantissa, and beyond is its end
+_NONE_YET = np.zeros(1, np.int64)
 _SIXTEEN = frozenset({"float16", "half", "bfloat16"})
 
 
@@ -103,6 +104,14 @@ def values_of_keys(dtype: str) -> Singles:
     middles = ((keys << np.uint32(16)) | np.uint32(0x8000)).view(np.float32)
     middles[[0, 0x8000]] = 0.0
     return middles
+
+
+@cache
+def _wide(dtype: str) -> tuple[Doubles, Ints]:
+    """Of each of the 65,536 keys the value and the signed magnitude key as float32."""
+    values = values_of_keys(dtype)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return values.astype(np.float64), signed_keys(values)
 
 
 class Sums(NamedTuple):
@@ -200,11 +209,12 @@ class Tally:
         if not finite:
             return Figures.empty(self.count, nan, positive, negative)
         low, high = (float(values[0]), float(values[-1])) if sixteen else (self.low, self.high)
-        at = np.searchsorted(np.cumsum(counts), ranks(finite) + 1)
+        below = np.concatenate((_NONE_YET, np.cumsum(counts)))
+        found = values[np.searchsorted(below[1:], ranks(finite) + 1)]
         moments = self._moments(values, counts, finite, again, exact=sixteen)
         return Figures(
             self.count, nan, positive, negative, zero, subnormal, *moments, low, high,
-            tuple(np.clip(values[at], low, high).tolist()), display(keys, counts.astype(np.float64)),
+            tuple(np.minimum(np.maximum(found, low), high).tolist()), display(keys, below),
         )  # fmt: skip
 
     def sums(self, threshold: float | None = None) -> Sums:
@@ -224,8 +234,8 @@ class Tally:
         signed = np.searchsorted(met, 0x8000)
         positive, negative = met[:signed], met[signed:]  # both by magnitude
         met = np.concatenate((negative[: np.searchsorted(negative, 0x8000 + infinite)][::-1], positive[: np.searchsorted(positive, infinite)]))
-        singles = values_of_keys(self.dtype if self.dtype in _SIXTEEN else "float32")[met]
-        return self.counts[met], singles.astype(np.float64), signed_keys(singles)
+        values, keys = _wide(self.dtype if self.dtype in _SIXTEEN else "float32")
+        return self.counts[met], values[met], keys[met]
 
     def _moments(self, values: Doubles, counts: Counters, finite: int, again: Callable[[float, float], Moments], *, exact: bool) -> Moments:
         total, squares = (dot(counts, values), dot(counts, values * values)) if exact else (self.total, self.squares)

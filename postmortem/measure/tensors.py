@@ -80,7 +80,7 @@ def figures_of(values: Real, dtype: str) -> Figures:
         return Figures.empty(count, nan, positive, negative)
     return Figures(
         count, nan, positive, negative, zero, near - zero, *moments(ordered),
-        float(ordered[0]), float(ordered[-1]), tuple(ordered[ranks(len(ordered))].tolist()), display(signed_keys(single(kept))),
+        float(ordered[0]), float(ordered[-1]), tuple(ordered[ranks(len(ordered))].tolist()), display(signed_keys(single(ordered))),
     )  # fmt: skip
 
 
