@@ -49,6 +49,7 @@ SETTLED_BY, MANY_TO_SETTLE, A_FEW, HARDLY_MORE = 0.6, 12, 4.0, 0.1  # of the run
 ONLY_FALLS, A_FRACTION, FAR_ABOVE = 8, 0.2, 100.0  # records; of the second record; × the first one
 BACK = 0.2  # Kendall's tau since the best record
 LITTLE_GAIN, FAR_BEYOND = 0.1, 20.0  # of the start; × the noise
+SPARED, AS_GOOD_AS_EVER, BETTER = 5, 1.1, 0.99  # evaluations; × the best of them; × the first of them
 
 
 def schedule_did_it(e: Evidence, loss: CurveStats) -> bool:
@@ -65,6 +66,28 @@ def hit_once(e: Evidence, loss: CurveStats) -> Spike | None:
         return None
     learned = 0 < worst.level < LEARNED * loss.start
     return worst if learned and (rate_decades(e) or 0.0) < ORDINARY_RATE else None
+
+
+def grew_alone(e: Evidence, loss: CurveStats) -> CurveStats | None:
+    """Evaluations that got better and ended as good as ever while the training loss grew to a multiple: what grew is a term of the objective (a
+    weight that is warmed up, a penalty), and not the error of the net.
+    """
+    val = e.curve("val/loss")
+    if val is None or loss.name == val.name or val.finite < SPARED or val.non_finite is not None or val.best <= 0:
+        return None
+    meanwhile, base = e.at(loss.name, val.last_step), before_it_grew(e, loss)
+    grown = meanwhile is not None and base > 0 and meanwhile > GREW * base
+    from_far = val.first > MULTIPLE * loss.first  # what had been thrown before the first evaluation comes down again
+    return val if grown and not from_far and val.final < min(AS_GOOD_AS_EVER * val.best, BETTER * val.first) else None
+
+
+def _means_stay(e: Evidence, loss: CurveStats) -> bool:
+    """The means of the epochs, to within one of the end, keep most of what they gained: what grew are single batches."""
+    means = e.curve("train/loss.epoch")
+    if means is None or loss.name != "train/loss" or means.finite < SINCE or means.non_finite is not None:
+        return False
+    apart = (means.last_step - means.first_step) / (means.finite - 1)
+    return means.final < means.first and means.lost_ground < GIVEN_BACK and loss.last_step - means.last_step < apart
 
 
 def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -141,7 +164,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         thrown = (e.weights.highest_scale or 0.0) > THROWN and level > 3.0
         many_classes = (e.chance.loss or 0.0) > LARGE_LOG and level > ABOVE_LARGE and loss.final > ABOVE_LARGE * base
         away = many_classes or (level > ABOVE and (grown or turned or thrown))
-    if not away and not _gave_back(loss) and not _both_gave_back(e, loss):
+    if (not away and not _gave_back(loss) and not _both_gave_back(e, loss)) or (not beyond and _means_stay(e, loss)):
         return None
     step = loss.best_step if loss.best_step < loss.last_step and loss.best < loss.start else loss.first_step
     return Sighting(

@@ -10,7 +10,7 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.wrong_loss import wrong_loss
-from postmortem.checklist.growth import ABOVE, BRIEF, GIVEN_BACK, GREW, LOOKS, hit_once, schedule_did_it
+from postmortem.checklist.growth import ABOVE, AS_GOOD_AS_EVER, BRIEF, GIVEN_BACK, GREW, LOOKS, grew_alone, hit_once, schedule_did_it
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
 from postmortem.checklist.needs import LOSS, WEIGHTS, curve
@@ -44,9 +44,20 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     for look in LOOKS:
         seen = look(e, loss)
         if seen is not None:
-            return seen
+            spared = grew_alone(e, loss) if seen.facet == "loss" else None
+            return seen if spared is None else _a_term_grew(e, loss, spared)
     return Cleared(
         say("The loss ends at {final:.4g} after {start:.4g}; nothing grew without bound.", final=loss.final, start=loss.start), _figures(e, loss)
+    )
+
+
+def _a_term_grew(e: Evidence, loss: CurveStats, val: CurveStats) -> Cleared:
+    why = say(
+        "The loss grew from {start:.4g} to {final:.4g} while {val} went from {first:.4g} to {last:.4g}: a term of the objective grew, not the error.",
+        start=loss.first, final=loss.final, val=val.name, first=val.first, last=val.final,
+    )  # fmt: skip
+    return Cleared(
+        why, (is_above(say("{name} at the end (× its best)", name=val.name), val.final / val.best, AS_GOOD_AS_EVER, file_of(e, val.name)),)
     )
 
 
