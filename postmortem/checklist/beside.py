@@ -51,11 +51,17 @@ class Beside:
         return max(self.val.final, self.val.halves.mean if self.val.halves is not None else self.val.final)
 
     @property
-    def looked_late(self) -> bool:
-        """The first evaluation came when training had gone on for long, here or before: how the two began, nobody saw."""
+    def began_unseen(self) -> bool:
+        """How the two began, nobody saw: training had gone on for long, before this log or before its first evaluation."""
+        return self._knew_before or self._looked_late
+
+    @property
+    def _knew_before(self) -> bool:
         right = self.e.curve("train/accuracy")
-        if right is not None and right.finite and right.first > KNEW_BEFORE * whole(right):
-            return True
+        return right is not None and right.finite > 0 and right.first > KNEW_BEFORE * whole(right)
+
+    @property
+    def _looked_late(self) -> bool:
         if self.train is None or (self.e.epoch_at(self.val.first_step) or 0.0) <= EPOCHS_UNSEEN:
             return False
         return self.val.first_step > self.train.first_step + SHARE_UNSEEN * (self.train.last_step - self.train.first_step)

@@ -146,7 +146,7 @@ def turned_by_heart(b: Beside) -> Cleared | None:
 
 
 def never_good(b: Beside) -> Sighting | None:
-    if not b.works or b.best is None or b.level is None or b.gap.gap <= WIDE or b.looked_late or _known_few_by_heart(b):
+    if not b.works or b.best is None or b.level is None or b.gap.gap <= WIDE or b.began_unseen or _known_few_by_heart(b):
         return None
     slowly = b.reached is not None and b.reached > LEARNED and learned_at_once(b.e) is None  # it learned, and was then learned by heart
     hardly_moved = b.gap.rise < 0.15 and b.gap.evaluations >= 4  # what overfits gets worse than it was
@@ -168,7 +168,7 @@ def _known_few_by_heart(b: Beside) -> bool:
 
 def bad_from_the_start(b: Beside) -> Sighting | None:
     high = b.level is None or b.level > BAD
-    if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed or b.looked_late:
+    if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed or b.began_unseen:
         return None
     if b.gap.first_gap < OPENED * b.gap.gap and b.gap.rise > ROSE:
         return None  # it opened while training went on, and validation rose with it
@@ -179,7 +179,7 @@ def bad_from_the_start(b: Beside) -> Sighting | None:
 
 
 def above_all_of_training(b: Beside) -> Sighting | None:
-    if b.train is None or b.looked_late or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
+    if b.train is None or b.began_unseen or not (b.val.lowest > MUCH_WORSE * b.train.highest and b.train.relative_gain > LEARNS):
         return None
     if b.level is not None and b.level < BAD:
         return None  # both are small
@@ -240,7 +240,7 @@ def erratic(b: Beside) -> Sighting | None:
 
 def never_as_good(b: Beside) -> Sighting | None:
     passes = learned_at_once(b.e)
-    if b.train is None or passes is None or not b.works or b.gap.evaluations < EVALUATIONS or b.looked_late:
+    if b.train is None or passes is None or not b.works or b.gap.evaluations < EVALUATIONS or b.began_unseen:
         return None
     apart = b.train.floor < 0 and b.val.lowest > b.train.highest
     behind = b.gap.first_gap > 0  # what held for validation at first, and was lost, was learned by heart later

@@ -82,8 +82,10 @@ def grew_alone(e: Evidence, loss: CurveStats) -> CurveStats | None:
 
 
 def _means_stay(e: Evidence, loss: CurveStats) -> bool:
-    """The means of the epochs, to within one of the end, keep most of what they gained: what grew are single batches."""
+    """The means of the epochs, to within one of the end, keep most of what they gained, and so does validation: what grew are single batches."""
     means = e.curve("train/loss.epoch")
+    if e.gap is not None and e.gap.rise > E_FOLD:
+        return False
     if means is None or loss.name != "train/loss" or means.finite < SINCE or means.non_finite is not None:
         return False
     apart = (means.last_step - means.first_step) / (means.finite - 1)
