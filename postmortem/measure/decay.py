@@ -37,4 +37,5 @@ def shares(expected: Mapping[str, float], told: Mapping[str, float], *, sure: bo
 def _square_ratio(part: float, whole: float) -> float:
     if math.isnan(part) or math.isnan(whole):
         return 0.0
-    return (part / whole) ** 2 if whole > 0 else math.inf if part > 0 else 0.0
+    ratio = part / whole if whole > 0 else 0.0
+    return ratio * ratio if whole > 0 else math.inf if part > 0 else 0.0

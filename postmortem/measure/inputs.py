@@ -30,7 +30,7 @@ def input_scales(files: TensorFiles, state: ParamState, place: Layout | None) ->
         return None
     ref = state.slots[slot]
     inputs = ref.shape[0 if place.outputs_last else -1] if len(ref.shape) == 2 else 0
-    if not FEWEST <= inputs <= MOST or not dtype_of(ref).startswith(("float", "bfloat")):
+    if not FEWEST <= inputs <= MOST or not ref.count or not dtype_of(ref).startswith(("float", "bfloat")):
         return None
     try:
         values = as_real(files.whole(ref), dtype_of(ref)).astype(np.float64).reshape(ref.shape)

@@ -28,6 +28,7 @@ FEW, MANY = (256, 1 << 20), (8192, 1 << 22)  # rows, and elements of them, that 
 _GOLDEN = 0.6180339887498949  # multiples of it, without their whole part, lie evenly and never repeat
 _ROOM = 1 << 22  # elements of a sample at most; beyond, fewer columns are kept
 SIEVED_FROM = 1 << 13  # rows from which those that cannot have an equal are told from the others before they are sorted
+DIRECTIONS = 1 << 12  # rows at most whose directions are compared
 _AT_ONCE = 1 << 20  # elements that are compared at once
 _NONE: Ints = np.empty((0, 2), np.intp)
 
@@ -39,7 +40,7 @@ class RowFacts:
     all_alike: bool  # all rows, or all columns, are the same and not 0: symmetry was never broken
     repeated: int = 0  # rows of the longest stretch that stands there once more, in the same order: a head that another one equals
     twin_heads: int = 0  # heads that equal another one, where the rows of a head are known
-    cosine: float | None = field(default=None, compare=False)  # mean over pairs of rows that are not 0; None of a tensor that was not read whole
+    cosine: float | None = field(default=None, compare=False)  # mean over pairs of rows that are not 0, in the columns that were kept
 
 
 def row_facts(values: Real, shape: tuple[int, ...], *, outputs_last: bool, head: int | None = None) -> RowFacts | None:
@@ -65,19 +66,19 @@ def _facts(matrix: Real, peak: float, head: int | None) -> RowFacts:
     twins = [some[_equal(matrix[:, some[:, 0]], matrix[:, some[:, 1]], tolerance)] for some in at_once]
     same = np.concatenate(twins) if twins else _NONE
     heads = _twin_heads(same, len(alive), head)
-    return RowFacts(dead, _share_of(same, len(alive)), _alike(matrix, tolerance), _stretch(same), heads, _mean_cosine(matrix[:, alive], peak))
+    return RowFacts(dead, _share_of(same, len(alive)), _alike(matrix, tolerance), _stretch(same), heads, _mean_cosine(matrix[:, alive]))
 
 
-def _mean_cosine(matrix: Real, peak: float) -> float | None:
-    """(‖Σ r̂‖² − n) / (n (n − 1)) of the n rows r̂ of unit length, the mean of r̂ᵢ · r̂ⱼ over all pairs; None for fewer than two.
-
-    matrix : (columns, rows), finite. peak : its largest magnitude.
-    """
-    scaled = matrix.astype(np.float64) / peak
-    length = np.sqrt(np.square(scaled).sum(axis=0))
-    unit = scaled[:, length > 0] / length[length > 0]
-    n = unit.shape[1]
-    return float((np.square(unit.sum(axis=1)).sum() - n) / (n * (n - 1))) if n > 1 else None
+def _mean_cosine(matrix: Real) -> float | None:
+    """(‖Σ r̂‖² − n) / (n (n − 1)) of the n rows r̂ of unit length, the mean of r̂ᵢ · r̂ⱼ over all pairs; None for fewer than two. Of many rows
+    some, spread evenly, stand for all. matrix : (columns, rows), finite, no row of zeros."""
+    some = matrix[:, :: matrix.shape[1] // DIRECTIONS + 1].astype(np.float64)
+    n = some.shape[1]
+    if n < 2:
+        return None
+    some /= np.abs(some).max(axis=0)  # squares stay within float64, whatever the row's size
+    some /= np.sqrt(np.square(some).sum(axis=0))
+    return float((np.square(some.sum(axis=1)).sum() - n) / (n * (n - 1)))
 
 
 class RowSample:
@@ -146,7 +147,7 @@ class RowSample:
         decode : raw elements (1-D) as numbers. read(rows) : these rows of the tensor, in ascending order, as raw elements (rows, columns).
         """
         if not self.whole and zeros < self._inner and self._nothing_in(self.numbers(decode, FIRST), peak):
-            return RowFacts(0.0, 0.0, all_alike=False)
+            return RowFacts(0.0, 0.0, all_alike=False, cosine=self._cosine(decode, peak))
         sample = self.numbers(decode)
         if self.whole:
             return _facts(sample, peak, head)
@@ -167,7 +168,16 @@ class RowSample:
         some = np.linspace(0, self._units - 1, self._room(FEW)).astype(np.intp)
         alike = _alike(sample, tolerance) and _alike(more(np.unique(some)).T, tolerance)
         whole = identical > 0 and identical == _share_of(pairs, self._units)  # none of those that were read whole was another
-        return RowFacts(dead, identical, alike, _stretch(pairs) if whole else 0, _twin_heads(pairs, self._units, head) if whole else 0)
+        heads = _twin_heads(pairs, self._units, head) if whole else 0
+        return RowFacts(dead, identical, alike, _stretch(pairs) if whole else 0, heads, self._cosine(decode, peak))
+
+    def _cosine(self, decode: Callable[[Raw], Real], peak: float) -> float | None:
+        """In the columns that were kept: about 0 of rows drawn at random, about what all would show of rows that have much in common."""
+        if not np.isfinite(peak):
+            return None
+        some = self._kept[:: self._units // DIRECTIONS + 1].reshape(-1, len(self._columns))
+        numbers = decode(np.ascontiguousarray(some.T).reshape(-1)).reshape(some.shape[::-1])
+        return _mean_cosine(numbers[:, _any(numbers)])
 
     def _share(self, candidates: Ints, hold: Callable[[list[Real]], npt.NDArray[np.bool_]], more: Callable[[Ints], Real]) -> float:
         """Share of rows that are in candidates that hold. candidates : (n, rows of each); hold : for as many matrices (n, columns)."""

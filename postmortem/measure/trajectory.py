@@ -102,8 +102,8 @@ def stacked(ref: TensorRef) -> bool:
 
 
 def _has_rows(seen: Seen) -> bool:
-    """Rows mean something: output units of a weight, or what an embedding looks up."""
-    return seen.place.role in (Role.WEIGHT, Role.EMBEDDING) and len(seen.ref.shape) > 1
+    """Rows mean something: output units of a weight, or what an embedding looks up. Of complex numbers they are not looked at."""
+    return seen.place.role in (Role.WEIGHT, Role.EMBEDDING) and len(seen.ref.shape) > 1 and not dtype_of(seen.ref).startswith("complex")
 
 
 def _matrix(seen: Seen, raw: Raw) -> Raw:
@@ -130,10 +130,10 @@ def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
         if not seen.on_line:
             continue
         if line:
-            movement = Movement()
-            movement.add(line[-1][2], values, line[-2][2] if len(line) > 1 else None, kernels)
+            movement = _compared(line[-1][0], seen)
+            movement.add(line[-1][2], values, line[-2][2] if len(line) > 1 and line[-2][0].ref.shape == seen.ref.shape else None, kernels)
             movement.compare(line[-1][1], raw)
-            if _has_rows(seen) and seen.ref.shape == line[-1][0].ref.shape and len(raw) == len(line[-1][1]) == seen.ref.count > 0:
+            if _has_rows(seen) and movement.comparable and len(raw) == len(line[-1][1]) == seen.ref.count > 0:
                 movement.still_rows = still_rows(_matrix(seen, line[-1][1]), _matrix(seen, raw))
             if movement.comparable:
                 out.movements[seen.index] = (line[-1][0].index, movement)
@@ -142,7 +142,7 @@ def _follow_small(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, 
             first = first or (seen, values)
             last = (seen, values)
     if first is not None and last is not None and first[0] is not last[0]:
-        whole = Movement()
+        whole = _compared(first[0], last[0])
         whole.add(first[1], last[1], None, kernels)
         out.change = whole.relative_change if whole.comparable else None
 
@@ -172,7 +172,7 @@ def _gather(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, part: 
     line = [seen for seen in copies if seen.on_line]
     out = _Gathered(
         {seen.index: Tally(dtype_of(seen.ref)) for seen in copies},
-        {later.index: (earlier.index, Movement(comparable=earlier.ref.shape == later.ref.shape)) for earlier, later in pairwise(line)},
+        {later.index: (earlier.index, _compared(earlier, later)) for earlier, later in pairwise(line)},
         Movement(comparable=len(line) > 1 and line[0].ref.shape == line[-1].ref.shape),
     )
     going = list(copies)
@@ -199,6 +199,11 @@ def _gather(copies: Sequence[Seen], files: TensorFiles, kernels: Kernels, part: 
     return out
 
 
+def _compared(earlier: Seen, later: Seen) -> Movement:
+    """Nothing moved as yet."""
+    return Movement(comparable=earlier.ref.shape == later.ref.shape, identical=dtype_of(earlier.ref) == dtype_of(later.ref))
+
+
 def _conclude(
     copies: Sequence[Seen], found: _Gathered, samples: Mapping[int, RowSample], files: TensorFiles, kernels: Kernels, out: Trajectory
 ) -> None:
@@ -223,7 +228,7 @@ def _move(index: int, held: Mapping[int, tuple[Raw, Real]], steps: Mapping[int, 
     if earlier not in held:
         movement.comparable = False
         return
-    before_that = steps[earlier][0] if earlier in steps else None
+    before_that = steps[earlier][0] if earlier in steps and steps[earlier][1].comparable else None
     _add(movement, held[earlier][1], held[index][1], held[before_that][1] if before_that is not None and before_that in held else None, kernels)
     movement.compare(held[earlier][0], held[index][0])
 
@@ -283,7 +288,7 @@ def _sample(seen: Seen) -> RowSample | None:
         kind = storage(dtype_of(seen.ref))
     except NotWholeError:
         return None
-    return None if kind.kind == "c" else RowSample.of(seen.ref.shape, kind, outputs_last=seen.place.outputs_last)
+    return RowSample.of(seen.ref.shape, kind, outputs_last=seen.place.outputs_last)
 
 
 def _rows(seen: Seen, sample: RowSample, figures: Figures, files: TensorFiles, kernels: Kernels) -> RowFacts:

@@ -61,7 +61,7 @@ class TensorStats:
     scale: float | None = None  # log10(std · √(3 · fan_in)): 0 for torch's default initialisation of Linear and Conv
     dead_rows: float | None = None  # share of output units whose incoming weights are all exactly 0
     identical_rows: float | None = None  # share of rows that equal another row within 1e-4 relative (symmetry not broken)
-    row_cosine: float | None = None  # mean cosine between two output units' incoming weights, of tensors small enough to be compared whole
+    row_cosine: float | None = None  # mean cosine between two output units' incoming weights; of a large tensor in 16 of its columns
     repeated_rows: int | None = None  # rows of the longest stretch that stands in it once more, in the same order
     heads: int | None = None  # attention heads in it, where their size is known
     twin_heads: int | None = None  # of those, how many equal another one

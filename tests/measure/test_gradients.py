@@ -12,6 +12,7 @@ from torch import nn
 
 from postmortem.measure import checkpoints, gradients, trajectory
 from postmortem.measure.checkpoints import measure_checkpoints
+from postmortem.measure.decay import shares
 from postmortem.model.run import Checkpoint, ParamGroup, Run, Status
 from postmortem.model.tensors import CheckpointStats, WeightSummary
 from tests.measure.raw import RawFile, run_of, torch_optimizer
@@ -476,3 +477,8 @@ def test_decoupled_decay_leaves_the_memory_alone(tmp_path: Path, flag: bool) -> 
 def test_decay_of_nothing_is_no_share(tmp_path: Path) -> None:
     one, _ = decayed(tmp_path, "adam", lambda p: torch.optim.Adam(p, lr=1e-3))
     assert {g.decay_share for g in one.gradients} == {0.0}
+
+
+def test_decay_beyond_all_bounds_is_all_of_it() -> None:
+    assert shares({"w": 1e200, "v": 1e-200}, {"w": 1e-30, "v": 1e30}, sure=True) == {"w": 1.0, "v": 0.0}
+    assert shares({"w": 1e200}, {"w": 1e-30}, sure=False) == {"w": 0.0}

@@ -239,6 +239,21 @@ def test_the_mean_cosine_is_that_over_all_pairs(seed: int, rows: int, inner: int
     assert found.cosine == (pytest.approx(np.mean(pairs), abs=1e-6) if pairs else None)
 
 
+@pytest.mark.parametrize("common", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("rows", [300, 9000])
+def test_some_columns_tell_whether_all_rows_point_one_way(common: float, rows: int) -> None:
+    matrix = (common * RNG.standard_normal(200) + RNG.standard_normal((rows, 200))).astype(np.float32)
+    matrix[5] = 0
+    whole = row_facts(matrix.reshape(-1), matrix.shape, outputs_last=False)
+    found = sampled_facts(matrix, outputs_last=False, block=5000)
+    assert whole is not None
+    assert whole.cosine == pytest.approx(common**2 / (1 + common**2), abs=0.1)
+    assert found.cosine == pytest.approx(whole.cosine, abs=0.01 if not common else 0.25)
+    planted = matrix.copy()
+    planted[7] = planted[9]
+    assert sampled_facts(planted, outputs_last=False, block=5000).cosine == pytest.approx(found.cosine, abs=0.01)
+
+
 def test_what_is_not_finite_has_no_direction() -> None:
     found = row_facts(np.array([1, 2, np.nan, 4], np.float32), (2, 2), outputs_last=False)
     assert found is not None

@@ -15,51 +15,12 @@ from postmortem.measure.checkpoints import measure_checkpoints
 from postmortem.measure.quantiles import QUANTILES
 from postmortem.model.run import Checkpoint, Status, TensorRef
 from tests.measure.raw import run_of, strides_of
+from tests.measure.slow_tensors import CONTENTS, SMALLEST_NORMAL, WHOLE, content, numbers
 
-SMALLEST_NORMAL = {
-    "float32": 2.0**-126, "float64": 2.0**-1022, "float16": 2.0**-14, "bfloat16": 2.0**-126, "complex64": 2.0**-126, "complex128": 2.0**-1022,
-    "float8_e4m3fn": 2.0**-6, "float8_e5m2": 2.0**-14, "float8_e4m3fnuz": 2.0**-7, "float8_e5m2fnuz": 2.0**-15,
-}  # fmt: skip
-WHOLE = ("bool", "int8", "uint8", "int16", "int32", "int64")
 DTYPES = (*SMALLEST_NORMAL, "float8_e8m0fnu", *WHOLE)
 EXACT = ("float16", "bfloat16")  # whose counters hold every value
 WIDE = ("float64", "complex128")  # counted as float32
-CONTENTS = ("bits", "normal", "1e-23", "3e19", "near one", "constant", "sparse", "heavy", "specials", "nothing finite", "subnormal", "zeros")
 SHAPES = ((), (0,), (4, 0), (1,), (2,), (5000,), (30, 41), (7, 3, 11), (1, 1))
-
-
-def content(kind: str, dtype: str, count: int, seed: int) -> torch.Tensor:
-    """A flat tensor of `count` elements."""
-    rng = np.random.default_rng(seed)
-    of = getattr(torch, dtype)
-    if dtype in WHOLE:
-        top = 2 if dtype == "bool" else 100
-        return torch.from_numpy(rng.integers(0, top, count)).to(of)
-    if kind == "bits" and count:
-        return torch.from_numpy(rng.integers(0, 256, count * of.itemsize, dtype=np.uint8)).view(of)
-    n = count * 2 if of.is_complex else count
-    x = rng.standard_normal(n) * {"1e-23": 1e-23, "3e19": 3e19, "subnormal": 1e-40}.get(kind, 1.0)
-    if kind == "near one":
-        x = 1 + x * 1e-3
-    elif kind in ("constant", "zeros"):
-        x = np.full(n, 0.1 if kind == "constant" else -0.0)
-    elif kind == "sparse":
-        x *= rng.random(n) < 0.1
-    elif kind == "heavy":
-        x = rng.standard_t(2, n)
-    elif kind == "specials":
-        x = np.where(rng.random(n) < 0.1, rng.choice([math.nan, math.inf, -math.inf, 0.0, -0.0], n), x)
-    elif kind == "nothing finite":
-        x = rng.choice([math.nan, math.inf, -math.inf], n)
-    real = torch.from_numpy(x)
-    return torch.view_as_complex(real.reshape(-1, 2)).to(of) if of.is_complex else real.to(of)
-
-
-def numbers(tensor: torch.Tensor) -> np.ndarray:
-    """Its values as long doubles; of complex numbers both parts."""
-    real = torch.view_as_real(tensor).reshape(-1) if tensor.is_complex() else tensor
-    with np.errstate(invalid="ignore"):  # signalling NaN
-        return real.to(torch.float64).numpy().astype(np.longdouble)
 
 
 def laid_out(tensor: torch.Tensor, shape: tuple[int, ...], layout: str) -> tuple[torch.Tensor, tuple[int, ...]]:
