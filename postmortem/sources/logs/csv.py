@@ -14,7 +14,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.logs.axis import is_clock
 from postmortem.sources.logs.blocks import Reading, blocks, head_text
 from postmortem.sources.logs.crash import of_a_traceback
-from postmortem.sources.logs.csvblocks import cells_of, parse, parse_beside
+from postmortem.sources.logs.csvblocks import Beside, cells_of, parse, parse_beside
 from postmortem.sources.logs.csvwriters import Layout, layout_of, no_log, series_by_layout
 from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.numbers import MISSING_WORDS, fixed_decimals, instant, number
@@ -171,15 +171,10 @@ class Rows:
         width = len(self.keys)
         if width == 1:  # a blank line looks like a row of one empty cell
             block = _BLANK_LINES.sub(b"\n", block)
-        parsed = parse(block, delimiter, width) if self.keys else None
+        parsed = self._at_once(block, delimiter)
         if parsed is None and b"\n\n" in block:
             block = _BLANK_LINES.sub(b"\n", block)
-            parsed = parse(block, delimiter, width)
-        if parsed is None and self.keys:
-            beside = parse_beside(block, delimiter, width, {n for n, key in enumerate(self.keys) if key in self._texts})
-            for n, texts in beside[2].items() if beside else ():
-                self._column(self.keys[n], self.gathering.count, texts)
-            parsed = beside[:2] if beside else None
+            parsed = self._at_once(block, delimiter)
         if parsed is None:
             repeated = self.layout.header and max(self.layout.header, key=len).encode() in block
             cells = None if repeated or not self.keys else cells_of(block, delimiter, len(self.keys))
@@ -191,14 +186,23 @@ class Rows:
                 self._column(key, self.gathering.count, cells[n :: len(self.keys)])
             self.gathering.count += len(cells) // len(self.keys)
             return
-        values, present = parsed
-        where = np.arange(self.gathering.count, self.gathering.count + len(values))
-        for n, key in enumerate(self.keys):
-            if present is None or present[:, n].all():
-                self.gathering.add(key, where, values[:, n])
-            elif present[:, n].any():
-                self.gathering.add(key, where[present[:, n]], values[present[:, n], n])
-        self.gathering.count += len(values)
+        for n, texts in parsed.texts.items():
+            self._column(self.keys[n], self.gathering.count, texts)
+        where = np.arange(self.gathering.count, self.gathering.count + len(parsed.values))
+        for n, column in enumerate(parsed.numeric):
+            key, values, present = self.keys[column], parsed.values[:, n], None if parsed.present is None else parsed.present[:, n]
+            if present is None or present.all():
+                self.gathering.add(key, where, values)
+            elif present.any():
+                self.gathering.add(key, where[present], values[present])
+        self.gathering.count += len(where)
+
+    def _at_once(self, block: bytes, delimiter: bytes) -> Beside | None:
+        """A block of which all columns hold numbers, or all of some; None for any other."""
+        width = len(self.keys)
+        parsed = parse(block, delimiter, width)
+        unwanted = {n for n, key in enumerate(self.keys) if key in self._texts}
+        return Beside(range(width), *parsed) if parsed else parse_beside(block, delimiter, width, unwanted)
 
     def _printed(self, block: bytes) -> None:
         """How finely each column is printed, from its first rows."""

@@ -1,19 +1,27 @@
 """Numeric blocks of delimited text, parsed at once. A block that is not plain numbers is left to a reader of single rows."""
 
-from collections.abc import Container
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from postmortem.model.run import Floats
+from postmortem.sources.logs.cuts import within
+from postmortem.sources.logs.digits import Digits, printed_as
 from postmortem.sources.logs.numbers import STAND_INS, prints_stand_in, restored
 
-_COMMA, _NEWLINE, _DIGIT, _BLANK = b",\n0 "
+_COMMA, _NEWLINE, _ZERO = b",\n0"
 _WORDS = tuple((word, STAND_INS["NaN"]) for word in (b"nan", b"NaN", b"NAN")) + tuple(
     (word, STAND_INS["Infinity"]) for word in (b"Infinity", b"inf", b"Inf")
 )
-_NUMERIC = b"0123456789.+-eE \t"
+_DIGITS = b"0123456789"
+_NUMERIC = _DIGITS + b".+-eE \t"
+_FEW = 16  # bytes of a cell, of digits that a whole number holds
+_RUNS = re.compile(rb"[0-9]+")
 _LETTERS = b"naNAiIfFtyoulLU"  # of those words
 _ODD = np.ones(256, dtype=bool)  # bytes that no number has
 _ODD[list(b"0123456789.,+-eE\n \t")] = False
@@ -21,6 +29,16 @@ _LOOKED_AT = 100  # rows that tell which columns hold numbers
 _BLANKS = (b"NA", b"None", b"null", b"NULL")
 
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Columns of numbers, and of other things. values, present : (rows, columns of numbers), as `parse` gives them."""
+
+    numeric: Sequence[int]
+    values: Floats
+    present: Mask | None
+    texts: Mapping[int, list[str]] = field(default_factory=dict)
 
 
 def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Mask | None] | None:
@@ -36,6 +54,9 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Mask | No
         if b"," in body:
             return None
         body = body.replace(delimiter, b",")
+    alike = _alike(body, width)
+    if alike is not None:
+        return alike, None
     between = body.translate(None, _NUMERIC)
     words = between.translate(None, b",\n")
     if words:
@@ -71,9 +92,37 @@ def parse(block: bytes, delimiter: bytes, width: int) -> tuple[Floats, Mask | No
     return spread.reshape(-1, width), present.reshape(-1, width)
 
 
-def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container[int]) -> tuple[Floats, Mask, dict[int, list[str]]] | None:
-    """As `parse`, of a block in which some columns hold other things (times, names): those are empty cells there, and told by column,
-    but for those that are unwanted. None with quotes, with rows of another width, or where no whole columns hold the other things.
+def _alike(body: bytes, width: int) -> Floats | None:
+    """(rows, width) the numbers of rows that are the first one but for their digits; None where others are, where a cell has none, or
+    where they are too many to be exact."""
+    first = body[: body.find(b"\n") + 1] or body + b"\n"
+    cells = first[:-1].split(b",")
+    if len(cells) != width or not all(cells) or max(map(len, cells)) > _FEW:
+        return None
+    form, left = first.translate(None, _DIGITS), (body + b"\n").translate(None, _DIGITS)
+    rows = len(left) // len(form)
+    if left != form * rows:
+        return None
+    codes = np.frombuffer(body + b"\n", dtype=np.uint8)
+    stops = np.flatnonzero((codes - np.uint8(_ZERO)) > 9)  # of runs of digits; what comes before 0 is far behind 9
+    widths = np.diff(stops, prepend=-1) - 1
+    stops, widths = (np.ascontiguousarray(of.reshape(rows, len(form)).T) for of in (stops, widths))
+    if ((widths > 0) != (widths[:, :1] > 0)).any():
+        return None
+    digits, runs = Digits(body), iter(np.flatnonzero(widths[:, 0]).tolist())
+    out = np.empty((width, rows))
+    for column, cell in enumerate(cells):
+        printed = printed_as(cell, list(islice(runs, len(_RUNS.findall(cell)))))
+        values = digits.numbers(printed, lambda run: (stops[run], widths[run])) if printed else None
+        if values is None:
+            return None
+        out[column] = values
+    return out.T
+
+
+def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container[int]) -> Beside | None:
+    """As `parse`, of a block in which some columns hold other things (times, names): those are told by column, but for those that are
+    unwanted. None with quotes, with rows of another width, or where no whole columns hold the other things.
     """
     body = block.strip(b"\n")
     if b'"' in body or (delimiter != b"," and b"," in body):
@@ -86,38 +135,23 @@ def parse_beside(block: bytes, delimiter: bytes, width: int, unwanted: Container
     begins = np.concatenate(([0], ends[:-1] + 1))
     head = int(ends[min(len(ends), _LOOKED_AT * width) - 1])
     columns = sorted({int(n) % width for n in np.searchsorted(ends, np.flatnonzero(_ODD[raw[:head]]))})
-    if not columns or len(columns) == width:
+    numeric = [n for n in range(width) if n not in columns]
+    if not columns or not numeric:
         return None
-    blanked = raw.copy()
-    for column in columns:
-        _blank(blanked, begins[column::width], ends[column::width])
-    parsed = parse(blanked[:-1].tobytes(), b",", width)
-    if parsed is None:
+    begins, ends = begins.reshape(-1, width), ends.reshape(-1, width) + 1  # with what is behind each cell
+    rows = raw.copy()
+    rows[ends[:, numeric[-1]] - 1] = _NEWLINE
+    parsed = parse(rows[~within(begins[:, columns].ravel(), ends[:, columns].ravel(), len(raw))].tobytes(), b",", len(numeric))
+    if parsed is None or len(parsed[0]) != len(ends):
         return None
-    values, present = parsed
-    present = np.ones(values.shape, dtype=bool) if present is None else present
-    present[:, columns] = False
     texts: dict[int, list[str]] = {}
     for column in columns:
         if column in unwanted:
             continue
-        own = np.zeros(len(raw), dtype=np.int8)
-        own[begins[column::width]] = 1
-        own[ends[column::width]] -= 1
-        kept = np.cumsum(own, dtype=np.int8).astype(bool)
-        kept[ends[column::width]] = True
-        cells = raw[kept]
+        cells = raw[within(begins[:, column], ends[:, column], len(raw))]
         cells[cells == _COMMA] = _NEWLINE
         texts[column] = cells.tobytes().decode("utf-8", "replace").split("\n")[:-1]
-    return values, present, texts
-
-
-def _blank(text: npt.NDArray[np.uint8], begins: "npt.NDArray[np.intp]", ends: "npt.NDArray[np.intp]") -> None:
-    """Put a 0 and blanks, which JSON reads over, into cells that are not empty. Changes `text`."""
-    lengths = ends - begins
-    starts = np.cumsum(lengths) - lengths
-    text[np.repeat(begins - starts, lengths) + np.arange(int(lengths.sum()))] = _BLANK
-    text[begins[lengths > 0]] = _DIGIT
+    return Beside(numeric, *parsed, texts)
 
 
 def cells_of(block: bytes, delimiter: bytes, width: int) -> list[str] | None:

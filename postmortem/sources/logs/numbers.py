@@ -113,14 +113,18 @@ def quantum(values: Floats) -> float | None:
     Values that were rounded before have as many decimals as fit, all but those that end in zeros by chance. Few values, or
     decimals of every number, tell nothing: 0.001 and 0.5 are themselves, and 0.0 among them is exactly zero.
     """
-    finite = values[np.isfinite(values)]
+    known = np.isfinite(values)
+    finite = values if known.all() else values[known]
     sample = np.unique(finite[:: max(1, len(finite) // SAMPLE)][:SAMPLE])
-    told = [(figures, places) for figures, places in (digits(float(v)) for v in sample) if figures > 1]
-    most = max((places for _, places in told), default=0)
-    if most == 0 or max(figures for figures, _ in told) >= FULL_PRECISION:
-        return None
-    rounded = sum(places == most for _, places in told)
-    return float(f"1e-{most}") if rounded >= max(_ENOUGH, len(told) / 2) else None
+    told: list[int] = []  # decimal places of values of more than one digit
+    for value in sample.tolist():
+        figures, places = digits(value)
+        if figures >= FULL_PRECISION:
+            return None
+        if figures > 1:
+            told.append(places)
+    most = max(told, default=0)
+    return float(f"1e-{most}") if most and told.count(most) >= max(_ENOUGH, len(told) / 2) else None
 
 
 def fixed_decimals(cells: Iterable[str]) -> tuple[int, bool] | None:

@@ -15,9 +15,9 @@ from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import moment
 
-_SPENT = rb"[0-9]{1,2}:[0-9:]{2,5}"
+_SPENT = rb"[0-9]{1,2}+:[0-9:]{2,5}+"
 _BODY = (  # what tqdm draws when nothing was put behind it
-    rb" {0,6}[0-9]{1,3}%%\|[^|\n]*+\| {0,12}(?P<batch>[0-9]{1,15})/%s \[" + _SPENT + rb"<" + _SPENT + rb", {1,6}[0-9.]{1,12}%s\]"
+    rb" {0,6}+[0-9]{1,3}+%%\|[^|\n]*+\| {0,12}+(?P<batch>[0-9]{1,15}+)/%s \[" + _SPENT + rb"<" + _SPENT + rb", {1,6}+[0-9.]{1,12}+%s\]"
 )
 _DRAWN = re.compile(rb"(?P<head>[^%|\n]{0,80}?)" + _BODY % (rb"(?P<total>[0-9]{1,15})", rb"(?P<unit>it/s|s/it)"))
 

@@ -13,6 +13,7 @@ from postmortem.sources.logs.text.boxes import boxed, unboxed
 from postmortem.sources.logs.text.ranks import labelled, with_ranks
 
 CHUNK = 1 << 20  # bytes; what the text costs is looked at after each
+_NEWLINE = 10
 _FEW = 4096  # bytes in which line ends are counted one by one
 _ANSI = re.compile(rb"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|\][^\x07\x1b]{0,256}\x07|[()][A-Z0-9]|[=>78])")
 _SCRIPT = re.compile(rb"^(?:import|from) \w", re.MULTILINE)
@@ -38,7 +39,7 @@ class Chunk:
         if stop - start < _FEW:
             ends = self.data.count(b"\n", start, stop)
         else:
-            ends = int(np.count_nonzero(np.frombuffer(self.data, dtype=np.uint8)[start:stop] == 10))
+            ends = int(np.count_nonzero(np.frombuffer(self.data, dtype=np.uint8)[start:stop] == _NEWLINE))
         if self.returns is not None:
             ends -= int(np.searchsorted(self.returns, stop) - np.searchsorted(self.returns, start))
         return ends
@@ -118,6 +119,10 @@ def _script_before(data: bytes) -> int:
     return ruler.end() if ruler else 0
 
 
+def _places(data: bytes, byte: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    return np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == byte[0])
+
+
 def _clean(data: bytes, first_line: int, *, apart: bool, cut: bool) -> Chunk:
     if b"\x1b" in data:
         data = _ANSI.sub(b"", data)
@@ -129,8 +134,9 @@ def _clean(data: bytes, first_line: int, *, apart: bool, cut: bool) -> Chunk:
         data = re.sub(rb"\x08+", b"\r", data)
     returns = None
     if b"\r" in data:
-        data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
-        if b"\r" in data:
-            returns = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == 13).astype(np.int64)
-            data = data.replace(b"\r", b"\n")
+        returns = _places(data, b"\r")
+        if (np.frombuffer(data, dtype=np.uint8).take(returns + 1, mode="clip") == _NEWLINE).any():
+            data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
+            returns = _places(data, b"\r")
+        data = data.replace(b"\r", b"\n")
     return Chunk(data, first_line, returns, apart, cut)

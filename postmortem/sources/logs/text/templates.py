@@ -12,12 +12,12 @@ from itertools import pairwise
 import numpy as np
 
 from postmortem.model.run import Floats
+from postmortem.sources.logs.digits import MOST_DIGITS, Ints, Printed, printed_as
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.tokens import MOMENTS, NUMBERS, YEAR_UNKNOWN, leading_moment, mask, midnight_of, moment, number, shape_of
-from postmortem.sources.logs.text.windows import MOST_DIGITS, Alike, Ints, Printed, Repeated, Template, Window
+from postmortem.sources.logs.text.windows import Alike, Repeated, Template, Window
 
 _LONGEST = 2_000  # bytes of a line
-_TOKEN = re.compile(rb"([-+]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([-+]?)([0-9]+))?")
 _NARROW = b":,-"  # between two runs of digits: whether they are one thing depends on their widths
 _CLOCK_BEHIND = re.compile(rb" [0-9]{1,2}:")
 
@@ -37,7 +37,7 @@ class Field:
     def of(self, found: Alike) -> Ints:
         """(repeats,) its values."""
         stops = found.stops(self.run) - self.behind
-        return found.window.digits_before(stops, np.full(len(stops), self.width))
+        return found.window.digits.before(stops, np.full(len(stops), self.width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +137,7 @@ def _numbers(text: bytes) -> list[Span]:
 def _printed(text: bytes, span: Span, runs: list[tuple[int, Span]]) -> Printed | None:
     """How a number is printed, from its runs of digits; None when that cannot be read by column."""
     token = text[slice(*span)]
-    if not runs:
-        return Printed(constant=number(token))
-    match = _TOKEN.fullmatch(token)
-    if match is None:
-        return None
-    names = [name for name, digits in (("whole", match[2]), ("decimals", match[3]), ("exponent", match[5])) if digits]
-    if len(names) != len(runs):
-        return None
-    places = dict(zip(names, (n for n, _ in runs), strict=True))
-    return Printed(
-        **places,
-        negative=match[1] == b"-",
-        shrinks=match[4] == b"-",
-        before=runs[0][1][0] - span[0],
-        after=span[1] - runs[-1][1][1],
-    )
+    return printed_as(token, [n for n, _ in runs]) if runs else Printed(constant=number(token))
 
 
 def _narrow(text: bytes, runs: list[Span]) -> list[bool]:

@@ -11,41 +11,17 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 from postmortem.model.run import Floats
+from postmortem.sources.logs.cuts import within
+from postmortem.sources.logs.digits import Digits, Ints, Printed
 from postmortem.sources.logs.text.tokens import without_bars
 
 WIDTH = 512 << 10  # bytes of a window: what is made of it stays near the processor
 _DIGITS = b"0123456789"
-MOST_DIGITS = 18  # of a number in an int64
 _FIRST = 64  # repeats that are looked for before more are
-_PERCENT, _PIPE, _OPEN, _EQUALS, _ARROW = b"%|[=>"
-_EXACT = 1 << 53  # whole numbers up to here, divided by powers of ten up to 22, round as `float` does
-_POWERS: Floats = np.array([float(f"1e{n}") for n in range(23)])
-_WHOLE_POWERS = 10 ** np.arange(19, dtype=np.int64)
-_JOINED = (
-    (np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(2561), np.uint64(8)),
-    (np.uint64(0x00FF00FF00FF00FF), np.uint64(6553601), np.uint64(16)),
-    (np.uint64(0x0000FFFF0000FFFF), np.uint64(42949672960001), np.uint64(32)),
-)
-
-Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """How a number is printed: which runs of digits make it, -1 for none, counted within a repeat. `constant` has no digits: nan."""
-
-    whole: int = -1
-    decimals: int = -1
-    exponent: int = -1
-    negative: bool = False
-    shrinks: bool = False  # the exponent is negative
-    before: int = 0  # bytes of the token before its first digit
-    after: int = 0  # bytes of the token behind its last
-    constant: float | None = None
+_PERCENT, _PIPE, _OPEN, _EQUALS, _ARROW, _NEWLINE = b"%|[=>\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,58 +97,16 @@ class Alike:
         """(repeats,) where it ends."""
         return self._runs.column(self.window.stops, run)
 
-    def whole(self, run: int) -> Ints | None:
-        """(repeats,) the whole numbers that a run of digits makes; None when they are too large."""
-        stops = self.stops(run)
-        widths = stops - self.starts(run)
-        widest = int(widths.max(initial=0))
-        if widest > MOST_DIGITS:
-            return None
-        value = self.window.digits_before(stops, widths)
-        for done in range(8, widest, 8):
-            value += self.window.digits_before(stops - done, widths - done) * 10**done
-        return value
+    def _run(self, run: int) -> tuple[Ints, Ints]:
+        """(repeats,) where a run of digits ends, and how wide it is."""
+        return self.stops(run), self._runs.column(self.window.widths, run)
 
     def numbers(self, printed: Printed) -> Floats:
         """(repeats,) float64, each as `float` of its token."""
         if printed.constant is not None:
             return np.full(len(self), printed.constant)
-        exact = self._exact(printed)
+        exact = self.once(printed, lambda: self.window.digits.numbers(printed, self._run))
         return exact if exact is not None else self._one_by_one(printed)
-
-    def _exact(self, printed: Printed) -> Floats | None:
-        """By whole numbers below 2⁵³ and powers of ten up to 22, which float64 holds exactly: one division, one rounding."""
-        value: Ints | None = np.zeros(len(self), dtype=np.int64)
-        power: Ints | int = 0
-        if printed.whole >= 0:
-            value = self.whole(printed.whole)
-        if value is None:
-            return None
-        if printed.decimals >= 0:
-            decimals = self.whole(printed.decimals)
-            widths = self.stops(printed.decimals) - self.starts(printed.decimals)
-            if decimals is None or int(value.max()) >= 10 ** (MOST_DIGITS - int(widths.max())):
-                return None
-            value = value * _WHOLE_POWERS[widths] + decimals
-            power = -widths
-        if printed.exponent >= 0:
-            exponent = self.whole(printed.exponent)
-            if exponent is None:
-                return None
-            power = power - exponent if printed.shrinks else power + exponent
-        if int(value.max()) > _EXACT:
-            return None
-        if isinstance(power, int):
-            out = value.astype(np.float64)
-        else:
-            low, high = int(power.min()), int(power.max())
-            if low < -22 or high > 22:
-                return None
-            if high <= 0:
-                out = value / _POWERS[-power]
-            else:
-                out = np.where(power < 0, value / _POWERS[np.maximum(-power, 0)], value * _POWERS[np.maximum(power, 0)])
-        return -out if printed.negative else out
 
     def _one_by_one(self, printed: Printed) -> Floats:
         runs = [r for r in (printed.whole, printed.decimals, printed.exponent) if r >= 0]
@@ -233,11 +167,13 @@ class Window:
         else:
             self._skeleton = np.frombuffer(text.translate(None, _DIGITS), dtype=np.uint8)
         self._ranks = self._rank(self.starts, self._digits[:-1])
-        self._ends = np.flatnonzero(codes == 10)  # of the lines in `text`; the first ends what precedes
+        self._ends = np.flatnonzero(codes == _NEWLINE)  # of the lines in `text`; the first ends what precedes
         self._alike: dict[int, Alike] = {}  # by the identity of their template
         self._asked: Repeated | None = None  # what was asked for last
-        self._eights = np.ndarray(len(text) + 17, "<u8", bytes(24) + text, strides=(1,))  # from 24 bytes before each place on
-        self._raw_ends = self._ends[1:] + (begin - 1) if len(text) == len(raw) + 1 else np.flatnonzero(np.frombuffer(raw, np.uint8) == 10) + begin
+        self.digits = Digits(text)
+        self._raw_ends = (
+            self._ends[1:] + (begin - 1) if len(text) == len(raw) + 1 else np.flatnonzero(np.frombuffer(raw, np.uint8) == _NEWLINE) + begin
+        )
 
     @cached_property
     def first_runs(self) -> Ints:
@@ -248,17 +184,6 @@ class Window:
     def _first_ranks(self) -> Ints:
         """(lines + 1,) bytes of the skeleton before each line."""
         return self._rank(self._ends + 1, self._digits[self.first_runs])
-
-    def digits_before(self, places: Ints, widths: Ints) -> Ints:
-        """(n,) the number that the digits before each place make, at most eight of them, `widths` at most."""
-        spare = ((8 - widths).clip(0, 8) * 8).astype(np.uint64)  # bits of what is no digit of it
-        eight = self._eights[places + 16] >> spare << spare
-        for mask, factor, bits in _JOINED:  # neighbours become one number: digits, then pairs, then fours
-            eight &= mask
-            eight *= factor
-            eight >>= bits
-        numbers: Ints = eight.astype(np.int64)
-        return numbers
 
     def line_of(self, offset: int) -> int:
         """Which line, from 0, begins at an offset in `data`."""
@@ -339,8 +264,17 @@ class Window:
 
 
 def _plain(text: bytes) -> bytes:
-    """The text without bars, where it has any."""
+    """The text as `without_bars` leaves it; what tqdm draws, `%|` up to the next `|` in a line, is cut out of all lines at once."""
     codes = np.frombuffer(text, dtype=np.uint8)
-    tqdm = b"%" in text and ((codes[:-1] == _PERCENT) & (codes[1:] == _PIPE)).any()
-    keras = b"[" in text and ((codes[:-1] == _OPEN) & ((codes[1:] == _EQUALS) | (codes[1:] == _ARROW))).any()
-    return without_bars(text) if tqdm or keras else text
+    if b"[" in text and ((codes[:-1] == _OPEN) & ((codes[1:] == _EQUALS) | (codes[1:] == _ARROW))).any():
+        return without_bars(text)
+    if b"%" not in text or b"|" not in text:
+        return text
+    marks = np.flatnonzero((codes == _PIPE) | (codes == _NEWLINE))
+    pipes = codes[marks] == _PIPE
+    opens = pipes[:-1] & pipes[1:] & (codes[marks[:-1] - 1] == _PERCENT)
+    if not opens.any():
+        return text
+    if (opens[1:] & opens[:-1]).any():
+        return without_bars(text)
+    return codes[~within(marks[:-1][opens] + 1, marks[1:][opens], len(codes))].tobytes()
