@@ -2,6 +2,7 @@
 
 import calendar
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +21,7 @@ _MOMENT = MOMENTS.pattern
 _WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<!\[rank)(?<!\[default)(?<![Ee]poch #)(?<!\|Iter)(?<=[\w.@#])$", re.ASCII)
 _BLANKS = re.compile(r"([ \t]+)")
 _NUMERIC = set("0123456789+-.eE")
+_NO_NUMBER = bytes(b for b in range(256) if chr(b) not in _NUMERIC)
 _NAN = re.compile(rb"(?<=,)[-+]?nan(?:\.0|\(ind\))?(?=,)", re.IGNORECASE)
 
 
@@ -32,6 +34,7 @@ class Period:
     separators: tuple[bytes, ...]  # what stands between numbers, longest first, blanks and moments removed
     head: int  # bytes before the first number of the period
     tail: int  # bytes after its last
+    mark: bytes  # what each separator has once, so that all else may be left out; empty where there is no such thing
     counts: tuple[int, ...]  # numbers of each line
     moments: bool
     silent: bool = False  # its lines say nothing, whatever their numbers are
@@ -93,10 +96,10 @@ def _begins_well(entries: tuple[Entry, ...]) -> bool:
 def period_of(entries: tuple[Entry, ...]) -> Period | None:
     """The pattern of a period, not compiled yet; None when it cannot be read at once."""
     if len(entries) == 1 and _drawn(entries[0]):
-        return Period(entries, b"", (), 0, 0, (entries[0].shape.count(NUMBER),), moments=MOMENT in entries[0].shape)
+        return Period(entries, b"", (), 0, 0, b"", (entries[0].shape.count(NUMBER),), moments=MOMENT in entries[0].shape)
     if all(_silent(e) for e in entries):
         counts = tuple(e.shape.count(NUMBER) for e in entries)
-        return Period(entries, b"", (), 0, 0, counts, moments=any(MOMENT in e.shape for e in entries), silent=True) if any(counts) else None
+        return Period(entries, b"", (), 0, 0, b"", counts, moments=any(MOMENT in e.shape for e in entries), silent=True) if any(counts) else None
     if not all(runnable(e) for e in entries) or not any(e.plan.values for e in entries) or not _begins_well(entries):
         return None
     literals: list[bytes] = [b""]
@@ -120,7 +123,8 @@ def period_of(entries: tuple[Entry, ...]) -> Period | None:
     counts = tuple(e.shape.count(NUMBER) for e in entries)
     separators = tuple(sorted(set(inner), key=len, reverse=True))
     moments = any(MOMENT in e.shape for e in entries)
-    return Period(entries, rb"(?:" + b"".join(pattern) + rb")++", separators, len(literals[0]), len(literals[-1]), counts, moments)
+    whole = rb"(?:" + b"".join(pattern) + rb")++"
+    return Period(entries, whole, separators, len(literals[0]), len(literals[-1]), _mark_of(separators), counts, moments)
 
 
 @lru_cache(maxsize=256)
@@ -161,19 +165,9 @@ def _flexible(part: str, *, behind_number: bool, before_number: bool) -> bytes:
 def numbers_of(period: Period, stretch: bytes) -> Floats | None:
     """(repeats, numbers of a period) float64; None when they do not come out even."""
     text = (_without_dates(period, stretch) or MOMENTS.sub(b"", stretch)) if period.moments else stretch
-    text = text.translate(None, b" \t")
-    text = text[period.head : len(text) - period.tail]
-    for separator in period.separators:
-        text = text.replace(separator, b",")
-    width = sum(period.counts)
-    try:
-        values = np.array(orjson.loads(b"[" + text + b"]"), dtype=np.float64)
-    except (orjson.JSONDecodeError, ValueError, TypeError, OverflowError):
-        try:
-            values = np.array(orjson.loads(b"[" + _NAN.sub(b"null", b"," + text + b",")[1:-1] + b"]"), dtype=np.float64)
-        except (orjson.JSONDecodeError, ValueError, TypeError, OverflowError):
-            values = np.array([number(t) for t in text.split(b",")], dtype=np.float64)
-    if values.ndim != 1 or len(values) % width or len(values) // width != stretch.count(b"\n") // len(period.entries):
+    width, repeats = sum(period.counts), stretch.count(b"\n") // len(period.entries)
+    values = _values(period, text, width * repeats)
+    if values.shape != (width * repeats,):
         return None
     matrix: Floats = values.reshape(-1, width)
     offsets = np.cumsum((0, *period.counts))
@@ -186,6 +180,52 @@ def numbers_of(period: Period, stretch: bytes) -> Floats | None:
         if not np.array_equal(matrix[row], np.array(expected), equal_nan=True):
             return None
     return matrix
+
+
+def _values(period: Period, text: bytes, number_of_them: int) -> Floats:
+    """The numbers of a text without moments."""
+    values = _listed(_marked(text, period.separators, period.mark)) if period.mark else None
+    if values is not None and len(values) == number_of_them:
+        return values
+    text = _between(period, text)
+    values = _listed(text)
+    if values is None:
+        values = _listed(_NAN.sub(b"null", b"," + text + b",")[1:-1])
+    return np.array([number(t) for t in text.split(b",")], dtype=np.float64) if values is None else values
+
+
+def _listed(text: bytes) -> Floats | None:
+    """Numbers with commas between them; None when some are no JSON."""
+    try:
+        return np.array(orjson.loads(b"[" + text + b"]"), dtype=np.float64)
+    except (orjson.JSONDecodeError, ValueError, TypeError, OverflowError):
+        return None
+
+
+def _marked(text: bytes, separators: Sequence[bytes], mark: bytes) -> bytes:
+    """The numbers of a text with commas between them, by a mark that each separator has; words that stand for numbers leave nothing."""
+    text = text.translate(bytes.maketrans(mark, b","), _NO_NUMBER.translate(None, mark)).strip(b",eE")
+    for left in sorted({s[: s.index(mark)].translate(None, _NO_NUMBER) for s in separators} - {b""}, key=len, reverse=True):
+        text = text.replace(left + b",", b",")
+    return text
+
+
+def _mark_of(separators: Sequence[bytes]) -> bytes:
+    """A byte that each separator has once, and of those that numbers have only an `e` before it; b"" when there is none."""
+    for mark in (b":", b"="):
+        halves = [s.split(mark) for s in separators]
+        if all(len(h) == 2 and not h[0].translate(None, _NO_NUMBER + b"eE") and not h[1].translate(None, _NO_NUMBER) for h in halves):
+            return mark
+    return b""
+
+
+def _between(period: Period, text: bytes) -> bytes:
+    """The numbers of a text with commas in place of what is between them."""
+    text = text.translate(None, b" \t")
+    text = text[period.head : len(text) - period.tail]
+    for separator in period.separators:
+        text = text.replace(separator, b",")
+    return text
 
 
 def first_lines(stretch: bytes, n: int) -> list[bytes]:
