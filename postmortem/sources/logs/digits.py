@@ -12,6 +12,7 @@ from postmortem.model.run import Floats
 Ints = npt.NDArray[np.int64]
 
 MOST_DIGITS = 18  # of a number in an int64
+_MOST_DECIMALS = 16  # more make a whole number that is seldom exact
 _EXACT = 1 << 53  # whole numbers up to here, divided by powers of ten up to 22, round as `float` does
 _POWERS: Floats = np.array([float(f"1e{n}") for n in range(23)])
 _WHOLE_POWERS = 10 ** np.arange(19, dtype=np.int64)
@@ -83,14 +84,14 @@ class Digits:
 
         By whole numbers below 2⁵³ and powers of ten up to 22, which float64 holds exactly: one division, one rounding.
         """
-        value: Ints | None = np.zeros(1, dtype=np.int64)
         power: Ints = np.zeros(1, dtype=np.int64)
-        if printed.whole >= 0:
-            value = self.whole(*_even(*runs(printed.whole)))
+        value = self.whole(*_even(*runs(printed.whole))) if printed.whole >= 0 else np.zeros(1, dtype=np.int64)
         if value is None:
             return None
         if printed.decimals >= 0:
             stops, widths = _even(*runs(printed.decimals))
+            if int(widths.max()) > _MOST_DECIMALS:
+                return None
             decimals = self.whole(stops, widths)
             if decimals is None or int(value.max()) >= 10 ** (MOST_DIGITS - int(widths.max())):
                 return None

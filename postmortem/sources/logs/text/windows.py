@@ -14,14 +14,14 @@ import numpy as np
 import orjson
 
 from postmortem.model.run import Floats
-from postmortem.sources.logs.cuts import within
+from postmortem.sources.logs.cuts import joined, within
 from postmortem.sources.logs.digits import Digits, Ints, Printed
 from postmortem.sources.logs.text.tokens import without_bars
 
 WIDTH = 512 << 10  # bytes of a window: what is made of it stays near the processor
 _DIGITS = b"0123456789"
 _FIRST = 64  # repeats that are looked for before more are
-_PERCENT, _PIPE, _OPEN, _EQUALS, _ARROW, _NEWLINE = b"%|[=>\n"
+_PERCENT, _PIPE, _OPEN, _EQUALS, _ARROW, _NEWLINE, _COMMA = b"%|[=>\n,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +110,14 @@ class Alike:
 
     def _one_by_one(self, printed: Printed) -> Floats:
         runs = [r for r in (printed.whole, printed.decimals, printed.exponent) if r >= 0]
-        begins = (self.starts(runs[0]) - printed.before).tolist()
-        ends = (self.stops(runs[-1]) + printed.after).tolist()
-        text = self.window.text
-        tokens = [text[a:b] for a, b in zip(begins, ends, strict=True)]
+        begins, ends = self.starts(runs[0]) - printed.before, self.stops(runs[-1]) + printed.after
+        listed = joined(self.window.codes, begins, ends + 1)
+        listed[np.cumsum(ends + 1 - begins) - 1] = _COMMA
+        text = listed[:-1].tobytes()
         try:
-            return np.array(orjson.loads(b"[" + b",".join(tokens) + b"]"), dtype=np.float64)
+            return np.array(orjson.loads(b"[" + text + b"]"), dtype=np.float64)
         except (orjson.JSONDecodeError, OverflowError):  # `007`, `.5`
-            return np.array([float(token) for token in tokens], dtype=np.float64)
+            return np.array([float(token) for token in text.split(b",")], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
