@@ -35,8 +35,10 @@ _NONE: Ints = np.empty((0, 2), np.intp)
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
+    """Of the rows of one tensor. NaN and Inf equal nothing."""
+
     dead: float  # share of rows that are exactly 0
-    identical: float  # share of rows that equal another row within `ALIKE`
+    identical: float  # share of rows that equal another row within `ALIKE` of the largest magnitude
     all_alike: bool  # all rows, or all columns, are the same and not 0: symmetry was never broken
     repeated: int = 0  # rows of the longest stretch that stands there once more, in the same order: a head that another one equals
     twin_heads: int = 0  # heads that equal another one, where the rows of a head are known

@@ -21,11 +21,11 @@ class BatchStats:
     mean: float | None = None  # median of a batch's mean over all finite elements of its inputs, …
     std: float | None = None  # … of its population standard deviation (ddof 0)
     low: float | None = None  # lowest and highest element of the inputs of all batches
-    high: float | None = None
+    high: float | None = None  # the highest
     target_mean: float | None = None  # of labels that are numbers to be predicted, the same medians
-    target_std: float | None = None
+    target_std: float | None = None  # of the same
     val_mean: float | None = None  # of validation batches, the same medians
-    val_std: float | None = None
+    val_std: float | None = None  # of the same
     non_finite: float = 0.0  # most NaN and infinite elements (inputs and labels) in one training batch
     non_finite_share: float = 0.0  # training batches with any / those recorded
     non_finite_step: float | None = None  # of the first of them
@@ -60,7 +60,7 @@ class LayerStats:
     dead_from: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # the step from which 90 % of them or more stay silent
     # module → share of outputs within 1 % of the range of a limit of their function, at the end (activations/…/saturated_share)
     saturated: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    saturated_at_start: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    saturated_at_start: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # the same at the start
     # parameter → median RMS of its elements, nan where it never was finite (gradients/…/rms)
     gradients: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     # log10(RMS of the first / of the last weight matrix that gets a gradient), over elements whose gradient is not 0, median of the looks; in

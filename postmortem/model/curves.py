@@ -17,20 +17,20 @@ class Trend:
     slope: float  # units of the series per step
     tau: float  # Kendall's tau, −1 to 1
     p_value: float  # two-sided
-    points: int
+    points: int  # finite ones that it is of
 
 
 @dataclass(frozen=True, slots=True)
 class Spike:
     """A short jump away from the level around it."""
 
-    step: float
-    value: float
+    step: float  # where it begins
+    value: float  # at its highest point
     level: float  # median of the points before
     height: float  # (value − level) in units of the curve's noise
     ratio: float  # value / level; nan when level ≤ 0
     width: int  # points above the level
-    recovery: Literal["fast", "slow", "never"]
+    recovery: Literal["fast", "slow", "never"]  # back at the level within 5 points, later, or not to the end
     prominence: float = float("nan")  # (value − level) / the largest such rise anywhere else in the curve
 
 
@@ -38,7 +38,7 @@ class Spike:
 class Halves:
     """Where a curve lies in its second half, taken as independent records about one level."""
 
-    mean: float
+    mean: float  # of the records
     error: float  # standard error of that mean, at least that of the rounding in print
     fell: float  # (mean of the first quarter − mean), in standard errors of the difference
 
@@ -49,7 +49,7 @@ class Oscillation:
 
     turn_rate: float  # share of inner points that are local extrema; 2/3 for white noise, 0 for a monotone curve
     period: float | None  # points, from the autocorrelation of the residual
-    period_epochs: float | None
+    period_epochs: float | None  # the same in epochs, None where their length is not known
     strength: float  # autocorrelation at that period, 0 when no period stands out
     amplitude: float  # p95 − p5 of the residual, in units of the series
 
@@ -66,9 +66,9 @@ class Asymptote:
 class NonFinite:
     """NaN or Inf in a curve."""
 
-    first_step: float
-    kind: Literal["nan", "inf"]
-    count: int
+    first_step: float  # of the first one
+    kind: Literal["nan", "inf"]  # what the first one is
+    count: int  # of all
     share: float  # of all points from the first one on
     recovered: bool  # finite again at the end
     points_before: int  # finite points before the first one
@@ -80,7 +80,11 @@ class NonFinite:
 
 @dataclass(frozen=True, slots=True)
 class CurveStats:
-    """One series in figures. `goal` says which way is better.
+    """One series (`name`, its values as `reduction` says) in figures. `goal` says which way is better.
+
+    Levels are in units of the series, steps are those of the run. NaN and Inf count in `points` and `non_finite` alone; where no value is finite,
+    figures are nan. first_step, last_step : of all points. `worst` : of the smooth. `highest` : of the raw values, at `highest_step`. `spikes` :
+    in order, those that stand out of the noise.
 
     start, final : robust ends: medians of the first and last `max(1, min(n // 10, 50))` finite points; `final` of the last 3 from 12 points on
         where their noise exceeds what the curve still changes by within 3.
@@ -156,24 +160,24 @@ class GapStats:
     """
 
     evaluations: int
-    first_gap: float
+    first_gap: float  # at the first evaluation
     gap: float  # at the end (median of the last two evaluations when there are five or more)
     difference: float  # validation − train at the end
     rise: float  # ln(validation at the end / its minimum), nan unless positive
     best_step: float  # of validation
     best_index: int  # evaluation that was best, 0-based
     best_between: tuple[float, float]  # first and last step of the evaluations that cannot be told from the best (90 % confidence)
-    evaluations_after_best: int
+    evaluations_after_best: int  # behind `best_index`
     train_fell_after_best: float  # (train at best − train at end) / train at best
     halved_step: float | None  # first evaluation by which the training loss was half of what either loss was at the first one; None: never
     opened_step: float | None  # first evaluation from which the gap stays above its value before for good
-    validation_trend_after_best: Trend | None
+    validation_trend_after_best: Trend | None  # from `best_index` on; None below 4 evaluations
     erratic: float  # share of evaluations at which the validation loss turned by more than 2 %, beyond the one turn of a valley
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the learning-rate schedule."""
+    """A stretch of the learning-rate schedule of one `kind`, from `first_step` to `last_step`, which is the next one's first."""
 
     kind: Literal["warmup", "constant", "decay", "rise", "zero"]
     first_step: float
@@ -183,7 +187,8 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStats:
-    """The learning rate over training. `peak` is the highest value without short leaps: one absurd value is a jump and not the peak."""
+    """The learning rate over training, as its `source` tells: `first` and `final` value, `phases` in order. `peak` is the highest value without
+    short leaps: one absurd value is a jump and not the peak. constant : it varies by no more than its print can hide."""
 
     source: Literal["logged", "optimizer", "configured"]
     first: float
@@ -199,7 +204,7 @@ class ScheduleStats:
     phases: tuple[Phase, ...] = ()
     restarts: tuple[float, ...] = ()  # steps at which it jumped up by more than 2 × after having decayed
     jump: float = 1.0  # largest ratio between neighbouring points, up
-    jump_step: float | None = None
+    jump_step: float | None = None  # where that was
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,8 @@ class Chance:
 
     loss: float | None  # ln C; the variance of the target for a squared error; None when it cannot be told
     accuracy: float | None  # 1 / C
-    classes: int | None
+    classes: int | None  # C
+    # what told it
     basis: Literal["head", "configuration", "dataset", "first-loss", "target-variance", "explained-variance", ""]
 
 
@@ -220,5 +226,5 @@ class PaceStats:
     seconds_per_step: float | None  # median
     slowdown: float | None  # median step time of the last tenth / of the first half
     longest_gap: float | None  # seconds between two records
-    longest_gap_step: float | None
-    gpus: int | None = None
+    longest_gap_step: float | None  # of the record behind it
+    gpus: int | None = None  # as configured, or as a source told it

@@ -37,7 +37,14 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class TensorStats:
-    """One tensor of one checkpoint. Moments are of its finite values, in float64; nan for an empty tensor. A complex element is two: its parts."""
+    """One tensor of one checkpoint: name, dtype and shape as saved, role as `Role` says, requires_grad as saved (None where nothing says).
+
+    Counts are of elements; a complex element is two: its parts. count = nan + positive_inf + negative_inf + finite ones, of which `zero` are 0 or
+    −0 and `subnormal` smaller than the smallest normal number of the type. mean = Σx/n, rms = √(Σx²/n), low and high are of the finite values,
+    in the tensor's unit, exact to rounding in float64; nan where there are none. histogram : of the finite values, in 60 bins or so, logarithmic.
+    Beyond 131,072 elements quantiles and kurtosis of all but 16-bit types are those of the values to 2⁻⁸ relative. Figures of rows are None below
+    two axes, for complex numbers, and for a large tensor that lies in the file in another order.
+    """
 
     name: str
     dtype: str
@@ -54,13 +61,13 @@ class TensorStats:
     rms: float
     low: float
     high: float
-    quantiles: tuple[float, ...]  # at 0.001 0.01 0.05 0.25 0.5 0.75 0.95 0.99 0.999
-    kurtosis: float  # excess; nan for a constant tensor
+    quantiles: tuple[float, ...]  # least value with that share at or below it: at 0.001 0.01 0.05 0.25 0.5 0.75 0.95 0.99 0.999
+    kurtosis: float  # Σ(x − mean)⁴ / (n · std⁴) − 3; nan for a constant tensor
     histogram: Histogram
     fan_in: int | None = None  # None unless a weight
     scale: float | None = None  # log10(std · √(3 · fan_in)): 0 for torch's default initialisation of Linear and Conv
     dead_rows: float | None = None  # share of output units whose incoming weights are all exactly 0
-    identical_rows: float | None = None  # share of rows that equal another row within 1e-4 relative (symmetry not broken)
+    identical_rows: float | None = None  # share of rows, not 0, that equal another within 1e-4 of the largest magnitude; 0 beside NaN or Inf
     row_cosine: float | None = None  # mean cosine between two output units' incoming weights; of a large tensor in 16 of its columns
     repeated_rows: int | None = None  # rows of the longest stretch that stands in it once more, in the same order
     heads: int | None = None  # attention heads in it, where their size is known
@@ -88,14 +95,17 @@ class InputScales:
 class BiasPrior:
     """softmax of the output layer's bias beside how often classes occur, as Kullback–Leibler divergences in nats."""
 
-    outputs: int
+    outputs: int  # logits
     from_uniform: float  # KL(uniform ‖ softmax(b)): 0 where the bias prefers no class
     from_labels: float | None  # KL(labels ‖ softmax(b)): 0 where the bias is the prior of the training labels; None where they are not known
 
 
 @dataclass(frozen=True, slots=True)
 class GradientStats:
-    """The gradient of one parameter, from whatever recorded it."""
+    """The gradient of one parameter (`name`), from whatever recorded it (`source`). Formulas: `measure.gradients`, by optimizer.
+
+    Means are over the finite elements, of second moments over those that are not negative either; nan where there are none.
+    """
 
     name: str
     source: Literal["adam", "adam-window", "rmsprop", "adagrad", "adafactor", "momentum", "saved-grad", "logged", "captured"]
@@ -103,7 +113,7 @@ class GradientStats:
     mean_ratio: float | None  # RMS of E[g] / RMS of √E[g²]: near 1 when all steps agree, near 0 when noise
     zero_share: float  # share of elements whose second moment is exactly 0
     below_epsilon: float | None  # share with √v̂ below the optimizer's ε
-    non_finite: int
+    non_finite: int  # elements left out: NaN, infinite, or a negative second moment
     step: float | None = None  # the optimizer's own count for this parameter
     decay_share: float | None = None  # share of rms² that L2 decay alone accounts for, 0 to 1: near 1 the gradient itself cannot be told
     inputs: InputScales | None = None  # of a matrix with few columns
@@ -114,7 +124,10 @@ ALL_OF_IT = 0.999  # share of a change that lies along the tensor itself; roundi
 
 @dataclass(frozen=True, slots=True)
 class UpdateStats:
-    """How one tensor moved between two checkpoints."""
+    """How one tensor (`name`) moved between two checkpoints, a at `from_step` and b at `to_step` (training steps, None where not known).
+
+    ‖x‖ = √Σx² over all elements, in float64 with a common power of two taken out. NaN and Inf go through: a figure of them is nan or inf.
+    """
 
     name: str
     from_step: float | None
@@ -122,10 +135,12 @@ class UpdateStats:
     relative_change: float  # ‖b − a‖ / ‖a‖; inf when a is 0 and b is not, 0 when both are 0
     identical: bool  # bit for bit
     norm_ratio: float  # ‖b‖ / ‖a‖
-    cosine: float | None  # with the previous change of the same tensor, None for the first
+    cosine: float | None  # Σ(b − a)(a − z) / ‖b − a‖‖a − z‖, z the copy before a; None for the first, and where a change is 0 or not finite
     rms: float | None = None  # of b − a, over elements
     effective_rate: float | None = None  # learning rate that would explain it: see `measure.updates.effective_rate`
-    still_rows: float | None = None  # share of rows that are bit-identical: units without a gradient, words that never came; None but for matrices
+    # share of rows that are bit-identical (of a large tensor in 16 of their columns): units without a gradient, words that never came; None but for
+    # weights and embeddings of two axes or more, and for complex numbers
+    still_rows: float | None = None
 
     @property
     def only_shrank(self) -> bool:
@@ -177,15 +192,16 @@ class CheckpointStats:
 
     path: str  # relative to the run; of several files, the directory or the first of them
     step: float | None  # as saved, else as its name says, else as its optimizer counted; None where nothing tells
-    epoch: float | None
+    epoch: float | None  # as saved
     tensors: tuple[TensorStats, ...]  # without those of `unread`; a second name of shared bytes is one more
     gradients: tuple[GradientStats, ...] = ()  # as its optimizer remembers them, then those since the checkpoint before ("adam-window")
-    updates: tuple[UpdateStats, ...] = ()  # against the checkpoint before in time that has the tensor in this shape
+    updates: tuple[UpdateStats, ...] = ()  # against the checkpoint before in time that has the tensor, if it has this shape there
     optimizer: OptimizerFacts | None = None  # None where none was saved with it
     unread: tuple[str, ...] = ()  # tensors whose bytes are not all there, or hold no numbers
     prior: BiasPrior | None = None  # of the head's bias, None where it has none
 
     def tensor(self, name: str) -> TensorStats | None:
+        """Of that name, None without."""
         return next((t for t in self.tensors if t.name == name), None)
 
     @property
@@ -228,17 +244,17 @@ class WeightSummary:
 
     checkpoints: int
     change: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # first → last, per weight layer
-    change_median: float | None = None
+    change_median: float | None = None  # of them
     change_first_to_last_layer: float | None = None  # change of the first weight layer / of the last (the head)
     identical_share: float | None = None  # parameters (by tensor; those with NaN or Inf do not count) bit-identical over all checkpoints
-    identical: tuple[str, ...] = ()
+    identical: tuple[str, ...] = ()  # their names
     identical_elements_share: float | None = None  # the same, by number of elements
     decayed: tuple[str, ...] = ()  # parameters that weight decay alone moved: nothing but shrank, all elements by the same factor
     as_drawn: tuple[str, ...] = ()  # weight layers of the last checkpoint that fill the bounds of a usual uniform initialisation: never updated
     highest_scale: float | None = None  # of the last finite checkpoint, over weight layers
-    median_scale: float | None = None
+    median_scale: float | None = None  # of the same
     first_highest_scale: float | None = None  # of the first checkpoint
-    first_median_scale: float | None = None
+    first_median_scale: float | None = None  # of the first, too
     scale_drift: float | None = None  # median over layers of scale(last) − scale(first)
     zero_weight_share: float | None = None  # weight layers that are exactly 0 in the last checkpoint
     zero_rows: tuple[str, float] | None = None  # weight layer of the last checkpoint with the largest share of rows that are exactly 0, and it
@@ -257,14 +273,14 @@ class WeightSummary:
     # above 0 they are out of date and steps come out too large, below 0 they remember larger gradients than there are now
     gradient_zero_share: float | None = None  # elements of weight layers with a second moment of exactly 0
     gradient_dead_layers: tuple[str, ...] = ()  # weight layers that never got a gradient: second moments of exactly 0, or decay alone moved them
-    gradient_source: str = ""
+    gradient_source: str = ""  # `GradientStats.source` of these figures
     input_scales: InputScales | None = None  # of the first weight layer, last checkpoint whose optimizer remembers it
     low_precision: str | None = None  # "float16" or "bfloat16" when most parameters are stored so
     first_non_finite: str | None = None  # path of the first checkpoint with NaN/Inf
-    last_finite: str | None = None
+    last_finite: str | None = None  # path of the last one without
     finite_in: Mapping[str, tuple[str, str]] = field(
         default_factory=lambda: MappingProxyType({})
     )  # tensor that has NaN/Inf somewhere → first and last path without
     lowest_norm_gain: float | None = None  # smallest and largest median of a normalisation's gain, last finite checkpoint (1 at the start)
-    highest_norm_gain: float | None = None
+    highest_norm_gain: float | None = None  # the largest
     all_non_finite: bool = False  # every weight of the last checkpoint is NaN/Inf
