@@ -30,3 +30,11 @@ def test_the_word_in_a_name_tells_the_set(tmp_path: Path, trained: str, evaluate
 def test_without_its_counterpart_a_name_says_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(RECORDS.format(1))
     assert {s.name for s in read_run([tmp_path]).series} == {"train/loss"}
+
+
+@pytest.mark.parametrize(("name", "expected"), [("valid.log", "val/loss"), ("other.log", "train/loss")])
+def test_a_text_log_beside_that_of_training_is_of_the_set_in_its_name(tmp_path: Path, name: str, expected: str) -> None:
+    for file, first in (("train.log", 2.0), (name, 3.0)):
+        (tmp_path / file).write_text("".join(f"epoch: {n} loss: {first / n:.4f}\n" for n in range(1, 15)))
+    run = read_run([tmp_path])
+    assert {s.name for s in run.series if s.source == name} | {"train/loss" for s in run.left_out if s.source == name} == {expected}

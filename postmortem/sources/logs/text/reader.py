@@ -10,11 +10,13 @@ import numpy as np
 
 from postmortem.model.run import EventKind, LogEvent, Series, Setting, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.logs.beside import split_of_file
 from postmortem.sources.logs.blocks import Reading
 from postmortem.sources.logs.crash import of_a_traceback
 from postmortem.sources.logs.detection import with_total_of_console
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.bars import Redraws
+from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
 from postmortem.sources.logs.text.noise import CHATTER, Part, Sieve, Words, past_chatter
 from postmortem.sources.logs.text.periods import first_lines, last_lines
@@ -123,7 +125,7 @@ def read(candidate: Candidate) -> Found:
     if numbered is not None:
         events = tuple(replace(e, line=0) if e.line > numbered else e for e in events)
     where = settle(scan.rows)
-    series = tuple(with_total_of_console(to_series(scan.rows, where, candidate.path)))
+    series = _of_the_file(tuple(with_total_of_console(to_series(scan.rows, where, candidate.path))), split_of_file(candidate))
     facts = _facts(scan, where)
     problem = problem or met.extent.left_out()
     if met.too_long and not (problem and series):
@@ -134,6 +136,14 @@ def read(candidate: Candidate) -> Found:
     settings = tuple(s for s in scan.settings.found.values() if not (_warming(s, series) or _first_epoch(s, scan.rows.lowest_epoch)))
     source = Source(path=candidate.path, reader=NAME, status=status, detail=detail, size=candidate.size)
     return Found(source=source, series=series, events=events, settings=settings, facts=MappingProxyType(facts))
+
+
+def _of_the_file(series: tuple[Series, ...], split: str) -> tuple[Series, ...]:
+    """What a file beside that of training measured, where its lines do not say of which set it is."""
+    if not split or any(s.name.startswith(("val/", "test/")) for s in series):
+        return series
+    unsaid = [s.name.startswith("train/") and not split_in(s.logged_as) for s in series]
+    return tuple(replace(s, name=f"{split}/{s.name.removeprefix('train/')}") if u else s for s, u in zip(series, unsaid, strict=True))
 
 
 def _warming(setting: Setting, series: Sequence[Series]) -> bool:
