@@ -36,7 +36,6 @@ UNREACHED = {
     "dead_units.FAINT": "weights drawn at a sixth of the usual size, which most gradients do not get through",
     "growth.FEWEST_CLIMBING": "a loss that runs away within the last eight records of a log",
     "growth.CLIMBS": "a rise at the end that is no steady one",
-    "evaluations.OPENED": "a gap that began at a part of what it ends at, beside a rise too small for overfitting",
     "beside.GUESSING": "a validation accuracy that ends a little above guessing, after it never was far from it",
     "vanishing_gradients.NOT_AT_ALL": "a first layer that moved between a millionth and a thousandth of what the last one did",
     "hopeless.UNSCALED": "an autoencoder whose inputs have a mean square between 10 and 1000",

@@ -30,6 +30,8 @@ BAD = 0.3  # validation loss / chance
 WIDE = 1.0  # ln(validation / train)
 ERRATIC = 0.5  # share of the evaluations
 RISES, SURELY = 0.25, 0.01  # Kendall's tau of validation after its best, and its p
+RISEN = 0.15  # ln(validation / its best)
+A_STEP_UP = 0.25  # of what validation rose by since its best: less than that is scatter about a new level
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
 FEW_SAMPLES, MOSTLY_KNOWN = 250.0, 0.1  # training samples; times chance
@@ -183,7 +185,7 @@ def above_all_of_training(b: Beside) -> Sighting | None:
         return None
     if b.level is not None and b.level < BAD:
         return None  # both are small
-    learned_little = b.train.final > HALF * b.train.first  # so nothing was learned by heart, and it should not rise
+    learned_little = b.train.final > HALF * b.train.first and not _rises_for_good(b)  # so nothing was learned by heart, and it should not rise
     if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= EVALUATIONS and (b.gap.rise < 0.15 or learned_little)):
         return None
     return b.shows(
@@ -230,12 +232,17 @@ def erratic(b: Beside) -> Sighting | None:
         if b.level is not None
         else b.train is not None and b.usual > b.train.highest and not b.followed
     )
-    rise = b.gap.validation_trend_after_best
-    if rise is not None and rise.tau > RISES and rise.p_value < SURELY:
+    if _rises_for_good(b) or (b.gap.rise > RISEN and b.val.noise < A_STEP_UP * (b.val.final - b.val.best)):
         return None  # it jumps, and gets worse for good once it was best: that is overfitting
     if not (b.works and b.gap.evaluations >= 5 and b.gap.erratic > ERRATIC and b.gap.gap > WIDE and high):
         return None
     return b.shows("erratic", say("Validation jumps from evaluation to evaluation while training falls smoothly."))
+
+
+def _rises_for_good(b: Beside) -> bool:
+    """From its best on validation gets worse, and not by accident."""
+    rise = b.gap.validation_trend_after_best
+    return rise is not None and rise.tau > RISES and rise.p_value < SURELY
 
 
 def never_as_good(b: Beside) -> Sighting | None:

@@ -14,10 +14,11 @@ from postmortem.measure.intents import intents_of, without_stated
 from postmortem.measure.layers import layer_stats, of_layers, with_recorded
 from postmortem.measure.pace import pace_stats
 from postmortem.measure.schedule import schedule_stats
+from postmortem.measure.units import tokens_of
 from postmortem.measure.words import words_of
 from postmortem.model.curves import CurveStats
 from postmortem.model.evidence import Evidence
-from postmortem.model.run import Run
+from postmortem.model.run import Run, Series
 from postmortem.model.sentence import Sentence, say
 
 Progress = Callable[[str, float], None]
@@ -42,6 +43,9 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     stated = stated or Stated()
     run = replace(run, settings=tuple(s for s in run.settings if not s.key.startswith(INSTALLED)))
     by_name = {s.name: s for s in run.series}
+    tokens = tokens_of(by_name)
+    if tokens is not None:
+        by_name["val/loss"] = _per_token(by_name["val/loss"], tokens)
     grad_norm = by_name.get("grad_norm")
     unnamed = [name for name in by_name if name.startswith("other/") and not of_layers(name)]
     unmeasured = frozenset(unnamed[MOST_OTHERS:])
@@ -85,7 +89,12 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
         last_step=last_step, last_epoch=last_epoch, planned_steps=run.planned_steps, planned_epochs=run.planned_epochs,
         intents=MappingProxyType(intents), ignored=stated.ignore, batches=batch_stats(by_name, run.histograms, run.events), layers=layers,
     )  # fmt: skip
-    return evidence, _assumed(evidence, why)
+    summed = say("Validation loss is a sum over {tokens:.0f} tokens, by the perplexity beside it: it is divided by them.", tokens=tokens or 0.0)
+    return evidence, (*_assumed(evidence, why), *((summed,) if tokens is not None else ()))
+
+
+def _per_token(series: Series, tokens: float) -> Series:
+    return replace(series, values=series.values / tokens, quantum=None if series.quantum is None else series.quantum / tokens)
 
 
 def _parts(names: Iterable[str]) -> int:

@@ -50,6 +50,7 @@ FEWER = 0.03  # of the error rate when the loss turned
 FAR_FEWER, HARDLY_MORE = 0.4, 0.1  # of the answers
 AFTER = 2  # evaluations after the best one
 FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
+BY_CHANCE = 0.05  # p of the trend since the best evaluation
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
 
@@ -90,9 +91,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(e, gap))
-    if level is None and lost < LOST and not idle and not _ever_since(gap):
+    if level is None and lost < LOST and not idle and not _ever_since(e, gap):
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
         return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
+    often = 2.0 if gap.evaluations_after_best >= MANY else 1.0  # of many evaluations without a trend a higher end is luck
+    if not idle and often * val.noise > val.final - val.best and not _is_a_trend(gap):
+        return Cleared(say("Validation loss scatters by more than it rose, and no trend is in it since its best."), _figures(e))
     if not rises and not wide:
         return Cleared(say("Validation loss is within {rise:.0%} of its best at the end.", rise=max(0.0, gap.rise)), _figures(e))
     if not idle and gap.train_fell_after_best < ROSE_TOO and (gap.gap < PARTED or _training_is_lost(e)):
@@ -219,9 +223,17 @@ def _training_is_lost(e: Evidence) -> bool:
     return train is not None and train.final > train.first
 
 
-def _ever_since(gap: GapStats) -> bool:
+def _is_a_trend(gap: GapStats) -> bool:
+    """Validation went up since its best, by more evaluations than chance makes of a level that stays."""
+    after = gap.validation_trend_after_best
+    return after is not None and after.tau > 0 and after.p_value < BY_CHANCE
+
+
+def _ever_since(e: Evidence, gap: GapStats) -> bool:
     """Far above training, validation has risen from evaluation to evaluation ever since its best, and training went on falling."""
     after = gap.validation_trend_after_best
+    if _as_many_answers(e):
+        return False
     went_on = gap.gap > PARTED and gap.rise > WIDE_RISE and gap.train_fell_after_best > GAINED
     return went_on and after is not None and after.tau > RISING and after.points >= SINCE
 
@@ -238,11 +250,14 @@ def _turned_for_good(e: Evidence, gap: GapStats) -> bool:
     """Slowly, but from evaluation to evaluation, validation rises since its best, while training went on to fall by much."""
     after = gap.validation_trend_after_best
     rises = after is not None and after.tau > RISING and after.p_value < 0.01 and after.points >= SINCE
+    return not _as_many_answers(e) and rises and isfinite(gap.gap) and gap.train_fell_after_best > FELL_ON
+
+
+def _as_many_answers(e: Evidence) -> bool:
+    """It is surer of its mistakes, and makes no more of them."""
     right = e.curve("val/accuracy")
     knows = (skill(e, "val") or 1.0) > GUESSING
-    if right is not None and right.finite and knows and right.best - right.final < FEW_ANSWERS * whole(right):
-        return False  # it is surer of its mistakes, and makes no more of them
-    return rises and isfinite(gap.gap) and gap.train_fell_after_best > FELL_ON
+    return right is not None and right.finite > 0 and knows and right.best - right.final < FEW_ANSWERS * whole(right)
 
 
 def _stood_still(e: Evidence, gap: GapStats, val: CurveStats) -> bool:

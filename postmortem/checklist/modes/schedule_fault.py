@@ -7,10 +7,11 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.schedule_restarted import schedule_restarted
 from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.levels import loss_curve, to_chance
-from postmortem.checklist.limits import is_above, share_is_above
+from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, LEARNING_RATE
 from postmortem.checklist.optimizers import LEAP, comes_down_once, rate_leapt
 from postmortem.checklist.signs import file_of
+from postmortem.model.curves import CurveStats
 
 ZERO = 0.9  # share of records at exactly 0
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
@@ -21,6 +22,7 @@ RECORDS, MOST = 5, 0.7  # records; share of the run
 LITTLE = 0.1  # of the configured rate
 SOLVED = 0.2  # times chance: whatever the rate was, it was enough
 UNFINISHED = 0.35  # times chance: below it the run had what it needed
+NEAR_PEAK, WAITED = 0.5, 5  # of the highest rate; records of a loss at rest
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -58,7 +60,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     level = to_chance(e, loss.final) if loss else None
     unfinished = level is None or level > UNFINISHED
-    if s.low_share > LOW and s.source != "configured" and unfinished and not rate_leapt(e):
+    low = s.low_share > LOW and s.source != "configured" and unfinished and not rate_leapt(e)
+    if low and loss is not None and _stood_before(e, loss):
+        share = share_is_above(say("the share of the run below 1 % of the peak"), s.low_share, LOW, source)
+        told = asked(
+            say("the loss still fell while the rate was near its peak"), False, say("it settled by step {step:g}", step=loss.plateau_step or 0.0)
+        )
+        return Cleared(say("The loss had come to rest before the learning rate came down: the schedule followed it."), (told, share))
+    if low:
         return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.", step=s.low_from_step or 0.0, share=s.low_share),
                         s.low_from_step, s.low_from_step, ("lr", "train/loss"), source, "low")  # fmt: skip
     meant, settled = e.number("learning_rate"), _settled(e)
@@ -110,6 +119,16 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             is_above(say("{name} at the end (× chance)", name=loss.name if loss else ""), level, UNFINISHED, file_of(e, loss.name) if loss else ""),
         ),
     )
+
+
+def _stood_before(e: Evidence, loss: CurveStats) -> bool:
+    """Through several records at a rate still near its peak the loss did not move any more: who lowers a rate then is not why nothing moves."""
+    rates = e.series.get("lr")
+    if rates is None or e.schedule is None or loss.plateau_step is None:
+        return False
+    lowered = next((step for step, rate in zip(rates.steps.tolist(), rates.values.tolist(), strict=True) if rate < NEAR_PEAK * e.schedule.peak), None)
+    at_rest = e.series[loss.name].steps
+    return lowered is not None and sum(loss.plateau_step <= step < lowered for step in at_rest.tolist()) >= WAITED
 
 
 def _settled(e: Evidence) -> tuple[float, float] | None:

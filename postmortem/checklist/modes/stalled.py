@@ -5,10 +5,18 @@ from postmortem.checklist.causes.stalls import data_starvation, hang, slow_node
 from postmortem.checklist.limits import asked, is_above
 from postmortem.checklist.needs import recorded
 
+OF_TRAINING = ("train/loss", "train/loss.epoch", "train/accuracy", "val/loss", "val/accuracy", "reward", "grad_norm", "throughput", "step_time")
+
+
+def _trains(e: Evidence) -> bool:
+    """Something of training was logged: settings that are printed at each start of a program are no steps."""
+    return any(name in e.curves for name in OF_TRAINING) or any(name.startswith("other/") for name in e.curves)
+
+
 TIMES = Need(
     "time stamps",
     say("print a time stamp with every logged step"),
-    lambda e: e.pace.seconds_per_step is not None or e.pace.slowdown is not None,
+    lambda e: (e.pace.seconds_per_step is not None or e.pace.slowdown is not None) and _trains(e),
     recorded("recorder.step(loss)"),
 )
 HOURS = 0.2  # below, nobody waited
