@@ -91,7 +91,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     slight = (gap.gap > PARTED and gap.rise > WIDE_RISE) or (gap.gap > FAR_APART and gap.rise > SLIGHT)
     lost = (val.final - val.best) / (val.first - val.best) if val.first > val.best else 1.0
     wide = (slight and gap.evaluations_after_best >= AFTER) or idle or (lost > STEADILY and _turned_for_good(e, gap))
-    if level is None and lost < LOST and not idle and not _ever_since(e, gap):
+    if level is None and lost < LOST and not idle and not _ever_since(gap):
         of = share_is_above(say("the share of what {name} had gained that it gave back", name="val/loss"), lost, LOST, file_of(e, "val/loss"))
         return Cleared(say("Of what validation loss had gained it gave {lost:.1%} back.", lost=lost), (of, *_figures(e)))
     often = 2.0 if gap.evaluations_after_best >= MANY else 1.0  # of many evaluations without a trend a higher end is luck
@@ -112,7 +112,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if lost > ALL and _turned_for_good(e, gap):
         severity = Severity.SERIOUS  # all that validation had gained is gone
     goes_on = kept and (level or 0.0) < 1.0 and gap.gap < FAR_APART and _metric_went_on(e, gap)
-    if severity is Severity.SERIOUS and (goes_on or _fewer_errors(e, gap)):
+    nothing_given = level is None and lost < LOST and not idle and _as_many_answers(e)
+    if severity is Severity.SERIOUS and (goes_on or nothing_given or _fewer_errors(e, gap)):
         severity = Severity.MINOR  # surer of its mistakes, and still making fewer of them
     if by_answers is not None and not rises:
         train_right, val_right = by_answers
@@ -229,11 +230,9 @@ def _is_a_trend(gap: GapStats) -> bool:
     return after is not None and after.tau > 0 and after.p_value < BY_CHANCE
 
 
-def _ever_since(e: Evidence, gap: GapStats) -> bool:
+def _ever_since(gap: GapStats) -> bool:
     """Far above training, validation has risen from evaluation to evaluation ever since its best, and training went on falling."""
     after = gap.validation_trend_after_best
-    if _as_many_answers(e):
-        return False
     went_on = gap.gap > PARTED and gap.rise > WIDE_RISE and gap.train_fell_after_best > GAINED
     return went_on and after is not None and after.tau > RISING and after.points >= SINCE
 
