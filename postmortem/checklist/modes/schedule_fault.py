@@ -22,7 +22,7 @@ RECORDS, MOST = 5, 0.7  # records; share of the run
 LITTLE = 0.1  # of the configured rate
 SOLVED = 0.2  # times chance: whatever the rate was, it was enough
 UNFINISHED = 0.35  # times chance: below it the run had what it needed
-NEAR_PEAK, WAITED = 0.5, 5  # of the highest rate; records of a loss at rest
+NEAR_PEAK, WAITED = 0.9, 5  # of the highest rate; records of a loss at rest
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
