@@ -185,7 +185,7 @@ def above_all_of_training(b: Beside) -> Sighting | None:
         return None
     if b.level is not None and b.level < BAD:
         return None  # both are small
-    learned_little = b.train.final > HALF * b.train.first and not _rises_for_good(b)  # so nothing was learned by heart, and it should not rise
+    learned_little = b.train.final > HALF * b.train.first and not _paid_for(b)  # so nothing was learned by heart, and it should not rise
     if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= EVALUATIONS and (b.gap.rise < 0.15 or learned_little)):
         return None
     return b.shows(
@@ -243,6 +243,12 @@ def _rises_for_good(b: Beside) -> bool:
     """From its best on validation gets worse, and not by accident."""
     rise = b.gap.validation_trend_after_best
     return rise is not None and rise.tau > RISES and rise.p_value < SURELY
+
+
+def _paid_for(b: Beside) -> bool:
+    """Validation rose for good by no more than training came down since: what is learned by heart costs that much."""
+    left = 1.0 - b.gap.train_fell_after_best
+    return _rises_for_good(b) and 0.0 < left < exp(-b.gap.rise)
 
 
 def never_as_good(b: Beside) -> Sighting | None:
