@@ -3,6 +3,7 @@
 import re
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.by_heart import answers_ahead
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.extremes import CAUSES, extreme, unusual
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
@@ -179,6 +180,14 @@ def behind(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("its accuracy ends {apart:.0%} below, ln(validation / train) at {gap:.2f}", apart=apart, gap=e.gap.gap))
 
 
+@probe(say("training has far more of its answers right than validation"), curve("val/accuracy"), holds=-2.0)
+def ahead(e: Evidence, seen: Sighting) -> Reading | None:
+    apart = answers_ahead(e)
+    if apart is None or apart < POINTS:
+        return None
+    return Reading(True, say("{apart:.0%} more", apart=apart))
+
+
 @probe(say("there are few records"), LOSS, holds=-0.6)
 def few(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
@@ -227,7 +236,7 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(progressed, bounded, below_chance, unknown_ground, behind, few, raw_targets, extreme_setting, follows, good, finite, ended),
+    probes=(progressed, bounded, below_chance, unknown_ground, behind, ahead, few, raw_targets, extreme_setting, follows, good, finite, ended),
     prior=-0.8,
     causes=tuple((cause, UNSTATED) for cause in (*CAUSES, wrong_loss)),
     unusual=unusual,

@@ -15,6 +15,7 @@ Basis = Literal["head", "configuration", "dataset", "first-loss", "target-varian
 UNKNOWN = Chance(loss=None, accuracy=None, classes=None, basis="")
 FIRST_LOSS = 0.01  # relative distance at which a first loss is ln C
 NEAR = 0.25  # relative distance at which an unnamed loss looks like cross-entropy over the head's outputs
+RATHER = {11: 10}  # an untrained model of ten classes begins a little above ln 10 far more often than there are eleven
 SMALL = 20  # classes up to which ln C and ln (C + 1) are further apart than 1 %
 COMMON = (
     32,
@@ -256,13 +257,13 @@ def _classes(
     if loss is not None and loss.reduction in (Reduction.STEP, Reduction.UNKNOWN) and loss.first_step <= 1 and family != "" and not read_before:
         for count in (*range(2, SMALL + 1), *COMMON):
             if _near(loss.first, math.log(count), FIRST_LOSS):
-                return count, "first-loss"
+                return RATHER.get(count, count), "first-loss"
     rests = accuracy is not None and (accuracy.finite >= AT_REST or (accuracy.finite >= STANDS and accuracy.highest - accuracy.lowest < ONE_CLASS))
     if loss is not None and accuracy is not None and rests and loss.plateau_share > RESTS:
         both = (c for c in range(2, SMALL + 1) if _near(loss.final, math.log(c), LEANING) and abs(accuracy.final - 1 / c) < ALIKE)
         final = loss.final  # at rest, both say that nothing is known
         if (count := min(both, key=lambda c: abs(final - math.log(c)), default=None)) is not None:
-            return count, "first-loss"
+            return RATHER.get(count, count), "first-loss"
     if accuracy is not None and (count := _both_say(loss, accuracy)) is not None:
         return count, "first-loss"
     if loss is not None and loss.finite >= 4 and accuracy is not None and accuracy.finite and accuracy.highest < GUESSING:
@@ -285,7 +286,8 @@ def _both_say(loss: CurveStats | None, accuracy: CurveStats) -> int | None:
     if loss is None or not accuracy.finite or not 0 < share < 1:
         return None
     alike = (c for c in range(2, SMALL + 1) if _near(loss.first, math.log(c), BOTH) and abs(share - 1 / c) < min(ALIKE, 0.5 / c))
-    return next(alike, None)
+    found = next(alike, None)
+    return None if found is None else RATHER.get(found, found)
 
 
 def classes_named(name: str) -> int | None:

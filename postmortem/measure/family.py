@@ -71,6 +71,7 @@ def family_of(names: Iterable[str], settings: Sequence[Setting], model: ModelFac
     return _by_target(logged, settings, model)
 
 
+_THERE_AND_BACK = {"encoder", "decoder"}
 _LABELLING = frozenset({"classifier", "score", "classification"})  # names of the head of AutoModelForSequenceClassification
 # what only labels have, be they of a picture or of its pixels
 _MERITS = frozenset({"accuracy", "acc", "acc1", "top1", "f1", "auc", "precision", "recall", "iou", "miou", "dice"})
@@ -127,6 +128,8 @@ def _by_target(logged: Sequence[tuple[str, tuple[str, ...]]], settings: Sequence
         return "language-model", say("its head has {outputs} outputs", outputs=model.outputs)
     if any("error" in w for _, w in logged):
         return "classifier", say("it logged an error rate")
+    if set(model.modules) >= _THERE_AND_BACK and model.architecture not in ("transformer", "recurrent"):
+        return "autoencoder", say("it is made of an encoder and a decoder, and no score was logged")
     if model.outputs == 1:
         return "regression", say("its head has one output and no accuracy was logged")
     return "", say("neither its metrics nor its configuration tell")

@@ -60,6 +60,7 @@ MOST_NATS = 12.0  # a loss beyond is that of no guess
 AROUND_ONE = 0.05  # of the mean square of a standardised target
 NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down from anywhere
 IN_UNITS = 1e4  # squared error
+CREEPING = 0.03  # of its start: what validation lost in a run without ever slowing down
 MANY_LEVELS = 8  # distinct records
 
 WITHOUT_A_FALL = (nothing_moved, flat_reward, policy_is_reference, stays_with_its_reference, prefers_nothing, picks_at_random, nothing_parts)
@@ -174,9 +175,9 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     in_units = loss.final > IN_UNITS  # of a target that is not standardised: no floor of what was learned before
     moved = abs(relative_fall(loss)) > NEARLY_NOTHING or ((pretrained(e) or not whole_run(e)) and not in_units)
     still = val is not None and val.trend is not None and val.distinct >= MANY_LEVELS and val.trend.p_value > 0.2  # what fell is learned by heart
-    sure = (
-        moved and not rate_too_low(e) and not away and not still and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)
-    )  # slowly down, from near its floor
+    creeping = at_small_chance.ask(e, seen) is not None or (val is not None and never_bends(e, val) and relative_fall(val) < CREEPING)
+    slowly = not (rate_too_low(e) or away or still or creeping)
+    sure = moved and slowly and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.1 or not moved,
         share=3.0 if sure and e.chance.loss is None else 1.0,

@@ -4,6 +4,7 @@ from math import exp, isfinite
 from statistics import median
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.checklist.by_heart import half_is_known_by_heart, nothing_carries_over
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.repeated_batch import repeated_batch
@@ -49,15 +50,19 @@ GAINED = 0.1  # share of what was missing in the metric when the loss turned
 FEWER = 0.03  # of the error rate when the loss turned
 FAR_FEWER, HARDLY_MORE = 0.4, 0.1  # of the answers
 AFTER = 2  # evaluations after the best one
+GUESSED_AT_BEST = 0.2  # of the way from guessing to perfect
 FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
 BY_CHANCE = 0.05  # p of the trend since the best evaluation
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    nowhere_else = nothing_carries_over(e)
+    if nowhere_else is not None:
+        return nowhere_else
     gap, val = e.gap, e.curve("val/loss")
     if gap is None or val is None:
-        return _by_accuracy(e) or Unknown(say("Not measured: this needs val/loss."))
+        return _by_accuracy(e) or half_is_known_by_heart(e) or Unknown(say("Not measured: this needs val/loss."))
     if gap.evaluations < 3:
         return Unknown(
             say("Not measured: {n} evaluations are too few to see a turn.", n=gap.evaluations),
@@ -192,6 +197,8 @@ def _by_accuracy(e: Evidence) -> Sighting | None:
     train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
     if train is None or val is None or not train.finite or val.finite < SINCE or val.after_best is None or val.after_best.points < SINCE:
         return None
+    if (skill(e, "val", best=True) or 1.0) < GUESSED_AT_BEST:
+        return None  # it never followed: nothing was learned that could be lost
     then, lost, apart = e.at(train.name, val.best_step), (val.best - val.final) / whole(val), train.final / whole(train) - val.final / whole(val)
     if then is None or lost < max(FORGOT, 3 * val.noise / whole(val)) or apart < ANSWERS_APART or train.final - then < FORGOT * whole(train):
         return None
@@ -344,7 +351,7 @@ def _fewer_errors(e: Evidence, gap: GapStats) -> bool:
 
 @probe(say("training went on improving after validation had turned"), VALIDATION, holds=1.2, fails=-1.5)
 def parted(e: Evidence, seen: Sighting) -> Reading | None:
-    if seen.facet == "one-batch":
+    if seen.facet in ("one-batch", "carried"):
         return None
     if seen.facet == "idle" and e.gap is not None:
         return Reading(True, say("ln(validation / train) is {gap:.2f} at the end", gap=e.gap.gap))
@@ -359,7 +366,7 @@ def parted(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the rise is a trend and no accident"), VALIDATION, holds=1.0, fails=-0.8)
 def trend(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.gap is None or e.gap.validation_trend_after_best is None or seen.facet == "idle":
+    if e.gap is None or e.gap.validation_trend_after_best is None or seen.facet in ("idle", "carried"):
         return None
     t = e.gap.validation_trend_after_best
     return Reading(t.tau > 0.3, say("Kendall's tau of validation after its best is {tau:.2f} (p = {p:.2g})", tau=t.tau, p=t.p_value))
@@ -369,7 +376,7 @@ def trend(e: Evidence, seen: Sighting) -> Reading | None:
 def learned_first(e: Evidence, seen: Sighting) -> Reading | None:
     best = e.curve("val/loss")
     chance = e.chance.loss
-    if best is None or not chance:
+    if best is None or not chance or seen.facet == "carried":
         return None
     return Reading(best.best / chance < 0.85, say("its best was {level:.2f} × chance", level=best.best / chance))
 
@@ -377,11 +384,17 @@ def learned_first(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("validation accuracy is above guessing"), curve("val/accuracy"), holds=0.4, fails=-2.5)
 def above_guessing(e: Evidence, seen: Sighting) -> Reading | None:
     value = skill(e, "val")
-    return None if value is None else Reading(value > -0.03, say("{value:.0%} of the way from guessing to perfect", value=value))
+    return (
+        None
+        if value is None or seen.facet == "carried"
+        else Reading(value > -0.03, say("{value:.0%} of the way from guessing to perfect", value=value))
+    )
 
 
 one_batch = seen_as("one-batch", claim=say("no other training is without noise from step to step"), holds=1.5)
 answers_lost = seen_as("accuracy", claim=say("right answers were lost for good, which is more than growing sure of mistakes"), holds=1.5)
+
+carried = seen_as("carried", claim=say("what training knows by heart is of no use for anything else"), holds=1.5)
 
 
 CHECK = Check(
@@ -390,7 +403,7 @@ CHECK = Check(
     symptom=say("Training loss falls while validation loss turns and rises."),
     detect=detect,
     needs=(VALIDATION_OR_ACCURACY,),
-    probes=(parted, trend, learned_first, above_guessing, one_batch, answers_lost),
+    probes=(parted, trend, learned_first, above_guessing, one_batch, answers_lost, carried),
     prior=0.7,
     causes=(
         (too_little_data, -0.7),

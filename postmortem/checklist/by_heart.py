@@ -1,0 +1,79 @@
+"""Training learns answers that are right nowhere else: by what share of the answers is right in each."""
+
+from postmortem.check import Evidence, Sentence, Severity, Sighting, say
+from postmortem.checklist.levels import skill, whole
+from postmortem.checklist.signs import file_of
+from postmortem.model.curves import CurveStats
+
+GUESSES = 0.1  # of the way from guessing to perfect, in the best of all evaluations
+LEARNS = 0.25  # the same, for what training ends with
+EVALUATIONS = 5
+RISES = 0.5  # Kendall's tau of training's accuracy
+FAR_FEWER, RIGHT = 0.4, 0.85  # of the answers
+
+
+def nothing_carries_over(e: Evidence) -> Sighting | None:
+    """Training gets more and more answers right while validation guesses from its first evaluation to its last: what is learned by heart
+    has nothing to do with the inputs, or there are too few of them.
+    """
+    both = _both(e)
+    if both is None:
+        return None
+    train, val = both
+    known, best, gained = skill(e, "train"), skill(e, "val", best=True), train.trend
+    if known is None or best is None or gained is None or best > GUESSES or known < LEARNS or known - best < LEARNS or gained.tau < RISES:
+        return None
+    if len(set(e.series["val/accuracy"].values.tolist())) < EVALUATIONS - 1:
+        return None  # one answer to everything: validation is broken, and tells nothing of what was learned
+    return _sighting(
+        e,
+        val,
+        say(
+            "Training ends with {train:.1%} of its answers right, and in {n} evaluations validation never had more than {best:.1%}: it guesses.",
+            train=train.final / whole(train),
+            n=val.finite,
+            best=val.best / whole(val),
+        ),
+        "carried",
+    )
+
+
+def half_is_known_by_heart(e: Evidence) -> Sighting | None:
+    """Without a loss of validation: of what training has right at its end, validation misses nearly half and gets no better."""
+    both = _both(e)
+    if both is None or e.curve("val/loss") is not None:
+        return None
+    train, val = both
+    known, right = train.final / whole(train), val.final / whole(val)
+    half = e.at("val/accuracy", (val.first_step + val.last_step) / 2)
+    best = skill(e, "val", best=True)
+    if (
+        known < RIGHT
+        or known - right < FAR_FEWER
+        or half is None
+        or val.final - half > GUESSES * whole(val)
+        or (best is not None and best < 2 * GUESSES)
+    ):
+        return None
+    return _sighting(
+        e,
+        val,
+        say("Training ends with {train:.0%} of its answers right and validation with {val:.0%}, and it gets no better.", train=known, val=right),
+        "accuracy",
+    )
+
+
+def answers_ahead(e: Evidence) -> float | None:
+    """By how many of 1 the answers of training are more often right at the end than those of validation; None where either is not logged."""
+    both = _both(e, 2)
+    return None if both is None else both[0].final / whole(both[0]) - both[1].final / whole(both[1])
+
+
+def _both(e: Evidence, evaluations: int = EVALUATIONS) -> tuple[CurveStats, CurveStats] | None:
+    train, val = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
+    return None if train is None or val is None or min(train.finite, val.finite) < evaluations else (train, val)
+
+
+def _sighting(e: Evidence, val: CurveStats, summary: Sentence, facet: str) -> Sighting:
+    shown = ("train/accuracy", "val/accuracy")
+    return Sighting(Severity.SERIOUS, summary, val.first_step, val.first_step, shown, file_of(e, "val/accuracy"), facet)
