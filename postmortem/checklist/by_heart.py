@@ -7,6 +7,7 @@ from postmortem.model.curves import CurveStats
 
 GUESSES = 0.1  # of the way from guessing to perfect, in the best of all evaluations
 LEARNS = 0.25  # the same, for what training ends with
+WORKS = 0.6  # the same, for training that works
 EVALUATIONS = 5
 RISES = 0.5  # Kendall's tau of training's accuracy
 FAR_FEWER, RIGHT = 0.4, 0.85  # of the answers
@@ -36,6 +37,21 @@ def nothing_carries_over(e: Evidence) -> Sighting | None:
         ),
         "carried",
     )
+
+
+def one_answer_throughout(e: Evidence) -> Sighting | None:
+    """Without a loss of validation: training has most of its answers right, and validation, which never was far from guessing, has come to the
+    very same share in one evaluation after another: that of one class."""
+    both = _both(e)
+    if both is None or e.curve("val/loss") is not None:
+        return None
+    _, val = both
+    known, best, last = skill(e, "train"), skill(e, "val", best=True), e.series["val/accuracy"].values.tolist()[-EVALUATIONS:]
+    if known is None or best is None or known < WORKS or best > 2 * GUESSES or len(set(last)) > 1:
+        return None
+    why = say("Validation gives one answer to everything: in each of its last {n} evaluations {right:.1%} are right, whatever training learns.",
+              n=len(last), right=val.final / whole(val))  # fmt: skip
+    return _sighting(e, val, why, "same-answer")
 
 
 def half_is_known_by_heart(e: Evidence) -> Sighting | None:

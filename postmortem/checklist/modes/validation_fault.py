@@ -4,6 +4,7 @@ from math import exp
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Sighting, Unknown, probe, say
 from postmortem.checklist.beside import beside
+from postmortem.checklist.by_heart import one_answer_throughout
 from postmortem.checklist.causes.batchnorm_eval_mismatch import batchnorm_eval_mismatch, stated_momentum
 from postmortem.checklist.causes.broken_evaluation import broken_evaluation
 from postmortem.checklist.causes.class_imbalance import class_imbalance
@@ -15,19 +16,19 @@ from postmortem.checklist.evaluations import BELOW, ERRATIC, FACES, FIRST, LAGS,
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.levels import below_any_guess, skill, to_chance
 from postmortem.checklist.levels import learned_at_once as few_passes
-from postmortem.checklist.needs import BASELINE, VALIDATION, curve
+from postmortem.checklist.needs import BASELINE, VALIDATION, VALIDATION_OR_ACCURACY, curve
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.signs import only_validation_differs
 
 GOOD = 0.6  # share of the way from guessing to perfect accuracy
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
-TELLING = ("one-class", "too-good", "same")
+TELLING = ("one-class", "too-good", "same", "same-answer")
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     b = beside(e)
     if b is None:
-        return Unknown(say("Not measured: this needs val/loss."))
+        return one_answer_throughout(e) or Unknown(say("Not measured: this needs val/loss."))
     seen = next((told for face in FACES if (told := face(b)) is not None), None)
     why = say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=b.gap.gap, step=b.gap.best_step)
     return seen or Cleared(why, figures(b))
@@ -135,7 +136,7 @@ CHECK = Check(
     title=say("Validation at fault"),
     symptom=say("Validation is impossible beside training: bad from the start, below guessing, constant, or too good."),
     detect=detect,
-    needs=(VALIDATION,),
+    needs=(VALIDATION_OR_ACCURACY,),
     probes=(below, learned_at_once, at_rest, from_first, no_turn, good_after_all, jumps, statistics_behind, only_validation, telling, one_pass),
     prior=0.5,
     causes=(
