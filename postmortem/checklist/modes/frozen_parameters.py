@@ -154,7 +154,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 
 def _one_branch(e: Evidence, still: list[str]) -> bool:
-    """A single layer whose neighbours in the same module learn: an output that the loss does not use, as the last block of a stack has."""
+    """A single layer whose neighbours in the same module learn: an output that the loss does not use, as the last block of a stack has. Or the
+    head alone, while all before it learns: features are what is compared, and its own answers nobody asked for."""
+    if still == [e.model.head]:
+        return True
     module = still[0].rsplit(".", 2)[0] + "."
     beside = [n for n in e.model.weight_layers if n.startswith(module) and n not in still]
     return len(still) == 1 and len(beside) > 1 and (e.weights.identical_elements_share or 1.0) < A_BRANCH and not loss_is_flat(e)
