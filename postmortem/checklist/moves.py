@@ -1,5 +1,7 @@
 """A loss that does not fall and is no standstill: what it does instead, and what it learns all the same."""
 
+from math import isfinite
+
 from postmortem.check import Cleared, Clue, Evidence, Unknown, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import RISING, relative_fall, risen_score, skill, to_chance
@@ -20,6 +22,7 @@ LEARNED = 0.3  # share of the way from guessing to perfect accuracy
 FAR_ABOVE, JUST_ABOVE = 2.0, 1.1  # times chance
 GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
 COME_DOWN = 0.5  # × the first loss of the first attempt
+A_LITTLE, ONCE = 0.03, 0.3  # of the first record: what noise moves; what the first epoch takes off
 KNEW = 8  # records among which the best level is no accident
 
 
@@ -96,10 +99,20 @@ def _lost_again(e: Evidence, loss: CurveStats) -> Cleared | None:
 
 def _fell(e: Evidence, loss: CurveStats) -> Cleared | None:
     gained = relative_fall(loss)
-    if gained < LITTLE or thrown_to_chance(e, loss) is not None:
+    if gained < LITTLE or thrown_to_chance(e, loss) is not None or _fell_once(e, loss):
         return None
     why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
     return Cleared(why, _figures(e, loss))
+
+
+def _fell_once(e: Evidence, loss: CurveStats) -> bool:
+    """The mean of the first epoch lies a little above all others, which go nowhere, and validation never moved at all: what was learned in that
+    epoch is the mean of the targets."""
+    val, values = e.curve("val/loss"), [float(v) for v in e.series[loss.name].values]
+    if val is None or loss.reduction != "epoch" or min(loss.finite, val.finite) < KNEW or not all(map(isfinite, values)):
+        return False
+    rest, still = values[1:], abs(val.best - val.first) < A_LITTLE * abs(val.first)
+    return still and max(rest) - min(rest) < A_LITTLE * loss.first and values[0] - max(rest) < ONCE * loss.first
 
 
 def _falls_slowly(e: Evidence, loss: CurveStats) -> Cleared | None:

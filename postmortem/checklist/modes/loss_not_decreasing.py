@@ -85,7 +85,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if another_matter is not None:
         return another_matter
     coin = no_answer_better(e)
-    if coin is not None and (relative_fall(loss) < SOME or always_one_answer(e)) and not skilled(e):
+    none_right = coin is not None and coin.highest == 0.0 and relative_fall(loss) < 2 * SOME
+    if coin is not None and (relative_fall(loss) < SOME or none_right or always_one_answer(e)) and not skilled(e):
         return Sighting(
             Severity.SERIOUS,
             say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
