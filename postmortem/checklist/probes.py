@@ -1,5 +1,8 @@
 """Probes that several causes ask in the same words."""
 
+from math import isfinite, log
+from statistics import fmean, stdev
+
 from postmortem.check import Evidence, Probe, Reading, Sentence, Sighting, say
 from postmortem.checklist.levels import learned_nothing_at_all
 from postmortem.checklist.needs import BASELINE, CHANCE, LEARNING_RATE, curve
@@ -7,6 +10,7 @@ from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.signs import only_validation_differs, same_settings
 
+RECORDS, FAR, NEAR_GUESSING, CALM = 5, 4.0, 0.005, 0.2  # records; standard errors; of ln C; of the level
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
 
 
@@ -60,6 +64,25 @@ def nothing_learned_at_all(*, holds: float, fails: float) -> Probe:
         fails,
         (CHANCE, curve("train/loss", 8)),
     )
+
+
+def never_moved(*, holds: float) -> Probe:
+    """The loss lies where it began, and where nobody's guessing does: any update would have brought it elsewhere."""
+
+    def ask(e: Evidence, seen: Sighting) -> Reading | None:
+        loss = e.curve("train/loss")
+        if loss is None or loss.finite < RECORDS or seen.facet in ("reward", "worse") or e.chance.loss is not None or not loss.final > 0:
+            return None
+        values = [v for v in e.series[loss.name].values.tolist() if isfinite(v)]
+        level, spread = fmean(values), stdev(values)
+        error = max(spread / len(values) ** 0.5, loss.quantum or 0.0)
+        guesses = any(abs(level - log(c)) < max(FAR * error, NEAR_GUESSING * log(c)) for c in (*range(2, 21), 100, 1000))
+        still = abs(fmean(values[: len(values) // 2]) - fmean(values[len(values) // 2 :])) < 2.0 * error
+        if guesses or not still or spread > CALM * level:
+            return None
+        return Reading(True, say("its {n} records lie at {level:.4g} ± {spread:.2g} throughout", n=loss.finite, level=level, spread=spread))
+
+    return Probe(say("the loss lies where it began, and not where guessing does"), ask, holds, 0.0, (curve("train/loss", RECORDS),))
 
 
 def not_of_the_settings(*, fails: float) -> Probe:

@@ -5,7 +5,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, STILL_TENSORS
 from postmortem.checklist.optimizers import last_optimizer
 from postmortem.checklist.parameters import all_identical
-from postmortem.checklist.probes import nothing_learned_at_all, same_evaluations
+from postmortem.checklist.probes import never_moved, nothing_learned_at_all, same_evaluations
 from postmortem.checklist.signs import warned
 
 
@@ -56,6 +56,7 @@ optimizer_idle = Cause(
         never_stepped,
         same_evaluations(holds=2.2, fails=-1.0),
         nothing_learned_at_all(holds=1.4, fails=-1.5),
+        never_moved(holds=1.6),
     ),
     fixes=remedies.only(
         say("Call optimizer.step() after loss.backward()"),
