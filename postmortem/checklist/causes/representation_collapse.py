@@ -9,6 +9,9 @@ from postmortem.checklist.levels import course
 from postmortem.checklist.needs import WEIGHTS
 from postmortem.checklist.parameters import output_spread
 
+MARGINS = (0.1, 0.2, 0.3, 0.5, 1.0)
+AT = 0.03  # relative distance from the margin
+
 
 @probe(say("rows of the weight matrices became copies of each other"), WEIGHTS, holds=1.5, fails=-1.0)
 def copies(e: Evidence, seen: Sighting) -> Reading | None:
@@ -33,13 +36,23 @@ def exactly_alike(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(abs(loss.final - log(among)) <= least and loss.noise <= least, say("ln {among} is {level:.6g}", among=among, level=log(among)))
 
 
+@probe(say("the loss rests at its margin, where all distances are the same, and no answer is right"), holds=4.0)
+def at_its_margin(e: Evidence, seen: Sighting) -> Reading | None:
+    """max(0, d⁺ − d⁻ + m) is m where both distances are the same; FaceNet and its kin take one of `MARGINS`."""
+    loss, right = course(e), e.curve("train/accuracy")
+    if loss is None or right is None or seen.facet != "accuracy" or right.highest > 0.0:
+        return None
+    margin = next((m for m in MARGINS if abs(loss.final / m - 1) < AT), None)
+    return None if margin is None else Reading(True, say("it ends at {final:.4g}", final=loss.final))
+
+
 representation_collapse = Cause(
     id="representation-collapse",
     title=say("The representation collapsed to a point"),
     mechanism=say(
         "A loss that is smallest when everything is the same (a contrastive loss without negatives, a GAN that lost) pulls all outputs together."
     ),
-    probes=(copies, one_point, exactly_alike),
+    probes=(copies, one_point, exactly_alike, at_its_margin),
     fixes=remedies.only(
         say("Add what keeps outputs apart: negatives, a variance term, a stop-gradient"), say("All inputs give nearly the same output.")
     ),
