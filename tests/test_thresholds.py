@@ -25,6 +25,7 @@ PARTS = {
     "contrasts": ("loss_not_decreasing",),
     "standstill": ("loss_not_decreasing",),
     "moves": ("loss_not_decreasing",),
+    "by_heart": ("overfitting", "validation_fault"),
     "growth": ("exploding_gradients",),
     "thrown": ("exploding_gradients",),
     "rewards": ("loss_not_decreasing", "exploding_gradients"),

@@ -11,6 +11,7 @@ from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.signs import only_validation_differs, same_settings
 
 RECORDS, FAR, NEAR_GUESSING, CALM = 5, 4.0, 0.005, 0.2  # records; standard errors; of ln C; of the level
+SURE_AND_WRONG = 5.0  # nats: more than a guess among a hundred classes costs
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
 
 
@@ -78,7 +79,8 @@ def never_moved(*, holds: float) -> Probe:
         error = max(spread / len(values) ** 0.5, loss.quantum or 0.0)
         guesses = any(abs(level - log(c)) < max(FAR * error, NEAR_GUESSING * log(c)) for c in (*range(2, 21), 100, 1000))
         still = abs(fmean(values[: len(values) // 2]) - fmean(values[len(values) // 2 :])) < 2.0 * error
-        if guesses or not still or spread > CALM * level:
+        sure = e.family == "classifier" and level > SURE_AND_WRONG
+        if guesses or sure or not still or spread > CALM * level:
             return None
         return Reading(True, say("its {n} records lie at {level:.4g} ± {spread:.2g} throughout", n=loss.finite, level=level, spread=spread))
 
