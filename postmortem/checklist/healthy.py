@@ -82,7 +82,8 @@ def _better(c: CurveStats) -> bool:
         return False
     apart = h is not None and (h.fell if c.goal == "lower" else -h.fell) > SURELY
     far = abs(t.slope) * (c.last_step - c.first_step) > FAR_ENOUGH * abs(c.start)
-    return (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and t.p_value < 1e-5) or (apart and far)
+    significant = t.p_value < (1e-3 if far else 1e-5)
+    return (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and significant) or (apart and far)
 
 
 def _by_chance(c: CurveStats) -> bool:

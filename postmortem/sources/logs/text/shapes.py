@@ -236,7 +236,10 @@ class Shapes:
         return Entry(EMPTY, shape, header, split, is_rule(text), pair, final, suspicious, settings, lone_of(text), history)
 
     def ends_early(self, raw: bytes) -> bool:
-        """A last line without a line end was cut off: it begins like a longer record, or a record's brace stays open."""
+        """A last line without a line end was cut off: it begins like a longer record, or a record's brace stays open. Not one that ends in a
+        space: `print(…, end=" ")` wrote it, and what was to follow did not come about."""
+        if raw.endswith(b" "):
+            return False
         masked, tokens = mask(raw[:MAX_LINE])
         if masked in self.known:
             return False
