@@ -48,6 +48,8 @@ FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's 
 SETTLED_BY, MANY_TO_SETTLE, A_FEW, HARDLY_MORE = 0.6, 12, 4.0, 0.1  # of the run; records; × where it began; of the rise
 ONLY_FALLS, A_FRACTION, FAR_ABOVE = 8, 0.2, 100.0  # records; of the second record; × the first one
 BACK = 0.2  # Kendall's tau since the best record
+PLAYED, ON_AND_ON, FAR_UP, STILL_GROWS = 8, 0.9, 100.0, 4.0  # records; their Kendall's tau; × its first record; × half-way
+RESTORED = 1e-3  # of its start
 LITTLE_GAIN, FAR_BEYOND = 0.1, 20.0  # of the start; × the noise
 SPARED, AS_GOOD_AS_EVER, BETTER = 5, 1.1, 0.99  # evaluations; × the best of them; × the first of them
 
@@ -90,6 +92,21 @@ def _means_stay(e: Evidence, loss: CurveStats) -> bool:
         return False
     apart = (means.last_step - means.first_step) / (means.finite - 1)
     return means.final < means.first and means.lost_ground < GIVEN_BACK and loss.last_step - means.last_step < apart
+
+
+def player_ran_away(e: Evidence) -> Sighting | None:
+    """The loss of a GAN's player grows from record to record without an end: players are beaten, but not a hundred times over and ever faster."""
+    for name, c in e.curves.items() if e.family == "gan" else ():
+        half = e.at(name, (c.first_step + c.last_step) / 2)
+        if "loss" not in name or c.finite < PLAYED or c.trend is None or c.trend.tau < ON_AND_ON or half is None:
+            continue
+        if 0 < FAR_UP * c.first < c.final and c.final > STILL_GROWS * half:
+            return Sighting(
+                Severity.SERIOUS,
+                say("{name} grew from record to record, from {first:.4g} to {final:.4g}, and still grows.", name=name.removeprefix("other/"), first=c.first, final=c.final),
+                c.first_step, c.first_step, (name,), e.series[name].source, "player",
+            )  # fmt: skip
+    return None
 
 
 def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -158,7 +175,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     beyond = loss.final > MANY_TIMES * max(base, 0.0)
     sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN or beyond
-    grown = loss.final > GREW * max(base, 0.0) and loss.finite >= 3 and sure
+    grown = loss.final > GREW * abs(base) and loss.finite >= 3 and sure
     if level is None:
         away = grown
     else:
@@ -182,6 +199,8 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 def _gave_back(loss: CurveStats) -> bool:
     """The loss had learned something, turned, gave more than half of it back, and stayed there."""
+    if loss.best_step <= loss.first_step and loss.first < loss.start:
+        return False  # it gained nothing: its first record alone lies below its level
     periodic = loss.oscillation is not None and loss.oscillation.strength > 0.4  # then its ends depend on where in the period they lie
     turned_early = not periodic and loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
     after = loss.after_best
@@ -231,6 +250,11 @@ def one_low_record(e: Evidence, loss: CurveStats) -> bool:
     return falls and rest[-1] < A_FRACTION * rest[0] and rest[0] < FAR_ABOVE * loss.first
 
 
+def made_good(loss: CurveStats) -> bool:
+    """After its highest record it came down to next to nothing of where it began: what threw it cost steps, and no more."""
+    return 0 < loss.final < RESTORED * loss.start and loss.best_step > loss.highest_step
+
+
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
     if loss.final >= 0 or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
@@ -260,6 +284,8 @@ def _thrown_about(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     share = float((series.values > MULTIPLE * loss.start).mean())
     if share < PART or not loss.highest > TALL * loss.start or not loss.final < loss.start:
+        return None
+    if made_good(loss):
         return None
     return Sighting(
         Severity.SERIOUS,

@@ -60,6 +60,7 @@ def _loss_met(evidence: Evidence) -> bool:
 
 
 LOSS = Need("train/loss", say("log the training loss of every step (or every 10th), from step 0 on"), _loss_met, recorded("recorder.step(loss)"))
+LOSS_OR_PLAYERS = Need(LOSS.log, LOSS.how, lambda e: LOSS.met(e) or e.family == "gan", LOSS.code)
 LOSS_OR_REWARD = Need(LOSS.log, LOSS.how, lambda e: LOSS.met(e) or e.curve("reward") is not None or e.curve("train/accuracy") is not None, LOSS.code)
 VALIDATION = Need(
     "val/loss",

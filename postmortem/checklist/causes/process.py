@@ -13,11 +13,11 @@ from postmortem.model.sentence import Sentence
 LINES, CODE = 4, 160  # of a traceback in a fix: its last lines, each with so many characters
 
 
-def _words(kinds: tuple[EventKind, ...], about: Callable[[str], bool] | None = None, *, fails: float = -3.0) -> Probe:
-    """The log holds an event of these kinds (whose text satisfies `about`)."""
+def _words(kinds: tuple[EventKind, ...], about: Callable[[LogEvent], bool] | None = None, *, fails: float = -3.0) -> Probe:
+    """The log holds an event of these kinds (which satisfies `about`)."""
 
     def ask(e: Evidence, seen: Sighting) -> Reading:
-        hit = next((ev for ev in reversed(e.events_of(*kinds)) if about is None or about(ev.text)), None)
+        hit = next((ev for ev in reversed(e.events_of(*kinds)) if about is None or about(ev)), None)
         if hit is None:
             return Reading(False, say("no such words in the log"))
         text = _message(hit)
@@ -32,8 +32,28 @@ def _message(event: LogEvent) -> str:
     return cut(f"{name}: {message}") if name and message else last_line(event.text)
 
 
-def _silence(e: Evidence, seen: Sighting) -> Reading:
+HOST_MEMORY = ("can't alloc", "failed to map segment from shared object")  # of allocators and loaders whose exceptions have no name for it
+
+
+def _out_of_memory(event: LogEvent) -> bool:
+    """It says that memory ran out, of the device or of the host."""
+    return event.kind is EventKind.OUT_OF_MEMORY or any(word in event.text for word in HOST_MEMORY)
+
+
+def _ended_with_it(e: Evidence) -> bool:
+    """The process was told to end, and the workers of its data loader were ended with it."""
+    told = any(ev.data.get("signal") == TERMINATE for ev in e.events_of(EventKind.SIGNAL))
+    died = [str(ev.data.get("signal")) for ev in e.events_of(EventKind.DATA_LOADER)]
+    return told and bool(died) and set(died) == {"Terminated"}
+
+
+TERMINATE = 15  # SIGTERM
+
+
+def _silence(e: Evidence, seen: Sighting) -> Reading | None:
     """No word about the end, and the log or the plan is cut."""
+    if _ended_with_it(e):
+        return None
     spoke = e.events_of(
         EventKind.EXCEPTION,
         EventKind.OUT_OF_MEMORY,
@@ -116,7 +136,7 @@ out_of_memory = Cause(
     "out-of-memory",
     say("Out of memory"),
     say("An allocation did not fit. On the device: batch, activations or optimizer state; on the host: workers, caches, a leak."),
-    (_words((EventKind.OUT_OF_MEMORY,)),),
+    (_words((EventKind.OUT_OF_MEMORY, EventKind.EXCEPTION), _out_of_memory),),
     _memory_fixes,
     (say("Print torch.cuda.max_memory_allocated() after the first step, and after an evaluation."),),
 )
@@ -145,7 +165,7 @@ def _more_specific(e: Evidence, seen: Sighting) -> Reading | None:
     )
     wrapped = [ev for ev in e.events_of(EventKind.EXCEPTION) if str(ev.data.get("exception", "")).endswith(WRAPPERS)]
     killed = bool(wrapped) and bool(e.events_of(EventKind.SIGNAL, EventKind.KILLED))
-    hit = next(iter(e.events_of(*kinds)), None)
+    hit = next(iter(e.events_of(*kinds)), None) or next((ev for ev in e.events_of(EventKind.EXCEPTION) if _out_of_memory(ev)), None)
     if hit is None and not killed:
         return None
     return Reading(
@@ -233,11 +253,20 @@ disk_full = _cause(
         {"pytorch": "torch.save(state, tmp); os.replace(tmp, path)", "transformers": "args = TrainingArguments(..., save_total_limit=2)"},
     ),
 )
+
+
+def _told_to_end(e: Evidence, seen: Sighting) -> Reading | None:
+    if not _ended_with_it(e):
+        return None
+    hit = e.events_of(EventKind.SIGNAL)[-1]
+    return Reading(True, say("line {line}: {text}", line=hit.line, text=last_line(hit.text)) if hit.line else say("a signal to end"), hit.source)
+
+
 data_loader_died = _cause(
     "data-loader-died",
     say("A data-loader worker died"),
     say("A worker process was killed (often by host memory or shared memory) or raised on a sample."),
-    (_words((EventKind.DATA_LOADER,)),),
+    (_words((EventKind.DATA_LOADER,)), Probe(say("the whole process was told to end, and the worker ended with it"), _told_to_end, -4.0)),
     (
         say("Use fewer workers, more shared memory, or num_workers=0 to see the exception"),
         say("The loader's message is in the log."),

@@ -10,10 +10,10 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.wrong_loss import wrong_loss
-from postmortem.checklist.growth import ABOVE, AS_GOOD_AS_EVER, BRIEF, GIVEN_BACK, GREW, LOOKS, grew_alone, hit_once, schedule_did_it
+from postmortem.checklist.growth import ABOVE, AS_GOOD_AS_EVER, BRIEF, GIVEN_BACK, GREW, LOOKS, grew_alone, hit_once, player_ran_away, schedule_did_it
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
-from postmortem.checklist.needs import LOSS, WEIGHTS, curve
+from postmortem.checklist.needs import LOSS, LOSS_OR_PLAYERS, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, LEAP
 from postmortem.checklist.signs import before_it_grew, file_of
 from postmortem.checklist.thrown import LARGE_GRADIENT, STEADY, THROWN
@@ -21,6 +21,9 @@ from postmortem.model.curves import CurveStats
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    player = player_ran_away(e)
+    if player is not None:
+        return player
     loss = loss_curve(e)
     if loss is None or not loss.finite:
         if loss is not None and loss.non_finite is not None:
@@ -85,7 +88,7 @@ def _figures(e: Evidence, loss: CurveStats) -> tuple[Clue, ...]:
 @probe(say("the growth is large"), LOSS, holds=1.5, fails=-0.5)
 def large(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or not loss.finite or seen.facet in ("negative", "weights", "reference"):  # there it is not the loss that grew
+    if loss is None or not loss.finite or seen.facet in ("negative", "weights", "reference", "player"):  # there it is not the loss that grew
         return None
     level = to_chance(e, max(loss.final, loss.highest if loss.non_finite else loss.final))
     if level is not None:
@@ -125,7 +128,7 @@ CHECK = Check(
     title=say("Exploding gradients"),
     symptom=say("Gradient norm, loss or weights grow without bound; it often ends in NaN or Inf."),
     detect=detect,
-    needs=(LOSS,),
+    needs=(LOSS_OR_PLAYERS,),
     probes=(large, impossible, weights, norm),
     prior=1.5,
     causes=(

@@ -7,7 +7,7 @@ from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.batch_too_small import batch_too_small
 from postmortem.checklist.causes.learning_rate_too_high import learning_rate_too_high
 from postmortem.checklist.causes.stale_second_moment import stale_second_moment
-from postmortem.checklist.growth import one_low_record
+from postmortem.checklist.growth import made_good, one_low_record
 from postmortem.checklist.levels import NOTHING_EXPECTED, to_chance
 from postmortem.checklist.limits import family_expected_to_learn, is_above, share_is_above
 from postmortem.checklist.needs import curve
@@ -49,7 +49,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     peak = _above_both_ends(e, loss)
     if peak is not None:
         return Sighting(
-            Severity.SERIOUS,
+            Severity.MINOR if made_good(loss) else Severity.SERIOUS,
             say(
                 "At step {step:g} the loss jumped to {value:.4g}, {ratio:.2g} × what it was before and after.",
                 step=loss.highest_step,
@@ -110,9 +110,18 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         top = is_above(say("the top of that rise (× the level before)"), worst.ratio, FAR, file_of(e, loss.name))
         return Cleared(why, (top, *_figures(e, loss)))
     severity = Severity.MINOR if harmless else Severity.SERIOUS
+    never_back = worst.recovery != "fast" and loss.best_step < worst.step and loss.final > (1 + LOST) * worst.level > 0
     return Sighting(
         severity,
         say(
+            "At step {step:g} the loss jumped from {level:.3g} to {value:.4g} and never came back to where it was: it ends at {final:.3g}.",
+            step=worst.step,
+            level=worst.level,
+            value=worst.value,
+            final=loss.final,
+        )
+        if never_back
+        else say(
             "At step {step:g} the loss jumped from {level:.3g} to {value:.4g} and recovered: {recovery}.",
             step=worst.step,
             level=worst.level,
