@@ -191,7 +191,7 @@ def above_all_of_training(b: Beside) -> Sighting | None:
     return b.shows(
         "from-start",
         say(
-            "Validation was never better than {best:.4g} and does not move, while training, at its worst, was at {highest:.4g}.",
+            "Validation was never better than {best:.4g}, while training, at its worst, was at {highest:.4g}.",
             best=b.val.lowest,
             highest=b.train.highest,
         ),
