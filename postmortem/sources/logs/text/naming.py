@@ -17,6 +17,7 @@ _NUMBERED_SET = re.compile(r"^valid(?:ation)?_(\d{1,2})[ -]")
 _AVERAGED = re.compile(r"\baveraged? stats\b", re.IGNORECASE)  # at the end of an epoch: the last one, and the mean in parentheses
 _RATIOS = ("accuracy", "error", "f1", "score")
 _LOOSE = re.compile(r"^[A-Za-z_][\w./@%-]*$")
+_OF_TRAINING = frozenset({"lr", "grad_norm"})  # what is behind them is of training again
 _SMOOTH = re.compile(r"\b(?:moving|smoothed|ema|run(?:ning)?[ _]?(?:avg|mean|loss|average))\b|\bavg[ _]loss$", re.IGNORECASE)
 
 Keyed = tuple[int, str, str, bool, bool]  # index, key, split, marked, percent
@@ -42,6 +43,7 @@ class Values:
         if not self.slots and self.pending and words(self.pending[0][1])[:1] == ("best",):
             return ()  # `Best accuracy: 0.8, loss: 0.5`: of an epoch long gone
         self._again()
+        self._of_only_split()
         style = any(marked for *_, marked, _ in self.pending)
         best: dict[str, tuple[int, int]] = {}  # name → how plain its key is, index
         named: list[tuple[Slot, bool]] = []
@@ -80,6 +82,30 @@ class Values:
         keys, half = [key for _, key, *_ in self.pending], len(self.pending) // 2
         if half > 1 and keys[:half] == keys[half:] and len(set(keys)) == half and not any(split for _, _, split, *_ in self.pending):
             self.pending[half:] = [(index, key, split_in(key) or "val", marked, percent) for index, key, _, marked, percent in self.pending[half:]]
+
+    def _of_only_split(self) -> None:
+        """`Valid acc: 0.8 | loss: 0.5`: behind the only split that the keys of a line name, keys without one are of it too.
+
+        Not where training may stand beside it: a key without a split before it, one that says the same quantity again, a learning rate between.
+        A key of one word, `val_acc`, is whole by itself: a figure of merit behind a `val_loss` is all that is taken for its set.
+        """
+        named = [split or split_in(key) for _, key, split, *_ in self.pending]
+        sets = set(named) - {""}
+        if self.line_split or self.bare or self.mapping or len(sets) != 1 or sets == {"train"} or "%||" in "".join(self.parts):
+            return
+        (of,) = sets
+        begin = named.index(of)
+        names = [name_of(key, split)[0] for (_, key, *_), split in zip(self.pending, named, strict=True)]
+        unsaid = [n for n, name in enumerate(names) if not named[n] and name.startswith("train/")]
+        again = any(names[n].replace("train/", f"{of}/") in names for n in unsaid)
+        if again or any(n < begin or not _OF_TRAINING.isdisjoint(names[begin:n]) for n in unsaid):
+            return
+        whole = " " not in self.pending[begin][1]
+        if whole and (names[begin] != f"{of}/loss" or any(names[n] == "train/loss" for n in unsaid)):
+            return
+        for n in unsaid:
+            index, key, _, marked, percent = self.pending[n]
+            self.pending[n] = (index, key, of, marked, percent)
 
     def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
         """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""

@@ -1,0 +1,55 @@
+"""What a value of a log is of, where its key alone does not say: which set, a batch or a whole epoch, which counter it stands beside."""
+
+from pathlib import Path
+
+import pytest
+
+from postmortem.model.run import Run
+from postmortem.sources import read_run
+
+
+def run_of(folder: Path, text: str, name: str = "train.log") -> Run:
+    (folder / name).write_text(text)
+    return read_run([folder / name])
+
+
+def values(run: Run) -> dict[str, list[float]]:
+    return {s.name: s.values.tolist() for s in run.series}
+
+
+# -- which set
+
+OF_THE_LINES_SET = {
+    "a loss behind the accuracy of a set": ("[{e}] Train acc: 0.7{e} | loss: 0.9{e}\n[{e}] Valid acc: 0.1{e} | loss: 3.5{e}\n", "epoch"),
+    "an accuracy behind the loss of a set": ("Train Loss: 0.9{e} | Acc: 0.7{e}\nVal Loss: 3.5{e} | Acc: 0.1{e}\n", "heading"),
+    "behind a semicolon": ("Training loss: 0.9{e}; Acc: 0.7{e}\nValidation loss: 3.5{e}; Acc: 0.1{e}\n", "heading"),
+    "keys of one word": ("train_loss: 0.9{e} | acc: 0.7{e}\nval_loss: 3.5{e} | acc: 0.1{e}\n", "heading"),
+    "both sets on a line": ("Train loss: 0.9{e} | Acc: 0.7{e} | Val loss: 3.5{e} | Acc: 0.1{e}\n", "heading"),
+}
+
+
+@pytest.mark.parametrize("habit", OF_THE_LINES_SET)
+def test_a_key_behind_the_only_set_that_a_line_names_is_of_that_set(tmp_path: Path, habit: str) -> None:
+    lines, counted = OF_THE_LINES_SET[habit]
+    text = "".join((f"Epoch {e}\n" if counted == "heading" else "") + lines.replace("[{e}]", f"[Epoch: {e}]").format(e=e) for e in (1, 2, 3))
+    found = values(run_of(tmp_path, text))
+    assert found == {
+        "train/loss": pytest.approx([0.91, 0.92, 0.93]),
+        "train/accuracy": pytest.approx([0.71, 0.72, 0.73]),
+        "val/loss": pytest.approx([3.51, 3.52, 3.53]),
+        "val/accuracy": pytest.approx([0.11, 0.12, 0.13]),
+    }
+
+
+TRAINING_BESIDE_IT = {
+    "said before": "loss: 0.9{e} | val_loss: 3.5{e} | acc: 0.7{e}\n",
+    "said again": "val loss: 3.5{e} | val acc: 0.1{e} | loss: 0.9{e} | acc: 0.7{e}\n",
+    "a key that is whole by itself": "val_acc: 0.1{e} | loss: 0.9{e} | acc: 0.7{e}\n",
+    "behind the learning rate": "Val Acc: 0.1{e} | lr: 0.01 | loss: 0.9{e}\n",
+}
+
+
+@pytest.mark.parametrize("habit", TRAINING_BESIDE_IT)
+def test_a_loss_beside_an_evaluation_stays_that_of_training(tmp_path: Path, habit: str) -> None:
+    run = run_of(tmp_path, "".join(f"epoch {e} " + TRAINING_BESIDE_IT[habit].format(e=e) for e in (1, 2, 3)))
+    assert values(run)["train/loss"] == pytest.approx([0.91, 0.92, 0.93])
