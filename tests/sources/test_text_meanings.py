@@ -53,3 +53,30 @@ TRAINING_BESIDE_IT = {
 def test_a_loss_beside_an_evaluation_stays_that_of_training(tmp_path: Path, habit: str) -> None:
     run = run_of(tmp_path, "".join(f"epoch {e} " + TRAINING_BESIDE_IT[habit].format(e=e) for e in (1, 2, 3)))
     assert values(run)["train/loss"] == pytest.approx([0.91, 0.92, 0.93])
+
+
+# -- a batch or a whole epoch
+
+
+def epochs_of_batches(batches: range) -> str:
+    """The last batch beside the running mean, then the mean once more by itself."""
+    lines: list[str] = []
+    for e in range(4):
+        places = [f"[{e}/4][{b}/3]" if len(batches) > 1 else f"[{e}/4]" for b in batches]
+        lines += [f"Train: {at}\tlr 0.1\tloss {(e * 7 + b) % 5}.5 ({2 - e / 10:.3f})\tAcc@1 0.0 ({20 + e}.0)" for b, at in enumerate(places)]
+        lines += [f"EPOCH {e} training takes 0:00:0{e}", f" * Train Acc {20 + e}.0 Train Loss {2 - e / 10:.3f}"]
+        lines += [f"Validate: \tLoss 0.0{e} ({3 - e / 10:.3f})\tAcc@1 100.0 ({10 + e}.0)", f" * Val Acc {10 + e}.0 Val Loss {3 - e / 10:.3f}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_mean_of_an_epoch_comes_before_the_last_batch_of_it(tmp_path: Path) -> None:
+    found = values(run_of(tmp_path, epochs_of_batches(range(1))))
+    assert found["train/loss"] == pytest.approx([2.0, 1.9, 1.8, 1.7])
+    assert found["val/loss"] == pytest.approx([3.0, 2.9, 2.8, 2.7])
+    assert found["val/accuracy"] == pytest.approx([10, 11, 12, 13])
+
+
+def test_batches_that_are_told_more_often_than_means_stay(tmp_path: Path) -> None:
+    found = values(run_of(tmp_path, epochs_of_batches(range(3))))
+    assert len(found["train/loss"]) == 12
+    assert found["train/loss.epoch"] == pytest.approx([2.0, 1.9, 1.8, 1.7])

@@ -63,6 +63,8 @@ class Ledger:
         column = self.rows.column(name, slot.logged_as, split, summary=summary, spare=plan.spare)
         if column is not None and plan.mapping and "loss" in name and column.reduction == Reduction.UNKNOWN and plan.epoch != NO:
             column.reduction = Reduction.WINDOW
+        if column is not None and slot.mean not in {NO, slot.index}:
+            column.last_batch = True
         return column
 
     def by_round(self, name: str, key: str, rounds: list[tuple[float, float]]) -> None:

@@ -37,6 +37,7 @@ class Column:
     full: int = 0  # values printed to full precision
     sampled: int = 0
     reduction: Reduction = Reduction.UNKNOWN
+    last_batch: bool = False  # its values stand before a running mean in parentheses
 
     @property
     def printed_in_full(self) -> bool:

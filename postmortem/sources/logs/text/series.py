@@ -55,6 +55,9 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         if _of_a_pass(key, names, rows):
             logged_as = f"{column.split} {logged_as}"
             name = f"other/{logged_as}"
+        elif column.last_batch and _told_whole(column, rows):
+            logged_as = f"{column.name.partition('/')[0]} {logged_as}"
+            name = f"other/{logged_as}"
         out.append(
             Series(
                 name=name, logged_as=logged_as, source=source, steps=steps, values=values,
@@ -72,6 +75,12 @@ def _of_a_pass(key: ColumnKey, names: Mapping[ColumnKey, str], rows: Rows) -> bo
     if not evaluated or not names.get(key, name).startswith(OF_A_PASS):
         return False
     return any(other[1] == logged_as and not other[2] and len(column.values) for other, column in rows.columns.items())
+
+
+def _told_whole(column: Column, rows: Rows) -> bool:
+    """Whether what is but the last batch of each epoch, beside its mean, is told of the whole epoch as often: `loss 0.61 (1.88)`, `Val Loss 1.88`."""
+    alike = (c for c in rows.columns.values() if c.name == column.name and c.summary and not (c.last_batch or c.spare))
+    return not column.name.startswith("other/") and any(len(c.rows) >= len(column.rows) > 1 for c in alike)
 
 
 def _reduction(column: Column, epochs: Floats, *, whole: bool) -> Reduction:
