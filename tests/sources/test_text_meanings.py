@@ -55,6 +55,13 @@ def test_a_loss_beside_an_evaluation_stays_that_of_training(tmp_path: Path, habi
     assert values(run)["train/loss"] == pytest.approx([0.91, 0.92, 0.93])
 
 
+def test_what_stands_below_the_heading_of_an_evaluation_is_of_it_behind_a_logger_too(tmp_path: Path) -> None:
+    logger = "01/02/2024 03:04:05 - INFO - __main__ -   "
+    heading = f"{logger}***** Eval results  *****\n"
+    run = run_of(tmp_path, "".join(f"{logger}step {100 * n}, loss 0.9{n}\n{heading}{logger}  acc = 0.6{n}\n" for n in (1, 2, 3)))
+    assert values(run) == {"train/loss": pytest.approx([0.91, 0.92, 0.93]), "val/accuracy": pytest.approx([0.61, 0.62, 0.63])}
+
+
 # -- a batch or a whole epoch
 
 

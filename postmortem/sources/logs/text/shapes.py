@@ -22,7 +22,8 @@ from postmortem.sources.logs.text.tokens import MOMENT, NUMBER, mask, shape_of
 
 MAX_SHAPES = 50_000
 MAX_LINE = 8_192  # bytes of a line that are looked at
-_HEADING = re.compile(rf"^[\s>#*=\-\[\](){{|!+.{MOMENT}]*(?:INFO: )?([A-Za-z][A-Za-z ]{{2,40}}?\d{{0,3}})[\s>#*=\-\])}}|!+.:…]*$")
+_LOGGED = r"INFO\s+-\s+[\w.]{1,80}\s+-\s+\*{3,}\s*"  # `- INFO - __main__ - ***** Eval results *****`: what a logger puts before a heading
+_HEADING = re.compile(rf"^[\s>#*=\-\[\](){{|!+.{MOMENT}]*(?:INFO: |{_LOGGED})?([A-Za-z][A-Za-z ]{{2,40}}?\d{{0,3}})[\s>#*=\-\])}}|!+.:…]*$")
 _TESTING = re.compile(r"^[^A-Za-z]*Testing using \w")  # Flair, once training is over
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
