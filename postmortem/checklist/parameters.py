@@ -45,12 +45,12 @@ def is_narrow(e: Evidence) -> bool:
 
 def _read_by_one(layer: TensorStats, others: Sequence[TensorStats]) -> bool:
     """Whether one of the layers takes in as many values as this one puts out, or all places of as many channels: a convolution has them
-    among its dimensions, a matrix does not."""
+    as a dimension (the second, or the last but one), a matrix does not."""
     units = layer.count // (layer.fan_in or 1)
     channels = len(layer.shape) > 2
 
     def reads(t: TensorStats) -> bool:
-        return t.fan_in == units or (channels and (t.fan_in or 0) % units == 0 and (len(t.shape) == 2 or units in t.shape))
+        return t.fan_in == units or (channels and (t.fan_in or 0) % units == 0 and (len(t.shape) == 2 or units in (t.shape[1], t.shape[-2])))
 
     return any(reads(t) for t in others)
 
