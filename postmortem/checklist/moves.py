@@ -1,6 +1,7 @@
 """A loss that does not fall and is no standstill: what it does instead, and what it learns all the same."""
 
 from math import isfinite
+from statistics import fmean, stdev
 
 from postmortem.check import Cleared, Clue, Evidence, Unknown, say
 from postmortem.checklist.falls import never_bends
@@ -22,7 +23,8 @@ LEARNED = 0.3  # share of the way from guessing to perfect accuracy
 FAR_ABOVE, JUST_ABOVE = 2.0, 1.1  # times chance
 GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
 COME_DOWN = 0.5  # × the first loss of the first attempt
-A_LITTLE, ONCE = 0.03, 0.3  # of the first record: what noise moves; what the first epoch takes off
+A_LITTLE, ONCE, CALM = 0.03, 0.35, 0.15  # of its level: what noise moves; of the first record: what the first ones take off; scatter of the others
+FEWEST, SIGMA = 6, 2.0  # records; standard errors
 KNEW = 8  # records among which the best level is no accident
 
 
@@ -99,20 +101,32 @@ def _lost_again(e: Evidence, loss: CurveStats) -> Cleared | None:
 
 def _fell(e: Evidence, loss: CurveStats) -> Cleared | None:
     gained = relative_fall(loss)
-    if gained < LITTLE or thrown_to_chance(e, loss) is not None or _fell_once(e, loss):
+    if gained < LITTLE or thrown_to_chance(e, loss) is not None or fell_once(e, loss):
         return None
     why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
     return Cleared(why, _figures(e, loss))
 
 
-def _fell_once(e: Evidence, loss: CurveStats) -> bool:
-    """The mean of the first epoch lies a little above all others, which go nowhere, and validation never moved at all: what was learned in that
-    epoch is the mean of the targets."""
-    val, values = e.curve("val/loss"), [float(v) for v in e.series[loss.name].values]
-    if val is None or loss.reduction != "epoch" or min(loss.finite, val.finite) < KNEW or not all(map(isfinite, values)):
+def fell_once(e: Evidence, loss: CurveStats) -> bool:
+    """A little came off in the first records, and all others go nowhere, of validation too: what was learned in those is the mean of the targets."""
+    if e.chance.loss is not None and loss.reduction != "epoch":
         return False
-    rest, still = values[1:], abs(val.best - val.first) < A_LITTLE * abs(val.first)
-    return still and max(rest) - min(rest) < A_LITTLE * loss.first and values[0] - max(rest) < ONCE * loss.first
+    if loss.finite < KNEW or pretrained(e) or fine_tuned(e) or not _goes_nowhere(e, loss.name):
+        return False
+    val = e.curve("val/loss")
+    return loss.reduction != "epoch" and loss.finite >= STEADY - 5 if val is None else val.finite >= KNEW and _goes_nowhere(e, val.name)
+
+
+def _goes_nowhere(e: Evidence, name: str) -> bool:
+    """Of a curve's records, the first few aside."""
+    values = [float(v) for v in e.series[name].values]
+    rest = values[max(2, len(values) // 10) :]
+    if len(rest) < FEWEST or not all(map(isfinite, values)):
+        return False
+    half = len(rest) // 2
+    level, scatter = fmean(rest), stdev(rest)
+    apart = abs(fmean(rest[:half]) - fmean(rest[-half:]))
+    return 0 < values[0] - level < ONCE * values[0] and apart < min(SIGMA * scatter / half**0.5, A_LITTLE * level) and scatter < CALM * level
 
 
 def _falls_slowly(e: Evidence, loss: CurveStats) -> Cleared | None:

@@ -80,7 +80,8 @@ def never_moved(*, holds: float) -> Probe:
         guesses = any(abs(level - log(c)) < max(FAR * error, NEAR_GUESSING * log(c)) for c in (*range(2, 21), 100, 1000))
         still = abs(fmean(values[: len(values) // 2]) - fmean(values[len(values) // 2 :])) < 2.0 * error
         sure = e.family == "classifier" and level > SURE_AND_WRONG
-        if guesses or sure or not still or spread > CALM * level:
+        began_there = abs(values[0] - level) < 3.0 * spread + error
+        if guesses or sure or not still or not began_there or spread > CALM * level:
             return None
         return Reading(True, say("its {n} records lie at {level:.4g} ± {spread:.2g} throughout", n=loss.finite, level=level, spread=spread))
 

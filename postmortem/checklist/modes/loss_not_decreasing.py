@@ -28,7 +28,7 @@ from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, relative_fall, skill, to_chance, whole
 from postmortem.checklist.limits import family_expected_to_learn
-from postmortem.checklist.moves import at_chance_level, elsewhere, learns, skilled
+from postmortem.checklist.moves import at_chance_level, elsewhere, fell_once, learns, skilled
 from postmortem.checklist.needs import CHANCE, LOSS, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.policies import fell
@@ -180,7 +180,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     slowly = not (rate_too_low(e) or away or still or creeping)
     sure = moved and slowly and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
-        loss.trend.p_value > 0.05 or loss.trend.tau > -0.1 or not moved,
+        loss.trend.p_value > 0.05 or loss.trend.tau > -0.1 or not moved or fell_once(e, loss),
         share=3.0 if sure and e.chance.loss is None else 1.0,
         detail=say("Kendall's tau {tau:.2f}, p = {p:.2g}", tau=loss.trend.tau, p=loss.trend.p_value),
     )
