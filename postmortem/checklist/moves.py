@@ -24,7 +24,7 @@ FAR_ABOVE, JUST_ABOVE = 2.0, 1.1  # times chance
 GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
 COME_DOWN = 0.5  # × the first loss of the first attempt
 A_LITTLE, ONCE, CALM = 0.03, 0.35, 0.15  # of its level: what noise moves; of the first record: what the first ones take off; scatter of the others
-FEWEST, SIGMA = 6, 2.0  # records; standard errors
+FIRST, FEWEST, SIGMA = 2, 6, 2.0  # records that may lie above; of the others; standard errors
 KNEW = 8  # records among which the best level is no accident
 
 
@@ -118,9 +118,9 @@ def fell_once(e: Evidence, loss: CurveStats) -> bool:
 
 
 def _goes_nowhere(e: Evidence, name: str) -> bool:
-    """Of a curve's records, the first few aside."""
+    """Of a curve's records, the first two aside."""
     values = [float(v) for v in e.series[name].values]
-    rest = values[max(2, len(values) // 10) :]
+    rest = values[FIRST:]
     if len(rest) < FEWEST or not all(map(isfinite, values)):
         return False
     half = len(rest) // 2
