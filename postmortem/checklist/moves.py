@@ -108,13 +108,12 @@ def _fell(e: Evidence, loss: CurveStats) -> Cleared | None:
 
 
 def fell_once(e: Evidence, loss: CurveStats) -> bool:
-    """A little came off in the first records, and all others go nowhere, of validation too: what was learned in those is the mean of the targets."""
-    if e.chance.loss is not None and loss.reduction != "epoch":
-        return False
-    if loss.finite < KNEW or pretrained(e) or fine_tuned(e) or not _goes_nowhere(e, loss.name):
-        return False
+    """A little came off in the first two records, and all others go nowhere, of validation too: what was learned in those is the mean of the
+    targets. Of training alone that is no sign: a game against oneself looks so, and a model that was nearly trained before."""
     val = e.curve("val/loss")
-    return loss.reduction != "epoch" and loss.finite >= STEADY - 5 if val is None else val.finite >= KNEW and _goes_nowhere(e, val.name)
+    if val is None or min(loss.finite, val.finite) < KNEW or pretrained(e) or fine_tuned(e):
+        return False
+    return _goes_nowhere(e, loss.name) and _goes_nowhere(e, val.name)
 
 
 def _goes_nowhere(e: Evidence, name: str) -> bool:
