@@ -13,6 +13,7 @@ from postmortem.model.curves import CurveStats
 
 FAR_BEHIND = -0.2  # ln(validation / train)
 POINTS = 0.15  # of accuracy
+FAR_AHEAD = 0.3  # of the answers
 FEWEST, FEW = 3, 6  # records
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
@@ -181,12 +182,12 @@ def behind(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("its accuracy ends {apart:.0%} below, ln(validation / train) at {gap:.2f}", apart=apart, gap=e.gap.gap))
 
 
-@probe(say("training has far more of its answers right than validation"), curve("val/accuracy"), holds=-2.0)
+@probe(say("training has far more of its answers right than validation"), curve("val/accuracy"), holds=-1.2)
 def ahead(e: Evidence, seen: Sighting) -> Reading | None:
     apart = answers_ahead(e)
     if apart is None or apart < POINTS:
         return None
-    return Reading(True, say("{apart:.0%} more", apart=apart))
+    return Reading(True, share=2.0 if apart > FAR_AHEAD else 1.0, detail=say("{apart:.0%} more", apart=apart))
 
 
 @probe(say("there are few records"), LOSS, holds=-0.6)
