@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 
 from postmortem.check import Cleared, Clue, Evidence, Unknown, say
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.levels import RISING, relative_fall, risen_score, skill, to_chance
+from postmortem.checklist.levels import RISING, relative_fall, risen_score, skill, to_chance, whole
 from postmortem.checklist.limits import asked, is_above, is_below, share_is_below
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
@@ -25,6 +25,7 @@ GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tunin
 COME_DOWN = 0.5  # × the first loss of the first attempt
 A_LITTLE, ONCE, CALM = 0.03, 0.35, 0.15  # of its level: what noise moves; of the first record: what the first ones take off; scatter of the others
 FIRST, FEWEST, SIGMA = 2, 6, 2.0  # records that may lie above; of the others; standard errors
+KNOWS_MORE = 0.05  # of the answers
 KNEW = 8  # records among which the best level is no accident
 
 
@@ -113,7 +114,9 @@ def fell_once(e: Evidence, loss: CurveStats) -> bool:
     val = e.curve("val/loss")
     if val is None or min(loss.finite, val.finite) < KNEW or pretrained(e) or fine_tuned(e):
         return False
-    return _goes_nowhere(e, loss.name) and _goes_nowhere(e, val.name)
+    right = e.curve("val/accuracy")
+    knows_more = right is not None and right.best - right.first > KNOWS_MORE * whole(right)
+    return not knows_more and _goes_nowhere(e, loss.name) and _goes_nowhere(e, val.name)
 
 
 def _goes_nowhere(e: Evidence, name: str) -> bool:

@@ -11,6 +11,7 @@ from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.signs import only_validation_differs, same_settings
 
 RECORDS, FAR, NEAR_GUESSING, CALM = 5, 4.0, 0.005, 0.2  # records; standard errors; of ln C; of the level
+MANY = 129  # classes, or pairs in a batch that are told apart
 SURE_AND_WRONG = 5.0  # nats: more than a guess among a hundred classes costs
 USUAL = 1.3  # decades; learning rates within it are no explanation of their own
 
@@ -77,7 +78,7 @@ def never_moved(*, holds: float) -> Probe:
         values = [v for v in e.series[loss.name].values.tolist() if isfinite(v)]
         level, spread = fmean(values), stdev(values)
         error = max(spread / len(values) ** 0.5, loss.quantum or 0.0)
-        guesses = any(abs(level - log(c)) < max(FAR * error, NEAR_GUESSING * log(c)) for c in (*range(2, 21), 100, 1000))
+        guesses = any(abs(level - log(c)) < max(FAR * error, NEAR_GUESSING * log(c)) for c in (*range(2, MANY), 1000))
         still = abs(fmean(values[: len(values) // 2]) - fmean(values[len(values) // 2 :])) < 2.0 * error
         sure = e.family == "classifier" and level > SURE_AND_WRONG
         began_there = abs(values[0] - level) < 3.0 * spread + error
