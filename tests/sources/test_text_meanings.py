@@ -87,3 +87,16 @@ def test_batches_that_are_told_more_often_than_means_stay(tmp_path: Path) -> Non
     found = values(run_of(tmp_path, epochs_of_batches(range(3))))
     assert len(found["train/loss"]) == 12
     assert found["train/loss.epoch"] == pytest.approx([2.0, 1.9, 1.8, 1.7])
+
+
+# -- what nobody names
+
+
+@pytest.mark.parametrize("left", ["", " (- 9m 1s)"])
+@pytest.mark.parametrize("around", ["{}", "[{}]"])
+def test_the_tutorials_on_text_print_steps_and_a_loss_without_a_name(tmp_path: Path, left: str, around: str) -> None:
+    lines = [around.format(f"{n}m {6 * n}s{left} ({50 * n} {8 * n}%) {3 - n / 10:.4f}") for n in range(1, 6)]
+    run = run_of(tmp_path, "Training for 600 epochs...\n" + "\n".join(lines) + "\n")
+    (loss,) = run.series
+    assert (loss.name, loss.steps.tolist()) == ("train/loss", [50, 100, 150, 200, 250])
+    assert loss.values == pytest.approx([2.9, 2.8, 2.7, 2.6, 2.5])
