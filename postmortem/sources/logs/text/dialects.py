@@ -33,8 +33,9 @@ _SCORE_AT = re.compile(rf"(?:^|[\s\]:-])(score|loss|cost) (?:at|after|in) (itera
 _LOSS_AFTER = re.compile(rf"(?:^|[\s\]:-])(loss|cost) after{_N} (iteration|iter|step|epoch)s?(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `At iteration 640/900/900, mean rms=5.1%, delta=30.1%, BCER train=99.9%, …`: Tesseract, by improvements, steps and samples.
 _TESSERACT = re.compile(rf"^At iteration{_N}/{_N}/{_N}, (?:Mean|mean) rms={_N}%, delta={_N}%, (?:BCER|char) train={_N}%")
-# `0m 25s (- 6m 23s) (5000 6%) 2.8500`, `5000 5% (0m 5s) 2.2208 Ivanov / Russian ✓`: PyTorch's tutorials on translation and on names.
-_CLOCKED = re.compile(rf"^{_N}[ms]?(?:{_N}s)? \(- ?{_N}[ms](?:{_N}s)?\) \({_N}{_N}%\){_N}$|^{_N}{_N}% \({_N}m{_N}s\){_N} .{{1,80}}[✓✗]")
+# `0m 25s (- 6m 23s) (5000 6%) 2.8500`, `[0m 6s (50 8%) 2.7559]` of char-rnn, `5000 5% (0m 5s) 2.2208 Ivanov / Russian ✓`:
+# PyTorch's tutorials on translation and on names, and what was made of them.
+_CLOCKED = re.compile(rf"^\[?{_N}[ms]?(?:{_N}s)?(?: \(- ?{_N}[ms](?:{_N}s)?\))? \({_N}{_N}%\){_N}\]?$|^{_N}{_N}% \({_N}m{_N}s\){_N} .{{1,80}}[✓✗]")
 # `250 val 3.2755`: the steps, sets and losses of build-nanogpt and llm.c.
 _STEP_SET_LOSS = re.compile(rf"^{_N} (train|val|test){_N}$")
 # `0:\t2.512345` of WaveGlow and Flowtron, `iter 25: 7.15` of NeuralTalk2: a step and what nobody names.
@@ -152,7 +153,7 @@ def _unnamed(shape: str) -> Plan | None:
     clocked = _CLOCKED.match(shape)
     if clocked:
         last = clocked[0].count(_N) - 1
-        return Plan(values=(Slot(last, "train/loss", "loss"),), step=last - 2 if clocked[0].endswith(_N) else 0)
+        return Plan(values=(Slot(last, "train/loss", "loss"),), step=last - 2 if clocked[0].removesuffix("]").endswith(_N) else 0)
     history = _HISTORY.search(shape) if "round" in shape else None
     if history:
         at = shape.count(_N) - 2

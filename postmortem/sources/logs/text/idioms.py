@@ -36,9 +36,6 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("| momentum:", rf"^(train|valid) \({_N}/{_N}\) ", rf"\1 epoch: {_N}/{_N}, "),  # Catalyst
         ('"step": [', rf'"step": \[{_N},{_N}\]', f'"epoch": {_N}, "iteration": {_N}'),  # NVIDIA's DLLogger
         ("]<std", rf"^\[{_N},{_N}\]<std(?:out|err)>:", f"from {_N}, rank: {_N}, "),  # mpirun --tag-output, Horovod
-        # PyTorch's tutorials on text: `1m 6s (- 9m 1s) (5000 6%) 3.5270`, and char-rnn's `[0m 6s (50 8%) 2.7559]`; steps, and what nobody names
-        ("%)", rf"\[?{_N}m{_N}s \(-{_N}m{_N}s\) \({_N}{_N}%\){_N}\]?$", f"from {_N} via {_N} via {_N} via {_N}, step: {_N} via {_N}, loss: {_N}"),
-        ("%)", rf"\[?{_N}m{_N}s \({_N}{_N}%\){_N}\]?$", f"from {_N} via {_N}, step: {_N} via {_N}, loss: {_N}"),
         ("Losses: [", r"\bLosses: \[", "parts: ["),  # VITS and its kin: nobody says which is which
         # Flower: (round, loss, metrics, seconds) of an evaluation on the server; what the clients said, weighted
         ("fit progress", rf"\bfit progress: \({_N},{_N}, \{{([^{{}}]{{0,2000}})\}},{_N}\)", rf"val | round: {_N}, loss: {_N}, \1, elapsed: {_N}"),
