@@ -98,8 +98,8 @@ SPLIT_WORDS: dict[str, str] = {
     ),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-# Words glued to their split: `trainloss`, `valacc`.
-GLUED = re.compile(r"(train|training|valid|validation|val|eval|test|dev)(loss|acc|accuracy|acc1|ppl|error|err|perplexity|nll|lr|mse|mae)")
+# Words glued to their split: `trainloss`, `trloss`, `valacc`.
+GLUED = re.compile(r"(train|training|tr|trn|valid|validation|val|eval|test|dev)(loss|acc|accuracy|acc1|ppl|error|err|perplexity|nll|lr|mse|mae)")
 
 # Words that do not change what a quantity is.
 NOISE = _listed(

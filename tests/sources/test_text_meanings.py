@@ -100,3 +100,8 @@ def test_the_tutorials_on_text_print_steps_and_a_loss_without_a_name(tmp_path: P
     (loss,) = run.series
     assert (loss.name, loss.steps.tolist()) == ("train/loss", [50, 100, 150, 200, 250])
     assert loss.values == pytest.approx([2.9, 2.8, 2.7, 2.6, 2.5])
+
+
+def test_short_words_for_training_may_be_glued_to_the_quantity(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "".join(f"epoch {e} trloss 0.9{e} tracc 0.7{e} valloss 3.5{e} valacc 0.1{e}\n" for e in (1, 2, 3)))
+    assert set(values(run)) == {"train/loss", "train/accuracy", "val/loss", "val/accuracy"}
