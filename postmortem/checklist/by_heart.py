@@ -10,7 +10,9 @@ LEARNS = 0.25  # the same, for what training ends with
 WORKS = 0.6  # the same, for training that works
 EVALUATIONS = 5
 RISES = 0.5  # Kendall's tau of training's accuracy
-FAR_FEWER, RIGHT = 0.4, 0.85  # of the answers
+FAR_FEWER, HARDLY_MORE, RIGHT = 0.4, 0.1, 0.85  # of the answers
+FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
+SINCE = 8  # evaluations
 
 
 def nothing_carries_over(e: Evidence) -> Sighting | None:
@@ -56,25 +58,49 @@ def one_answer_throughout(e: Evidence) -> Sighting | None:
 
 def half_is_known_by_heart(e: Evidence) -> Sighting | None:
     """Without a loss of validation: of what training has right at its end, validation misses nearly half and gets no better."""
-    both = _both(e)
-    if both is None or e.curve("val/loss") is not None:
+    both, best = _both(e), skill(e, "val", best=True)
+    if both is None or e.curve("val/loss") is not None or (best is not None and best < 2 * GUESSES):
         return None
-    train, val = both
-    known, right = train.final / whole(train), val.final / whole(val)
-    half = e.at("val/accuracy", (val.first_step + val.last_step) / 2)
-    best = skill(e, "val", best=True)
-    if (
-        known < RIGHT
-        or known - right < FAR_FEWER
-        or half is None
-        or val.final - half > GUESSES * whole(val)
-        or (best is not None and best < 2 * GUESSES)
-    ):
+    right = far_apart(e, *both, RIGHT)
+    if right is None:
         return None
-    return _sighting(
-        e,
-        val,
-        say("Training ends with {train:.0%} of its answers right and validation with {val:.0%}, and it gets no better.", train=known, val=right),
+    told = say(
+        "Training ends with {train:.0%} of its answers right and validation with {val:.0%}, and it gets no better.", train=right[0], val=right[1]
+    )
+    return _sighting(e, both[1], told, "accuracy")
+
+
+def far_apart(e: Evidence, train: CurveStats, val: CurveStats, right: float) -> tuple[float, float] | None:
+    """How often training and validation are right at the end, of 1; None unless training is more often than `right`, validation far less often and
+    hardly more often than half-way."""
+    train_right, val_right, half = train.final / whole(train), val.final / whole(val), e.at(val.name, (val.first_step + val.last_step) / 2)
+    apart = train_right > right and train_right - val_right > FAR_FEWER
+    return (train_right, val_right) if apart and half is not None and val.final - half < HARDLY_MORE * whole(val) else None
+
+
+def answers_were_lost(e: Evidence) -> Sighting | None:
+    """Where no loss of validation was logged: its accuracy came down from its best for good, and that of training went on."""
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    if train is None or val is None or not train.finite or val.finite < SINCE or val.after_best is None or val.after_best.points < SINCE:
+        return None
+    if (skill(e, "val", best=True) or 1.0) < 2 * GUESSES:
+        return None  # it never followed: nothing was learned that could be lost
+    then, lost, apart = e.at(train.name, val.best_step), (val.best - val.final) / whole(val), train.final / whole(train) - val.final / whole(val)
+    if then is None or lost < max(FORGOT, 3 * val.noise / whole(val)) or apart < ANSWERS_APART or train.final - then < FORGOT * whole(train):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "Validation accuracy was best at step {step:g} ({best:.1%}) and came down to {final:.1%}, while that of training went on to {train:.1%}.",
+            step=val.best_step,
+            best=val.best / whole(val),
+            final=val.final / whole(val),
+            train=train.final / whole(train),
+        ),
+        val.best_step,
+        val.best_step,
+        (train.name, val.name),
+        file_of(e, val.name),
         "accuracy",
     )
 

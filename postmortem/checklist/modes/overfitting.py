@@ -4,7 +4,7 @@ from math import exp, isfinite
 from statistics import median
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.by_heart import half_is_known_by_heart, nothing_carries_over
+from postmortem.checklist.by_heart import answers_were_lost, far_apart, half_is_known_by_heart, nothing_carries_over
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.repeated_batch import repeated_batch
@@ -48,10 +48,7 @@ SMALL_RISE = 0.12  # ln(validation / its best)
 SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 FEWER = 0.03  # of the error rate when the loss turned
-FAR_FEWER, HARDLY_MORE = 0.4, 0.1  # of the answers
 AFTER = 2  # evaluations after the best one
-GUESSED_AT_BEST = 0.2  # of the way from guessing to perfect
-FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
 BY_CHANCE = 0.05  # p of the trend since the best evaluation
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
@@ -62,7 +59,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return nowhere_else
     gap, val = e.gap, e.curve("val/loss")
     if gap is None or val is None:
-        return _by_accuracy(e) or half_is_known_by_heart(e) or Unknown(say("Not measured: this needs val/loss."))
+        return answers_were_lost(e) or half_is_known_by_heart(e) or Unknown(say("Not measured: this needs val/loss."))
     if gap.evaluations < 3:
         return Unknown(
             say("Not measured: {n} evaluations are too few to see a turn.", n=gap.evaluations),
@@ -192,33 +189,6 @@ def _one_batch(e: Evidence, val: CurveStats) -> Sighting:
     )
 
 
-def _by_accuracy(e: Evidence) -> Sighting | None:
-    """Where no loss of validation was logged: its accuracy came down from its best for good, and that of training went on."""
-    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
-    if train is None or val is None or not train.finite or val.finite < SINCE or val.after_best is None or val.after_best.points < SINCE:
-        return None
-    if (skill(e, "val", best=True) or 1.0) < GUESSED_AT_BEST:
-        return None  # it never followed: nothing was learned that could be lost
-    then, lost, apart = e.at(train.name, val.best_step), (val.best - val.final) / whole(val), train.final / whole(train) - val.final / whole(val)
-    if then is None or lost < max(FORGOT, 3 * val.noise / whole(val)) or apart < ANSWERS_APART or train.final - then < FORGOT * whole(train):
-        return None
-    return Sighting(
-        Severity.SERIOUS,
-        say(
-            "Validation accuracy was best at step {step:g} ({best:.1%}) and came down to {final:.1%}, while that of training went on to {train:.1%}.",
-            step=val.best_step,
-            best=val.best / whole(val),
-            final=val.final / whole(val),
-            train=train.final / whole(train),
-        ),
-        val.best_step,
-        val.best_step,
-        (train.name, val.name),
-        file_of(e, val.name),
-        "accuracy",
-    )
-
-
 def _fall(e: Evidence) -> float:
     """What training loss fell by from its first record to its last, at least a little."""
     train = course(e)
@@ -285,10 +255,7 @@ def _answers_apart(e: Evidence, gap: GapStats) -> tuple[float, float] | None:
     train, val = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
     if train is None or val is None or not train.finite or val.finite < SINCE or gap.gap < PARTED:
         return None
-    half = e.at(val.name, (val.first_step + val.last_step) / 2)
-    train_right, val_right = train.final / whole(train), val.final / whole(val)
-    apart = train_right > RIGHT and train_right - val_right > FAR_FEWER
-    return (train_right, val_right) if apart and half is not None and val.final - half < HARDLY_MORE * whole(val) else None
+    return far_apart(e, train, val, RIGHT)
 
 
 def _nearly_right(e: Evidence) -> bool:
