@@ -19,7 +19,7 @@ def logged(loss: Floats, perplexity: Floats) -> dict[str, Series]:
     return {"val/loss": series("val/loss", loss), "val/perplexity": series("val/perplexity", perplexity)}
 
 
-@pytest.mark.parametrize("tokens", [50.0, 35080.0])
+@pytest.mark.parametrize("tokens", [50.0, 35000.0])
 def test_a_sum_is_known_by_its_perplexity(tokens: float) -> None:
     assert tokens_of(logged(tokens * MEANS, np.round(np.exp(MEANS), 4))) == pytest.approx(tokens, rel=1e-3)
 
