@@ -6,6 +6,7 @@ import numpy as np
 
 from postmortem.model.run import EventKind, LogEvent, Outcome, Series
 from postmortem.model.sentence import Value
+from postmortem.sources.logs.aftermath import WENT_ON
 
 _FATAL = frozenset({
     EventKind.EXCEPTION, EventKind.OUT_OF_MEMORY, EventKind.COLLECTIVE, EventKind.DEVICE_ASSERT, EventKind.SIGNAL, EventKind.KILLED,
@@ -69,7 +70,7 @@ def outcome(
     alive = [(n, e.kind) for n, (e, last) in enumerate(zip(events, _of_the_last_job(events), strict=True)) if last]
     last_finish = max((n for n, kind in alive if kind == EventKind.FINISHED), default=-1)
     interrupted = [n for n, kind in alive if kind == EventKind.INTERRUPTED]
-    fatal = [n for n, kind in alive if kind in _FATAL]
+    fatal = [n for n, kind in alive if kind in _FATAL and events[n].data.get("about") not in WENT_ON]
     if interrupted and (not fatal or interrupted[-1] >= fatal[0]):
         return "cancelled"
     if fatal and fatal[-1] > last_finish and code != 0:

@@ -237,7 +237,7 @@ TARGETS: dict[str, Target] = {
     "events": _reader("events.out.tfevents.1700000000.host", f"{_LOGS}.tfevents", f"{_LOGS}.tfevents_scan", f"{_LOGS}.tfevents_values", f"{_LOGS}.protobuf"),
     "kernels": Target((f"{_LOGS}.tfevents", f"{_LOGS}.tfevents_scan", f"{_LOGS}.tfevents_values"), _kernels),
     "wandb": _reader("run-abc.wandb", f"{_LOGS}.wandb", f"{_LOGS}.wandb_history", f"{_LOGS}.wandb_records", f"{_LOGS}.protobuf"),
-    "text": _reader("train.log", f"{_LOGS}.text", f"{_LOGS}.crash", f"{_LOGS}.crash_rules"),
+    "text": _reader("train.log", f"{_LOGS}.text", f"{_LOGS}.crash", f"{_LOGS}.crash_rules", f"{_LOGS}.aftermath"),
     "csv": _reader("metrics.csv", f"{_LOGS}.csv", f"{_LOGS}.csvblocks", f"{_LOGS}.csvwriters", f"{_LOGS}.numbers"),
     "json": Target((f"{_LOGS}.jsonl", f"{_LOGS}.json_rows", f"{_LOGS}.jsonrows", "postmortem.sources.documents"), _json),
     "jsonblocks": Target((f"{_LOGS}.jsonblocks", f"{_LOGS}.numbers"), _jsonblocks),

@@ -8,11 +8,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from signal import Signals
 from types import MappingProxyType
 
 from postmortem.model.run import EventKind, LogEvent
 from postmortem.model.sentence import Value
-from postmortem.sources.logs.crash_rules import ABOUT_EXCEPTION, CAPACITY, RULES, SIZE, Rule, is_suspicious
+from postmortem.sources.logs.aftermath import OF_LAUNCHERS, SURVIVABLE, WENT_ON, Where, signal_of, that_count
+from postmortem.sources.logs.crash_rules import ABOUT_EXCEPTION, RULES, is_suspicious
+from postmortem.sources.logs.death_rules import CAPACITY, SIZE
+from postmortem.sources.logs.rules import Rule
 
 __all__ = ["Watch", "Where", "is_suspicious"]
 
@@ -38,12 +42,10 @@ _EXCEPTION = re.compile(
 _ANY_EXCEPTION = re.compile(r"^(?P<type>(?:[A-Za-z_]\w{0,60}\.){0,8}[A-Z]\w{0,80})(?::\s(?P<message>.*))?$")
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python\d|lib/python\d\.\d|<frozen|/torch/|\\lib\\|^<")
 _AT = re.compile(r"\b(global[_ ]?step|step|iteration|iter|epoch)[ _=:]{1,3}(\d{1,12})\b", re.IGNORECASE)
-_SENT = re.compile(r"got signal: (\d{1,2})")
+_TERMINATE = re.compile(r"^terminate called after throwing an instance of '(?P<type>[^']{1,200})'")
 _NEWEST = frozenset({EventKind.STARTED, EventKind.RESUMED, EventKind.FINISHED})  # of which, where there are many, the last one tells most
 _LOGGING = re.compile(r"(?:^|[\\/])logging[\\/]__init__\.py$")
-BUFFERED = 16 << 10  # bytes: twice what Python holds back of a standard output that is no terminal
-RECORDS_AFTER = 10
-_SURVIVABLE = frozenset({EventKind.EXCEPTION, EventKind.COLLECTIVE, EventKind.DATA_LOADER, EventKind.OUT_OF_MEMORY, EventKind.DISK_FULL})
+_OF_THE_END = frozenset({EventKind.SIGNAL, EventKind.KILLED, EventKind.HANG, EventKind.EXCEPTION})
 _INFORMS = re.compile(r"^[\d: .,/-]{8,40} ?[IW] tensorflow/")  # TensorFlow goes on after these; what it dies of it raises
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -60,18 +62,6 @@ class _Open:
     stray: int = 0  # lines of others in between
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Where training was when the line was printed."""
-
-    line: int
-    step: float | None = None
-    epoch: float | None = None
-    time: float | None = None
-    offset: int = 0  # bytes before the line
-    rows: int = 0  # records before the line
-
-
 class Watch:
     """Collects the events of one log, line by line."""
 
@@ -83,6 +73,7 @@ class Watch:
         self._seen: Counter[tuple[EventKind, str]] = Counter()
         self._where = Where(0)
         self._at: list[Where] = []  # of each event
+        self._left_out = (0, -1)  # records before which a batch was left out, and the last of them
 
     @property
     def reading(self) -> bool:
@@ -131,11 +122,7 @@ class Watch:
         reached : the log's end; None when records and bytes were not counted.
         """
         self.gap()
-        if reached is not None:
-            self.events = [e for e, at in zip(self.events, self._at, strict=True) if not _survived(e.kind, at, reached)]
-        named = any(e.data.get("exception") for e in self.events)  # of interleaved tracebacks some lose their last line
-        kept = [e for e in self.events if not named or e.kind != EventKind.EXCEPTION or e.data.get("exception")]
-        return tuple(sorted(kept, key=lambda e: e.line))
+        return tuple(sorted(that_count(self.events, self._at, reached, self._left_out[0]), key=lambda e: e.line))
 
     # -- tracebacks
 
@@ -175,6 +162,7 @@ class Watch:
             return  # `--- Logging error ---`: the module prints what a message was not to be made of, and goes on
         kind_name, message = opened.raised or ("", "")
         short = kind_name.rpartition(".")[2]
+        message = message.strip().removeprefix("what():").strip()
         data: dict[str, Value] = {"exception": short, "message": message[:600]}
         own = next((f for f in reversed(opened.frames) if not _LIBRARY.search(f[0])), opened.frames[-1] if opened.frames else None)
         if own is not None:
@@ -187,11 +175,11 @@ class Watch:
                 match = rule.pattern.search(said)
                 if match:
                     kind = rule.kind
-                    data |= _data(rule, match, said)
+                    data |= {k: v for k, v in _data(rule, match, said).items() if v not in WENT_ON}
                     break
-        if short == "SignalException" and (sent := _SENT.search(message)):  # torchelastic was told to end
+        if short in OF_LAUNCHERS and (told := _signal_in(said)):
             kind = EventKind.SIGNAL
-            data["signal"] = int(sent[1])
+            data |= told
         if short == "KeyboardInterrupt":
             kind = EventKind.INTERRUPTED
         if short == "MemoryError":
@@ -209,7 +197,7 @@ class Watch:
             if match is None:
                 continue
             kind = rule.kind
-            if kind in _SURVIVABLE and _INFORMS.match(text):
+            if kind in SURVIVABLE and _INFORMS.match(text):
                 return False
             data = _data(rule, match, text)
             if (
@@ -221,9 +209,14 @@ class Watch:
                 kind = EventKind.LOSS_SCALE_FLOOR
             raised = _EXCEPTION.match(text)
             if raised and kind in ABOUT_EXCEPTION:
+                data = {k: v for k, v in data.items() if v not in WENT_ON}
                 data |= {"exception": raised["type"].rpartition(".")[2], "message": (raised["message"] or "")[:600]}
             self._add(kind, text, rank, where, data)
-            return kind in ABOUT_EXCEPTION or kind in (EventKind.SIGNAL, EventKind.KILLED, EventKind.HANG)
+            return data.get("about") not in WENT_ON and (kind in ABOUT_EXCEPTION or kind in _OF_THE_END)
+        thrown = _TERMINATE.match(text)
+        if thrown:  # `what():  …` goes on in an indented line
+            self._open[rank] = _Open(where.line, [text], raised=(thrown["type"], ""))
+            return True
         raised = _EXCEPTION.match(text)
         if raised and raised["type"][:1].isupper() | ("." in raised["type"]) and not raised["type"].endswith("Warning"):
             if text.endswith(":") and raised["message"]:  # the message goes on in indented lines
@@ -236,6 +229,8 @@ class Watch:
         return False
 
     def _add(self, kind: EventKind, text: str, rank: int | None, where: Where, data: Mapping[str, Value]) -> None:
+        if data.get("about") == "skipped" and where.rows != self._left_out[1]:
+            self._left_out = (self._left_out[0] + 1, where.rows)
         alike = (kind, re.sub(r"\d+", "0", text[:300]))
         self._seen[alike] += 1
         self._kinds[kind] += 1
@@ -252,9 +247,10 @@ class Watch:
         self.events.append(LogEvent(kind, clean, self.source, where.line, where.step, where.epoch, where.time, rank, MappingProxyType(dict(data))))
 
 
-def _survived(kind: EventKind, at: Where, reached: Where) -> bool:
-    """Records follow far below: more text than a buffer holds that is only written out as the process dies."""
-    return kind in _SURVIVABLE and reached.rows - at.rows >= RECORDS_AFTER and reached.offset - at.offset > BUFFERED
+def _signal_in(said: str) -> dict[str, Value]:
+    """What a launcher's exception says of the signal that ended a process; {} for nothing."""
+    found = (_data(rule, match, said) for rule in RULES if rule.kind == EventKind.SIGNAL and (match := rule.pattern.search(said)))
+    return next((data for data in found if signal_of(data)), {})
 
 
 def of_a_traceback(head: bytes) -> bool:
@@ -282,6 +278,8 @@ def _data(rule: Rule, match: re.Match[str], text: str) -> dict[str, Value]:
         if found is not None:
             value = _scalar(found)
             data[name.rstrip("0123456789")] = float(found) if name in ("scale", "attempted") else value
+    if rule.kind == EventKind.SIGNAL and "signal" not in data and (number := Signals.__members__.get(str(data.get("name")))):
+        data["signal"] = int(number)
     if rule.kind in (EventKind.RESUMED, EventKind.CHECKPOINT_SAVED):
         at = _AT.search(text)
         if at:
