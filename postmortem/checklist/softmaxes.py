@@ -47,8 +47,7 @@ def doubled_softmax(e: Evidence) -> Doubled | None:
         if losses is None or answers is None or curve is None or len(answers) < RECORDS or not curve.finite:
             return None
         late = [float(s) for s in answers.steps[int(LATE * len(answers)) :]]
-        pairs = [(e.at(losses.name, s), e.at(answers.name, s)) for s in late]
-        known = [(a, b / whole(curve)) for a, b in pairs if a is not None and b is not None]
+        known = [(a, b / whole(curve)) for a, b in zip(e.at_each(losses.name, late), e.at_each(answers.name, late), strict=False)]
         if not known:
             return None
         ends.append(known[-1])

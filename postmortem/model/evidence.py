@@ -4,7 +4,7 @@ A figure that could not be measured is None; a figure that was measured and is n
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -81,14 +81,17 @@ class Evidence:
 
     def at(self, name: str, step: float) -> float | None:
         """The last finite value of a series logged at or before `step`; the first one when all are later; None without any."""
+        found = self.at_each(name, (step,))
+        return found[0] if found else None
+
+    def at_each(self, name: str, steps: Sequence[float]) -> list[float]:
+        """What `at` says at each of some steps; nothing where it says None."""
         series = self.series.get(name)
         if series is None:
-            return None
+            return []
         keep = np.isfinite(series.values)
-        steps, values = series.steps[keep], series.values[keep]
-        if not len(values):
-            return None
-        return float(values[max(0, int(np.searchsorted(steps, step, side="right")) - 1)])
+        known, values = series.steps[keep], series.values[keep]
+        return [float(v) for v in values[np.maximum(np.searchsorted(known, steps, side="right") - 1, 0)]] if len(values) else []
 
     def quantile(self, name: str, share: float, before: float | None = None) -> float | None:
         """The value below which `share` of a series lies, of its finite values logged before a step; None below four of them."""

@@ -132,14 +132,21 @@ def _rate_of_most_groups(series: Sequence[Series]) -> Sequence[Series]:
 
 def _test_as_validation(series: Sequence[Series]) -> list[Series]:
     """What stands for the validation set when nothing is called so: a test set that is evaluated again and again during
-    training, else the first of several named evaluation sets (`eval_squad_loss`)."""
+    training, more often than once at the end of each run in the file, else the first of several named evaluation sets (`eval_squad_loss`)."""
     names = {s.name for s in series}
     if any(name.startswith("val/") for name in names):
         return list(series)
-    if any(s.name.startswith("test/") and len(s) > 1 for s in series):
+    runs = 1 + max((_begun_again(s) for s in series if s.name == "train/loss"), default=0)
+    if any(s.name.startswith("test/") and len(s) > runs for s in series):
         return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
     first = min((s.name.partition("/")[0] for s in series if s.name.startswith("val.")), default="")
     return [replace(s, name=f"val/{s.name.partition('/')[2]}") if first and s.name.startswith(f"{first}/") else s for s in series]
+
+
+def _begun_again(one: Series) -> int:
+    """How often its epochs, or else its steps, fall."""
+    places = one.steps if one.epochs is None else one.epochs
+    return int(np.count_nonzero(np.diff(places) < 0))
 
 
 def _rank(one: Series) -> tuple[object, ...]:

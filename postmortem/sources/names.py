@@ -42,7 +42,7 @@ __all__ = [
     "series_name",
     "series_names",
     "setting_name",
-    "validation_twins",
+    "twins",
     "words",
 ]
 
@@ -79,6 +79,8 @@ _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000
 _OF_VALUES = re.compile(r"(?:^|/)loss/value(?:_|$)")  # the loss of the value function, beside `loss/policy`; not `lm loss value`
 _FEWEST_TWINS = 3
+_LETTER_BEHIND = re.compile(r"(?P<stem>\w{2,40})_(?P<letter>[a-z])")
+_LETTER_BEFORE = re.compile(r"(?P<letter>[a-z])_(?P<stem>\w{2,40})")
 _MANY_PARTS = 3  # of a loss, beside which one more is another part and not the whole
 
 
@@ -190,11 +192,24 @@ def is_series_name(name: str) -> bool:
     return _SERIES_NAME.fullmatch(name) is not None
 
 
-def validation_twins(keys: Iterable[str]) -> frozenset[str]:
-    """Keys such as `v_loss` that have a twin without the prefix, where enough do: the same of the validation set. One alone is a value loss."""
+def twins(keys: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """(key without its mark, split) of keys that a letter tells apart: `loss_t` and `loss_v`, `v_loss` beside `loss`. One alone says nothing.
+
+    `v_loss` may be a value loss: it needs enough others that have a twin, or `t_loss`.
+    """
     known = set(keys)
-    twins = frozenset(key for key in known if key.startswith(("v_", "v/")) and key[2:] in known)
-    return twins if len(twins) >= _FEWEST_TWINS else frozenset()
+    bare = {key: (key[2:], "val") for key in known if key.startswith(("v_", "v/")) and key[2:] in known}
+    found = bare if len(bare) >= _FEWEST_TWINS else {}
+    for mark in (_LETTER_BEHIND, _LETTER_BEFORE):
+        letters: dict[str, dict[str, str]] = {}  # stem → letter → key
+        for key in known:
+            marked = mark.fullmatch(key)
+            if marked:
+                letters.setdefault(marked["stem"], {})[marked["letter"]] = key
+        pairs = {stem: of for stem, of in letters.items() if of.keys() == {"t", "v"} and stem not in known}  # more are parts of a loss
+        if any(series_name(stem) == "train/loss" for stem in pairs):
+            found |= {of[letter]: (stem, split) for stem, of in pairs.items() for letter, split in (("t", "train"), ("v", "val"))}
+    return found
 
 
 def names_a_loss(key: str) -> bool:
@@ -231,8 +246,8 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
     neither split claims is measured on the validation set; `time` beside `data_time` is that of a step.
     """
     keys = list(dict.fromkeys(keys))
-    twins = validation_twins(keys)
-    names = {key: series_name(key[2:], "val") if key in twins and key not in (aliases or ()) else series_name(key, split, aliases) for key in keys}
+    told = {key: twin for key, twin in twins(keys).items() if key not in (aliases or ())}
+    names = {key: series_name(*told[key]) if key in told else series_name(key, split, aliases) for key in keys}
     groups: dict[tuple[str, Reduction], list[str]] = {}
     aliased = {name for key, name in names.items() if aliases and key in aliases}
     names.update({key: f"other/{key}" for key, name in names.items() if name in aliased and not (aliases and key in aliases)})

@@ -1,4 +1,4 @@
-"""A text file as blocks of whole lines, in bounded memory: byte-order marks, UTF-16, NULs and every line end are dealt with here."""
+"""A text file as blocks of whole lines, in bounded memory: byte-order marks, other encodings, NULs and every line end are dealt with here."""
 
 import codecs
 import gc
@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from postmortem.sources.logs.encodings import encoding_of, without_mark
 from postmortem.sources.logs.stretches import Extent
 
 BLOCK = 1 << 20  # bytes read at a time
 LONGEST_LINE = 8 << 20  # bytes; a longer line is left out
-
-_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 @dataclass(slots=True)
@@ -77,9 +76,9 @@ def _decoded(path: Path, extent: Extent) -> Iterator[tuple[bytes, bool]]:
     for n, piece in enumerate(extent.pieces(path, BLOCK)):
         data = piece.data
         if n == 0:
-            encoding = _UTF16.get(data[:2])
+            encoding = encoding_of(data)
             decoder = codecs.getincrementaldecoder(encoding)("replace") if encoding else None
-            data = data[2:] if encoding else data.removeprefix(codecs.BOM_UTF8)
+            data = without_mark(data)
         elif decoder and piece.apart:
             decoder.reset()
         yield decoder.decode(data).encode("utf-8", "replace") if decoder else data, piece.apart
@@ -103,7 +102,5 @@ def without_returns(data: bytes) -> bytes:
 
 def head_text(head: bytes) -> str:
     """The first bytes of a file as text, for deciding who reads it."""
-    encoding = _UTF16.get(head[:2])
-    if encoding:
-        return head[2:].decode(encoding, "ignore")
-    return head.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    encoding = encoding_of(head)
+    return without_mark(head).decode(encoding or "utf-8", "ignore" if encoding else "replace")

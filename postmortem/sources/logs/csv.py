@@ -20,13 +20,15 @@ from postmortem.sources.logs.effort import Effort
 from postmortem.sources.logs.numbers import MISSING_WORDS, fixed_decimals, instant, number
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.table import MOST_COLUMNS, Gathering
-from postmortem.sources.logs.unlabelled import delimiter_of_numbers, stem_of
+from postmortem.sources.logs.unlabelled import delimiter_of_numbers, headed_by_pandas, stem_of
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "csv"
 FEWEST_ROWS, A_FEW_ROWS, FEW_DIGITS, ALL_DIGITS = 3, 4096, 10, 14  # rows; bytes; characters of a number
 A_BYTE, A_COLUMN, A_CELL, A_LOOSE_CELL = 0.025, 6.0, 0.3, 2.5  # what is paid for (see `effort`): bytes, columns of a block, cells by themselves
 MOST_RAGGED = 100_000  # rows of another width, before a file without others is given up
+# `tensor(3.17, device='cuda:0')`, quoted or not: a number. The comma in it ends no cell.
+_TENSOR = re.compile(rb"(\"?)tensor\(([-+.\w]{1,40})(?:,[^()\n\"]{0,80})?\)\1")
 _BLANK_LINES = re.compile(rb"\n\n+")
 _PRINTED_ROWS, _PRINTED_BYTES = 200, 1 << 16  # that show how finely columns are printed
 MOST_DISTINCT_TEXTS = 2_000  # in one block, before a column without numbers is given up
@@ -67,7 +69,7 @@ def read(candidate: Candidate) -> Found:
     numbers = delimiter_of_numbers(candidate.name, head, whole=candidate.size <= len(candidate.head))
     if numbers:
         delimiter, width = numbers
-        layout: Layout | None = Layout(delimiter, (stem_of(candidate.name),) if width == 1 else (), 0)
+        layout: Layout | None = Layout(delimiter, (stem_of(candidate.name),) if width == 1 else (), int(width == 1 and headed_by_pandas(head)))
     else:
         layout = layout_of(head)
     if layout is None:
@@ -158,6 +160,8 @@ class Rows:
             self._skipped += 1
         if not block or block.isspace():
             return
+        if b"tensor(" in block:
+            block = _TENSOR.sub(rb"\2", block)
         if not self.keys:
             first = block.lstrip(b"\n").partition(b"\n")[0].decode("utf-8", "replace")
             self.keys = tuple(f"column {n + 1}" for n in range(len(first.split(None if self.layout.delimiter == " " else self.layout.delimiter))))

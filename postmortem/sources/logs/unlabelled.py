@@ -41,6 +41,12 @@ def stem_of(filename: str) -> str:
     return filename.rpartition(".")[0] or filename
 
 
+def headed_by_pandas(head: str) -> bool:
+    """Whether the first line of a file of numbers is the name that pandas gives a column without one, `0`: a count above values that are none."""
+    first, *values = [line.strip().strip('"') for line in head.splitlines() if line.strip()] or [""]
+    return first == "0" and len(values) > 1 and not any(value.lstrip("+-").isdecimal() for value in values[:_FEWEST])
+
+
 def delimiter_of_numbers(filename: str, head: str, *, whole: bool) -> tuple[str, int] | None:
     """(delimiter, numbers a line) of a file of nothing but numbers in a log's name: one a line, or a counter and values. None for any other.
 

@@ -16,6 +16,7 @@ class Counters(Values):
         self.bar = bar
         self.samples = False
         self.keyless = False
+        self.overall = False
         self.last: tuple[str, int] = ("", NO)  # what the previous number was, and where
 
     def promote(self) -> None:
@@ -33,7 +34,7 @@ class Counters(Values):
             slot["batch"], slot["batch_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
         elif "iteration" in slot:
             slot["step"], slot["step_total"] = slot.pop("iteration"), slot.pop("iteration_total", NO)
-        whole = "global" in slot
+        whole = self.overall = "global" in slot
         if whole:
             if "step" in slot and "batch" not in slot:
                 slot["batch"], slot["batch_total"] = slot["step"], slot.pop("step_total", NO)

@@ -210,7 +210,7 @@ class Course(Ledger):
             self.named_batches = numbers[plan.batch_total]
         if plan.paired:
             self.rows.paired = True
-        if plan.step_total != NO:
+        if plan.step_total != NO and not plan.either:
             self.planned_steps = numbers[plan.step_total]
         if plan.epoch_total != NO:
             self.planned_epochs = numbers[plan.epoch_total]
@@ -261,7 +261,8 @@ class Course(Ledger):
         elif plan.mapping and math.isnan(self.step) and self.bar[1]:
             place = Place(step=self.bar[0])
         elif not math.isnan(self.step):
-            place = Place(step=self.step, epoch=self.place.epoch, batch=NAN, total=NAN, kind=self.place.kind)
+            total = self.place.total if math.isnan(self.place.batch) else NAN
+            place = Place(step=self.step, epoch=self.place.epoch, batch=NAN, total=total, kind=self.place.kind)
         elif not math.isnan(self.epoch):
             place = Place(epoch=self.epoch, kind=Kind.SUMMARY)
         else:
@@ -295,6 +296,8 @@ class Course(Ledger):
                 kind = Kind.MAPPED if plan.mapping else Kind.SUMMARY if math.isnan(step) and math.isnan(batch) else Kind.WITHIN
         elif not math.isnan(self.epoch) and (not math.isnan(batch) or (not math.isnan(step) and plan.step_total == NO)):
             epoch, kind = self.epoch, Kind.WITHIN
+        elif plan.either:
+            epoch, total, kind = self.epoch, numbers[plan.step_total], Kind.BARE if math.isnan(self.epoch) else Kind.WITHIN
         if kind == Kind.EXACT and math.isnan(step) and self.bar[1]:
             step = self.bar[0]
         if kind == Kind.EXACT and plan.of_all and math.isnan(step):

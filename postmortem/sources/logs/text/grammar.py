@@ -76,7 +76,19 @@ _OWN_UNIT = re.compile(
 _OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
 
 
-_PAIRS = re.compile(rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER},\s*{NUMBER}\]|^\[{NUMBER}:{NUMBER}/{NUMBER}\]")
+# `group 1 [n = 200]: loss 0.5`, `class cat: loss 0.5`, `y = landbird, place = land  [n = 3498]: acc = 0.9`: of some samples of a set. With a
+# place in training such a line is one of its own; without, it stands among others about the whole.
+_MEASURED = ("train/", "val/", "test/")
+_GROUPS = "class|(?:sub)?group|category|domain|subject|label|attribute|slice|bucket|cluster"
+_OF_A_GROUP = re.compile(
+    rf"^(?:[^A-Za-z{NUMBER}]{{0,80}}|.{{1,80}}(?: - |\]:? ?|INFO:? ?))(?:{_GROUPS})(?:[ _](?:id|idx|name))?[ _]?[:=#]? ?"
+    rf"(?:{NUMBER}|[\w-]{{1,40}}(?=\s?[:|,\[(-]))\s?(?:[\[(][^\])]{{0,40}}[\])])?\s?[:|,-]?\s{{0,4}}[A-Za-z]|"
+    rf"\[ ?n ?={NUMBER} ?\]:?\s{{0,4}}[A-Za-z]",
+    re.IGNORECASE,
+)
+_PAIRS = re.compile(
+    rf"^\[{NUMBER}/{NUMBER}\]\s?\[{NUMBER}/{NUMBER}\]|^\[{NUMBER},\s*{NUMBER}\]|^\[{NUMBER}:{NUMBER}/{NUMBER}\]|^\[{NUMBER} :{NUMBER}\]"
+)
 
 
 def plan_of(shape: str) -> Plan:
@@ -136,14 +148,15 @@ class _Reading(Counters):
         values = self.named()
         paired = self.keyless and not self.bar and not self.tqdm and {"train", "val"} <= {v.name.partition("/")[0] for v in values}
         split = self.line_split or split_in(self.parts[-1].split("|")[0]) if self.mapping else self.line_split
-        if not values and not slot.keys() - {"rank"}:
+        if not slot.keys() - {"rank"} and (not values or (_OF_A_GROUP.search(self.parts_text) and any(v.name.startswith(_MEASURED) for v in values))):
             return EMPTY
         return Plan(
             values=values,
             step=slot.get("step", NO), step_total=slot.get("step_total", NO), epoch=slot.get("epoch", NO), epoch_total=slot.get("epoch_total", NO),
             batch=slot.get("batch", NO), batch_total=slot.get("batch_total", NO), rank=slot.get("rank", NO), split=split,
             bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm or self.hapi, weak=self.weak,
-            keyless=self.keyless, paired=paired, heads=bool(_HEADING.match(self.parts_text)), untrained=bool(_UNTRAINED.search(self.parts_text)),
+            keyless=self.keyless, overall=self.overall, paired=paired, heads=bool(_HEADING.match(self.parts_text)),
+            untrained=bool(_UNTRAINED.search(self.parts_text)),
             announces=split in ("val", "test") and self.parts_text.rstrip().endswith("output:" if values else ":"),
             drawn=self.tqdm or self.hapi or (self.keyless and "====" in self.parts_text),
         )  # fmt: skip

@@ -87,6 +87,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("| loss train:", rf"(?<=\| loss train:){_N}, val:{_N}(?= \| iter time)", f"{_N}, from {_N}"),  # litgpt, which says the last one again
         ("'s l", r"'s l(?:(1)|2)(?=:)", lambda m: " mae" if m[1] else " mse"),  # LightGBM
         ("'s ", rf"(?<=\w)'s (?=[\w@-]{{1,60}}:{_N})", " "),
+        ("~", rf"\b((?i:train|valid|val|test|eval)\w*(?: \w{{2,10}})?) ?~ ?{_N}%(?= ?[:=]?{_N})", rf"from {_N}, \1:"),  # of a part of the set
         (f" -{_N}", rf"^{_N}{_N} (loss|sample_per_sec) -(?={_N}$)", rf"epoch {_N}, iter {_N}, \1:"),  # DALLE-pytorch
         (" sent/s -", rf" -{_N} -(?={_N} sent/s -)", rf" - step {_N} -"),  # XLM
         (

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from postmortem.sources.logs.blocks import LONGEST_LINE, Reading
+from postmortem.sources.logs.encodings import encoding_of
 from postmortem.sources.logs.text.boxes import boxed, unboxed
 from postmortem.sources.logs.text.ranks import labelled, with_ranks
 
@@ -56,7 +57,8 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
     for piece in met.extent.pieces(path, CHUNK):
         last = piece.last
         if not started:
-            decoder = _decoder(piece.data[:4096])
+            encoding = encoding_of(piece.data)
+            decoder = codecs.getincrementaldecoder(encoding)("replace") if encoding else None
         if piece.apart:
             rest, skipping, apart = b"", True, True
             if decoder:
@@ -90,25 +92,6 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
         apart = False
         yield chunk
         line = chunk.line_at(len(chunk.data)) if chunk.data.endswith(b"\n") else line
-
-
-def _decoder(head: bytes) -> codecs.IncrementalDecoder | None:
-    """A decoder for UTF-16 and UTF-32; None for what ASCII is a part of (UTF-8, Latin-1)."""
-    encoding = utf16(head)
-    return codecs.getincrementaldecoder(encoding)("replace") if encoding else None
-
-
-def utf16(head: bytes) -> str:
-    """The two-byte encoding of a text, "" when it has none. PowerShell's `>` writes UTF-16."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16-le" if head[0] == 0xFF else "utf-16-be"
-    even, odd = head[0:512:2], head[1:512:2]
-    if len(odd) >= 8:
-        if odd.count(0) > 0.8 * len(odd) and even.count(0) < 0.1 * len(even):
-            return "utf-16-le"
-        if even.count(0) > 0.8 * len(even) and odd.count(0) < 0.1 * len(odd):
-            return "utf-16-be"
-    return ""
 
 
 def _script_before(data: bytes) -> int:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.plans import NO, Slot
-from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, validation_twins, words
+from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, twins, words
 
 _FILLER = re.compile(
     r"^(?:iter|iteration|step|batch|mini-?batch|the|current|cur|average|avg|ave|overall|mean|final|epoch|prompt|running|moving|smoothed|and|"
@@ -47,11 +47,11 @@ class Values:
         style = any(marked for *_, marked, _ in self.pending)
         best: dict[str, tuple[int, int]] = {}  # name → how plain its key is, index
         named: list[tuple[Slot, bool]] = []
-        twins = validation_twins(key for _, key, *_ in self.pending)
+        told = twins(key for _, key, *_ in self.pending)
         for index, key, split, marked, percent in self.pending:
             name, used = name_of(key, split or self.line_split * (not split_in(key)))
-            if key in twins:
-                name = name_of(key[2:], "val")[0]
+            if key in told:
+                name = name_of(*told[key])[0]
             total = self.totals.get(index, NO)
             if not name.startswith("other/"):
                 set_number = _NUMBERED_SET.search(key)  # the last one is what XGBoost and LightGBM stop early by
@@ -108,14 +108,17 @@ class Values:
             self.pending[n] = (index, key, of, marked, percent)
 
     def _only_split(self, beside_a_loss: bool) -> list[Slot]:  # noqa: FBT001
-        """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter."""
+        """`Loss: 1.1, Train: 0.82, Val: 0.51` are accuracies, `train=1.06, val=0.97` alone are losses; sizes of sets come without a counter.
+
+        `loss=1.1 | val=1.2` may be either: taken for the loss until all of its values are known (`unnamed.merits`).
+        """
         counted = bool({"epoch", "step", "batch", "lead"} & self.slots.keys()) or (len(self.bare) == 1 and self.bare[0][3])
         if not counted or not self.bare or (len(self.bare) < 2 and not (beside_a_loss or self.learnt() or self.bare[0][3])):
             return []
         return [
             Slot(index, f"{split_in(key)}/{quantity}", f"{key} {quantity}", percent=percent)
             if quantity and len(self.bare) == 1
-            else Slot(index, f"{split_in(key)}/{'accuracy' if beside_a_loss or percent else 'loss'}", key, percent=percent)
+            else Slot(index, f"{split_in(key)}/{'accuracy' if (beside_a_loss and len(self.bare) > 1) or percent else 'loss'}", key, percent=percent)
             for index, key, percent, quantity in self.bare
         ]
 

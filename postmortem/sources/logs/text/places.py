@@ -33,7 +33,14 @@ def settle(rows: Rows) -> Settled:
     if rows.paired and (lone := (kind == Kind.BARE) & np.isfinite(batch) & ~np.isfinite(step)).any() and np.all(np.diff(batch[lone]) == 1):
         epoch, kind = np.where(lone, batch, epoch), np.where(lone, Kind.SUMMARY, kind)  # one by one, each with its validation: epochs
         planned_epochs = float(total[lone][-1])
+    either = np.isfinite(step) & ~np.isfinite(batch) & np.isfinite(total)
+    again = _begins_again(epoch[either], step[either])
+    planned = float(total[either][-1]) if either.any() and not again else None
+    if not again:
+        epoch, total, kind = np.where(either, np.nan, epoch), np.where(either, np.nan, total), np.where(either, np.int8(Kind.BARE), kind)
     epoch, kind = named_afterwards(step, epoch, kind)
+    if again:
+        step, batch = np.where(either, np.nan, step), np.where(either, step, batch)
     steps, epochs = _unrounded(step) if rows.rounded else _finer(step, batch, total), np.full(len(step), np.nan)
     whole = (kind == Kind.WITHIN) | (kind == Kind.SUMMARY)
     fractional = bool(np.any((kind == Kind.EXACT) & (epoch != np.floor(epoch))))
@@ -57,7 +64,6 @@ def settle(rows: Rows) -> Settled:
         counted[:] = False
     share = np.clip(np.divide(batch, total, out=np.full(len(batch), np.nan), where=counted), 0.0, 1.0)
     inside = within & counted
-    planned: float | None = None
     if np.count_nonzero(inside) > 2 and np.array_equal(batch[inside], before[inside] + 1):
         # `[2,  21] loss …` of each batch and `[  2/7] val loss …` of each epoch: the epoch itself, once more
         planned_epochs = float(total[inside][-1])
@@ -78,7 +84,8 @@ def settle(rows: Rows) -> Settled:
         steps[unknown] = before[unknown] * per_epoch + batch[unknown]
     lone = (kind == Kind.BARE) & np.isfinite(batch) & ~np.isfinite(step)
     if lone.any():
-        steps[lone], planned = _lone(batch[lone], total[lone])
+        steps[lone], of_lone = _lone(batch[lone], total[lone])
+        planned = of_lone or planned
         nowhere = (kind == Kind.BARE) & ~np.isfinite(steps)
         last = np.maximum.accumulate(np.where(np.isfinite(steps), np.arange(len(steps)), -1))
         nowhere &= last >= 0
@@ -118,6 +125,19 @@ def _amid(before: Floats, epochs: Floats, inside: "npt.NDArray[np.bool_]", summa
     goes_on = same & (epochs[last] < epochs[following]) & (epochs[following] < before[rows] + 1)
     out[rows[goes_on]] = last[goes_on]
     return out
+
+
+def _begins_again(epochs: Floats, steps: Floats) -> bool:
+    """Whether a step that is printed beside a total is one of an epoch: it does not go on where the next epoch is named.
+
+    epochs, steps : of records below the heading of an epoch, (n,); NaN before the first. Of one epoch alone, the first one is taken for such.
+    """
+    known = epochs[np.isfinite(epochs)]
+    named = np.nan_to_num(epochs, nan=-1.0)
+    rises = np.flatnonzero(np.diff(named) > 0)
+    if not len(rises) or not len(known):
+        return bool(len(known)) and float(known[0]) in (0.0, 1.0)
+    return float(np.mean(np.diff(steps)[rises] <= 0)) > 1 / 2
 
 
 def _lengths(epochs: Floats, steps: Floats) -> float | None:

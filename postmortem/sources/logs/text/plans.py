@@ -50,6 +50,7 @@ class Plan:
     announces: bool = False  # the lines below it are about the same set
     untrained: bool = False  # measured before the first step
     done: bool = False  # its epoch says how many are done, 0 at first
+    overall: bool = False  # its step is by name that of all training
     paired: bool = False  # a counter without a name, and values of training and validation: "[01/14] train_loss 0.3, val_loss 0.4"
 
     @property
@@ -73,6 +74,12 @@ class Plan:
     def of_all(self) -> bool:
         """A counter without a name runs to the end of training, where the epoch beside it is a share: `1/21150 (epoch 0.002)`."""
         return self.keyless and not self.drawn and NO not in {self.batch, self.batch_total}
+
+    @property
+    def either(self) -> bool:
+        """A step with a total: of the epoch that a heading names, where it begins again in each, else of all training. `places` settles which."""
+        alone = self.step_total != NO and self.epoch == NO and self.batch == NO
+        return alone and self.split in ("", "train") and bool(self.values) and not (self.overall or self.mapping or self.progress or self.bar)
 
     @property
     def by_itself(self) -> bool:

@@ -14,10 +14,11 @@ from postmortem.sources.logs.beside import split_of_file
 from postmortem.sources.logs.blocks import Reading
 from postmortem.sources.logs.crash import of_a_traceback
 from postmortem.sources.logs.detection import with_total_of_console
+from postmortem.sources.logs.encodings import encoding_of
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.bars import Redraws
 from postmortem.sources.logs.text.keys import split_in
-from postmortem.sources.logs.text.lines import Chunk, chunks, utf16
+from postmortem.sources.logs.text.lines import Chunk, chunks
 from postmortem.sources.logs.text.noise import CHATTER, Part, Sieve, Words, past_chatter
 from postmortem.sources.logs.text.periods import first_lines, last_lines
 from postmortem.sources.logs.text.places import Settled, settle
@@ -85,7 +86,7 @@ def claims(candidate: Candidate) -> bool:
 
 def looks_like_text(head: bytes) -> bool:
     """UTF-8, UTF-16, GBK or Latin-1 text; a few control bytes and runs of NUL (a disk that was full) are forgiven."""
-    if utf16(head):
+    if encoding_of(head):
         return True
     body = head.replace(b"\x00", b"")
     if not body or len(body) * 2 < len(head):
@@ -140,7 +141,7 @@ def read(candidate: Candidate) -> Found:
 
 def _of_the_file(series: tuple[Series, ...], split: str) -> tuple[Series, ...]:
     """What a file beside that of training measured, where its lines do not say of which set it is."""
-    if not split or any(s.name.startswith(("val/", "test/")) for s in series):
+    if not split or any(s.name.startswith(("val/", "test/")) or s.name == "grad_norm" for s in series):
         return series
     unsaid = [s.name.startswith("train/") and not split_in(s.logged_as) for s in series]
     return tuple(replace(s, name=f"{split}/{s.name.removeprefix('train/')}") if u else s for s, u in zip(series, unsaid, strict=True))

@@ -209,6 +209,8 @@ class _State:
             epoch, kind = self.epoch, Kind.MAPPED if plan.mapping else Kind.WITHIN if counted else Kind.SUMMARY
         elif known and (plan.batch != NO or (plan.step != NO and plan.step_total == NO)):
             epoch, kind = self.epoch, Kind.WITHIN
+        elif plan.either:
+            epoch, total, kind = self.epoch, own[:, plan.step_total], Kind.WITHIN if known else Kind.BARE
         if kind == Kind.EXACT and plan.step == NO and self.scan.bar[1]:
             step = self.step = np.full(len(own), self.scan.bar[0])
         if kind == Kind.EXACT and plan.of_all and plan.step == NO:
@@ -222,7 +224,7 @@ class _State:
         """Where values are that follow no counter closely."""
         nothing = self.nothing
         if not np.isnan(self.step[-1]):
-            return _Places(self.step, before.epoch, nothing, nothing, before.kind)
+            return _Places(self.step, before.epoch, nothing, before.total if np.isnan(before.batch).all() else nothing, before.kind)
         if plan.mapping and self.scan.bar[1]:
             return _Places(np.full(len(nothing), self.scan.bar[0]), nothing, nothing, nothing, Kind.BARE)
         if not np.isnan(self.epoch[-1]):

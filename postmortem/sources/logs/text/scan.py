@@ -18,7 +18,7 @@ from postmortem.sources.logs.text.plans import EMPTY
 from postmortem.sources.logs.text.ranks import unranked
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
-from postmortem.sources.logs.text.tables import cells_of, pair_of, section_of
+from postmortem.sources.logs.text.tables import cells_of, pair_of, row_of_splits, section_of
 from postmortem.sources.logs.text.tokens import NUMBERS, mask, moment, number
 from postmortem.sources.names import series_name
 
@@ -220,6 +220,11 @@ class Scan(Course):
         if header is None:
             return False
         text = raw.decode("utf-8", "replace")
+        if header.splits:
+            row = row_of_splits(header, text)
+            if row:
+                self.keyed_row({}, row)
+            return row is not None
         cells = cells_of(header, text)
         if cells is None:
             return False

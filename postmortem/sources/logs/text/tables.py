@@ -10,6 +10,7 @@ from postmortem.sources.logs.text.tokens import NUMBERS, number
 from postmortem.sources.names import of_validation, series_name
 
 MAX_COLUMNS = 64
+MAX_KEY = 40  # characters of the name of a row
 _RULE = re.compile(r"^[\s|+:=\-─━═┃│┼╋┿╂├┤┏┓┗┛┡┩└┘┌┐┬┴╇╈]+$")
 _EDGE = str.maketrans({"│": "|", "┃": "|", "║": "|"})
 _WIDE = re.compile(r"\s{2,}|\t")
@@ -18,6 +19,7 @@ _SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
 _JSON_SECTION = re.compile(r'^\s+"([A-Za-z][\w-]{0,40})": \{\s*$')
 _JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
 _LIST = re.compile(r"\[([^\[\]]{0,400})\]")  # `[1.5e+00, 8.2e-02]`: a loss of DeepXDE by its terms
+_QUANTITY = re.compile(r"(?i)|metrics?|names?|quantity|measures?|scores?|results?|stats?|phase|split|set|")  # above the names of quantities
 _MISSING = {"", "-", "none", "na", "n/a", "null", "_", "no log", "+", "*"}  # a mark, such as skorch's at the epochs that it saved
 
 
@@ -29,6 +31,7 @@ class Header:
     keys: tuple[str, ...]
     roles: tuple[Role | None, ...]
     names: tuple[str, ...]
+    splits: tuple[str, ...] = ()  # of the columns behind the first, where each row is a quantity: `METRIC | TRAIN | VALIDATION`
 
     def about(self, split: str) -> "Header":
         """The same header of a table that a heading says to be about another set than the training's."""
@@ -49,8 +52,10 @@ def header_of(text: str) -> Header | None:
     """The header that a line without numbers is; None when it is none: it needs a counter and a known quantity."""
     text = (text if text.isascii() else text.translate(_EDGE)).strip()
     text = text[1:].lstrip() if text.startswith("# ") else text  # as a comment
-    if not text or len(text) > 2000 or text.endswith((":", ".")) or not may_count(text):
+    if not text or len(text) > 2000 or text.endswith((":", ".")):
         return None
+    if not may_count(text):
+        return _of_splits(text)
     for style, cells in _splits(text):
         keys = tuple(c.strip().strip("\"'") for c in cells)
         if not 2 <= len(keys) <= MAX_COLUMNS or not all(0 < len(k) <= 40 for k in keys):
@@ -70,6 +75,32 @@ def header_of(text: str) -> Header | None:
             continue
         return Header(style, keys, roles, names)
     return None
+
+
+def _of_splits(text: str) -> Header | None:
+    """The header of a table with a row for each quantity and a column for each set: `METRIC | TRAIN | VALIDATION`."""
+    for style, cells in _splits(text):
+        keys = tuple(c.strip().strip("\"'") for c in cells)
+        splits = tuple(split_in(k) if len(k.split()) == 1 else "" for k in keys[1:])
+        if len(set(splits) - {""}) == len(splits) > 1 and _QUANTITY.fullmatch(keys[0].rpartition(" - ")[2]):  # behind what a logger puts before it
+            return Header(style, keys, (None,) * len(keys), keys, splits)
+    return None
+
+
+def row_of_splits(header: Header, text: str) -> list[tuple[str, str, float]] | None:
+    """(key, series name, value) of each cell of a row that says one quantity of several sets; None when the line is no such row."""
+    text = text.translate(_EDGE).strip()
+    cells = [c.strip() for c in (text.strip("|").split("|") if header.style == "|" else re.split(r"\t|(?<=\S)\s+(?=[-+.\dnNiI]\S*(?:\s|$))", text))]
+    key = cells[0].rpartition(" - ")[2].strip(" :")
+    values = [c.rstrip("%").encode("utf-8", "replace") for c in cells[1:]]
+    if len(values) != len(header.splits) or not key or len(key) > MAX_KEY or not all(map(NUMBERS.fullmatch, values)):
+        return None
+    of_hundred = [0.01 if c.endswith("%") else 1.0 for c in cells[1:]]
+    names = [series_name(key, s) for s in header.splits]
+    return [
+        (f"{s} {key}", f"other/{s} {key}" if n.startswith("other/") else n, number(v) * h)
+        for s, n, v, h in zip(header.splits, names, values, of_hundred, strict=True)
+    ]
 
 
 def _losses(keys: tuple[str, ...]) -> bool:
