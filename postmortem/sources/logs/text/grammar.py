@@ -82,7 +82,7 @@ _MEASURED = ("train/", "val/", "test/")
 _GROUPS = "class|(?:sub)?group|category|domain|subject|label|attribute|slice|bucket|cluster"
 _OF_A_GROUP = re.compile(
     rf"^(?:[^A-Za-z{NUMBER}]{{0,80}}|.{{1,80}}(?: - |\]:? ?|INFO:? ?))(?:{_GROUPS})(?:[ _](?:id|idx|name))?[ _]?[:=#]? ?"
-    rf"(?:{NUMBER}|[\w-]{{1,40}}(?=\s?[:|,\[(-]))\s?(?:[\[(][^\])]{{0,40}}[\])])?\s?[:|,-]?\s{{0,4}}[A-Za-z]|"
+    rf"(?:{NUMBER}|[\w-]{{1,40}}(?:{NUMBER}|(?=\s?[:|,\[(-])))\s?(?:[\[(][^\])]{{0,40}}[\])])?\s?[:|,-]?\s{{0,4}}[A-Za-z]|"
     rf"\[ ?n ?={NUMBER} ?\]:?\s{{0,4}}[A-Za-z]",
     re.IGNORECASE,
 )
