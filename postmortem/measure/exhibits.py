@@ -30,7 +30,7 @@ APART = 0.1  # ln(validation / train) at the end that is worth a mark
 # The order in which curves are shown; the rest follow as logged.
 ORDER = (
     *("train/loss", "val/loss", "train/accuracy", "val/accuracy", "grad_norm", "lr", "loss_scale"),
-    *("train/perplexity", "val/perplexity", "train/error", "val/error", "reward", "step_time", "throughput"),
+    *("train/perplexity", "val/perplexity", "train/error", "val/error", "reward", "step_time", "data_time", "throughput"),
 )
 
 

@@ -7,7 +7,7 @@ from postmortem.model.exhibits import CurveExhibit
 from postmortem.model.sentence import Sentence, Value
 
 COMPARISON = "postmortem-comparison/1"
-NO_RESULTS = frozenset({"lr", "loss_scale", "throughput", "step_time"})  # curves of what was set, or of the machine
+NO_RESULTS = frozenset({"lr", "loss_scale", "throughput", "step_time", "data_time"})  # curves of what was set, or of the machine
 
 
 @dataclass(frozen=True, slots=True)

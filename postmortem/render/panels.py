@@ -33,6 +33,7 @@ _PANELS = (
     "loss_scale",
     "throughput",
     "step_time",
+    "data_time",
 )
 _LINEAR = frozenset({"accuracy", "lr", "score", "f1", "auc", "throughput"})
 _TALL = frozenset({"loss"})
@@ -141,6 +142,7 @@ def panel_title(key: str) -> str:
         "loss_scale": t("Loss scale"),
         "throughput": t("Throughput"),
         "step_time": t("Time per step"),
+        "data_time": t("Time waiting for data"),
         "score": t("Score"),
         "reward": t("Reward"),
     }

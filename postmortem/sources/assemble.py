@@ -77,8 +77,8 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
 
 
 def _in_seconds(series: Series) -> Series:
-    """What a step took, logged in milliseconds as its key says (`dt_ms`, `ms/step`), in seconds; any other series as it is."""
-    if not series.name.startswith("step_time") or "ms" not in words(series.logged_as):
+    """What a step took or waited, logged in milliseconds as its key says (`dt_ms`, `ms/step`), in seconds; any other series as it is."""
+    if not series.name.startswith(("step_time", "data_time")) or "ms" not in words(series.logged_as):
         return series
     return replace(series, values=series.values / 1e3)
 

@@ -290,6 +290,8 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
     names.update(of_episodes(names))
     if "step_time" not in names.values():
         names.update({key: "step_time" for key in keys if key not in (aliases or ()) and _beside_data_time(key, names)})
+    if "step_time" in names.values() and "data_time" not in names.values():  # `Time 0.31 Data 0.02`
+        names.update({key: "data_time" for key in keys if key not in (aliases or ()) and key.rpartition("/")[2].lower() == "data"})
     return names
 
 

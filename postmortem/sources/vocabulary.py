@@ -6,7 +6,20 @@ import re
 # sets each has a name of its own: `val.<set>/<quantity>`. `score` is any figure of merit of which more is better.
 QUANTITIES = ("loss", "accuracy", "perplexity", "error", "mae", "mse", "rmse", "r2", "f1", "auc", "score", "reward")
 SPLITS = ("train", "val", "test")
-BARE = ("lr", "grad_norm", "loss_scale", "throughput", "step_time", "epoch", "memory", "reward", "weight_norm", "update_ratio", "skipped_steps")
+BARE = (
+    "lr",
+    "grad_norm",
+    "loss_scale",
+    "throughput",
+    "step_time",
+    "data_time",
+    "epoch",
+    "memory",
+    "reward",
+    "weight_norm",
+    "update_ratio",
+    "skipped_steps",
+)
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -20,7 +33,7 @@ def _phrases(text: str) -> frozenset[str]:
 # Phrases of a quantity, plainest first: of several columns with one name the plainest is the one that is meant.
 QUANTITY_PHRASES: dict[str, str] = {
     "loss": (
-        "loss, total loss, loss total, losses total, all loss, overall loss, reference loss, "
+        "loss, total loss, loss total, losses total, tot loss, loss tot, all loss, overall loss, reference loss, "
         "loss value, trl, tel, lm loss, lm loss value, nll, nll loss, "
         "loss nll, "
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "
@@ -33,7 +46,8 @@ QUANTITY_PHRASES: dict[str, str] = {
         "binary cross entropy, categorical crossentropy, sparse categorical crossentropy, smooth l1, objective, cost, l"
     ),
     "accuracy": (
-        "accuracy, acc, acc1, acc 1, acc@1, acc@top1, top1, top 1, top@1, top1 acc, top1 accuracy, acc top1, acc top 1, accuracy top1, accuracy "
+        "accuracy, acc, accu, acc1, acc 1, acc@1, acc@top1, top1, top 1, top@1, top1 acc, top1 accuracy, acc top1, acc top 1, "
+        "accuracy top1, accuracy "
         "top 1, accuracy top@1, top 1 acc, top 1 accuracy, prec@1, prec1, prec 1, precision@1, accuracy@1, accuracy 1, categorical accuracy, "
         "sparse categorical accuracy, binary accuracy, multiclass accuracy, classification accuracy, cls acc, token acc, token accuracy, mean "
         "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, aacc, acc pose, oa, "
@@ -69,7 +83,8 @@ QUANTITY_PHRASES: dict[str, str] = {
         "mean, ep ret, average ep ret, episodic return, episode return mean, eval return, mean return, average return, return, returns, rewards, "
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
         "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, "
-        "undiscounted return per episode, critic rewards, critic reward, reward score, average reward score, rew, eprewmean, environment"
+        "mean total reward, mean total rewards, ep rewmean, undiscounted return per episode, critic rewards, critic reward, reward score, "
+        "average reward score, rew, eprewmean, environment"
     ),
 }
 
@@ -164,6 +179,10 @@ BARE_PHRASES: dict[str, str] = {
         "step avg, step time s, step timing in s, s b, time batch, time iteration, elapsed time per iteration s, iter time s, "
         "train step time, elapsed time per iteration ms, elapsed time per iteration, dt, dt ms, iter time ms, time per iteration ms, seconds per "
         "iteration, step duration, batch duration, batch cost, sec it, sec step, sec batch, iteration time s, training step time"
+    ),
+    "data_time": (  # what of a step waited for its batch
+        "data time, data loading time, dataloading time, data load time, load data time, data wait time, time data, reader cost, dataloader time, "
+        "reader time, data fetch time, batch load time"
     ),
     "memory": (
         "memory, mem, max mem, max memory, gpu mem, gpu memory, memory gib, memory gb, memory mb, gpu mem gb, gpu memory gb, cuda memory, cuda "

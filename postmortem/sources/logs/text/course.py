@@ -40,6 +40,7 @@ class Course(Ledger):
         self.epoch = NAN  # the epoch that is running
         self.step = NAN  # the last global step seen
         self.bar = (NAN, 0.0)  # the main progress bar: count, total
+        self.behind_bar = False  # what is read was glued to the end of one
         self.over = False  # a Keras bar of the epoch that is running came to its end
         self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
         self.waiting_epoch = NAN
@@ -120,7 +121,7 @@ class Course(Ledger):
             return
         if not plan.values:
             self._counter(plan, numbers)
-        elif not plan.weak or self.near > 0:
+        elif not plan.weak or self.near > 0 or self.behind_bar:
             self._row(plan, numbers, tokens)
         if plan.announces:
             self.split = plan.split
@@ -254,6 +255,8 @@ class Course(Ledger):
             place = self._own_place(plan, numbers, tokens)
             if place.kind != Kind.BARE or not math.isnan(place.step):
                 self.split = announced if plan.again else ""
+        elif self.behind_bar and math.isnan(self.step) and math.isnan(self.epoch) and self.bar[1]:
+            place = Place(step=self.bar[0])
         elif self.near > 0:
             place = self.place
             if plan.split in ("val", "test") and place.kind == Kind.WITHIN and math.isnan(place.step):

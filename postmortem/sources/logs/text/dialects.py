@@ -17,6 +17,7 @@ _YOLO_LINE = re.compile(rf"^{_N}/{_N}\s*{_N}G{_N}{{6,16}}$")
 # `all 7866 9060 0.694 0.879 0.731 0.555` below `Class Images Instances Box(P R mAP50 mAP50-95)`; of a segmenter, the masks' four behind.
 _YOLO_ALL = re.compile(rf"^all{_N}{{6}}(?:{_N}{{4}})?$")
 # `Iteration 20 (1.02 iter/s, 19.4s/20 iters), loss = 6.9`
+_CAFFE_SCORE = re.compile(rf"\bTest score #{_N}:{_N}$")
 _CAFFE_NET = re.compile(rf"(Train|Test) net output #\d+: (\w+) ={_N}")
 # `all 0.625 0.9375` below `classes top1_acc top5_acc`.
 _YOLO_CLASSES = re.compile(rf"^all{_N}{_N}$")
@@ -213,4 +214,7 @@ def _net_output(shape: str) -> Plan | None:
         known = {"loss": "loss", "accuracy": "accuracy"}.get(net[2].lower())
         name = f"{split}/{known}" if known else f"other/{net[1]} net {net[2]}"
         return Plan(values=(Slot(index, name, f"{net[1]} net {net[2]}"),), split="test" if split == "test" else "")
+    if _CAFFE_SCORE.search(shape):  # of its accuracy layer the first is the share, the second a loss
+        numbers = shape.count(_N)
+        return Plan(values=(Slot(numbers - 1, "test/accuracy", "Test score"),), split="test", group=numbers - 2)
     return None

@@ -288,7 +288,7 @@ class _Reading(Counters):
             self.episode = index
         if multiple := MULTIPLE.match(trail):
             self.multiples[index] = _TIMES[multiple[0]]
-        elif MILLI.match(trail) and "ms" not in words(key) and name_of(key, "")[0] == "step_time":
+        elif MILLI.match(trail) and "ms" not in words(key) and name_of(key, "")[0] in ("step_time", "data_time"):
             self.multiples[index] = 1e-3
         self.pending.append((index, key, "" if split else self.piece_split or self.line_split, marked, percent))
         self.last = ("value", index)

@@ -10,6 +10,14 @@ from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 
 _N = NUMBER
+
+
+def _average_precisions(row: re.Match[str]) -> str:
+    """A row of YOLACT's table: of all thresholds, and of each."""
+    what = "bbox" if row[1] == "box" else "mask"
+    return f"val {what} AP:{_N} via{_N}" + f" via{_N}" * row[2].count(_N)
+
+
 # What each has in it, its pattern, and what it is put into.
 _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (needle, re.compile(pattern, re.IGNORECASE if needle in ("/", "loss") else re.NOFLAG), into)
@@ -109,7 +117,9 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         (" / ", rf"(?<={_N}) / (?=[A-Za-z]\w* ?{_N})", " | "),
         ("val. ", r"\bval\. (?=\w)", "val_"),
         ("completed step:", rf"\bcompleted step:{_N}, seconds:", f"completed step:{_N}, step time:"),  # MaxText
-        ("||", rf"^\[{_N}\]{_N} \|\| (?=\w: ?{_N})", f"epoch {_N}, iter {_N} || "),  # YOLACT
+        ("||", rf"^\[{_N}\]{_N} \|\| (?=\w: ?{_N})", f"epoch {_N}, iter {_N} || "),  # YOLACT: its parts by their first letters, and their total
+        ("| T:", rf"(?<=\| )T:(?={_N} \|\|)", "loss:"),
+        (" |", rf"^(box|mask) \|{_N} \|{_N}((?: \|{_N}){{5,12}}) \|$", _average_precisions),
         ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
     )
 )

@@ -15,6 +15,7 @@ from postmortem.sources.logs.blocks import Reading
 from postmortem.sources.logs.crash import of_a_traceback
 from postmortem.sources.logs.detection import with_total_of_console
 from postmortem.sources.logs.encodings import encoding_of
+from postmortem.sources.logs.parts import with_sum_of_parts
 from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.bars import Redraws
 from postmortem.sources.logs.text.keys import split_in
@@ -126,7 +127,7 @@ def read(candidate: Candidate) -> Found:
     if numbered is not None:
         events = tuple(replace(e, line=0) if e.line > numbered else e for e in events)
     where = settle(scan.rows)
-    series = _of_the_file(tuple(with_total_of_console(to_series(scan.rows, where, candidate.path))), split_of_file(candidate))
+    series = _of_the_file(tuple(with_sum_of_parts(with_total_of_console(to_series(scan.rows, where, candidate.path)))), split_of_file(candidate))
     facts = _facts(scan, where)
     problem = problem or met.extent.left_out()
     if met.too_long and not (problem and series):

@@ -18,7 +18,7 @@ NAN = float("nan")
 MAX_ROWS = 20_000_000
 MAX_SERIES = 500
 
-OF_A_PASS = ("other/", "step_time", "throughput")  # names of what an evaluation may log beside training
+OF_A_PASS = ("other/", "step_time", "data_time", "throughput")  # names of what an evaluation may log beside training
 ColumnKey = tuple[str, str, bool, bool, bool]  # name, key, whether an evaluation's own, whether of whole epochs, whether spare
 
 

@@ -75,7 +75,10 @@ class Scan(Course):
             glued = _GLUED.search(raw)
             if glued:
                 self._line(raw[: glued.end()])
-                raw = raw[glued.end() :]
+                self.behind_bar = True
+                entry = self._line(raw[glued.end() :])
+                self.behind_bar = False
+                return entry
         return self._line(raw)
 
     def _line(self, raw: bytes) -> Entry | None:
@@ -132,7 +135,8 @@ class Scan(Course):
 
     def _where(self) -> Where:
         """Where training was, for an event."""
-        step, epoch, time = (None if math.isnan(v) else v for v in (self.step, self.epoch, self.time))
+        counted = self.behind_bar and math.isnan(self.epoch) and not self.bar[0] < self.step  # the bar counts steps
+        step, epoch, time = (None if math.isnan(v) else v for v in (self.bar[0] if counted else self.step, self.epoch, self.time))
         return Where(self.line_number(), step, epoch, time, self.offset(), len(self.rows))
 
     def reached(self) -> Where:

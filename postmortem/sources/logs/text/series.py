@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from postmortem.model.run import Floats, Reduction, Series
+from postmortem.sources.logs.parts import is_part
 from postmortem.sources.logs.text.places import Settled
 from postmortem.sources.logs.text.rows import OF_A_PASS, Column, ColumnKey, Rows
 from postmortem.sources.logs.text.unnamed import NAMELESS, is_curve, merits
@@ -26,6 +27,7 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
     begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
     any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
+    any_loss = any(c.name.endswith("/loss") for c in rows.columns.values())
     told = {c.name for c in rows.columns.values() if not c.spare}
     trained = any(name.startswith("train/") for name in told)
     spared = any(name.endswith("/loss") for name in told)
@@ -43,7 +45,8 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         later = (index >= begin) & np.append(index[1:] != index[:-1], True)  # said twice of one place: the last counts
         if not later.all():
             index, values = index[later], values[later]
-        if not len(index) or (len(index) == 1 and any_known and column.name.startswith("other/")):
+        lone = len(index) == 1 and any_known and column.name.startswith("other/")
+        if not len(index) or (lone and not (is_part(column.logged_as) and not any_loss)):
             continue
         steps, epochs, time = where.steps[index], where.epochs[index], times[index]
         keep = _distinct(steps, epochs, values)

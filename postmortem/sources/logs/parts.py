@@ -1,0 +1,76 @@
+"""What a log of nothing but parts of a loss leaves out: their sum, which is what is minimised; and a part that is not finite stands for it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from postmortem.model.run import Series
+from postmortem.sources.names import words
+from postmortem.sources.vocabulary import OTHER, SPLIT_WORDS
+
+# Losses of players, each with a goal of its own: their sum is nobody's.
+_PLAYERS = frozenset(
+    (
+        *(
+            "g",
+            "d",
+            "gen",
+            "dis",
+            "disc",
+            "netg",
+            "netd",
+            "gan",
+            "adv",
+            "adversarial",
+            "generator",
+            "discriminator",
+            "fake",
+            "real",
+            "policy",
+            "value",
+        ),
+        *("critic", "actor", "surrogate", "entropy", "pi", "vf", "pg", "q", "qf1", "qf2", "alpha", "target"),
+    )
+)
+_GLUED = re.compile(r"(?<![a-z])[dg]_?loss")
+
+
+def is_part(key: str) -> bool:
+    """`Contrastive_Depth_loss`, `loss_rpn_cls` of training; not `best_loss`, `loss_weight`."""
+    said = words(key)
+    named = said[-1:] in (("loss",), ("losses",)) or (said[:1] == ("loss",) and not {"scale", "weight", "ratio", "type"} & set(said))
+    of_training = all(SPLIT_WORDS.get(word, "train") == "train" for word in said)
+    return (named or _GLUED.fullmatch(key.lower()) is not None) and of_training and OTHER.isdisjoint(said)
+
+
+def with_sum_of_parts(series: Sequence[Series]) -> list[Series]:
+    """The series of a log, and where it names no loss but several parts of one, `Depth_loss= 0.4, Contrastive_loss= 0.3`, their sum.
+
+    The first part that is not finite stands for the loss itself, be it a player's: whatever the sum is, it is not finite either.
+    """
+    out = list(series)
+    if any(s.name.startswith(("train/loss", "train/perplexity")) for s in out):
+        return out
+    parts = [s for s in out if s.name.startswith("other/") and is_part(s.logged_as)]
+    bad = [(float(s.steps[np.argmin(np.isfinite(s.values))]), n) for n, s in enumerate(parts) if not np.isfinite(s.values).all()]
+    if bad:
+        worst = parts[min(bad)[1]]
+        out[next(n for n, s in enumerate(out) if s is worst)] = replace(worst, name="train/loss")
+        return out
+    first = parts[0] if len(parts) > 1 and "reward" not in {s.name for s in out} else None
+    if first is None or any(_of_a_player(p.logged_as) for p in parts) or not all(_beside(p, first) for p in parts):
+        return out
+    total = np.round(np.sum([p.values for p in parts], axis=0), 10)
+    out.append(replace(first, name="train/loss", logged_as=" + ".join(p.logged_as for p in parts), values=total))
+    return out
+
+
+def _of_a_player(key: str) -> bool:
+    return not _PLAYERS.isdisjoint(words(key)) or _GLUED.search(key.lower()) is not None
+
+
+def _beside(part: Series, other: Series) -> bool:
+    """Both were recorded at the same places."""
+    return len(part) == len(other) and np.array_equal(part.steps, other.steps, equal_nan=True)
