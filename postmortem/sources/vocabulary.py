@@ -57,7 +57,8 @@ QUANTITY_PHRASES: dict[str, str] = {
     "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, pplx, word ppl, token ppl, perp, word perplexity, language perplexity",
     "error": (
         "error, err, err1, err@1, top1 err, top1 error, top 1 err, top 1 error, error rate, err rate, error top1, err top1, classification "
-        "error, binary error, multi error, merror, wer, cer, per, ter, eer, word error rate"
+        "error, binary error, multi error, merror, wer, cer, per, ter, eer, word error rate, "
+        "character error rate, char error rate, phoneme error rate"
     ),
     "mae": "mae, mean absolute error, l1, abs error",
     "mse": "mse, mean squared error, l2 error, squared error, mse scaled, scaled mse",
@@ -120,7 +121,7 @@ GLUED = re.compile(r"(train|training|tr|trn|valid|validation|val|eval|test|dev)(
 NOISE = _listed(
     "epoch step steps avg mean average ave batch running moving smoothed smooth current cur curr global log logs logged losses scalar "
     "scalars metric metrics on main overall final net output model history the raw iter iteration interval stats perf performance system timing "
-    "results result summary reduced ema sum per set rollout charts inner info fit minibatch clean finished finished! done complete completed"
+    "results result summary reduced ema sum per set rollout charts inner info fit phase minibatch clean finished finished! done complete completed"
 )
 # Words that make of a quantity another one: extremes, spreads, parts of a sum, masks.
 OTHER = _listed("best min max std var variance median stderr count num vs diff delta ratio target prev previous last lowest highest")

@@ -256,3 +256,40 @@ def test_what_ms_swift_writes(tmp_path: Path) -> None:
     }  # fmt: skip
     assert run.series[0].steps.tolist() == [5.0 * n for n in range(1, 21)]
     assert run.planned_steps == 100
+
+
+@pytest.mark.parametrize("word", ["epochs", "iterations"])
+def test_a_loss_after_so_many_says_of_which_set(tmp_path: Path, word: str) -> None:
+    run = read(tmp_path, "".join(f"Training loss after {e} {word}: {9 - e}.5\nValidation loss after {e} {word}: {9 - e}.75\n\n" for e in EPOCHS))
+    assert ends(run) == {"train/loss": (8, 8.5, 1.5), "val/loss": (8, 8.75, 1.75)}
+
+
+SAVED = ["✓ 保存最佳模型，验证损失: {b}\n", "最佳模型已保存, 验证损失: {b}\n", "早停: 验证损失: {b} 没有下降\n"]
+
+
+@pytest.mark.parametrize("saved", SAVED)
+def test_a_saved_model_is_no_second_evaluation(tmp_path: Path, saved: str) -> None:
+    line = "Epoch {e} 完成 | 训练损失: {a} | 验证损失: {b} | 时间: 385.8s\n"
+    run = read(tmp_path, "".join((saved * (e % 2) + line).format(e=e, a=3 - e / 8, b=3.5 - e / 8) for e in EPOCHS))
+    assert {k: v for k, v in ends(run).items() if "loss" in k} == {"train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5)}
+
+
+def test_sets_and_values_of_losses_in_chinese(tmp_path: Path) -> None:
+    run = read(tmp_path, "".join(f"第{e}轮: 训练集总损失={3 - e / 8} 验证集损失值={3.5 - e / 8} 测试集准确率=0.{40 + e}\n" for e in EPOCHS))
+    assert ends(run) == {"train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5), "test/accuracy": (8, 0.41, 0.48)}
+
+
+def test_names_of_days_and_months_are_no_quantities(tmp_path: Path) -> None:
+    run = read(tmp_path, "".join(f"Wed 07 Sep 2022 07:49:5{e} - INFO - __main__ - epoch {e} step {10 * e} loss {3 - e / 8}\n" for e in EPOCHS))
+    assert ends(run) == {"train/loss": (8, 2.875, 2.0)}
+
+
+def test_a_bar_that_a_message_interrupts_before_its_end_is_one_record(tmp_path: Path) -> None:
+    text = "".join(
+        f"Epoch {e}/8\n 99/100 ━━━━━━━━━━━━━━━━━━━━ 0s 35ms/step - accuracy: 0.5 - loss: {9 - e}.5\n"
+        + "2025-12-14 13:45:04.362248: I external/service.cc:163] XLA service 0x7f64ec003900 initialized: 12 threads\n" * (e % 3 == 1)
+        + f"100/100 ━━━━━━━━━━━━━━━━━━━━ 4s 37ms/step - accuracy: 0.5 - loss: {3 - e / 8} - val_accuracy: 0.5 - val_loss: {3.5 - e / 8}\n"
+        for e in EPOCHS
+    )
+    run = read(tmp_path, text)
+    assert {k: v for k, v in ends(run).items() if "loss" in k} == {"train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5)}

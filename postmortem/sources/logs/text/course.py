@@ -14,6 +14,7 @@ from postmortem.sources.logs.text.tokens import dated, number
 
 MOST_BENEATH = 32  # lines without counters below one of an evaluation under way
 NEAR = 3  # lines after a row or a counter that still belong to it
+NEARLY = 0.95  # of a bar
 DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
 
 
@@ -44,6 +45,7 @@ class Course(Ledger):
         self.over = False  # a Keras bar of the epoch that is running came to its end
         self.waiting: tuple[Plan, list[float], list[bytes]] | None = None  # a bar whose last state counts
         self.waiting_epoch = NAN
+        self.unfinished = (-1, NAN)  # the row of a bar that had nearly come to its end, and its epoch
         self.beneath: list[tuple[Plan, list[bytes]]] = []  # lines without counters below a bar of an evaluation that waits
         self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
         self.main_total = 0.0
@@ -191,8 +193,13 @@ class Course(Ledger):
             kind = Kind.WITHIN if kind == Kind.SUMMARY else Kind.BARE
         elif kind == Kind.BARE and math.isnan(step):
             step = self.step
+        if (
+            plan.bar and self.unfinished[1] == epoch
+        ):  # what interrupted the bar just before its end, as messages of a compiler do, made no record of it
+            self.rows.forget(self.unfinished[0])
         row = self.rows.add(step, epoch, batch, total, self.time, kind)
         self.put(plan, numbers, tokens, row, summary=True)
+        self.unfinished = (row, epoch if batch >= NEARLY * total else NAN)
         if plan.split:
             self.split = plan.split  # " * Acc@1 71.2" after the pass
             self.evaluated = (row, epoch)

@@ -147,8 +147,10 @@ def _unnamed(shape: str) -> Plan | None:
     score = _SCORE_AT.search(shape) or _LOSS_AFTER.search(shape) if "score" in low or "loss" in low or "cost" in low else None
     if score and not _is_part(shape[: score.start(1)].rstrip()):
         at = shape.count(_N) - 2
-        value = (Slot(at + 1, "train/loss", score[1]),)
-        return Plan(values=value, epoch=at) if score[2].lower() == "epoch" else Plan(values=value, step=at)
+        split = split_in(shape[: score.start(1)])
+        value = (Slot(at + 1, f"{split or 'train'}/loss", f"{split} {score[1]}".strip()),)
+        split = "" if split == "train" else split
+        return Plan(values=value, epoch=at, split=split) if score[2].lower() == "epoch" else Plan(values=value, step=at, split=split)
     if _TESSERACT.match(shape):
         return Plan(values=(Slot(5, "train/error", "BCER train", percent=True),), step=1)
     clocked = _CLOCKED.match(shape)

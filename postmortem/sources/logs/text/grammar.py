@@ -98,9 +98,9 @@ def plan_of(shape: str) -> Plan:
     saved = _SAVED.search(shape) if "sav" in shape.lower() else None
     if saved:
         return replace(plan_of(f"{saved[1]} {saved[2]}"), spare=True)
-    if is_aside(shape):
-        return EMPTY
     text = unquoted(shape)
+    if is_aside(shape) or (not shape.isascii() and is_aside(text)):
+        return EMPTY
     keras = _KERAS.match(text) and _KERAS_SIGN.search(text)
     mapping = "{" in text
     text = tidied(text)

@@ -50,6 +50,7 @@ _NOISE = re.compile(
     r"net output|train net output|test net output|channel|coll|nranks|busid|opid|frame|id|index|num|no|table|region|remaining|"
     r"median|std|min|max|avg|mean|sd|elapsed|eta seconds|wall time|date|jobid|image|images|total count|conv|layer|to|from|of|by|in|cudadev|nvmldev|"
     r"last|fold|kfold|k fold|exp name|"
+    r"(?:mon|tue|wed|thu|fri|sat|sun),?|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|"
     r"via)$",
     re.IGNORECASE,
 )

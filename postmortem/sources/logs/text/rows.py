@@ -136,6 +136,13 @@ class Rows:
             found = self.columns[key] = Column(name, logged_as, split, summary, spare)
         return found
 
+    def forget(self, row: int) -> None:
+        """Take back the values of a row that were the last of their columns."""
+        for column in self.columns.values():
+            if column.rows and column.rows[-1] == row:
+                column.rows.pop()
+                column.values.pop()
+
     def rejoin(self, exact: "npt.NDArray[np.bool_]") -> None:
         """Columns that were taken for those of whole epochs go to the others, where all of their rows say how much of an epoch is done."""
         for key, column in list(self.columns.items()):
