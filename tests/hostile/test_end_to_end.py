@@ -325,19 +325,20 @@ def test_what_is_printed_steers_no_terminal(command: str, run: Zygote, tmp_path:
     assert not CONTROL.search(shown.stdout)
 
 
-def test_inspect_of_every_hostile_checkpoint(run: Zygote, tmp_path: Path) -> None:
+# those for time and memory, which `analyze` has met above; of the two crowds of tensors one is enough here, for they are printed alike
+NOT_AGAIN = re.compile(r"10\^[69]|bomb|circles|torch: 60,000")
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if not NOT_AGAIN.search(name)])
+def test_inspect_of_every_hostile_checkpoint(name: str, run: Zygote, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    for i, (name, case) in enumerate(CHECKPOINTS.items()):
-        if "10^6" in name or "10^9" in name or "bomb" in name:
-            continue
-        one = folder / f"{i}" / "run"
-        one.mkdir(parents=True)
-        case.build(one)
-        done = run(["inspect", str(one)], folder=tmp_path, read=[folder])
-        assert done.status in (0, 3), (name, done.stderr)
-        assert done.seen == [], name
-        assert "Traceback" not in done.stderr
-        assert done.stderr.count("\n") <= 1
+    folder.mkdir()
+    CHECKPOINTS[name].build(folder)
+    done = run(["inspect", str(folder)], folder=tmp_path, read=[folder])
+    assert done.status in (0, 3), done.stderr
+    assert done.seen == []
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 1
 
 
 def test_a_run_of_nothing_but_damage_is_said_in_one_sentence(run: Zygote, tmp_path: Path) -> None:
