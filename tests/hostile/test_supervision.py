@@ -14,6 +14,7 @@ from postmortem import supervision
 from postmortem.errors import GivenUpError
 from postmortem.supervision import Limits, doing, supervised
 from tests.hostile.harness import good_log
+from tests.warm import Going, Warm, warm
 
 PRELUDE = "import sys, os, time, signal, ctypes, subprocess, tempfile, pathlib, postmortem.sources as s\nfrom postmortem.supervision import doing\n"
 
@@ -27,14 +28,20 @@ def place(tmp_path: Path) -> Iterator[Path]:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def start(place: Path, code: str, *arguments: str, command: str = "analyze", stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+WARM: list[Warm] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with warm(tmp_path_factory.mktemp("warm")) as one:
+        WARM[:] = [one]
+        yield
+
+
+def start(place: Path, code: str, *arguments: str, command: str = "analyze") -> Going:
     """The command line, with `code` instead of discovery."""
     script = f"{PRELUDE}def planted(*a, **k):\n    doing('model.pt')\n    tempfile.mkdtemp()\n    {code}\ns.discover = planted\n"
-    script += "from postmortem.cli.main import main\nmain()"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, command, *arguments, str(place / "run")], cwd=place, text=True,
-        stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(place / "tmp")}, start_new_session=True,
-    )  # fmt: skip
+    return WARM[0].start([command, *arguments, str(place / "run")], place, script, TMPDIR=str(place / "tmp"))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +78,6 @@ def test_what_would_hurt_is_one_sentence(place: Path, command: str, code: str, a
 def test_a_signal_ends_both(place: Path, number: int, status: int, words: str, code: str) -> None:
     """Also a process that heeds none."""
     going = start(place, code)
-    assert going.stdout is not None
     assert going.stdout.readline() == "here\n"
     going.send_signal(number)
     _, err = going.communicate(timeout=20)
@@ -81,7 +87,6 @@ def test_a_signal_ends_both(place: Path, number: int, status: int, words: str, c
 
 def test_a_terminal_interrupts_both_at_once(place: Path) -> None:
     going = start(place, "print('here', flush=True); time.sleep(60)")
-    assert going.stdout is not None
     going.stdout.readline()
     os.killpg(going.pid, signal.SIGINT)
     assert going.communicate(timeout=20)[1] == "postmortem: interrupted\n"
@@ -102,7 +107,6 @@ def test_an_interrupt_that_comes_in_a_destructor_is_not_lost(place: Path) -> Non
 def test_the_child_ends_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     good_log(tmp_path / "run")
     going = start(tmp_path, "print(os.getpid(), flush=True); time.sleep(60)")
-    assert going.stdout is not None
     child = int(going.stdout.readline())
     assert child != going.pid
     going.kill()
@@ -117,10 +121,10 @@ def test_the_child_ends_with_a_supervisor_that_was_killed(tmp_path: Path) -> Non
 def test_a_training_job_that_is_still_piped_in_has_time(place: Path) -> None:
     script = "from postmortem.cli.main import main\nmain()"
     going = subprocess.Popen(
-        [sys.executable, "-c", script, "analyze", "-", "--timeout", "8", "--json", "-"],
+        [sys.executable, "-c", script, "analyze", "-", "--timeout", "4", "--json", "-"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(place / "tmp")},
     )  # fmt: skip
-    time.sleep(10)
+    time.sleep(5)
     out, err = going.communicate((place / "run" / "train.log").read_bytes(), timeout=60)
     assert going.returncode == 0, err
     assert b'"exploding-gradients"' in out
