@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.warm import Warm, warm
+
 # before anything loads a library that starts more: the trainings of the tests are small, and their processes share the cores
 for library in ("OMP", "MKL", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -33,3 +35,9 @@ def _what_workers_share(tmp_path_factory: pytest.TempPathFactory) -> None:
 
     if "PYTEST_XDIST_WORKER" in os.environ:
         analysed.SHARED.append(tmp_path_factory.getbasetemp().parent)
+
+
+@pytest.fixture(scope="session")
+def a_warm_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    with warm(tmp_path_factory.mktemp("warm")) as one:
+        yield one

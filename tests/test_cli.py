@@ -12,7 +12,6 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from postmortem.cli.files import default_report, write_result
 from postmortem.cli.inspect import asides, tensor_lines
 from postmortem.errors import OutputError
 from postmortem.model.tensors import CheckpointStats
-from tests.warm import Warm, warm
+from tests.warm import Warm
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 COMMAND = [sys.executable, "-c", "from postmortem.cli.main import main; main()"]
@@ -36,10 +35,8 @@ WARM: list[Warm] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with warm(tmp_path_factory.mktemp("warm")) as one:
-        WARM[:] = [one]
-        yield
+def _warm(a_warm_process: Warm) -> None:
+    WARM[:] = [a_warm_process]
 
 
 def run(*arguments: str | Path, cwd: Path | None = None, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

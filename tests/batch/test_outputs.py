@@ -4,9 +4,8 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from postmortem.errors import NothingReadable, UsageError
 from postmortem.model.batch import Row, RowStatus
 from postmortem.render.batch_index import render_index
 from tests.batch import places
+from tests.warm import Warm
 
 CHROMIUM = shutil.which("chromium")
 QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()  # noqa: SIM905
@@ -79,12 +79,12 @@ def test_a_batch_writes_everything_and_a_second_one_the_same_bytes(tmp_path: Pat
     assert {f: (tmp_path / "out" / f).read_bytes() for f in before} == before
 
 
-def test_in_chinese_no_english_words_of_ours_are_left(tmp_path: Path) -> None:
+def test_in_chinese_no_english_words_of_ours_are_left(tmp_path: Path, pool: Executor) -> None:
     jobs = tmp_path / "jobs"
     for kind in places.KINDS:
         places.run(jobs, kind, f"{kind}_")  # a name that is no word
     (jobs / "void").mkdir()
-    postmortem.batch(str(jobs / "*"), tmp_path / "out", workers=1, lang="zh")
+    postmortem.batch(str(jobs / "*"), tmp_path / "out", executor=pool, lang="zh")
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert '<html lang="zh-Hans">' in page
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
@@ -97,15 +97,15 @@ def test_in_chinese_no_english_words_of_ours_are_left(tmp_path: Path) -> None:
     for text in (shown, re.sub(r"`[^`\n]*`|<[^>]*>", " ", summary)):
         assert not re.search(ours, re.sub(r"RuntimeError\S.*|KeyboardInterrupt\S.*", "", text.replace(reason, "")))  # texts of the runs
     assert '<html lang="zh-Hans">' in (tmp_path / "out" / "reports" / "steep_.html").read_text(encoding="utf-8")
-    assert postmortem.batch(str(jobs / "*"), tmp_path / "out", workers=1, lang="zh").reused == 6
-    assert postmortem.batch(str(jobs / "*"), tmp_path / "out", workers=1).reused == 0
+    assert postmortem.batch(str(jobs / "*"), tmp_path / "out", executor=pool, lang="zh").reused == 6
+    assert postmortem.batch(str(jobs / "*"), tmp_path / "out", executor=pool).reused == 0
 
 
-def test_only_failed_leaves_healthy_runs_out(tmp_path: Path) -> None:
+def test_only_failed_leaves_healthy_runs_out(tmp_path: Path, pool: Executor) -> None:
     jobs = tmp_path / "jobs"
     places.run(jobs, "killed", "bad")
     places.run(jobs, "healthy", "good")
-    run_batch([str(jobs / "*")], Plan(tmp_path / "out", Options(only_failed=True), workers=1))
+    run_batch([str(jobs / "*")], Plan(tmp_path / "out", Options(only_failed=True)), executor=pool)
     assert [p.name for p in (tmp_path / "out" / "reports").iterdir()] == ["bad.html"]
     assert "good" not in (tmp_path / "out" / "runs.csv").read_text(encoding="utf-8").split("\n")[2:]
     assert '"good"' not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
@@ -173,14 +173,12 @@ def test_a_curve_in_forty_characters() -> None:
                 assert len(tiny(np.array(at), np.array(wild))) == WIDTH
 
 
-def test_exit_statuses(tmp_path: Path) -> None:
+def test_exit_statuses(tmp_path: Path, a_warm_process: Warm) -> None:
     jobs = places.jobs(tmp_path / "jobs", ["a"], "steep")
     (tmp_path / "void" / "b").mkdir(parents=True)
 
     def status(*arguments: str) -> int:
-        return subprocess.run(
-            [sys.executable, "-m", "postmortem", "batch", "-o", str(tmp_path / "out"), "--no-reports", *arguments], check=False
-        ).returncode
+        return a_warm_process(["batch", "-o", str(tmp_path / "out"), "--no-reports", *arguments], tmp_path).returncode
 
     assert status(str(jobs)) == 0
     assert status(str(jobs), "--fail-on", "minor") == 1
@@ -189,30 +187,30 @@ def test_exit_statuses(tmp_path: Path) -> None:
     assert status(str(jobs), "-o", "/proc/nowhere") == 5
 
 
-def test_what_is_asked_is_checked_before_anything_is_done(tmp_path: Path) -> None:
+def test_what_is_asked_is_checked_before_anything_is_done(tmp_path: Path, pool: Executor) -> None:
     jobs = places.jobs(tmp_path / "jobs", ["a"])
     for changes in ({"shard": "0/3"}, {"shard": "4/3"}, {"shard": "x"}, {"since": "yesterday"}):
         with pytest.raises(UsageError):
             run_batch([str(jobs)], Plan(tmp_path / "out", **changes))
     assert run_batch([str(jobs)], Plan(tmp_path / "out", Options(reports=False), since="2999-01-01")).rows == ()
-    assert len(run_batch([str(jobs)], Plan(tmp_path / "out", Options(reports=False), since="5000w")).rows) == 1
+    assert len(run_batch([str(jobs)], Plan(tmp_path / "out", Options(reports=False), since="5000w"), executor=pool).rows) == 1
     with pytest.raises(NothingReadable):
         postmortem.batch([], tmp_path / "out")
 
 
-def test_names_are_pseudonyms_that_hold_all_over_the_batch(tmp_path: Path) -> None:
+def test_names_are_pseudonyms_that_hold_all_over_the_batch(tmp_path: Path, pool: Executor) -> None:
     jobs = tmp_path / "jobs"
     for name, host in (("a", "gpu-one"), ("b", "gpu-two"), ("c", "gpu-one")):
         place = places.run(jobs, "killed", name)
         (place / "config.json").write_text(json.dumps({"hostname": host, "user": "jane.doe", "lr": 0.1}), encoding="utf-8")
-    run_batch([str(jobs)], Plan(tmp_path / "out", Options(reports=False), workers=1))
+    run_batch([str(jobs)], Plan(tmp_path / "out", Options(reports=False)), executor=pool)
     rows = places.rows(tmp_path / "out")
     assert rows["a"]["node"] == rows["c"]["node"] != rows["b"]["node"]
     assert rows["a"]["user"] == rows["b"]["user"] != ""
     for file in (tmp_path / "out").rglob("*"):
         if file.is_file():
             assert not any(name in file.read_bytes() for name in (b"gpu-one", b"gpu-two", b"jane.doe", bytes(tmp_path)))
-    run_batch([str(jobs)], Plan(tmp_path / "open", Options(reports=False, redact=False), workers=1))
+    run_batch([str(jobs)], Plan(tmp_path / "open", Options(reports=False, redact=False)), executor=pool)
     assert places.rows(tmp_path / "open")["a"]["node"] == "gpu-one"
 
 

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,14 +28,6 @@ COMMAND = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from postmortem.batch import supervise\n"
     "supervise.COMMAND = eval(sys.argv.pop(1))\nfrom postmortem.cli.main import main; main()\n"
 )
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Executor]:
-    """One thread with one child for all: starting a child takes longer than analysing a small run."""
-    with ThreadPoolExecutor(1) as executor:
-        yield executor
-        supervise.stop_children()
 
 
 def batch(jobs: Path, output: Path, pool: Executor | None = None, **changes: object) -> Finished:

@@ -18,6 +18,7 @@ from postmortem.document import MOST_SOURCES
 from postmortem.model.codec import dump, load
 from postmortem.model.diagnosis import Diagnosis, Finding, Severity
 from tests.hostile.pickled import PAYLOADS, STORAGE, saved, with_tensor
+from tests.warm import Warm
 
 TRAINING = Path(__file__).parents[2] / "fixtures/healthy/pytorch/run"
 EVIL = saved(with_tensor(PAYLOADS["posix.system"][0]), STORAGE)
@@ -28,10 +29,6 @@ def run(tmp_path: Path) -> Path:
     """A healthy training."""
     shutil.copytree(TRAINING, tmp_path / "run")
     return tmp_path / "run"
-
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "postmortem", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def finding(diagnosis: Diagnosis) -> Finding:
@@ -54,7 +51,10 @@ def test_it_is_a_minor_finding_of_a_healthy_run(run: Path) -> None:
     assert finding(again) == found
 
 
-def test_every_output_names_it(run: Path, tmp_path: Path) -> None:
+def test_every_output_names_it(run: Path, tmp_path: Path, a_warm_process: Warm) -> None:
+    def command(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return a_warm_process([*map(str, arguments)], tmp_path)
+
     (run / "evil.pt").write_bytes(EVIL)
     shutil.copytree(TRAINING, tmp_path / "quiet")
     diagnosis = postmortem.analyze(run)

@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import postmortem
 from postmortem.redact import Pseudonyms, clean
 from postmortem.render.terminal import render_terminal
 from tests.hostile.harness import good_log
+from tests.warm import Warm
 
 S = "Tr0ub4dorXyz99"
 CARRIERS = {
@@ -59,7 +58,7 @@ def test_what_only_looks_like_one_stays(text: str) -> None:
     assert clean(text, Pseudonyms()) == text
 
 
-def outputs(run: Path, out: Path, *, redact: bool) -> Iterable[tuple[str, str]]:
+def outputs(run: Path, out: Path, warm: Warm, *, redact: bool) -> Iterable[tuple[str, str]]:
     """All that the program says of a run, by where it says it."""
     diagnosis = postmortem.analyze(run, redact=redact)
     console = Console(width=200, record=True, file=io.StringIO())
@@ -77,7 +76,7 @@ def outputs(run: Path, out: Path, *, redact: bool) -> Iterable[tuple[str, str]]:
         "sources": ["sources", run, "--json", *flag],
         "inspect": ["inspect", run, "--json", *flag],
     }.items():
-        done = subprocess.run([sys.executable, "-m", "postmortem", *map(str, arguments)], capture_output=True, text=True, check=False)
+        done = warm([*map(str, arguments)], run.parent)
         assert done.returncode in (0, 3), done.stderr
         yield name, done.stdout + done.stderr
     for file in out.rglob("*"):
@@ -97,11 +96,12 @@ def hold(run: Path) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_no_output_holds_one(tmp_path: Path) -> None:
+def test_no_output_holds_one(tmp_path: Path, a_warm_process: Warm) -> None:
     hold(tmp_path / "run")
     good_log(tmp_path / "other")
     (tmp_path / "out").mkdir()
-    leaks = {name: text[max(0, text.find(S) - 80) :][:200] for name, text in outputs(tmp_path / "run", tmp_path / "out", redact=True) if S in text}
+    said = outputs(tmp_path / "run", tmp_path / "out", a_warm_process, redact=True)
+    leaks = {name: text[max(0, text.find(S) - 80) :][:200] for name, text in said if S in text}
     assert leaks == {}
 
 

@@ -14,7 +14,7 @@ from postmortem import supervision
 from postmortem.errors import GivenUpError
 from postmortem.supervision import Limits, doing, supervised
 from tests.hostile.harness import good_log
-from tests.warm import Going, Warm, warm
+from tests.warm import Going, Warm
 
 PRELUDE = "import sys, os, time, signal, ctypes, subprocess, tempfile, pathlib, postmortem.sources as s\nfrom postmortem.supervision import doing\n"
 
@@ -32,10 +32,8 @@ WARM: list[Warm] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with warm(tmp_path_factory.mktemp("warm")) as one:
-        WARM[:] = [one]
-        yield
+def _warm(a_warm_process: Warm) -> None:
+    WARM[:] = [a_warm_process]
 
 
 def start(place: Path, code: str, *arguments: str, command: str = "analyze") -> Going:
