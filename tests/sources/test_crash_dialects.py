@@ -10,6 +10,8 @@ from postmortem.sources.reader import Candidate
 
 DIALECTS: dict[K, list[str]] = {
     K.OUT_OF_MEMORY: [
+        "2023-01-02 03:04:05.123456: E tensorflow/stream_executor/rocm/rocm_driver.cc:606] failed to allocate 1.50G from device: HIP_ERROR_OutOfMemory",
+        "[123456.789] python invoked oom-killer: gfp_mask=0x14000c0(GFP_KERNEL), order=0, oom_score_adj=0",
         "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc",
         "libc++abi.dylib: terminating due to uncaught exception of type std::bad_alloc: std::bad_alloc",
         "F0311 08:02:17.104225 2207 syncedmem.cpp:56] Check failed: error == cudaSuccess (2 vs. 0)  out of memory\n*** Check failure stack trace: ***\nAborted (core dumped)",
@@ -82,6 +84,7 @@ DIALECTS: dict[K, list[str]] = {
         "MemoryError",
     ],
     K.EXCEPTION: [
+        "LLVM ERROR: Cannot select: intrinsic %llvm.amdgcn.fdot2",
         "terminate called after throwing an instance of 'c10::Error'\n  what():  CUDA error: an illegal memory access was encountered",
         "libc++abi: terminating with uncaught exception of type std::runtime_error: shape mismatch",
         "F0311 08:02:17.104225 2207 math_functions.cu:94] Check failed: error == cudaSuccess (77 vs. 0)  an illegal memory access was encountered\n*** Check failure stack trace: ***\n    @     0x7f10aa4410cd  google::LogMessage::Fail()",
@@ -149,6 +152,9 @@ DIALECTS: dict[K, list[str]] = {
         "ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory",
     ],
     K.SIGNAL: [
+        "段错误 (核心已转储)",
+        "已放弃 (核心已转储)",
+        "Speicherzugriffsfehler (Speicherabzug geschrieben)",
         "terminate called without an active exception",
         "terminate called recursively",
         "ERROR:torch.distributed.elastic.multiprocessing.api:failed (exitcode: -9) local_rank: 0 (pid: 398) of binary: /usr/bin/python",
@@ -234,6 +240,7 @@ DIALECTS: dict[K, list[str]] = {
         "./run.sh: line 12: 4242 Illegal instruction     (core dumped) python train.py",
     ],
     K.KILLED: [
+        "已杀死",
         "TERM_OWNER: job killed by owner.",
         "slurmstepd: error: *** STEP 88.0 ON n1 CANCELLED AT 2024-03-04T05:06:07 DUE to SIGNAL Killed ***",
         "srun: error: node7: tasks 0-3: Killed",
@@ -248,6 +255,8 @@ DIALECTS: dict[K, list[str]] = {
         "The Kernel crashed while executing code in the the current cell or a previous cell.",
     ],
     K.COLLECTIVE: [
+        "[rank2]:[E318 07:41:09.6 ProcessGroupNCCL.cpp:2168] [PG ID 1 PG GUID 1 Rank 2]  failure detected by watchdog at work sequence id: 41 PG status: last enqueued work: 44, last completed work: 40",
+        "[rank2]:[E318 07:41:09.6 ProcessGroupNCCL.cpp:1743] [PG ID 0 PG GUID 0(default_pg) Rank 2] Received a dump signal due to a collective timeout from this local rank and we will try our best to dump the debug info.",
         "terminate called after throwing an instance of 'std::runtime_error'\n  what():  NCCL error in: ProcessGroupNCCL.cpp:911, unhandled system error",
         "[rank2]:[E318 07:41:09.600112233 ProcessGroupNCCL.cpp:542] [Rank 2] Watchdog caught collective operati",
         "[rank2]:[E318 07:41:09.600112233 ProcessGroupNCCL.cpp:542] [Rank 2] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=88, OpType=ALLGATHER, NumelIn=1, NumelOut=8, Timeout(ms)=600000) ran for 600010 milliseconds before timing out.",
@@ -298,6 +307,7 @@ DIALECTS: dict[K, list[str]] = {
         'safetensors_rust.SafetensorError: Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })',
     ],
     K.DATA_LOADER: [
+        "SystemError: (Fatal) DataLoader process (pid 4242) exited is killed by signal: Killed.",
         "RuntimeError: DataLoader worker (pid 4242) is killed by signal: Killed.",
         "RuntimeError: DataLoader worker (pid(s) 4242, 4243) exited unexpectedly",
         "RuntimeError: DataLoader worker (pid 4242) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared memory. Please try to raise your shared memory limit.",
@@ -310,11 +320,13 @@ DIALECTS: dict[K, list[str]] = {
         "ERROR: Unexpected bus error encountered in worker. This might be caused by insufficient shared memory (shm).",
     ],
     K.TIME_LIMIT: [
+        "submitit WARNING (2024-03-04 05:06:07,453) - Caught signal SIGUSR2 on n1: this job is timed-out.",
         "=>> PBS: job killed: walltime 86405 exceeded limit 86400",
         "TERM_RUNLIMIT: job killed after reaching LSF run time limit.",
         "slurmstepd: error: *** JOB 88 ON n1 CANCELLED AT 2024-03-04T05:06:07 DUE TO TIME LIMIT ***",
     ],
     K.PREEMPTED: [
+        "submitit WARNING (2024-03-04 05:06:07,453) - Caught signal SIGUSR2 on n1: this job is preempted.",
         "TERM_PREEMPT: job killed after preemption.",
         "slurmstepd: error: *** JOB 88 ON n1 CANCELLED AT 2024-03-04T05:06:07 DUE TO JOB REQUEUE ***",
         "slurmstepd: error: *** JOB 88 ON n1 CANCELLED AT 2024-03-04T05:06:07 DUE TO PREEMPTION ***",
@@ -339,6 +351,7 @@ DIALECTS: dict[K, list[str]] = {
         "[rank0]:[E318 07:41:09.6 ProcessGroupNCCL.cpp:1282] [PG 0 Rank 0] Heartbeat monitor timed out! Process will be terminated after dumping debug info.",
     ],
     K.NON_FINITE_GUARD: [
+        "Loss diverged, stop training",
         "ERROR:tensorflow:Model diverged with loss = NaN.",
         "E0708 21:13:05.331008 14003 basic_session_run_hooks.py:760] Model diverged with loss = NaN.",
         "tensorflow.python.training.basic_session_run_hooks.NanLossDuringTrainingError: NaN loss during training.",

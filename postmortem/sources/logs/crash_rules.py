@@ -83,9 +83,11 @@ _ANY = (  # of lines that no rule has to match: a traceback, the name of an exce
     (re.compile(r"^terminate called after throwing an instance of"), ("terminate called",)),
 )
 _PATTERNS = (*((r.pattern, r.needles) for r in RULES), *_ANY)
+_WORDS = tuple(dict.fromkeys(needle for _, needles in _PATTERNS for needle in needles))
+_SHORTEST = {word: min((part for part in _WORDS if part in word), key=len) for word in _WORDS}  # what has `gradient overflow` in it has `overflow`
 # A cheap question before the dear one.
-NEEDLES = tuple(dict.fromkeys(needle for _, needles in _PATTERNS for needle in needles))
-_BY_NEEDLE = {needle: tuple(p for p, needles in _PATTERNS if needle in needles) for needle in NEEDLES}
+NEEDLES = tuple(dict.fromkeys(_SHORTEST.values()))
+_BY_NEEDLE = {needle: tuple(p for p, needles in _PATTERNS if needle in {_SHORTEST[word] for word in needles}) for needle in NEEDLES}
 _ANY_NEEDLE = re.compile(any_of(NEEDLES))
 
 

@@ -27,10 +27,11 @@ MEMORY = (
         r"^memory allocation of \d{1,20} bytes failed|"
         r"malloc of size \d{1,20} failed|The paging file is too small", where="host"),
     rule(_K.OUT_OF_MEMORY, "cuda failure", r"NCCL WARN Cuda failure '?(?:2 )?'?out of memory", where="device"),
-    rule(_K.OUT_OF_MEMORY, "out of memory|runtime error (2)|memoryallocation|erroroutofmemory|error_out_of_memory|(2 vs. 0)|out of gpu memory",
+    rule(_K.OUT_OF_MEMORY, "out of memory|runtime error (2)|memoryallocation|erroroutofmemory|error_out_of_memory|error_outofmemory|(2 vs. 0)|"
+        "out of gpu memory",
         r"(?:CUDA|HIP|XPU|NPU|MLU|MPS backend|hip) out of memory|cuda(?:ErrorMemoryAllocation| runtime error \(2\))|"
         r"(?:CUDA [Ee]rror(?: 2)?:?|error=2 :|cudaMalloc failed:|cuMemAlloc failed:|CUDA:) '?out of memory|CUDA_ERROR_OUT_OF_MEMORY|"
-        r"hipErrorOutOfMemory|cudaSuccess \(2 vs\. 0\)|Out of GPU memory|Out of memory error on GPU", where="device"),
+        r"hipErrorOutOfMemory|HIP_ERROR_OutOfMemory|cudaSuccess \(2 vs\. 0\)|Out of GPU memory|Out of memory error on GPU", where="device"),
     rule(_K.OUT_OF_MEMORY, "alloc_failed|memory not available to allocate|tensor is not initialized",
         r"(?:CUBLAS|CUDNN|CUFFT|CUSPARSE|CUSOLVER)(?:_STATUS)?_ALLOC_FAILED|Memory not available to allocate buffer|Dst tensor is not initialized",
         where="device"),
@@ -42,7 +43,7 @@ MEMORY = (
         r"Ran out of memory in memory space|OOM when allocating tensor|OutOfMemoryError(?::|\(\))|"
         r"ResourceExhaustedError: .{0,300}[Ff]ailed to allocate", where="device"),
     rule(_K.OUT_OF_MEMORY, "oom-kill|oom_kill|oom killed|oomkilled|out of memory|not enough memory|can't allocate|memoryerror|cannot allocate",
-        r"oom-kill\b|oom_kill|OOM Killed|OOMKilled|[Oo]ut of memory: Kill(?:ed)? process|"
+        r"oom-kill\b|oom_kill|invoked oom-killer|OOM Killed|OOMKilled|[Oo]ut of memory: Kill(?:ed)? process|"
         r"task \d{1,6}: Out Of Memory|DefaultCPUAllocator: (?:not enough memory|can't allocate memory)|Torch: not enough memory: you tried|"
         r"^(?:[\w.]{1,120}[._])?_?(?:Array)?MemoryError\b|Cannot allocate memory", where="host"),
     rule(_K.OUT_OF_MEMORY, "memory limit|exceeded limit|memory usage limit|available ram|memory than is available",
@@ -50,7 +51,9 @@ MEMORY = (
         r"reaching LSF memory usage limit|crashed after using all available RAM|tried to allocate more memory than is available", where="host"),
 )  # fmt: skip
 LOADER = (
-    rule(_K.DATA_LOADER, "dataloader worker", r"DataLoader worker \(pid(?:\(s\))? [\d, ]{1,60}\) (?:is killed by signal: "
+    rule(_K.DATA_LOADER, "dataloader worker|"
+        "dataloader process", r"DataLoader process \(pid \d{1,9}\) exited is killed by signal: (?P<signal2>[A-Za-z ]{3,30})|"
+        r"DataLoader worker \(pid(?:\(s\))? [\d, ]{1,60}\) (?:is killed by signal: "
         r"(?P<signal>[A-Za-z ]{3,30}?)(?:\.|$)|exited unexpectedly)|DataLoader worker exited unexpectedly"),
     rule(_K.DATA_LOADER, "bus error|shared memory|</torch_", r"Unexpected bus error encountered in worker|insufficient shared memory \(shm\)|"
         r"unable to (?:write to file|open shared memory object) </torch_", about="shared-memory"),
@@ -71,11 +74,13 @@ DEVICES = (
         r"PytorchStreamWriter failed writing file|Not enough disk space)"),  # a table of inotify watches is full, not a disk
 )  # fmt: skip
 SCHEDULERS = (
-    rule(_K.TIME_LIMIT, "due to time limit|walltime|wallclock|run time limit",
-        r"CANCELLED AT \S{1,40} DUE TO TIME LIMIT|DUE TO TIME LIMIT|job killed: walltime|exceeded (?:hard )?wallclock|reaching LSF run time limit"),
+    rule(_K.TIME_LIMIT, "due to time limit|walltime|wallclock|run time limit|job is timed-out",
+        r": this job is timed-out|CANCELLED AT \S{1,40} DUE TO TIME LIMIT|DUE TO TIME LIMIT|job killed: walltime|exceeded (?:hard )?wallclock|"
+        r"reaching LSF run time limit"),
     rule(_K.PREEMPTED, "preempt|interruption notice|due to job requeue",
         r"CANCELLED AT \S{1,40} DUE TO PREEMPTION|DUE TO PREEMPTION|[Pp]reemption (?:notice|signal) received|DUE TO JOB REQUEUE|"
-        r"was preempted|is being preempted|[Rr]eceived (?:a )?preemption|job killed after preemption|[Ii]nterruption notice received|"
+        r"was preempted|is being preempted|: this job is preempted|[Rr]eceived (?:a )?preemption|job killed after preemption|"
+        r"[Ii]nterruption notice received|"
         r"Bypassing signal SIGTERM.{0,40}preempt"),
     rule(_K.KILLED, "cancelled", r"slurmstepd(?:-[\w.-]{1,60})?: error: \*\*\* (?:JOB|STEP) [\d._]{1,30} ON \S{1,80} CANCELLED AT", by="slurm"),
     rule(_K.KILLED, "job killed by owner", r"TERM_OWNER: job killed by owner", by="owner"),
@@ -91,9 +96,11 @@ COLLECTIVES = (
         r"[Tt]imed out waiting for (?:the )?(?:barrier|rank)"),
     rule(_K.COLLECTIVE, "watchdog", r"Process group watchdog thread terminated with exception|NCCL watchdog thread terminated with exception|"
         r"Exception \(either an error or timeout\) detected by watchdog|Watchdog caught collective oper", about="watchdog"),
-    rule(_K.COLLECTIVE, "nccl operations|data inconsistency|at nccl work|timeout signal|collective timeout|mismatch between collectives",
+    rule(_K.COLLECTIVE, "nccl operations|data inconsistency|at nccl work|timeout signal|collective timeout|mismatch between collectives|"
+        "detected by watchdog at",
         r"Some NCCL operations have failed or timed out|To avoid data inconsistency, we are taking the entire process down|Timeout at NCCL work:|"
-        r"Received a timeout signal from this local rank|due to collective timeout or exception|"
+        r"failure detected by watchdog at work|due to a collective timeout from|Received a timeout signal from this local rank|"
+        r"due to collective timeout or exception|"
         r"Detected mismatch between collectives", about="timeout"),
     rule(_K.COLLECTIVE, "nccl|distbackend|unhandled|horovod", r"nccl(?:Remote|System|Internal|UnhandledCuda|InvalidUsage)Error|NCCL error in:|"
         r"NCCL communicator was aborted|DistBackendError|unhandled (?:system|cuda) error|HorovodInternalError", about="nccl"),
@@ -121,8 +128,8 @@ PROCESSES = (
         r"^Exception in thread \"[^\"]{1,60}\" (?P<message3>.{1,300})|"
         r"^thread '[^']{1,80}' panicked at (?P<message4>.{1,300})|^panic: (?P<message5>.{1,300})|^GGML_ASSERT\S{0,80}: (?P<message6>.{1,300})|"
         r"^(?:\w{1,60}\.){0,6}BrokenProcessPool: (?P<message7>.{1,300})", exception="Error"),
-    rule(_K.EXCEPTION, "couldn't open file: |: command not found|: can't open file|omp: error #",
-        r"^(?P<message>Couldn't open file: .{1,200}|\S{1,100}: (?:line \d{1,6}: )?\S{1,100}: command not found$|"
+    rule(_K.EXCEPTION, "llvm error: |couldn't open file: |: command not found|: can't open file|omp: error #",
+        r"^(?P<message>Couldn't open file: .{1,200}|LLVM ERROR: .{1,200}|\S{1,100}: (?:line \d{1,6}: )?\S{1,100}: command not found$|"
         r"\S{0,60}python\S{0,20}: can't open file .{1,200}|"
         r"OMP: Error #\d{1,4}: .{1,200})", exception="Error"),
     rule(_K.EXCEPTION, "systemexit: ", r"^SystemExit: (?P<message>(?!0\s*$).{1,200})", exception="SystemExit"),
@@ -143,11 +150,12 @@ PROCESSES = (
         r"^=\s{1,8}EXIT CODE: (?P<exit_code8>[1-9]\d{0,2})\b"),
     rule(_K.SIGNAL, "mpi_abort", r"MPI_ABORT was invoked|application called MPI_Abort\("),
     # what shells, the C library and Python say of a signal
-    rule(_K.SIGNAL, "segmentation", _SHELL + r"?[Ss]egmentation fault|Fatal Python error: Segmentation fault|"
+    rule(_K.SIGNAL, "segmentation|段错误|speicherzugriffsfehler", _SHELL + r"?(?:[Ss]egmentation fault|段错误|Speicherzugriffsfehler)|"
+        r"Fatal Python error: Segmentation fault|"
         r"FatalError: `Segmentation fault`", signal=11),
     rule(_K.SIGNAL, "access violation|segfault encountered|undefined portion", r"^Windows fatal exception: access violation|^Segfault encountered|"
         r"FatalError: `Access to an undefined portion", signal=11),
-    rule(_K.SIGNAL, "abort", r"^(?:Aborted(?: \(core dumped\)|$| +\S)|Abort trap: 6|zsh: abort\b)|" + _SHELL + r"Aborted\b|"
+    rule(_K.SIGNAL, "abort|已放弃", r"^(?:Aborted(?: \(core dumped\)|$| +\S)|Abort trap: 6|已放弃|zsh: abort\b)|" + _SHELL + r"Aborted\b|"
         r"Fatal Python error: Aborted|"
         r"FatalError: `Process abort signal`", signal=6),
     rule(_K.SIGNAL, "terminate called|double free|free(): inv|malloc(): |size vs. prev_size|munmap_chunk()|invalid pointer|double-linked list|"
@@ -165,7 +173,8 @@ PROCESSES = (
         r"[Rr]eceived (?:termination )?signal:? (?:15|SIGTERM)|Caught signal 15|: Terminated\s*$|^Terminated\s*$|"
         r"FatalError: `Termination signal`|" + _SHELL +
         r"Terminated\b(?!\s{1,60}" + _OTHER_PROGRAM + ")", signal=15),
-    rule(_K.KILLED, "killed", r"^Killed(?:: 9)?\s*$|" + _SHELL + r"[Kk]illed\b(?!(?:: 9)?\s{1,60}" + _OTHER_PROGRAM + ")", signal=9),
+    rule(_K.KILLED, "killed|已杀死|已终止", r"^(?:已杀死|已终止)\s*$|"
+        r"^Killed(?:: 9)?\s*$|" + _SHELL + r"[Kk]illed\b(?!(?:: 9)?\s{1,60}" + _OTHER_PROGRAM + ")", signal=9),
     rule(_K.KILLED, "worker died|died unexpectedly", r"A worker died or was killed while executing a task|died unexpectedly.{0,80}SIGKILL"),
     rule(_K.KILLED, "kernel appears|kernel crashed", r"^The kernel appears to have died|^The Kernel crashed while executing code"),
     rule(_K.INTERRUPTED, "interrupt|^c|sigint|aborted!", r"^KeyboardInterrupt\b|Detected KeyboardInterrupt|Keyboard ?interrupt received|"
