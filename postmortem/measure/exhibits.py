@@ -1,7 +1,8 @@
 """What plots and tables are drawn from, taken out of the evidence: nothing here is measured anew."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -26,6 +27,7 @@ BINS = 80
 NOISY = 0.01  # noise over the range of the smooth: below, a smoothed line adds nothing
 FEWEST_SMOOTHED = 30
 APART = 0.1  # ln(validation / train) at the end that is worth a mark
+PER_CENT = 1.5  # highest value from which on a share is one of a hundred
 
 # The order in which curves are shown; the rest follow as logged.
 ORDER = (
@@ -36,10 +38,11 @@ ORDER = (
 
 def exhibits(run: Run, evidence: Evidence, marked: Sequence[Mark] = ()) -> Exhibits:
     """Everything to draw of the last attempt. `marked` comes from `marks`, once the onset is known."""
+    shares = _as_shares(run.series)
     return Exhibits(
-        curves=(*(_curve(s, evidence.curve(s.name), len(run.earlier)) for s in _shown(run.series)), *_saved_rates(run, evidence)),
+        curves=(*(_curve(shares.get(s.name, s), evidence.curve(s.name), len(run.earlier)) for s in _shown(run.series)), *_saved_rates(run, evidence)),
         marks=tuple(marked),
-        levels=_levels(evidence),
+        levels=_levels(evidence, shares),
         heatmaps=_heatmaps(evidence.checkpoints),
         distributions=_distributions(evidence),
         depths=_depths(evidence),
@@ -55,6 +58,13 @@ def _shown(series: Iterable[Series]) -> list[Series]:
     named = [s for s in series if len(s) and s.name != "epoch"]
     named.sort(key=lambda s: (rank.get(s.name, len(ORDER) + s.name.startswith("other/")), s.name))
     return named[:MOST_CURVES]
+
+
+def _as_shares(series: Iterable[Series]) -> dict[str, Series]:
+    """Accuracies in per cent as shares, where others of the same plot are shares: a progress bar prints `acc=97.6` beside `Acc: 97.60%`."""
+    accuracies = [s for s in series if s.name.split(".")[0].endswith("/accuracy")]
+    in_hundreds = [s for s in accuracies if np.any(s.values > PER_CENT)]
+    return {s.name: replace(s, values=s.values / 100) for s in in_hundreds} if len(in_hundreds) < len(accuracies) else {}
 
 
 def _curve(series: Series, stats: CurveStats | None, attempt: int) -> CurveExhibit:
@@ -90,13 +100,13 @@ def _saved_rates(run: Run, evidence: Evidence) -> tuple[CurveExhibit, ...]:
     return (CurveExhibit("lr", steps, tuple(found[s] for s in steps), len(steps), len(run.earlier)),)
 
 
-def _levels(evidence: Evidence) -> tuple[Level, ...]:
+def _levels(evidence: Evidence, shares: Collection[str]) -> tuple[Level, ...]:
     loss = evidence.chance.loss
     losses = () if loss is None else [(n, loss) for n in ("train/loss", "val/loss") if n in evidence.curves]
     out = [Level(name, level, say("chance level, {level:.4g}", level=level)) for name, level in losses]
     for name in ("train/accuracy", "val/accuracy"):
         if evidence.chance.accuracy is not None and name in evidence.curves:
-            percent = evidence.curves[name].highest > 1.5  # accuracy in percent
+            percent = evidence.curves[name].highest > PER_CENT and name not in shares
             level = evidence.chance.accuracy * (100 if percent else 1)
             out.append(Level(name, level, say("chance level, {level:.4g}", level=level)))
     clip = evidence.number("gradient_clip_norm")

@@ -117,6 +117,19 @@ def test_levels() -> None:
     assert exhibits(run(), evidence((LOSS,), chance=Chance(None, None, None, ""))).levels == ()
 
 
+def test_accuracies_of_one_plot_have_one_unit() -> None:
+    bar, printed, loss = series([40.0, 97.6], "train/accuracy"), series([0.4, 0.976], "val/accuracy"), series([60.0, 2.4], "train/loss")
+    drawn = exhibits(run(bar, printed, loss), evidence((bar, printed, loss)))
+    assert {c.name: c.values for c in drawn.curves} == {
+        "train/loss": (60.0, 2.4),
+        "train/accuracy": pytest.approx((0.4, 0.976)),
+        "val/accuracy": (0.4, 0.976),
+    }
+    assert {v.curve: v.value for v in drawn.levels if v.curve.endswith("accuracy")} == {"train/accuracy": 0.1, "val/accuracy": 0.1}
+    both = series([40.0, 97.6], "val/accuracy")
+    assert exhibits(run(bar, both), evidence((bar, both))).curves[0].values == (40.0, 97.6)  # nothing to agree with
+
+
 def test_heatmaps_of_layers_by_checkpoints() -> None:
     found = {h.quantity: h for h in exhibits(run(), evidence((), CHECKPOINTS)).heatmaps}
     change = found["relative-change"]
