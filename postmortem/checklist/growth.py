@@ -31,6 +31,8 @@ GIVEN_BACK = 0.5  # share of the ground gained
 BELOW_ZERO = -1.5  # nats; a Dice coefficient that is subtracted from a cross-entropy reaches −1
 NO_END = 1e3  # times the start, for a loss below zero of which the family is not known
 DENSITIES = ("poisson", "gaussian", "laplace", "student", "mixture", "density", "flow", "elbo", "tweedie", "gamma", "nll_normal")
+ERRORS = frozenset({"td", "mse", "mae", "rmse", "huber"})  # none of them below zero
+TURNED_ROUND = frozenset({"neg", "negative", "log", "db", "minus"})
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 MULTIPLE = 3.0  # × its best
 SHARE_OF_START = 0.1
@@ -256,6 +258,20 @@ def made_good(loss: CurveStats) -> bool:
 
 
 def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
+    if never_negative(e, loss) and loss.start < 0 and loss.final < 0 and loss.finite >= FEW:
+        return Sighting(
+            Severity.FATAL,
+            say(
+                "The loss is below zero and ends at {final:.4g}, where {name}, an error of squares or distances, cannot be.",
+                final=loss.final,
+                name=e.series[loss.name].logged_as,
+            ),
+            loss.first_step,
+            loss.first_step,
+            (loss.name,),
+            e.series[loss.name].source,
+            "negative",
+        )
     if loss.final >= 0 or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
     if loss.floor < 0 and not never_bends(e, loss):
@@ -275,6 +291,12 @@ def _negative(e: Evidence, loss: CurveStats) -> Sighting | None:
         e.series[loss.name].source,
         "negative",
     )
+
+
+def never_negative(e: Evidence, loss: CurveStats) -> bool:
+    """Its own name says that it is a mean of squares or distances: `td_loss`, `train_mse`."""
+    words = set(e.series[loss.name].logged_as.lower().replace("/", "_").split("_")) if loss.name in e.series else set[str]()
+    return bool(words & ERRORS) and not words & TURNED_ROUND
 
 
 def _thrown_about(e: Evidence, loss: CurveStats) -> Sighting | None:

@@ -4,6 +4,7 @@ from math import exp, log
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
+from postmortem.checklist.growth import never_negative
 from postmortem.checklist.latents import weight_of_divergence
 from postmortem.checklist.levels import course, runaway_smoothness, skill, summed_over, to_chance, training_curves, whole
 from postmortem.checklist.needs import CHANCE, curve
@@ -53,6 +54,8 @@ def added_up(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the loss runs away smoothly below zero or while accuracy falls below chance"), curve("train/loss", 3), holds=3.0, fails=-0.3)
 def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
+    if loss is not None and seen.facet == "negative" and never_negative(e, loss):
+        return Reading(True, say("{name} falls to {final:.3g}, and no square is below zero", name=e.series[loss.name].logged_as, final=loss.final), share=1.7)
     if loss is None or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
     if loss.floor < 0 and seen.facet != "negative":
