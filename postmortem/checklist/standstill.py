@@ -3,9 +3,11 @@
 from math import log
 
 from postmortem.check import Evidence
-from postmortem.checklist.levels import course, to_chance, whole
+from postmortem.checklist.falls import never_bends
+from postmortem.checklist.levels import course, relative_fall, to_chance, whole
 from postmortem.checklist.optimizers import OF_FINE_TUNING, rate_decades, used_rate
 from postmortem.checklist.parameters import trainable_of
+from postmortem.checklist.rates import pretrained
 from postmortem.model.curves import CurveStats
 
 TOO_HIGH = 1.3  # decades above
@@ -17,6 +19,7 @@ THROWN = 8  # records among which resting at one number is no accident
 RESTING = 0.5  # share of the run
 STEADILY = -0.9  # Kendall's tau
 BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
+CREEPING = 0.03  # of its start: what was lost in a run without ever slowing down
 
 
 def no_answer_better(e: Evidence) -> CurveStats | None:
@@ -87,6 +90,15 @@ def fine_tuned(e: Evidence) -> bool:
     part, rate = trainable_of(e), used_rate(e)
     by_trainer = e.framework == "transformers" and (rate is None or rate < OF_FINE_TUNING)
     return by_trainer or e.model.adapters or "lora" in e.intents or (part is not None and part[0] < 0.2 * part[1])
+
+
+def creeping_curve(e: Evidence) -> CurveStats | None:
+    """A loss of which nobody knows how low it can be, and that fell by next to nothing in the whole run, evenly: what is near its floor falls less
+    and less, and what was learned before falls at first."""
+    if e.chance.loss is not None:
+        return None
+    curves = [c for c in (e.curve("val/loss"), course(e)) if c is not None and 0 < relative_fall(c) < CREEPING]
+    return None if pretrained(e) or fine_tuned(e) else next((c for c in curves if never_bends(e, c)), None)
 
 
 def only_its_share(e: Evidence, loss: CurveStats) -> int | None:

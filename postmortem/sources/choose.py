@@ -16,6 +16,7 @@ MANY = 3
 _GROUP = re.compile(r"(.*\D)\d{1,3}")  # a key that ends in the number of a parameter group
 _SUCCESS = re.compile(r"(?i)(?:^|[/_. ])success[_ ]?rate$")
 _ENOUGH_GROUPS = 3  # for a majority
+_MINIMISED = ("mse", "rmse", "mae")
 LATEST = 1e12  # seconds since 1970; beyond, a clock is none
 
 
@@ -61,11 +62,13 @@ def _evaluated(series: Sequence[Series], notes: list[LeftOut]) -> Sequence[Serie
 
 
 def _error_as_loss(series: Sequence[Series]) -> Sequence[Series]:
-    """Where nothing is called a loss, the mean squared error is what was minimised: that of the split `train`, and of `val` beside it."""
+    """Where nothing is called a loss, an error of squares or distances is what was minimised: that of the split `train`, and of `val` beside it."""
     names = {s.name for s in series}
-    if "train/mse" not in names or not names.isdisjoint({"train/loss", "val/loss"}):
+    error = next((error for error in _MINIMISED if f"train/{error}" in names), None)
+    if error is None or not names.isdisjoint({"train/loss", "val/loss"}):
         return series
-    return [replace(s, name=s.name.replace("/mse", "/loss")) if s.name in ("train/mse", "val/mse") else s for s in series]
+    as_loss = {f"{split}/{error}": f"{split}/loss" for split in ("train", "val")}
+    return [replace(s, name=as_loss.get(s.name, s.name)) for s in series]
 
 
 def _success_as_score(series: Sequence[Series]) -> Sequence[Series]:

@@ -13,6 +13,7 @@ from postmortem.checklist.needs import LEARNING_RATE, TWO_CHECKPOINTS, curve
 from postmortem.checklist.optimizers import optimizer_name, used_rate
 from postmortem.checklist.rates import adam_rate, decades_of_its_kind, fitting_rate
 from postmortem.checklist.signs import file_of
+from postmortem.checklist.standstill import creeping_curve
 from postmortem.checklist.warmup import total_steps, warmup_steps
 
 LOW = -1.3  # decades below usual; planted faults lie below −2, healthy runs above −1.2
@@ -56,8 +57,9 @@ def steady(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     if loss is None or loss.trend is None:
         return None
-    if creeps(e, loss):
-        return Reading(True, say("it falls evenly to the end, and hardly slows down"), file_of(e, loss.name), share=2.0)
+    even = loss if creeps(e, loss) else creeping_curve(e)
+    if even is not None:
+        return Reading(True, say("it falls evenly to the end, and hardly slows down"), file_of(e, even.name), share=2.0)
     return Reading(loss.trend.tau < -0.5, say("Kendall's tau of the loss over time is {tau:.2f}", tau=loss.trend.tau), file_of(e, loss.name))
 
 

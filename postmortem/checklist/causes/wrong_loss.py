@@ -55,7 +55,9 @@ def added_up(e: Evidence, seen: Sighting) -> Reading | None:
 def runs_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     loss = next(iter(training_curves(e)), None)
     if loss is not None and seen.facet == "negative" and never_negative(e, loss):
-        return Reading(True, say("{name} falls to {final:.3g}, and no square is below zero", name=e.series[loss.name].logged_as, final=loss.final), share=1.7)
+        return Reading(
+            True, say("{name} falls to {final:.3g}, and no square is below zero", name=e.series[loss.name].logged_as, final=loss.final), share=1.7
+        )
     if loss is None or e.family not in ("classifier", "language-model", "regression", "autoencoder", ""):
         return None
     if loss.floor < 0 and seen.facet != "negative":

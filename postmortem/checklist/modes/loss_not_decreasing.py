@@ -39,6 +39,7 @@ from postmortem.checklist.signs import file_of, from_the_start, whole_run
 from postmortem.checklist.standstill import (
     STAYED,
     always_one_answer,
+    creeping_curve,
     fine_tuned,
     is_stuck,
     no_answer_better,
@@ -60,7 +61,6 @@ MOST_NATS = 12.0  # a loss beyond is that of no guess
 AROUND_ONE = 0.05  # of the mean square of a standardised target
 NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down from anywhere
 IN_UNITS = 1e4  # squared error
-CREEPING = 0.03  # of its start: what validation lost in a run without ever slowing down
 MANY_LEVELS = 8  # distinct records
 
 WITHOUT_A_FALL = (nothing_moved, flat_reward, policy_is_reference, stays_with_its_reference, prefers_nothing, picks_at_random, nothing_parts)
@@ -170,14 +170,15 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     if loss is None or loss.trend is None or seen.facet in ("stayed", "accuracy", "shares"):
         return None
+    if creeping_curve(e) is not None:
+        return None  # a trend, and one that leads nowhere
     val = e.curve("val/loss")
     trends = [loss.trend, *([val.trend] if val is not None and val.trend is not None and val.finite >= 5 else [])]
     away = val is not None and val.trend is not None and val.trend.tau > 0.5 and val.trend.p_value < 0.01  # validation goes the other way
     in_units = loss.final > IN_UNITS  # of a target that is not standardised: no floor of what was learned before
     moved = abs(relative_fall(loss)) > NEARLY_NOTHING or ((pretrained(e) or not whole_run(e)) and not in_units)
     still = val is not None and val.trend is not None and val.distinct >= MANY_LEVELS and val.trend.p_value > 0.2  # what fell is learned by heart
-    creeping = at_small_chance.ask(e, seen) is not None or (val is not None and never_bends(e, val) and relative_fall(val) < CREEPING)
-    slowly = not (rate_too_low(e) or away or still or creeping)
+    slowly = not (rate_too_low(e) or away or still or at_small_chance.ask(e, seen) is not None)
     sure = moved and slowly and any(t.tau < -0.5 and t.p_value < 0.01 for t in trends)  # slowly down, from near its floor
     return Reading(
         loss.trend.p_value > 0.05 or loss.trend.tau > -0.1 or not moved or fell_once(e, loss),
@@ -253,6 +254,18 @@ def never_rose(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+@probe(say("from its first record on each is lower than the one before, by as little as ever: the steps are too short"), holds=0.6)
+def crept(e: Evidence, seen: Sighting) -> Reading | None:
+    curve_of = creeping_curve(e)
+    if curve_of is None or seen.facet:
+        return None
+    return Reading(
+        True,
+        say("{name} fell by {fall:.2%} in {n} records", name=curve_of.name, fall=relative_fall(curve_of), n=curve_of.finite),
+        file_of(e, curve_of.name),
+    )
+
+
 @probe(say("there are few records"), curve("train/loss"), holds=-0.7, fails=0.0)
 def few(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
@@ -265,7 +278,22 @@ CHECK = Check(
     symptom=say("The loss is flat, at chance level, or no better than at the start."),
     detect=detect,
     needs=(LOSS_OR_REWARD,),
-    probes=(at_chance, stuck, guessing, no_trend, level_unknown, at_small_chance, one_answer, shares, alike, uniform_guess, creeps, never_rose, few),
+    probes=(
+        at_chance,
+        stuck,
+        guessing,
+        no_trend,
+        level_unknown,
+        at_small_chance,
+        one_answer,
+        shares,
+        alike,
+        uniform_guess,
+        creeps,
+        crept,
+        never_rose,
+        few,
+    ),
     prior=1.0,
     causes=(
         (learning_rate_too_high, -1.0),
