@@ -148,6 +148,7 @@ class Rows:
     keys: tuple[str, ...] = ()
     ragged: int = 0
     _skipped: int = 0
+    _mixed: bool = False  # the last block had columns of other things than numbers
     _texts: set[str] = field(default_factory=set)  # columns of ever new texts
 
     def __post_init__(self) -> None:
@@ -204,9 +205,14 @@ class Rows:
     def _at_once(self, block: bytes, delimiter: bytes) -> Beside | None:
         """A block of which all columns hold numbers, or all of some; None for any other."""
         width = len(self.keys)
-        parsed = parse(block, delimiter, width)
         unwanted = {n for n, key in enumerate(self.keys) if key in self._texts}
-        return Beside(range(width), *parsed) if parsed else parse_beside(block, delimiter, width, unwanted)
+        beside = parse_beside(block, delimiter, width, unwanted) if self._mixed else None
+        if beside is not None:
+            return beside
+        parsed = parse(block, delimiter, width)
+        found = Beside(range(width), *parsed) if parsed else None if self._mixed else parse_beside(block, delimiter, width, unwanted)
+        self._mixed = found is not None and parsed is None
+        return found
 
     def _printed(self, block: bytes) -> None:
         """How finely each column is printed, from its first rows."""

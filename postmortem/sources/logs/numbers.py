@@ -60,9 +60,9 @@ def number(text: str) -> float | None:
         return _INF[cell]
     if _NUMBER.fullmatch(cell):
         return float(cell.rstrip("%"))
-    if _THOUSANDS.fullmatch(cell):
+    if "," in cell and _THOUSANDS.fullmatch(cell):
         return float(cell.replace(",", ""))
-    inside = _TENSOR.fullmatch(cell)
+    inside = _TENSOR.fullmatch(cell) if "(" in cell else None
     return number(inside[1]) if inside else None
 
 
