@@ -79,8 +79,8 @@ _LONGEST_KEY = 200  # characters; longer keys are no names that a person gave
 _UNKNOWN_RANK = 1000
 _OF_VALUES = re.compile(r"(?:^|/)loss/value(?:_|$)")  # the loss of the value function, beside `loss/policy`; not `lm loss value`
 _FEWEST_TWINS = 3
-_LETTER_BEHIND = re.compile(r"(?P<stem>\w{2,40})_(?P<letter>[a-z])")
-_LETTER_BEFORE = re.compile(r"(?P<letter>[a-z])_(?P<stem>\w{2,40})")
+_LETTER_BEHIND = re.compile(r"(?P<stem>\w{2,40})_(?P<letter>[A-Za-z])")
+_LETTER_BEFORE = re.compile(r"(?P<letter>[A-Za-z])_(?P<stem>\w{2,40})")
 _MANY_PARTS = 3  # of a loss, beside which one more is another part and not the whole
 
 
@@ -205,7 +205,7 @@ def twins(keys: Iterable[str]) -> dict[str, tuple[str, str]]:
         for key in known:
             marked = mark.fullmatch(key)
             if marked:
-                letters.setdefault(marked["stem"], {})[marked["letter"]] = key
+                letters.setdefault(marked["stem"], {})[marked["letter"].lower()] = key
         pairs = {stem: of for stem, of in letters.items() if of.keys() == {"t", "v"} and stem not in known}  # more are parts of a loss
         if any(series_name(stem) == "train/loss" for stem in pairs):
             found |= {of[letter]: (stem, split) for stem, of in pairs.items() for letter, split in (("t", "train"), ("v", "val"))}

@@ -63,6 +63,10 @@ class Counters(Values):
             self.slots[f"{what}_total"] = index
         elif what == "value":
             self.totals[where] = index
+        elif what in ("free", "lead") and self.keyless and "epoch" not in self.slots and self.parts[where].startswith("%||"):
+            # `2/3:  25%|███ | 10/40 [`: of two counters without a name the bar's own is the batch, and the one that describes it the epoch
+            self.slots["epoch"], self.slots["epoch_total"] = self.slots["batch"], self.slots["batch_total"]
+            self.slots["batch"], self.slots["batch_total"] = where, index
         elif (
             what in ("free", "lead")
             and not _RATE.match(self.parts[index + 1])

@@ -73,7 +73,7 @@ _PACE = re.compile(
 _OWN_UNIT = re.compile(
     r"^(?:%[^|]{0,20}| ?(?:[mµu]?s|sec|min|h|[KMG]i?B|[kKM]? ?[A-Za-z]{1,12}/s(?:ec)?) ?)\|"
 )  # `| 345.67 ms | 45.6% MFU | `: of the number before it
-_OF_PERCENT = re.compile(r"^%\s{0,3}\(\s?$")  # `54.4% (5445 / 10000)`
+_OF_PERCENT = re.compile(r"^%,?\s{0,3}[(\[]\s?$")  # `54.4% (5445 / 10000)`
 
 
 # `group 1 [n = 200]: loss 0.5`, `class cat: loss 0.5`, `y = landbird, place = land  [n = 3498]: acc = 0.9`: of some samples of a set. With a
