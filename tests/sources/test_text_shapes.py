@@ -293,3 +293,44 @@ def test_a_bar_that_a_message_interrupts_before_its_end_is_one_record(tmp_path: 
     )
     run = read(tmp_path, text)
     assert {k: v for k, v in ends(run).items() if "loss" in k} == {"train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5)}
+
+
+@pytest.mark.parametrize("before", ["{e}/4", "[{e}/4]", "Training {e}/4", "[fold_2] 00{e}/4", "Epoch {e}/4"])
+def test_a_counter_that_describes_a_bar_is_the_epoch(tmp_path: Path, before: str) -> None:
+    text = "".join(
+        f"\r{before.format(e=e)}: {k * 10:3d}%|{'█' * k:10s}| {4 * k}/40 [00:0{k}<00:03, 10.0it/s, loss={9 - e - k / 16}]"
+        for e in range(1, 5)
+        for k in range(1, 11)
+    )
+    run = read(tmp_path, text + "\n")
+    assert ends(run) == {"train/loss": (40, 8 - 1 / 16, 5 - 10 / 16)}
+    assert run.series[0].steps.tolist() == [4.0 * n for n in range(1, 41)]
+    assert run.planned_steps == 160
+
+
+@pytest.mark.parametrize(("head", "unit"), [("", "epoch"), ("Epoch: ", "it"), ("Epochs: ", "epoch")])
+@pytest.mark.parametrize("first", [True, False])  # shown before it counts an epoch, too
+def test_a_bar_of_epochs_counts_those_that_are_done(tmp_path: Path, head: str, unit: str, *, first: bool) -> None:
+    def bar(done: int, told: int) -> str:
+        values = f", loss={3 - told / 8}, val_loss={3.5 - told / 8}" if told else ""
+        return f"\r{head}{done * 12:3d}%|{'█' * done:8s}| {done}/8 [00:1{done}<00:09, 27.3s/{unit}{values}]"
+
+    text = bar(0, 0) + "".join((bar(e - 1, e) if first else "") + bar(e, e) for e in EPOCHS)
+    run = read(tmp_path, text + "\n")
+    assert ends(run) == {"train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5)}
+    assert all(s.epochs is not None and s.epochs.tolist() == list(EPOCHS) for s in run.series)
+
+
+def test_how_many_answers_were_right_counts_nothing(tmp_path: Path) -> None:
+    run = read(tmp_path, "".join(f"epoch {e:3d}\nloss: {3 - e / 8}\ntest accuracy: {40 + e}.00%, ({40 + e}0/1000)\n" for e in EPOCHS))
+    assert ends(run) == {"train/loss": (8, 2.875, 2.0), "val/accuracy": (8, 0.41, 0.48)}
+    assert run.axis == "epoch"
+
+
+def test_letters_of_sets_in_capitals(tmp_path: Path) -> None:
+    run = read(
+        tmp_path, "".join(f"Epoch: {e} | T_Loss {3 - e / 8:.3f} | T_acc 0.{40 + e} | V_Loss {3.5 - e / 8:.3f} | V_acc. 0.{30 + e}\n" for e in EPOCHS)
+    )
+    assert ends(run) == {
+        "train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5), "train/accuracy": (8, 0.41, 0.48), "val/accuracy": (8, 0.31, 0.38)
+    }  # fmt: skip

@@ -308,7 +308,7 @@ class Course(Ledger):
             epoch, kind = self.epoch, Kind.WITHIN
         elif plan.either:
             epoch, total, kind = self.epoch, numbers[plan.step_total], Kind.BARE if math.isnan(self.epoch) else Kind.WITHIN
-        if kind == Kind.EXACT and math.isnan(step) and self.bar[1]:
+        if kind == Kind.EXACT and math.isnan(step) and self.bar[1] and not plan.done:
             step = self.bar[0]
         if kind == Kind.EXACT and plan.of_all and math.isnan(step):
             step, batch, total = batch, NAN, NAN

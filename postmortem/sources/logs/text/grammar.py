@@ -73,6 +73,8 @@ _PACE = re.compile(
 _OWN_UNIT = re.compile(
     r"^(?:%[^|]{0,20}| ?(?:[mµu]?s|sec|min|h|[KMG]i?B|[kKM]? ?[A-Za-z]{1,12}/s(?:ec)?) ?)\|"
 )  # `| 345.67 ms | 45.6% MFU | `: of the number before it
+_EPOCHS = re.compile(r"^\s*(?:train(?:ing)?\s)?epochs?(?: on \w{2,10})?\s*:?\s*$", re.IGNORECASE)
+_OF_EPOCHS = re.compile(rf"(?:{NUMBER}(?:s/|\s?)|\?)epochs?(?:/s)?(?=[,\]])")  # the unit of a bar
 _OF_PERCENT = re.compile(r"^%,?\s{0,3}[(\[]\s?$")  # `54.4% (5445 / 10000)`
 
 
@@ -120,7 +122,7 @@ class _Reading(Counters):
         self.tqdm = "%||" in text
         self.hapi = bool(_HAPI.match(text))
         self.drawn = self.tqdm or self.hapi or self.bar or "====" in text or f"<{MOMENT}" in text
-        self.epoch_bar = bool(re.match(r"^\s*(?:train(?:ing)?\s)?epochs?(?: on \w{2,10})?\s*:?\s*$", self.parts[0], re.IGNORECASE)) and self.tqdm
+        self.epoch_bar = self.tqdm and bool(_EPOCHS.match(self.parts[0]) or _OF_EPOCHS.search(text))
 
     def plan(self) -> Plan:
         for index in range(len(self.parts) - 1):
@@ -132,7 +134,8 @@ class _Reading(Counters):
             else:
                 self._number(index, lead, trail)
         slot = self.slots
-        if self.epoch_bar and "epoch" not in slot and "batch" in slot:
+        self.epoch_bar = self.epoch_bar and "epoch" not in slot and "batch" in slot
+        if self.epoch_bar:
             slot["epoch"], slot["epoch_total"] = slot.pop("batch"), slot.pop("batch_total", NO)
         if _PAIRS.match(self.parts_text) and not {"epoch", "step", "iteration"} & slot.keys():
             slot["epoch"], slot["batch"] = 0, 1
@@ -157,7 +160,7 @@ class _Reading(Counters):
             bar=self.bar, samples=self.samples, mapping=self.mapping, brackets=self.brackets, progress=self.tqdm or self.hapi, weak=self.weak,
             keyless=self.keyless, overall=self.overall, paired=paired, heads=bool(_HEADING.match(self.parts_text)),
             untrained=bool(_UNTRAINED.search(self.parts_text)),
-            announces=split in ("val", "test") and self.parts_text.rstrip().endswith("output:" if values else ":"),
+            done=self.epoch_bar, announces=split in ("val", "test") and self.parts_text.rstrip().endswith("output:" if values else ":"),
             drawn=self.tqdm or self.hapi or (self.keyless and "====" in self.parts_text),
         )  # fmt: skip
 

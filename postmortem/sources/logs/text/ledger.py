@@ -26,6 +26,8 @@ class Ledger:
         if row < 0 or (plan.progress and plan.batch != NO and numbers[plan.batch] == 0):
             return  # a bar that has just been set back still shows what was measured before
         drawn_again, self.drawn = at is not None and at == self.drawn, at
+        if plan.done and plan.progress and (drawn_again or numbers[plan.epoch] == 0):
+            return  # it counts an epoch after it was told of it: what it shows first is what the epochs came to that are done
         if not drawn_again:
             self.redrawn.clear()
         for slot in plan.values:
@@ -79,9 +81,9 @@ class Ledger:
 
 def _place_of_bar(plan: Plan, numbers: list[float]) -> tuple[float, float] | None:
     """(epoch, batch) at which a progress bar stands; None for other lines and bars that do not say both."""
-    if not plan.progress or plan.bar or NO in {plan.epoch, plan.batch}:
+    if not plan.progress or plan.bar or plan.epoch == NO or (plan.batch == NO and not plan.done):
         return None
-    return numbers[plan.epoch], numbers[plan.batch]
+    return numbers[plan.epoch], numbers[plan.batch] if plan.batch != NO else 0.0
 
 
 def carried(slot: Slot) -> bool:

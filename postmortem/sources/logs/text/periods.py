@@ -71,7 +71,7 @@ def _drawn(entry: Entry) -> bool:
     told = not (entry.suspicious or entry.header or entry.heading or entry.rule or entry.final or entry.pair)
     told = told and not (entry.lone and (entry.lone.word or entry.lone.number))
     drawn = (plan.batch != NO and (plan.bar or evaluates(plan))) or (plan.progress and not plan.bar and plan.counts)
-    return told and drawn and plan.rank == NO and len(entry.shape) <= 1_000
+    return told and drawn and not plan.done and plan.rank == NO and len(entry.shape) <= 1_000
 
 
 def _silent(entry: Entry) -> bool:
