@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from postmortem.model.run import Reduction
-from postmortem.sources.chinese import to_english
+from postmortem.sources.languages import to_english
 from postmortem.sources.setting_names import SETTINGS, setting_name
 from postmortem.sources.vocabulary import (
     BARE,

@@ -108,6 +108,7 @@ SPLIT_WORDS: dict[str, str] = {
             "holdout",
             "heldout",
             "vl",
+            "vld",
             "va",
         ),
         "val",

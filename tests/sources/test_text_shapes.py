@@ -334,3 +334,23 @@ def test_letters_of_sets_in_capitals(tmp_path: Path) -> None:
     assert ends(run) == {
         "train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5), "train/accuracy": (8, 0.41, 0.48), "val/accuracy": (8, 0.31, 0.38)
     }  # fmt: skip
+
+
+PAIRS = [
+    "Epoch {e}: train/val loss = {a}/{b}, train/val acc: 0.{c} / 0.{d}\n", "Epoch {e} | Loss (train/val): {a} / {b} | Acc (train/val): 0.{c} / 0.{d}\n",
+    "Epoch {e}: loss(train)={a} loss(val)={b} acc(train)=0.{c} acc(val)=0.{d}\n", "Epoch #{e}. Train loss is {a}; val loss is {b}; train acc 0.{c}; val acc 0.{d}\n",
+    "ep{e}: trn_loss={a} vld_loss={b} trn_acc=0.{c} vld_acc=0.{d}\n",
+]  # fmt: skip
+TONGUES = [
+    "에폭 {e}: 훈련 손실 {a}, 검증 손실 {b}, 훈련 정확도 0.{c}, 검증 정확도 0.{d}\n", "エポック {e}: 訓練損失 {a}, 検証損失 {b}, 訓練正解率 0.{c}, 検証正解率 0.{d}\n",
+    "Эпоха {e}: потери на обучении={a}, потери на валидации={b}, точность на обучении=0.{c}, точность на валидации=0.{d}\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", [*PAIRS, *TONGUES])
+def test_training_and_validation_in_one_line(tmp_path: Path, line: str) -> None:
+    run = read(tmp_path, "".join(line.format(e=e, a=3 - e / 8, b=3.5 - e / 8, c=40 + e, d=30 + e) for e in EPOCHS))
+    assert ends(run) == {
+        "train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5), "train/accuracy": (8, 0.41, 0.48), "val/accuracy": (8, 0.31, 0.38)
+    }  # fmt: skip
+    assert all(s.epochs is not None and s.epochs.tolist() == list(EPOCHS) for s in run.series)

@@ -110,6 +110,16 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("cv_agg", r"\bcv_agg(?:'s)? (?!valid|train)", "valid "),  # LightGBM's cross-validation, `auc: 0.8 + 0.01`
         ("cv_agg", r"\bcv_agg(?:'s)? ", ""),
         ("/", rf"\b([a-z]{{3,8}})/([a-z]{{3,8}}) (rewards?|returns?|scores?) ?{_N}/{_N}", rf"\1 \3: {_N}, \2 \3: {_N}"),  # mean/median reward
+        (
+            "/",
+            rf"\b(train\w*) ?/ ?((?:val|test|dev|eval)\w*) (\w{{2,20}})[ :=]{{0,3}}{_N} ?/ ?{_N}",
+            rf"\1 \3: {_N}, \2 \3: {_N}",
+        ),  # `train/val loss: 0.5 / 0.6`
+        (
+            "/",
+            rf"\b(\w{{2,20}}) ?\((train\w*|tr) ?/ ?((?:val|test|dev|eval)\w*)\)[ :=]{{0,3}}{_N} ?/ ?{_N}",
+            rf"\2 \1: {_N}, \3 \1: {_N}",
+        ),
         ("CV info", r"\bCV info cv_(?=\w)", "CV "),  # WeNet
         ("Train time/", r"\bTrain time/(?=\w+:)", "Train progress/"),  # Composer: how far it is
         ("| F:", rf"\| F:{_N} \| S:{_N} \| E:{_N} \| L:{_N} \| R:", rf"| step: {_N} | from {_N} | from {_N} | length: {_N} | reward:"),  # DrQ-v2

@@ -37,7 +37,7 @@ _ROLES: dict[str, Role] = {
 _LAST_WORDS = frozenset(key.split()[-1] for key in _ROLES)
 _JOINT = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SPLITS: dict[str, str] = {
-    "train": "train", "training": "train", "trn": "train", "tr": "train", "learn": "train", "va": "val", "vl": "val",
+    "train": "train", "training": "train", "trn": "train", "tr": "train", "learn": "train", "va": "val", "vl": "val", "vld": "val",
     "val": "val", "vali": "val", "valid": "val", "validation": "val", "validate": "val", "validating": "val",
     "crossval": "val", "eval": "val", "dev": "val",
     "evaluation": "val", "evaluating": "val", "evaluate": "val", "test": "test", "testing": "test", "tst": "test",

@@ -18,7 +18,7 @@ from postmortem.sources.logs.text.tokens import LEADING_DATE, MOMENT, MOMENTS, N
 
 MAX_NUMBERS = 256  # of one period
 _MOMENT = MOMENTS.pattern
-_WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<!\[rank)(?<!\[default)(?<![Ee]poch #)(?<!\|Iter)(?<=[\w.@#])$", re.ASCII)
+_WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<!\[rank)(?<!\[default)(?<![Ee]poch #)(?<!\b[Ee]p)(?<!\b[Ii]ter)(?<=[\w.@#])$", re.ASCII)
 _BLANKS = re.compile(r"([ \t]+)")
 _NUMERIC = set("0123456789+-.eE")
 _NO_NUMBER = bytes(b for b in range(256) if chr(b) not in _NUMERIC)

@@ -4,7 +4,7 @@ pictures and missing values.
 
 import re
 
-from postmortem.sources.chinese import to_english
+from postmortem.sources.languages import to_english
 from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.text.tokens import NUMBER
 
@@ -36,6 +36,7 @@ _PICTURE = re.compile("[\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u29
 _WRAPPER = re.compile(r"\b(?:tensor|array|Array|(?:tf\.)?Tensor|(?:np|numpy|jnp)\.(?:float|int)[0-9]{1,2})\(")
 _MODE = re.compile(r"\b(Epoch|Iter)\s?\((\w{2,10})\)")
 _OF_UNIT = re.compile(rf"(?<=\w) ?\((m?s|secs?|seconds|[GM]i?B|[a-z]{{1,9}}/s)\)(?=\s?[:=]\s?{NUMBER})")  # `time per iteration (ms): 12`
+_OF_SET = re.compile(rf"\b([A-Za-z]\w{{1,20}}) ?\((train\w*|tr|val\w*|test|dev|eval)\)(?=\s?[:=]\s?{NUMBER})", re.IGNORECASE)  # `loss(val)=0.5`
 _WIDE_BRACKET = re.compile(r"(?<=\w)  ?\[")
 _WIDE_COLON = re.compile(rf"(?<=[\w)\]]) {{1,2}}(?=[:=]\s?{NUMBER})")  # `loss           : 0.5`
 _NOTHING = ("None", "NA", "N/A", "n/a", "null", "--")
@@ -61,7 +62,7 @@ def tidied(text: str) -> str:
     if not text.isascii():
         text = _PICTURE.sub("|", text)
     if "(" in text:
-        text = _OF_UNIT.sub(r" \1", _MODE.sub(r"\2 \1", _WRAPPER.sub("", text)))
+        text = _OF_SET.sub(r"\2 \1", _OF_UNIT.sub(r" \1", _MODE.sub(r"\2 \1", _WRAPPER.sub("", text))))
     if any(word in text for word in _NOTHING):
         text = _MISSING.sub("", text)
     if " [" in text:

@@ -26,7 +26,8 @@ NUMBERS = re.compile(
     rb"[0-9]{0,2}(?:,[0-9]{3})++(?![0-9]|,[0-9])|"  # 121,400
     rb"\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|"  # what MSVC prints
     rb"[0-9]*+(?:\.[0-9]*+)?+(?:[eE][-+]?+[0-9]++)?+)"
-    rb"|(?:(?<=[Ee]poch.)|(?<=batch.)|(?<=step.)|(?<=\[rank.)|(?<=\[default.)|(?<=[Ee]poch\ #.))[0-9]*+(?![\w.])"  # epoch0; [rank3]
+    rb"|(?:(?<=[Ee]poch.)|(?<=batch.)|(?<=step.)|(?<=\[rank.)|(?<=\[default.)|(?<=[Ee]poch\ #.)|(?<=\b[Ee]p.)|(?<=\b[Ii]ter.))"
+    rb"[0-9]*+(?!\w|\.\S)"  # epoch0; [rank3]
     rb"|(?<=loss.)[0-9]*+\.[0-9]++(?![\w.])"  # loss0.545
     rb"|(?<=\|Iter.)[0-9]*+(?=\())"  # |Iter0(1/500)
     rb"|(?<=[-+])(?<![\w)\].].)(?:[0-9]\.\#(?:IND|INF|QNAN|SNAN)[0-9]*+|" + _DIGITS + rb"|\.[0-9]++(?:[eE][-+]?+[0-9]++)?+|" + _NON_FINITE + rb")"
