@@ -113,7 +113,7 @@ SPLIT_WORDS: dict[str, str] = {
         ),
         "val",
     ),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(("test", "testing", "tst", "te"), "test"),
 }
 # Words glued to their split: `trainloss`, `trloss`, `valacc`.
 GLUED = re.compile(r"(train|training|tr|trn|valid|validation|val|eval|test|dev)(loss|acc|accuracy|acc1|ppl|error|err|perplexity|nll|lr|mse|mae)")

@@ -354,3 +354,60 @@ def test_training_and_validation_in_one_line(tmp_path: Path, line: str) -> None:
         "train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5), "train/accuracy": (8, 0.41, 0.48), "val/accuracy": (8, 0.31, 0.38)
     }  # fmt: skip
     assert all(s.epochs is not None and s.epochs.tolist() == list(EPOCHS) for s in run.series)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Epoch {e}: loss: train {a}, val {b}; acc: train 0.{c}, val 0.{d}\n", "Epoch {e} | Loss: train={a} val={b} | Accuracy: train=0.{c} val=0.{d}\n"],
+)
+def test_a_quantity_before_the_sets_that_it_is_of(tmp_path: Path, line: str) -> None:
+    run = read(tmp_path, "".join(line.format(e=e, a=3 - e / 8, b=3.5 - e / 8, c=40 + e, d=30 + e) for e in EPOCHS))
+    assert ends(run) == {
+        "train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5), "train/accuracy": (8, 0.41, 0.48), "val/accuracy": (8, 0.31, 0.38)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("epoch;train_loss;val_loss", "{e};{a},{m};{b},{n}"),  # where a comma is the decimal point
+        ("epoch,tr_loss,te_loss", "{e},{a}.{m},{b}.{n}"),
+        ("epoch,train_loss,val_loss", "{e},[{a}.{m}],[{b}.{n}]"),
+    ],
+)
+def test_tables_in_other_ways(tmp_path: Path, head: str, row: str) -> None:
+    rows = "".join(row.format(e=e, a=9 - e, b=10 - e, m=500 + e, n=250) + "\n" for e in EPOCHS)
+    assert ends(read(tmp_path, f"{head}\n{rows}", "history.csv")) == {"train/loss": (8, 8.501, 1.508), "val/loss": (8, 9.25, 2.25)}
+
+
+def test_thousands_are_still_thousands(tmp_path: Path) -> None:
+    rows = "".join(f'"{e},000";{3 - e / 8}\n' for e in EPOCHS)
+    run = read(tmp_path, f"step;train_loss\n{rows}", "history.csv")
+    assert run.series[0].steps.tolist() == [1000.0 * e for e in EPOCHS]
+
+
+LISTS = [
+    "train_losses = {a}\nval_losses = {b}\nval_accs = {c}\n", "Train losses: {a}\nValidation losses: {b}\nVal accuracies: {c}\n",
+    "{{'train_loss': {a}, 'val_loss': {b}, 'val_acc': {c}}}\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LISTS)
+def test_lists_that_are_printed_at_the_end_are_histories(tmp_path: Path, line: str) -> None:
+    a, b, c = ([round(first + step * e, 4) for e in EPOCHS] for first, step in ((3, -0.125), (3.5, -0.125), (0.3, 0.01)))
+    run = read(tmp_path, "Training done in 3 minutes\n" + line.format(a=a, b=b, c=c))
+    assert ends(run) == {"train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5), "val/accuracy": (8, 0.31, 0.38)}
+    assert all(s.epochs is not None and s.epochs.tolist() == list(EPOCHS) for s in run.series)
+
+
+def test_a_list_that_grows_is_whole_at_its_end_and_one_that_changes_is_none(tmp_path: Path) -> None:
+    losses = [3 - e / 8 for e in range(12)]
+    assert ends(read(tmp_path, "".join(f"losses: {losses[:n]}\n" for n in range(5, 13)))) == {"train/loss": (12, 3.0, 1.625)}
+    assert "train/loss" not in ends(read(tmp_path, "".join(f"losses: {losses[n : n + 5]}\n" for n in range(5))))
+
+
+def test_a_list_beside_a_curve_adds_nothing_to_it(tmp_path: Path) -> None:
+    records = "".join(f"epoch {e} train_loss {3 - e / 8}\n" for e in EPOCHS)
+    assert ends(read(tmp_path, records + "val_loss: [1.5, 1.25, 1.0, 0.75, 0.5]\ntrain_loss: [9.5, 9.25, 9.0, 9.75, 9.5]\n")) == {
+        "train/loss": (8, 2.875, 2.0)
+    }

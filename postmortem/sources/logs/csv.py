@@ -163,6 +163,8 @@ class Rows:
             return
         if b"tensor(" in block:
             block = _TENSOR.sub(rb"\2", block)
+        if self.layout.delimiter == ";" and b"," in block and b"." not in block:  # where a comma is the decimal point
+            block = block.replace(b",", b".")
         if not self.keys:
             first = block.lstrip(b"\n").partition(b"\n")[0].decode("utf-8", "replace")
             self.keys = tuple(f"column {n + 1}" for n in range(len(first.split(None if self.layout.delimiter == " " else self.layout.delimiter))))

@@ -62,6 +62,8 @@ def number(text: str) -> float | None:
         return float(cell.rstrip("%"))
     if "," in cell and _THOUSANDS.fullmatch(cell):
         return float(cell.replace(",", ""))
+    if cell.startswith("[") and cell.endswith("]"):
+        return number(cell[1:-1])
     inside = _TENSOR.fullmatch(cell) if "(" in cell else None
     return number(inside[1]) if inside else None
 

@@ -119,6 +119,7 @@ class _Reading(Counters):
         self.paces: list[Keyed] = []  # values named by their unit
         self.beside = NO  # a number whose key has another number in it
         self.brackets = False
+        self.quantity, self.quantity_at = "", NO  # that stands before numbers which only their split names, and the last of these
         self.tqdm = "%||" in text
         self.hapi = bool(_HAPI.match(text))
         self.drawn = self.tqdm or self.hapi or self.bar or "====" in text or f"<{MOMENT}" in text
@@ -214,7 +215,21 @@ class _Reading(Counters):
         key, before = key_of(key)
         if before:
             self._govern(before)
+        key = self._of_quantity(index, key, before)
         self._assign(index, key, lead, trail, marked=marked, percent=percent, bracketed=bracketed)
+
+    def _of_quantity(self, index: int, key: str, before: str) -> str:
+        """`loss: train 4.2, val 3.9; acc: train 0.4`: the key of a number that only its split names, behind the name of the quantity."""
+        if not key or not split_in(key) or len(words(key)) != 1:
+            return key
+        if before and not split_in(before) and not self.mapping and not name_of(before.strip(), "")[0].startswith("other/"):
+            self.quantity = before.strip()
+        elif before or index - 1 != self.quantity_at:
+            self.quantity = ""
+        if not self.quantity:
+            return key
+        self.quantity_at = index
+        return f"{key} {self.quantity}"
 
     def _assign(self, index: int, key: str, lead: str, trail: str, *, marked: bool, percent: bool, bracketed: bool) -> None:
         pace = None if key or self.drawn or self.mapping else _PACE.match(trail)
