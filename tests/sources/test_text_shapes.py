@@ -411,3 +411,13 @@ def test_a_list_beside_a_curve_adds_nothing_to_it(tmp_path: Path) -> None:
     assert ends(read(tmp_path, records + "val_loss: [1.5, 1.25, 1.0, 0.75, 0.5]\ntrain_loss: [9.5, 9.25, 9.0, 9.75, 9.5]\n")) == {
         "train/loss": (8, 2.875, 2.0)
     }
+
+
+@pytest.mark.parametrize("form", ["history", "1", "epoch_1"])
+def test_records_of_a_document_by_name_or_by_number(tmp_path: Path, form: str) -> None:
+    rows = [{"train_loss": 3 - e / 8, "val_loss": 3.5 - e / 8} for e in EPOCHS]
+    by_number = {form.replace("1", str(e)): row for e, row in zip(EPOCHS, rows, strict=True)}
+    document = {"best": 2.5, "history": [{"epoch": e, **row} for e, row in zip(EPOCHS, rows, strict=True)]} if form == "history" else by_number
+    run = read(tmp_path, json.dumps(document), "history.json")
+    assert ends(run) == {"train/loss": (8, 2.875, 2.0), "val/loss": (8, 3.375, 2.5)}
+    assert all(s.epochs is not None and s.epochs.tolist() == list(EPOCHS) for s in run.series)

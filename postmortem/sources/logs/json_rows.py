@@ -36,6 +36,9 @@ _RECORDS = re.compile(r'\s*\[\s*\{\s*"')
 _TRIPLES = re.compile(r"\s*\[\s*\[\s*\d{9,}(?:\.\d+)?\s*,\s*\d+\s*,")
 _ONE_EPOCH = re.compile(r"metrics_epoch_(\d{1,9})\.json")
 _ALLENNLP = re.compile(r'\s*\{[^{}\[\]]{0,2000}"training_epochs"\s*:')
+_HISTORIES = ("history", "training_history", "train_history", "epochs", "logs", "log", "records")
+_COUNTED = re.compile(r"(?:(epoch|step|iteration|round)[ _-]?)?(\d{1,9})", re.IGNORECASE)
+_FEWEST_COUNTED = 2
 _NESTED = 3  # levels of `{"train": {"loss": […]}}`
 
 
@@ -77,6 +80,8 @@ def read(candidate: Candidate) -> Found:
         table, habits = _of_list(document, candidate.name)
     elif isinstance(document, dict) and ROUNDS.match(head_text(candidate.head)):
         table, habits = table_of_rounds(document)
+    elif isinstance(document, dict) and (listed := _records_in(document)):
+        table, habits = _of_list(listed, candidate.name)
     elif isinstance(document, dict):
         configured = {k: v for k, v in document.items() if _is_config(k.lower()) and isinstance(v, dict)}
         table = _of_lists({k: v for k, v in document.items() if k not in configured})
@@ -89,6 +94,17 @@ def read(candidate: Candidate) -> Found:
     return Found(
         Source(candidate.path, NAME, Status.READ, None, candidate.size), series=series, facts=facts, settings=_settings(configured, candidate.path)
     )
+
+
+def _records_in(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records that a document has under one name, `{"history": [{…}, …]}`, or by what counts them, `{"epoch_1": {…}, …}`; none of any other."""
+    named = next((v for k, v in document.items() if k.lower() in _HISTORIES and isinstance(v, list)), [])
+    if named and set(map(type, named)) == {dict}:
+        return named
+    counted = [(found, row) for key, row in document.items() if isinstance(row, dict) and (found := _COUNTED.fullmatch(key))]
+    if len(counted) < _FEWEST_COUNTED or len(counted) < len(document):
+        return []
+    return [{(found[1] or "epoch").lower(): int(found[2]), **row} for found, row in counted]
 
 
 def _settings(configured: dict[str, Any], path: str) -> tuple[Setting, ...]:
