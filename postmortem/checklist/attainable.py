@@ -28,7 +28,10 @@ MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from
 MANY_LABELS_EXPLAINED = 0.7  # the same where rate, width or dropout explain that little was learned
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.76  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
-PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
+PAIRS, AT_REST = (
+    2.6,
+    0.5,
+)  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code, batch by batch; share of the run at the same level
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 ABSURD, KNOWN = 5.0, ("head", "configuration", "dataset")  # times chance
 OF_TWO, HARDLY_LEARNED = 1.15, 0.93  # × the loss of a model that knows how sure it may be: weighted classes cost more; times chance

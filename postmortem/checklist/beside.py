@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from postmortem.check import Evidence, Sentence, Severity, Sighting
 from postmortem.checklist.levels import skill, to_chance, training_curves, validation_level, whole
-from postmortem.checklist.signs import file_of
+from postmortem.checklist.signs import excerpt, file_of
 from postmortem.model.curves import CurveStats, GapStats
 
 NOTHING_LEFT = 0.02  # times chance, for a training loss
@@ -13,6 +13,7 @@ GUESSING = 0.03  # the same, at the end
 EVALUATIONS = 4  # evaluations
 KNEW_BEFORE = 0.98  # of the answers, in the first record of training
 EPOCHS_UNSEEN, SHARE_UNSEEN = 3.0, 0.25  # epochs; of the run
+NEARLY_RIGHT, NO_SUCH_LOSS = 0.8, 0.75  # share of the way from guessing to perfect accuracy; times chance
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 
 
@@ -46,6 +47,11 @@ class Beside:
         return self.level is None and self.usual < FOLLOWED * self.val.first
 
     @property
+    def right_after_all(self) -> bool:
+        """Nearly every answer is right, at a loss that no such model has, and no batch normalisation can be at fault: losses are added up differently."""
+        return (self.accuracy or 0.0) > NEARLY_RIGHT and (self.level or 0.0) > NO_SUCH_LOSS and not self.e.model.batch_norm
+
+    @property
     def usual(self) -> float:
         """Where validation ends, or lay in its second half where that is higher: of what is thrown about the end says little."""
         return max(self.val.final, self.val.halves.mean if self.val.halves is not None else self.val.final)
@@ -53,7 +59,7 @@ class Beside:
     @property
     def began_unseen(self) -> bool:
         """How the two began, nobody saw: training had gone on for long, before this log or before its first evaluation."""
-        return self._knew_before or self._looked_late
+        return excerpt(self.e) or self._knew_before or self._looked_late
 
     @property
     def _knew_before(self) -> bool:

@@ -170,7 +170,12 @@ def _known_few_by_heart(b: Beside) -> bool:
 
 def bad_from_the_start(b: Beside) -> Sighting | None:
     high = b.level is None or b.level > BAD
-    if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed or b.began_unseen:
+    if (
+        not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST)
+        or b.followed
+        or b.began_unseen
+        or b.right_after_all
+    ):
         return None
     if b.gap.first_gap < OPENED * b.gap.gap and b.gap.rise > ROSE:
         return None  # it opened while training went on, and validation rose with it

@@ -1,6 +1,7 @@
 """The ways in which a run is seen to run away: each looks at one thing and says what it saw, or None."""
 
 from itertools import pairwise
+from math import isfinite
 
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
@@ -33,6 +34,8 @@ NO_END = 1e3  # times the start, for a loss below zero of which the family is no
 DENSITIES = ("poisson", "gaussian", "laplace", "student", "mixture", "density", "flow", "elbo", "tweedie", "gamma", "nll_normal")
 ERRORS = frozenset({"td", "mse", "mae", "rmse", "huber"})  # none of them below zero
 TURNED_ROUND = frozenset({"neg", "negative", "log", "db", "minus"})
+NEARLY_CERTAIN = 0.1  # nats, of a perplexity
+RISE_OF, ENDS, MANY_ENDS, FAR_ABOVE_ALL = 3, 6, 30, 1.5  # records that rise; of the log, at least and at most; × all before
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 MULTIPLE = 3.0  # × its best
 SHARE_OF_START = 0.1
@@ -113,7 +116,8 @@ def player_ran_away(e: Evidence) -> Sighting | None:
 
 def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
     """Values that only a divergence gives, whatever the task: beyond 1e20, or a log that was clipped at the smallest float."""
-    clipped = abs(loss.final - CLIPPED_LOG) < 1e-3 or abs(loss.highest - CLIPPED_LOG) < 1e-3
+    at_first = loss.highest_step == loss.first_step and loss.finite >= FEW and 0 < loss.final < loss.highest / MULTIPLE  # before a first update
+    clipped = abs(loss.final - CLIPPED_LOG) < 1e-3 or (abs(loss.highest - CLIPPED_LOG) < 1e-3 and not at_first)
     worst = max(abs(loss.highest), abs(loss.lowest))
     if not clipped and worst < BEYOND:
         return None
@@ -135,6 +139,8 @@ def _rises(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A short log in which the loss only ever rises."""
     if not 4 <= loss.finite <= 30 or loss.trend is None or loss.trend.tau < 0.85 or loss.start <= 0 or e.family in NOTHING_EXPECTED:
         return None
+    if e.curve("train/perplexity") is not None and loss.final < NEARLY_CERTAIN:
+        return None
     if loss.final < RISEN * loss.start or (to_chance(e, loss.final) or 2.0) < 0.9 or _levels_off(e, loss):
         return None
     return Sighting(
@@ -146,6 +152,43 @@ def _rises(e: Evidence, loss: CurveStats) -> Sighting | None:
         e.series[loss.name].source,
         "loss",
     )
+
+
+def _rose_at_the_end(e: Evidence, loss: CurveStats) -> Sighting | None:
+    """A short log ends with records each higher than the one before: by far above all that came before, or at a multiple of the best with most of what
+    was gained given back."""
+    values = [float(v) for v in e.series[loss.name].values if isfinite(v)]
+    before, rise = values[:-RISE_OF], values[-RISE_OF - 1 :]
+    if not ENDS <= len(values) <= MANY_ENDS or min(values) <= 0 or e.family in NOTHING_EXPECTED or (to_chance(e, loss.final) or 2.0) < 0.9:
+        return None
+    if not all(later > earlier for earlier, later in pairwise(rise)):
+        return None
+    back = (loss.final - min(values)) / max(values[0] - min(values), 1e-12)
+    turned = values[-1] > MULTIPLE * min(values) and back > GIVEN_BACK and min(values) in rise[:1]
+    if not turned and not values[-1] > FAR_ABOVE_ALL * max(before):
+        return None
+    at = e.series[loss.name].steps[-RISE_OF - 1]
+    return Sighting(
+        Severity.FATAL,
+        say("In its last records the loss rises from {low:.4g} to {final:.4g}, each higher than the one before.", low=rise[0], final=rise[-1]),
+        float(at),
+        float(at),
+        (loss.name,),
+        e.series[loss.name].source,
+        "loss",
+    )
+
+
+def values_ran_away(e: Evidence) -> Sighting | None:
+    """The error of an agent's values grows a thousandfold within a few records: no reward does that, its own estimates chase each other."""
+    loss = e.curve("train/loss")
+    if loss is None or e.family != "reinforcement" or loss.finite < SINCE or not 0 < MANY_TIMES * loss.first < loss.final:
+        return None
+    return Sighting(
+        Severity.FATAL,
+        say("The loss of the values grew from {first:.4g} to {final:.4g}.", first=loss.first, final=loss.final),
+        loss.first_step, loss.first_step, (loss.name,), e.series[loss.name].source, "player",
+    )  # fmt: skip
 
 
 def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -329,6 +372,7 @@ LOOKS = (
     _absurd,
     _before_nan,
     _rises,
+    _rose_at_the_end,
     drawn_too_large,
     started_thrown,
     _ran_away,

@@ -28,7 +28,7 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
     notes = [] if left_out is None else left_out
     by_name: dict[str, list[Series]] = defaultdict(list)
     series = _evaluated(series, notes)
-    for one in _error_as_loss(_test_as_validation(_success_as_score(_rate_of_most_groups(series)))):
+    for one in _perplexity_as_loss(_error_as_loss(_test_as_validation(_success_as_score(_rate_of_most_groups(series))))):
         by_name[one.name].append(one)
     out: list[Series] = []
     longest = max(map(len, series), default=0)
@@ -69,6 +69,16 @@ def _error_as_loss(series: Sequence[Series]) -> Sequence[Series]:
         return series
     as_loss = {f"{split}/{error}": f"{split}/loss" for split in ("train", "val")}
     return [replace(s, name=as_loss.get(s.name, s.name)) for s in series]
+
+
+def _perplexity_as_loss(series: Sequence[Series]) -> Sequence[Series]:
+    """Where nothing is called a loss, the perplexities of training and of validation are losses beside them: their logarithms, in nats."""
+    names = {s.name for s in series}
+    if "train/perplexity" not in names or not names.isdisjoint({"train/loss", "val/loss"}):
+        return series
+    of = {"train/perplexity": "train/loss", "val/perplexity": "val/loss"}
+    with np.errstate(all="ignore"):
+        return [*series, *(replace(s, name=of[s.name], values=np.log(s.values), quantum=None) for s in series if s.name in of)]
 
 
 def _success_as_score(series: Sequence[Series]) -> Sequence[Series]:

@@ -10,7 +10,19 @@ from postmortem.checklist.causes.no_warmup import no_warmup
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.too_much_regularization import too_much_regularization
 from postmortem.checklist.causes.wrong_loss import wrong_loss
-from postmortem.checklist.growth import ABOVE, AS_GOOD_AS_EVER, BRIEF, GIVEN_BACK, GREW, LOOKS, grew_alone, hit_once, player_ran_away, schedule_did_it
+from postmortem.checklist.growth import (
+    ABOVE,
+    AS_GOOD_AS_EVER,
+    BRIEF,
+    GIVEN_BACK,
+    GREW,
+    LOOKS,
+    grew_alone,
+    hit_once,
+    player_ran_away,
+    schedule_did_it,
+    values_ran_away,
+)
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
 from postmortem.checklist.needs import LOSS, LOSS_OR_PLAYERS, WEIGHTS, curve
@@ -21,7 +33,7 @@ from postmortem.model.curves import CurveStats
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    player = player_ran_away(e)
+    player = player_ran_away(e) or values_ran_away(e)
     if player is not None:
         return player
     loss = loss_curve(e)

@@ -18,7 +18,7 @@ from postmortem.checklist.levels import course, knows_the_noise, relative_fall, 
 from postmortem.checklist.limits import is_above, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, VALIDATION, VALIDATION_OR_ACCURACY, curve
 from postmortem.checklist.probes import seen_as
-from postmortem.checklist.signs import file_of
+from postmortem.checklist.signs import excerpt, file_of
 from postmortem.model.curves import CurveStats, GapStats
 
 DROWNING, NEVER_LEARNED = 0.8, 0.95  # dropout; times chance, for the best validation loss
@@ -50,6 +50,9 @@ GAINED = 0.1  # share of what was missing in the metric when the loss turned
 FEWER = 0.03  # of the error rate when the loss turned
 AFTER = 2  # evaluations after the best one
 BY_CHANCE = 0.05  # p of the trend since the best evaluation
+FEWEST, LATE = 3, 3.0  # evaluations that can show a turn; epochs
+KNOWN, SOMETHING_HELD, FEWER_HELD = 0.8, 0.25, 0.15  # accuracies of training, of validation, and between the two
+NATS_APART = 1.5  # between two cross-entropies
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
 
@@ -60,7 +63,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     gap, val = e.gap, e.curve("val/loss")
     if gap is None or val is None:
         return answers_were_lost(e) or half_is_known_by_heart(e) or Unknown(say("Not measured: this needs val/loss."))
-    if gap.evaluations < 3:
+    far = _far_at_the_end(e, gap, val)
+    if far is not None:
+        return far
+    if gap.evaluations < FEWEST:
         return Unknown(
             say("Not measured: {n} evaluations are too few to see a turn.", n=gap.evaluations),
             "val/loss",
@@ -169,6 +175,34 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         gap.best_step,
         ("train/loss", "val/loss"),
         file_of(e, "val/loss"),
+    )
+
+
+def _far_at_the_end(e: Evidence, gap: GapStats, val: CurveStats) -> Sighting | None:
+    """Of an end of training, or of one or two evaluations far apart, the log shows no turn: it shows how far apart the two have come, and that
+    validation is no better for it."""
+    late = excerpt(e) or (gap.evaluations < FEWEST and (e.last_epoch or 0.0) > LATE)
+    if not late or (gap.evaluations == FEWEST - 1 and gap.rise <= 0.0) or gap.evaluations > SINCE:
+        return None
+    train, right = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
+    if train is not None and right is not None and train.finite and right.finite:
+        known, held = train.final / whole(train), right.final / whole(right)
+        if gap.gap < PARTED or known < KNOWN or not SOMETHING_HELD < held < known - FEWER_HELD:
+            return None
+    elif not (gap.gap > PARTED or (e.curve("train/perplexity") is not None and gap.difference > NATS_APART)):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "At the end validation is at {final:.4g} and training at {train:.4g}: the difference is known by heart.",
+            final=val.final,
+            train=val.final - gap.difference,
+        ),
+        gap.best_step,
+        gap.best_step,
+        ("train/loss", "val/loss"),
+        file_of(e, "val/loss"),
+        "idle",
     )
 
 
