@@ -49,7 +49,7 @@ def at_chance_level(e: Evidence, loss: CurveStats) -> bool:
 
 
 def _grew(e: Evidence, loss: CurveStats) -> bool:
-    given_back = loss.lost_ground > 0.5 and loss.final > 2.0 * abs(loss.best)
+    given_back = loss.lost_ground > 0.5 and loss.final > 2.0 * abs(loss.best) and loss.final - loss.best > SIGMA * loss.noise
     return (loss.final > GROWN * before_it_grew(e, loss) or given_back) and loss.floor == 0
 
 

@@ -16,6 +16,8 @@ EPOCHS, NOT_MOVED, MOSTLY = 8, 0.06, 0.6  # of an accuracy that never moves: rec
 TO_THE_DIGIT, LITTLE_MORE = 2e-3, 0.15  # relative distance of a loss; accuracy beyond 1 / classes
 STAYED = 0.03  # of the first loss
 THROWN = 8  # records among which resting at one number is no accident
+FEW, NEAR = 3, 0.01  # records; nats from ln C
+ALONE, MANY_STEPS, HARDLY_ANY = 5, 1000.0, 0.01  # records; steps; of the answers
 RESTING = 0.5  # share of the run
 STEADILY = -0.9  # Kendall's tau
 BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
@@ -36,6 +38,22 @@ def always_one_answer(e: Evidence) -> bool:
     return val is not None and val.finite >= EPOCHS and val.distinct == 1 and val.highest < MOSTLY * whole(val)
 
 
+def same_share(e: Evidence) -> CurveStats | None:
+    """The accuracy of training, where it and that of validation are one and the same number in all records: that of one answer to everything."""
+    train, val = e.curve("train/accuracy"), e.curve("val/accuracy")
+    if train is None or val is None or min(train.finite, val.finite) < FEW or not train.distinct == val.distinct == 1:
+        return None
+    return train if train.highest == val.highest < MOSTLY * whole(train) else None
+
+
+def none_right(e: Evidence) -> CurveStats | None:
+    """The accuracy of training, logged alone, where hardly any answer is right in any record, and no more at the end than at the start."""
+    c = e.curve("train/accuracy")
+    if c is None or c.trend is None or c.finite < ALONE or e.curve("train/loss") is not None or not c.last_step > MANY_STEPS:
+        return None
+    return c if c.highest < HARDLY_ANY * whole(c) and c.trend.tau <= 0 else None
+
+
 def comes_down(loss: CurveStats, level: float) -> bool:
     """It began above the level of guessing, and each record is lower than the one before: slow, and no standstill."""
     t = loss.trend
@@ -44,7 +62,8 @@ def comes_down(loss: CurveStats, level: float) -> bool:
 
 def rests_at_chance(loss: CurveStats) -> bool:
     """From the first record to the last the loss is ln 10, ln 100 or ln 1000: the usual numbers of classes."""
-    return loss.finite >= 4 and any(max(abs(loss.start - log(n)), abs(loss.final - log(n))) < 0.01 for n in (10, 100, 1000))
+    near = NEAR if loss.finite >= 4 else TO_THE_DIGIT
+    return loss.finite >= FEW and any(max(abs(v - log(n)) for v in (loss.start, loss.final)) < near for n in (10, 100, 1000))
 
 
 def thrown_to_chance(e: Evidence, loss: CurveStats) -> int | None:

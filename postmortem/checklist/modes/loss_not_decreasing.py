@@ -43,9 +43,11 @@ from postmortem.checklist.standstill import (
     fine_tuned,
     is_stuck,
     no_answer_better,
+    none_right,
     only_its_share,
     only_worse,
     rate_too_low,
+    same_share,
     thrown_to_chance,
 )
 from postmortem.model.curves import CurveStats
@@ -76,6 +78,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None and (right := no_answer_better(e)) is not None and (e.last_epoch or 0.0) > 1.0:
         told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
         return from_the_start(e, "accuracy", told, right.name)
+    wrong = none_right(e)
+    if wrong is not None:
+        told = say(
+            "In {n} records up to step {step:g} hardly any answer was right: {right:.2%} at the end.",
+            n=wrong.finite,
+            step=wrong.last_step,
+            right=wrong.final / whole(wrong),
+        )
+        return from_the_start(e, "accuracy", told, wrong.name)
+    same = same_share(e)
+    if same is not None:
+        told = say(
+            "In {n} records {right:.1%} of the answers are right, in training and in validation: there is one answer to everything.",
+            n=same.finite,
+            right=same.final / whole(same),
+        )
+        return from_the_start(e, "accuracy", told, same.name)
     guesses = loss is not None and loss.reduction == Reduction.EPOCH and at_chance_level(e, loss) and relative_fall(loss) < NO_FALL
     if loss is None or loss.finite < (FEW - 1 if guesses else FEW):
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))
@@ -85,8 +104,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if another_matter is not None:
         return another_matter
     coin = no_answer_better(e)
-    none_right = coin is not None and coin.highest == 0.0 and relative_fall(loss) < 2 * SOME
-    if coin is not None and (relative_fall(loss) < SOME or none_right or always_one_answer(e)) and not skilled(e):
+    nothing_right = coin is not None and coin.highest == 0.0 and relative_fall(loss) < 2 * SOME
+    if coin is not None and (relative_fall(loss) < SOME or nothing_right or always_one_answer(e)) and not skilled(e):
         return Sighting(
             Severity.SERIOUS,
             say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
@@ -189,7 +208,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the number of classes is unknown, and the loss may be as low as it gets"), holds=-0.6, fails=0.0)
 def level_unknown(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.chance.loss is not None or e.model.weight_layers or seen.facet in ("reward", "shares"):
+    if e.chance.loss is not None or e.model.weight_layers or seen.facet in ("reward", "shares") or same_share(e) is not None:
         return None
     return Reading(True, say("no chance level to compare with"), share=3.0 if fine_tuned(e) else 1.0)
 
@@ -269,7 +288,7 @@ def crept(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("there are few records"), curve("train/loss"), holds=-0.7, fails=0.0)
 def few(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    return None if loss is None else Reading(loss.finite < 6, say("{n} records", n=loss.finite))
+    return None if loss is None or same_share(e) is not None else Reading(loss.finite < 6, say("{n} records", n=loss.finite))
 
 
 CHECK = Check(
