@@ -9,12 +9,16 @@ from postmortem.checklist.extremes import CAUSES, extreme, unusual
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.policies import preferred
+from postmortem.checklist.probes import seen_as
 from postmortem.model.curves import CurveStats
+from postmortem.model.run import EventKind
 
 FAR_BEHIND = -0.2  # ln(validation / train)
 POINTS = 0.15  # of accuracy
 FAR_AHEAD = 0.3  # of the answers
 FEWEST, FEW = 3, 6  # records
+SEARCHED, ENOUGH_FOR_ONE = 4096.0, 512.0  # loss scales that need no care: of several steps left out, of one
+STEADILY, BY_FEW = 0.8, 0.05  # Kendall's tau of a handful of records, and its p
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
 MANY, NO_TREND = 20, 0.1  # records; Kendall's tau
@@ -58,8 +62,24 @@ def _progress(e: Evidence) -> CurveStats | None:
     return loss
 
 
+def _scale_looked_for(e: Evidence) -> tuple[int, float] | None:
+    """How many steps a dynamic loss scale left out, and how low it came, where it stays far above nothing and next to nothing else was logged."""
+    overflows = e.events_of(EventKind.OVERFLOW)
+    scales = [float(s) for event in overflows if isinstance(s := event.data.get("scale"), int | float)]
+    least = ENOUGH_FOR_ONE if len(overflows) == 1 else SEARCHED
+    finite = all(c.non_finite is None for c in e.curves.values())
+    return (len(overflows), min(scales)) if finite and scales and min(scales) >= least else None
+
+
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    shown = _progress(e)
+    shown, found = _progress(e), _scale_looked_for(e)
+    if (shown is None or shown.finite < FEWEST) and found is not None:
+        told = say(
+            "{n} steps were left out because of overflow, and the loss scale stays at {low:g}: that is how a dynamic loss scale finds its size.",
+            n=found[0],
+            low=found[1],
+        )
+        return Sighting(Severity.MINOR, told, facet="scale")
     if shown is None:
         return Unknown(say("No loss was found, so there is nothing to judge training by."))
     if shown.finite < 3:
@@ -84,7 +104,8 @@ def _better(c: CurveStats) -> bool:
     apart = h is not None and (h.fell if c.goal == "lower" else -h.fell) > SURELY
     far = abs(t.slope) * (c.last_step - c.first_step) > FAR_ENOUGH * abs(c.start)
     significant = t.p_value < (1e-3 if far else 1e-5)
-    return (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and significant) or (apart and far)
+    steady = t.points < MANY and abs(t.tau) > STEADILY and t.p_value < BY_FEW
+    return steady or (abs(t.tau) > 0.5 and t.p_value < 0.01) or (abs(t.tau) > 0.2 and significant) or (apart and far)
 
 
 def _by_chance(c: CurveStats) -> bool:
@@ -93,8 +114,13 @@ def _by_chance(c: CurveStats) -> bool:
     return c.goal == "higher" and c.name != "reward" and no_trend and c.final - c.start <= 2.0 * c.noise
 
 
+scale_found = seen_as("scale", claim=say("a few steps left out at a high loss scale harm nothing"), holds=1.2)
+
+
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
+    if seen.facet == "scale":
+        return None
     shown, margins = _progress(e), preferred(e, "margins")
     if e.family == "preference" and margins is not None and margins.final > 0 and _better(margins):
         return Reading(
@@ -238,7 +264,22 @@ HEALTHY = Check(
     title=say("Healthy"),
     symptom=say("Nothing of the list was found, and there is enough to say so."),
     detect=detect,
-    probes=(progressed, bounded, below_chance, unknown_ground, behind, ahead, few, raw_targets, extreme_setting, follows, good, finite, ended),
+    probes=(
+        scale_found,
+        progressed,
+        bounded,
+        below_chance,
+        unknown_ground,
+        behind,
+        ahead,
+        few,
+        raw_targets,
+        extreme_setting,
+        follows,
+        good,
+        finite,
+        ended,
+    ),
     prior=-0.8,
     causes=tuple((cause, UNSTATED) for cause in (*CAUSES, wrong_loss)),
     unusual=unusual,

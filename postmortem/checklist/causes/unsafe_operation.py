@@ -8,6 +8,7 @@ from postmortem.checklist.quoting import cut
 from postmortem.checklist.signs import file_of, half_is_stated
 
 GREW = 0.5  # decades
+FIRST = 1.5  # of a step or an epoch: what is inf there nobody had trained yet
 
 
 @probe(say("a whole epoch was finite first, so it is not the data"), holds=1.6, fails=-0.8)
@@ -33,7 +34,7 @@ def weights_finite(e: Evidence, seen: Sighting) -> Reading | None:
 def infinite(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     bad = loss.non_finite if loss is not None else None
-    if loss is None or bad is None or bad.kind != "inf" or half_is_stated(e) or (bad.growth_before or 0.0) > GREW:
+    if loss is None or bad is None or (not loss.finite and bad.first_step > FIRST) or bad.kind != "inf" or half_is_stated(e) or (bad.growth_before or 0.0) > GREW:
         return None
     return Reading(True, say("{name} is inf at step {step:g}", name=loss.name, step=bad.first_step), file_of(e, loss.name))
 

@@ -12,6 +12,8 @@ from postmortem.model.sentence import Sentence
 
 LOW = 128.0  # loss scales that leave little to halve
 LOWEST = 1.0  # of a loss scale, which is a power of two
+SEARCHED = 4096.0  # a dynamic scale begins at 2^16 or 2^32 and is halved until it fits: one that stays above was looked for, and found
+FEW = 3  # notices; records
 MANY = 8  # overflow messages in a row: the first sixteen of a scaler that starts at 2^16 are normal, when it settles
 
 
@@ -52,7 +54,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             "overflow",
         )
     falling = len(scales) >= 2 and scales[-1] < scales[0] and scales[-1] <= LOW
-    if falling and excerpt(e):
+    if falling and (excerpt(e) or loss is None or loss.finite < FEW):
         return Sighting(
             Severity.SERIOUS,
             say("The loss scale falls from overflow to overflow, down to {low:g}.", low=scales[-1]),
@@ -62,7 +64,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             overflows[0].source,
             "overflow",
         )
-    if len(overflows) >= 3 and loss is None:
+    if len(overflows) >= FEW and loss is None and not (scales and min(scales) >= SEARCHED):
         return Sighting(
             Severity.SERIOUS,
             say("{n} steps were skipped because of overflow, and no loss was logged between them.", n=len(overflows)),
