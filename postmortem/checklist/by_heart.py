@@ -2,8 +2,8 @@
 
 from postmortem.check import Evidence, Sentence, Severity, Sighting, say
 from postmortem.checklist.levels import skill, whole
-from postmortem.checklist.signs import file_of
-from postmortem.model.curves import CurveStats
+from postmortem.checklist.signs import excerpt, file_of
+from postmortem.model.curves import CurveStats, GapStats
 
 GUESSES = 0.1  # of the way from guessing to perfect, in the best of all evaluations
 LEARNS = 0.25  # the same, for what training ends with
@@ -13,6 +13,10 @@ RISES = 0.5  # Kendall's tau of training's accuracy
 FAR_FEWER, HARDLY_MORE, RIGHT = 0.4, 0.1, 0.85  # of the answers
 FORGOT, ANSWERS_APART = 0.03, 0.15  # of the answers
 SINCE = 8  # evaluations
+PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
+FEWEST, LATE = 3, 3.0  # evaluations that can show a turn; epochs
+KNOWN, SOMETHING_HELD, FEWER_HELD = 0.8, 0.25, 0.15  # accuracies of training, of validation, and between the two
+NATS_APART = 1.5  # between two cross-entropies
 
 
 def nothing_carries_over(e: Evidence) -> Sighting | None:
@@ -119,3 +123,31 @@ def _both(e: Evidence, evaluations: int = EVALUATIONS) -> tuple[CurveStats, Curv
 def _sighting(e: Evidence, val: CurveStats, summary: Sentence, facet: str) -> Sighting:
     shown = ("train/accuracy", "val/accuracy")
     return Sighting(Severity.SERIOUS, summary, val.first_step, val.first_step, shown, file_of(e, "val/accuracy"), facet)
+
+
+def far_at_the_end(e: Evidence, gap: GapStats, val: CurveStats) -> Sighting | None:
+    """Of an end of training, or of one or two evaluations far apart, the log shows no turn: it shows how far apart the two have come, and that
+    validation is no better for it."""
+    late = excerpt(e) or (gap.evaluations < FEWEST and (e.last_epoch or 0.0) > LATE)
+    if not late or (gap.evaluations == FEWEST - 1 and gap.rise <= 0.0) or gap.evaluations > SINCE:
+        return None
+    train, right = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
+    if train is not None and right is not None and train.finite and right.finite:
+        known, held = train.final / whole(train), right.final / whole(right)
+        if gap.gap < PARTED or known < KNOWN or not SOMETHING_HELD < held < known - FEWER_HELD:
+            return None
+    elif not (gap.gap > PARTED or (e.curve("train/perplexity") is not None and gap.difference > NATS_APART)):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say(
+            "At the end validation is at {final:.4g} and training at {train:.4g}: the difference is known by heart.",
+            final=val.final,
+            train=val.final - gap.difference,
+        ),
+        gap.best_step,
+        gap.best_step,
+        ("train/loss", "val/loss"),
+        file_of(e, "val/loss"),
+        "idle",
+    )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import exp
 
 from postmortem.check import Cleared, Clue, Evidence, Sighting, say
-from postmortem.checklist.beside import EVALUATIONS, NOTHING_LEFT, Beside
+from postmortem.checklist.beside import EVALUATIONS, NEARLY_RIGHT, NOTHING_LEFT, Beside
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
 from postmortem.checklist.fresh import above_what_was_new, worse_after_one_pass
@@ -117,6 +117,18 @@ def worse_than_the_good_run(b: Beside) -> Sighting | None:
         "baseline",
         say("Training goes as in the good run, with the same settings, and validation is worse: the model is as good, the validation data is not."),
     )
+
+
+def added_up_differently(b: Beside) -> Cleared | None:
+    if not b.right_after_all or b.accuracy is None or b.level is None:
+        return None
+    why = say(
+        "By its accuracy validation is good ({right:.0%} of the way from guessing), and no such model has a loss of {level:.2f} × chance: it is added up differently.",
+        right=b.accuracy,
+        level=b.level,
+    )
+    right = share_is_below(say("the way of val/accuracy from guessing to perfect"), b.accuracy, NEARLY_RIGHT, file_of(b.e, "val/accuracy"))
+    return Cleared(why, (right, *figures(b)))
 
 
 def nothing_but_by_heart(b: Beside) -> Cleared | None:
@@ -315,6 +327,7 @@ FACES: tuple[Callable[[Beside], Sighting | Cleared | None], ...] = (
     constant,
     the_same,
     worse_than_the_good_run,
+    added_up_differently,
     nothing_but_by_heart,
     turned_by_heart,
     never_good,

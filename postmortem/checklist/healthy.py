@@ -8,6 +8,7 @@ from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.extremes import CAUSES, extreme, unusual
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
+from postmortem.checklist.players import of_players, one_has_won
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.probes import seen_as
 from postmortem.model.curves import CurveStats
@@ -23,20 +24,12 @@ SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
 MANY, NO_TREND = 20, 0.1  # records; Kendall's tau
 SURELY, FAR_ENOUGH = 5.0, 0.1  # standard errors between the first quarter and the second half; of the start, along the trend
-WON, LOST = 0.02, 3.0  # × its first record, which for a discriminator that guesses is 1.39
 UNSTATED = -2.5  # prior of a cause that only a setting speaks for
 
 
 ERRORS = ("/mse", "/rmse", "/mae", "/error", "/perplexity")
-PLAYERS = re.compile(r"(?:d|g|cyc|cycle|idt|rec)(?:_\w{1,8})?", re.IGNORECASE)  # `D_A G_A cycle_A idt_A` of CycleGAN, `G_GAN G_L1`
 
 AGAIN = re.compile(r"(?:^|[/_ ])(?:cyc|cycle|idt|identity|rec|recon|reconstruction|l1)(?:[_ ]|$)", re.IGNORECASE)  # what a generator must give back
-
-
-def _of_players(e: Evidence) -> list[CurveStats]:
-    """The losses of a GAN's players and their parts."""
-    told = [c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower()]
-    return told or [c for n, c in e.curves.items() if e.family == "gan" and n.startswith("other/") and PLAYERS.fullmatch(n.removeprefix("other/"))]
 
 
 def _slowest_part(e: Evidence) -> CurveStats | None:
@@ -49,7 +42,7 @@ def _progress(e: Evidence) -> CurveStats | None:
     """The curve that shows progress best: a loss, else an accuracy, a score or a reward."""
     loss = course(e)
     if e.family in NOTHING_EXPECTED and loss is None:  # a GAN logs a loss per player and no total
-        loss = next((c for c in _of_players(e) if c.finite >= 3), None)
+        loss = next((c for c in of_players(e) if c.finite >= 3), None)
     scored = [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/score", "/f1", "/auc")) or n == "reward"]
     if e.family == "reinforcement" and "reward" not in e.curves:  # of several agents, each has its own
         scored += [c for n, c in e.curves.items() if n.startswith("other/") and c.goal == "higher" and n.lower().endswith(("reward", "return"))]
@@ -147,19 +140,12 @@ def progressed(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-def _one_has_won(e: Evidence) -> CurveStats | None:
-    """The loss of a GAN's discriminator, at nothing for a third of the run while another player's grew: nobody learns from it any more."""
-    players = _of_players(e) if e.family == "gan" else []
-    won = next((c for c in players if c.lowest >= 0 and c.final < WON * c.first), None)
-    return won if won is not None and any(c.final > LOST * c.first > 0 for c in players) else None
-
-
 @probe(say("the losses stay within bounds, which is all that can be asked of this family"), holds=1.0, fails=-1.5)
 def bounded(e: Evidence, seen: Sighting) -> Reading | None:
     if e.family not in NOTHING_EXPECTED:
         return None
-    losses = [c for c in (*_of_players(e), *(c for n, c in e.curves.items() if n.endswith("/loss"))) if c.finite >= 3]
-    won = _one_has_won(e)
+    losses = [c for c in (*of_players(e), *(c for n, c in e.curves.items() if n.endswith("/loss"))) if c.finite >= 3]
+    won = one_has_won(e)
     if won is not None:
         return Reading(False, say("{name} fell to {final:.2g} and stays there: its player has won", name=won.name, final=won.final))
     wild = [c for c in losses if c.non_finite is not None or (e.family != "reinforcement" and abs(c.final) > 20 * (abs(c.start) + 1.0))]

@@ -5,6 +5,7 @@ from functools import cache
 
 from postmortem.check import Evidence, Need, say
 from postmortem.checklist.parameters import standing_still
+from postmortem.checklist.players import of_players
 
 WATCH = "recorder.watch(model, optimizer)"
 BATCH = "recorder.batch(x, y)"
@@ -61,7 +62,12 @@ def _loss_met(evidence: Evidence) -> bool:
 
 LOSS = Need("train/loss", say("log the training loss of every step (or every 10th), from step 0 on"), _loss_met, recorded("recorder.step(loss)"))
 LOSS_OR_PLAYERS = Need(LOSS.log, LOSS.how, lambda e: LOSS.met(e) or e.family == "gan", LOSS.code)
-LOSS_OR_REWARD = Need(LOSS.log, LOSS.how, lambda e: LOSS.met(e) or e.curve("reward") is not None or e.curve("train/accuracy") is not None, LOSS.code)
+LOSS_OR_REWARD = Need(
+    LOSS.log,
+    LOSS.how,
+    lambda e: LOSS.met(e) or e.curve("reward") is not None or e.curve("train/accuracy") is not None or (e.family == "gan" and bool(of_players(e))),
+    LOSS.code,
+)
 VALIDATION = Need(
     "val/loss",
     say("evaluate on held-out data at least five times during training and log the loss"),

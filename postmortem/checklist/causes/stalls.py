@@ -1,8 +1,12 @@
 """Why a run makes no progress in time. What decides these are system metrics, which few logs have."""
 
+from statistics import median
+
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.model.run import EventKind
+
+FEWEST, HALF = 3, 0.5  # records; of a step
 
 
 @probe(say("the log itself speaks of a hang or a time-out"), holds=2.5, fails=-0.5)
@@ -22,11 +26,26 @@ def slower(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+def share_of_waiting(e: Evidence) -> float | None:
+    """The share of a step's time that is spent waiting for data, the median of the last records of both; None where either was not logged."""
+    step, data = e.series.get("step_time"), e.series.get("data_time")
+    if step is None or data is None or min(len(step), len(data)) < FEWEST:
+        return None
+    pairs = zip(reversed(step.values.tolist()), reversed(data.values.tolist()), strict=False)
+    return float(median([waited / took for took, waited in pairs if took > 0] or [0.0]))
+
+
+@probe(say("most of a step's time is spent waiting for data"), holds=2.5, fails=-1.5)
+def waits(e: Evidence, seen: Sighting) -> Reading | None:
+    share = share_of_waiting(e)
+    return None if share is None else Reading(share > HALF, say("it is {share:.0%}", share=share))
+
+
 data_starvation = Cause(
     "data-starvation",
     say("The data loader does not keep up"),
     say("The device waits for batches that workers, disk or network deliver too slowly."),
-    (slower,),
+    (slower, waits),
     remedies.only(
         say("More workers, pinned memory, prefetching"),
         say("Steps became slower while nothing else changed."),

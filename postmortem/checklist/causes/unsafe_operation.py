@@ -34,7 +34,14 @@ def weights_finite(e: Evidence, seen: Sighting) -> Reading | None:
 def infinite(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
     bad = loss.non_finite if loss is not None else None
-    if loss is None or bad is None or (not loss.finite and bad.first_step > FIRST) or bad.kind != "inf" or half_is_stated(e) or (bad.growth_before or 0.0) > GREW:
+    if (
+        loss is None
+        or bad is None
+        or (not loss.finite and bad.first_step > FIRST)
+        or bad.kind != "inf"
+        or half_is_stated(e)
+        or (bad.growth_before or 0.0) > GREW
+    ):
         return None
     return Reading(True, say("{name} is inf at step {step:g}", name=loss.name, step=bad.first_step), file_of(e, loss.name))
 

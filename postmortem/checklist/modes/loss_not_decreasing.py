@@ -31,6 +31,7 @@ from postmortem.checklist.limits import family_expected_to_learn
 from postmortem.checklist.moves import at_chance_level, elsewhere, fell_once, learns, skilled
 from postmortem.checklist.needs import CHANCE, LOSS, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
+from postmortem.checklist.players import a_player_stands_still, nothing_to_learn_from
 from postmortem.checklist.policies import fell
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import pretrained
@@ -65,7 +66,17 @@ NEARLY_NOTHING = 0.005  # of the start: what falls by less has not come down fro
 IN_UNITS = 1e4  # squared error
 MANY_LEVELS = 8  # distinct records
 
-WITHOUT_A_FALL = (nothing_moved, flat_reward, policy_is_reference, stays_with_its_reference, prefers_nothing, picks_at_random, nothing_parts)
+WITHOUT_A_FALL = (
+    nothing_moved,
+    flat_reward,
+    policy_is_reference,
+    stays_with_its_reference,
+    prefers_nothing,
+    picks_at_random,
+    nothing_parts,
+    a_player_stands_still,
+    nothing_to_learn_from,
+)
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:

@@ -4,7 +4,7 @@ from math import exp, isfinite
 from statistics import median
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.by_heart import answers_were_lost, far_apart, half_is_known_by_heart, nothing_carries_over
+from postmortem.checklist.by_heart import FEWEST, PARTED, answers_were_lost, far_apart, far_at_the_end, half_is_known_by_heart, nothing_carries_over
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.repeated_batch import repeated_batch
@@ -18,7 +18,7 @@ from postmortem.checklist.levels import course, knows_the_noise, relative_fall, 
 from postmortem.checklist.limits import is_above, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, VALIDATION, VALIDATION_OR_ACCURACY, curve
 from postmortem.checklist.probes import seen_as
-from postmortem.checklist.signs import excerpt, file_of
+from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, GapStats
 
 DROWNING, NEVER_LEARNED = 0.8, 0.95  # dropout; times chance, for the best validation loss
@@ -36,7 +36,6 @@ BOTH = 1.5  # of the two together
 MANY = 20  # evaluations
 RIGHT = 0.9  # accuracy
 METRICS = ("val/accuracy", "val/f1", "val/score", "val/auc")
-PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FAR_APART, SLIGHT = 3.0, 0.03  # the same: training at a twentieth of validation, and a rise that says little elsewhere
 WIDE_RISE = 0.07  # ln(validation / its best) that counts beside a wide gap
 RISEN, LOST_ANSWERS = 0.5, 0.1  # ln(validation / its best); of the answers, since the best evaluation
@@ -50,9 +49,6 @@ GAINED = 0.1  # share of what was missing in the metric when the loss turned
 FEWER = 0.03  # of the error rate when the loss turned
 AFTER = 2  # evaluations after the best one
 BY_CHANCE = 0.05  # p of the trend since the best evaluation
-FEWEST, LATE = 3, 3.0  # evaluations that can show a turn; epochs
-KNOWN, SOMETHING_HELD, FEWER_HELD = 0.8, 0.25, 0.15  # accuracies of training, of validation, and between the two
-NATS_APART = 1.5  # between two cross-entropies
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
 
@@ -63,7 +59,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     gap, val = e.gap, e.curve("val/loss")
     if gap is None or val is None:
         return answers_were_lost(e) or half_is_known_by_heart(e) or Unknown(say("Not measured: this needs val/loss."))
-    far = _far_at_the_end(e, gap, val)
+    far = far_at_the_end(e, gap, val)
     if far is not None:
         return far
     if gap.evaluations < FEWEST:
@@ -175,34 +171,6 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         gap.best_step,
         ("train/loss", "val/loss"),
         file_of(e, "val/loss"),
-    )
-
-
-def _far_at_the_end(e: Evidence, gap: GapStats, val: CurveStats) -> Sighting | None:
-    """Of an end of training, or of one or two evaluations far apart, the log shows no turn: it shows how far apart the two have come, and that
-    validation is no better for it."""
-    late = excerpt(e) or (gap.evaluations < FEWEST and (e.last_epoch or 0.0) > LATE)
-    if not late or (gap.evaluations == FEWEST - 1 and gap.rise <= 0.0) or gap.evaluations > SINCE:
-        return None
-    train, right = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
-    if train is not None and right is not None and train.finite and right.finite:
-        known, held = train.final / whole(train), right.final / whole(right)
-        if gap.gap < PARTED or known < KNOWN or not SOMETHING_HELD < held < known - FEWER_HELD:
-            return None
-    elif not (gap.gap > PARTED or (e.curve("train/perplexity") is not None and gap.difference > NATS_APART)):
-        return None
-    return Sighting(
-        Severity.SERIOUS,
-        say(
-            "At the end validation is at {final:.4g} and training at {train:.4g}: the difference is known by heart.",
-            final=val.final,
-            train=val.final - gap.difference,
-        ),
-        gap.best_step,
-        gap.best_step,
-        ("train/loss", "val/loss"),
-        file_of(e, "val/loss"),
-        "idle",
     )
 
 

@@ -1,8 +1,8 @@
 """No progress in time."""
 
 from postmortem.check import Check, Cleared, Evidence, Need, Severity, Sighting, Unknown, say
-from postmortem.checklist.causes.stalls import data_starvation, hang, slow_node
-from postmortem.checklist.limits import asked, is_above
+from postmortem.checklist.causes.stalls import data_starvation, hang, share_of_waiting, slow_node
+from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import recorded
 
 OF_TRAINING = ("train/loss", "train/loss.epoch", "train/accuracy", "val/loss", "val/accuracy", "reward", "grad_norm", "throughput", "step_time")
@@ -19,6 +19,7 @@ TIMES = Need(
     lambda e: (e.pace.seconds_per_step is not None or e.pace.slowdown is not None) and _trains(e),
     recorded("recorder.step(loss)"),
 )
+WAITS, LONG = 0.75, 50  # of a step; records of the loss
 HOURS = 0.2  # below, nobody waited
 SLOWER = 3.0  # step time at the end / in the first half
 AFTERWARDS = 0.05  # share of the steps
@@ -56,11 +57,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             None,
             (),
         )
+    waiting = share_of_waiting(e)
+    if waiting is not None and waiting > WAITS:
+        return Sighting(
+            Severity.SERIOUS if loss is None or loss.points < LONG else Severity.MINOR,  # what trained for long all the same was only slow
+            say("Of the time of a step {share:.0%} is spent waiting for data.", share=waiting),
+            e.first_step,
+            None,
+            ("step_time", "data_time"),
+            e.series["data_time"].source,
+            "waiting",
+        )
     ended = asked(say("the run did not end by itself"), e.outcome not in ("finished", "early-stopped"), say("outcome: {outcome}", outcome=e.outcome))
     return Cleared(
         say("Steps kept their pace."),
         (
             is_above(say("the time of a step at the end (× that in the first half)"), p.slowdown, SLOWER),
+            share_is_above(say("the share of a step's time that is spent waiting for data"), waiting, WAITS),
             is_above(say("the longest time without a record (minutes)"), None if p.longest_gap is None else p.longest_gap / 60, GAP / 60),
             ended,
         ),
