@@ -8,7 +8,7 @@ from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, to_chance
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
 from postmortem.checklist.rewards import left_the_reference
-from postmortem.checklist.signs import before_it_grew
+from postmortem.checklist.signs import before_it_grew, excerpt
 from postmortem.checklist.thrown import (
     LEARNED,
     MANY_RECORDS,
@@ -35,7 +35,7 @@ DENSITIES = ("poisson", "gaussian", "laplace", "student", "mixture", "density", 
 ERRORS = frozenset({"td", "mse", "mae", "rmse", "huber"})  # none of them below zero
 TURNED_ROUND = frozenset({"neg", "negative", "log", "db", "minus"})
 NEARLY_CERTAIN = 0.1  # nats, of a perplexity
-RISE_OF, ENDS, MANY_ENDS, FAR_ABOVE_ALL = 3, 6, 30, 1.5  # records that rise; of the log, at least and at most; × all before
+RISE_OF, ENDS, MANY_ENDS, FAR_ABOVE_ALL, NOISES = 3, 6, 30, 1.5, 4.0  # records that rise; of the log, at least and at most; × all before; noises
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 MULTIPLE = 3.0  # × its best
 SHARE_OF_START = 0.1
@@ -165,7 +165,8 @@ def _rose_at_the_end(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     back = (loss.final - min(values)) / max(values[0] - min(values), 1e-12)
     turned = values[-1] > MULTIPLE * min(values) and back > GIVEN_BACK and min(values) in rise[:1]
-    if not turned and not values[-1] > FAR_ABOVE_ALL * max(before):
+    above = values[-1] > FAR_ABOVE_ALL * max(before) and values[-1] - max(before) > NOISES * loss.noise
+    if not turned and not (above and not excerpt(e)):
         return None
     at = e.series[loss.name].steps[-RISE_OF - 1]
     return Sighting(
@@ -247,8 +248,9 @@ def _gave_back(loss: CurveStats) -> bool:
     if loss.best_step <= loss.first_step and loss.first < loss.start:
         return False  # it gained nothing: its first record alone lies below its level
     periodic = loss.oscillation is not None and loss.oscillation.strength > 0.4  # then its ends depend on where in the period they lie
-    turned_early = not periodic and loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
     after = loss.after_best
+    since = after is not None and after.points >= SINCE  # one record alone may be anything
+    turned_early = not periodic and since and loss.finite >= 8 and loss.best_step < loss.first_step + 0.9 * (loss.last_step - loss.first_step)
     runs_away = not periodic and after is not None and after.points >= FEWEST_CLIMBING and after.tau > CLIMBS  # and was stopped for it
     turned_for_good = (turned_early or runs_away) and loss.relative_gain > 0.3 and abs(loss.final - loss.best) > 6 * loss.noise
     all_of_it = turned_early and loss.relative_gain > LITTLE_GAIN and loss.lost_ground > 1.0 and loss.final - loss.best > FAR_BEYOND * loss.noise
