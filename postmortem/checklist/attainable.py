@@ -28,10 +28,8 @@ MANY_LABELS = 0.8  # times ln 2: labels that are seldom true are half known from
 MANY_LABELS_EXPLAINED = 0.7  # the same where rate, width or dropout explain that little was learned
 MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, or fine classes, of which half is hard to know
 LANGUAGE = 0.76  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
-PAIRS, AT_REST = (
-    2.6,
-    0.5,
-)  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code, batch by batch; share of the run at the same level
+PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
+PAIRS_SOON, STEPS = 2.6, 500.0  # nats: the same batch by batch, within so many steps
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 ABSURD, KNOWN = 5.0, ("head", "configuration", "dataset")  # times chance
 OF_TWO, HARDLY_LEARNED = 1.15, 0.93  # × the loss of a model that knows how sure it may be: weighted classes cost more; times chance
@@ -48,7 +46,7 @@ def limit(e: Evidence) -> float:
     language = EXPLAINED if little else LANGUAGE
     chance, loss = e.chance.loss, course(e)
     if of_letters(e) and chance and loss is not None and (little or loss.plateau_share > AT_REST):
-        return min(language, PAIRS / chance)
+        return min(language, (PAIRS if (e.last_step or 0.0) >= STEPS else PAIRS_SOON) / chance)
     if e.family == "regression":
         return EXPLAINED_REGRESSION if little else REGRESSION
     if e.family == "language-model" or (e.chance.classes or 0) >= MANY_CLASSES:

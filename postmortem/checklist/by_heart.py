@@ -129,7 +129,7 @@ def far_at_the_end(e: Evidence, gap: GapStats, val: CurveStats) -> Sighting | No
     """Of an end of training, or of one or two evaluations far apart, the log shows no turn: it shows how far apart the two have come, and that
     validation is no better for it."""
     late = excerpt(e) or (gap.evaluations < FEWEST and (e.last_epoch or 0.0) > LATE)
-    if not late or (gap.evaluations == FEWEST - 1 and gap.rise <= 0.0):
+    if not late or len(e.attempts) > 1 or (gap.evaluations == FEWEST - 1 and gap.rise <= 0.0):
         return None
     train, right = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
     if train is not None and right is not None and train.finite and right.finite:

@@ -7,6 +7,7 @@ from postmortem.model.curves import CurveStats
 
 PLAYERS = re.compile(r"(?:d|g|cyc|cycle|idt|rec)(?:_\w{1,8})?", re.IGNORECASE)  # `D_A G_A cycle_A idt_A` of CycleGAN, `G_GAN G_L1`
 WON, LOST = 0.02, 3.0  # × its first record, which for a discriminator that guesses is 1.39
+CERTAIN = 1e-3  # nats, of a discriminator that is never wrong any more
 STILL, RECORDS = 5, 50  # records of a loss that never changes; of one at nothing
 
 
@@ -39,7 +40,7 @@ def a_player_stands_still(e: Evidence) -> Sighting | None:
 def nothing_to_learn_from(e: Evidence) -> Sighting | None:
     """The discriminator has won, and the generator gets no gradient that would tell it how to do better."""
     won = one_has_won(e)
-    if won is None or won.finite < RECORDS:
+    if won is None or won.finite < RECORDS or won.final > CERTAIN:
         return None
     return Sighting(
         Severity.SERIOUS,

@@ -101,7 +101,9 @@ def _figures(e: Evidence) -> tuple[Clue, ...]:
     scale, loss, overflows = e.curve("loss_scale"), e.curve("train/loss"), e.events_of(EventKind.OVERFLOW)
     most = max(2 * MANY, 0.3 * loss.points) if loss is not None else 2
     file = overflows[0].source if overflows else ""
+    scales = [float(s) for event in overflows if isinstance(s := event.data.get("scale"), int | float)]
     return (
+        is_below(say("the lowest loss scale at which a step was left out"), min(scales, default=None), SEARCHED, file),
         is_below(say("the loss scale at the end"), scale.final if scale is not None and scale.finite else None, 2 * LOWEST, file_of(e, "loss_scale")),
         is_above(say("the number of steps skipped because of overflow"), len(overflows), most, file),
     )

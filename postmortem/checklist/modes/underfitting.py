@@ -41,7 +41,6 @@ WORSE = 1.6  # times chance: a model that knows nothing is not that bad
 FIRST_EPOCHS = 2.5  # epochs
 SURE = 0.05  # p of the trend of the last third, within the first epoch
 STILL_TO_COME = 0.3  # of the drop
-ON_ITS_WAY, MANY_EPOCHS, HALF_KNOWN = 0.75, 10.0, 0.5  # times chance; epochs; share of the way from guessing to perfect accuracy
 GOES_ON, FEW_STEPS, UNSURE_YET = 0.05, 200.0, 0.85  # of where it ended, over the last third; steps; times chance
 GUESSING = 0.2  # share of the way from guessing to perfect accuracy
 
@@ -112,8 +111,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         why = say("Accuracy is good, and the loss is what it makes of a model that knows how sure it may be.")
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
     improving = loss.asymptote is not None and loss.asymptote.remaining > STILL_TO_COME
-    on_its_way = level <= ON_ITS_WAY and (e.last_epoch or 0.0) >= MANY_EPOCHS and best is not None and best > HALF_KNOWN
-    if (level <= FAR * bound or on_its_way) and improving and not explained(e) and (e.last_epoch or SHORT) > SHORT:
+    if level <= FAR * bound and improving and not explained(e) and (e.last_epoch or SHORT) > SHORT:
         why = say("The loss ends at {level:.2f} × chance and goes on falling: nothing holds it up, it may be trained for longer.", level=level)
         return Cleared(why, (_level(e, loss, level, FAR * bound),))
     if may_be_noise(e, loss, level):
