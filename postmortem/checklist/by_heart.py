@@ -16,7 +16,7 @@ SINCE = 8  # evaluations
 PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FEWEST, LATE = 3, 3.0  # evaluations that can show a turn; epochs
 KNOWN, SOMETHING_HELD, FEWER_HELD = 0.8, 0.25, 0.15  # accuracies of training, of validation, and between the two
-NATS_APART = 1.5  # between two cross-entropies
+NATS_APART = 1.2  # between two cross-entropies
 
 
 def nothing_carries_over(e: Evidence) -> Sighting | None:
@@ -132,7 +132,7 @@ def far_at_the_end(e: Evidence, gap: GapStats, val: CurveStats) -> Sighting | No
     if not late or len(e.attempts) > 1 or (gap.evaluations == FEWEST - 1 and gap.rise <= 0.0):
         return None
     train, right = e.curve("train/accuracy.epoch") or e.curve("train/accuracy"), e.curve("val/accuracy")
-    if train is not None and right is not None and train.finite and right.finite:
+    if train is not None and right is not None and train.finite and right.finite and train.highest > 0.0:
         known, held = train.final / whole(train), right.final / whole(right)
         if gap.gap < PARTED or known < KNOWN or not SOMETHING_HELD < held < known - FEWER_HELD:
             return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import exp
 
-from postmortem.check import Cleared, Clue, Evidence, Sighting, say
+from postmortem.check import Cleared, Clue, Evidence, Severity, Sighting, say
 from postmortem.checklist.beside import EVALUATIONS, NEARLY_RIGHT, NOTHING_LEFT, Beside
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
@@ -17,6 +17,7 @@ from postmortem.checklist.levels import (
     of_letters,
     skill,
     to_chance,
+    training_curves,
     validation_level,
     whole,
 )
@@ -52,6 +53,7 @@ OPENED, ROSE = 0.4, 0.05  # of the gap at the end; ln(validation / its best)
 LOST = 0.95  # times chance, of training
 EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
+COMES_DOWN, A_COIN, ROSE_ABOVE = 0.4, 0.04, 0.3  # of the training loss; around half; ln(validation / train)
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -129,6 +131,21 @@ def added_up_differently(b: Beside) -> Cleared | None:
     )
     right = share_is_below(say("the way of val/accuracy from guessing to perfect"), b.accuracy, NEARLY_RIGHT, file_of(b.e, "val/accuracy"))
     return Cleared(why, (right, *figures(b)))
+
+
+def ranks_nothing(e: Evidence) -> Sighting | None:
+    """The area under the curve of validation is that of a coin, to the end, while training came down by much."""
+    ranks, loss = e.curve("val/auc"), next(iter(training_curves(e)), None)
+    if ranks is None or loss is None or ranks.finite < 2 or not loss.relative_gain > COMES_DOWN or loss.finite < EVALUATIONS:
+        return None
+    share = 100.0 if ranks.highest > 1.5 else 1.0
+    if not abs(ranks.final / share - 0.5) < A_COIN or (e.gap is not None and e.gap.gap < ROSE_ABOVE):
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("Training loss fell by {fall:.0%}, and validation ends with an area under the curve of {auc:.3f}: that of a coin.", fall=loss.relative_gain, auc=ranks.final / share),
+        ranks.first_step, ranks.first_step, ("train/loss", "val/auc"), file_of(e, "val/auc"), "coin",
+    )  # fmt: skip
 
 
 def nothing_but_by_heart(b: Beside) -> Cleared | None:
@@ -270,7 +287,7 @@ def _paid_for(b: Beside) -> bool:
 
 def never_as_good(b: Beside) -> Sighting | None:
     passes = learned_at_once(b.e)
-    if b.train is None or passes is None or not b.works or b.gap.evaluations < EVALUATIONS or b.began_unseen:
+    if b.train is None or passes is None or not b.works or b.gap.evaluations < EVALUATIONS or b.began_unseen or b.few:
         return None
     apart = b.train.floor < 0 and b.val.lowest > b.train.highest
     behind = b.gap.first_gap > 0  # what held for validation at first, and was lost, was learned by heart later

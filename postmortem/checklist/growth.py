@@ -8,7 +8,7 @@ from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, to_chance
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
 from postmortem.checklist.rewards import left_the_reference
-from postmortem.checklist.signs import before_it_grew, excerpt
+from postmortem.checklist.signs import before_it_grew, excerpt, file_of
 from postmortem.checklist.thrown import (
     LEARNED,
     MANY_RECORDS,
@@ -42,6 +42,7 @@ SHARE_OF_START = 0.1
 FALLEN = 0.7  # of its highest smoothed level
 TOP = 50.0  # × where it began; what goes beyond was thrown
 BEYOND = 1e20
+BEYOND_ANY_NORM, NATS = 1e11, 50.0  # 2^32, the largest loss scale that is begun with, times a few; nats
 RISEN = 1.4  # final / start of a loss that rises from record to record
 BEFORE_NAN = 0.3  # decades of growth right before the first NaN
 STRUCK = 1e3  # × the level before
@@ -118,6 +119,17 @@ def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
     """Values that only a divergence gives, whatever the task: beyond 1e20, or a log that was clipped at the smallest float."""
     at_first = loss.highest_step == loss.first_step and loss.finite >= FEW and 0 < loss.final < loss.highest / MULTIPLE  # before a first update
     clipped = abs(loss.final - CLIPPED_LOG) < 1e-3 or (abs(loss.highest - CLIPPED_LOG) < 1e-3 and not at_first)
+    norm = e.curve("grad_norm")
+    if norm is not None and norm.finite and norm.highest > BEYOND_ANY_NORM:
+        return Sighting(
+            Severity.FATAL, say("The gradient norm reached {norm:.3g}, beyond any loss scale.", norm=norm.highest),
+            norm.highest_step, norm.highest_step, (loss.name, "grad_norm"), file_of(e, "grad_norm"), "absurd",
+        )  # fmt: skip
+    if e.curve("train/perplexity") is not None and loss.final > NATS:
+        return Sighting(
+            Severity.FATAL, say("A cross-entropy of {final:.4g} nats a token is that of no guess.", final=loss.final),
+            loss.highest_step, loss.highest_step, (loss.name,), e.series[loss.name].source, "absurd",
+        )  # fmt: skip
     worst = max(abs(loss.highest), abs(loss.lowest))
     if not clipped and worst < BEYOND:
         return None
@@ -137,11 +149,13 @@ def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 def _rises(e: Evidence, loss: CurveStats) -> Sighting | None:
     """A short log in which the loss only ever rises."""
-    if not 4 <= loss.finite <= 30 or loss.trend is None or loss.trend.tau < 0.85 or loss.start <= 0 or e.family in NOTHING_EXPECTED:
+    forgets = loss.finite == SINCE and _rises_and_forgets(e, loss)
+    only_up = 4 <= loss.finite <= 30 and loss.trend is not None and loss.trend.tau >= 0.85
+    if not (only_up or forgets) or loss.start <= 0 or e.family in NOTHING_EXPECTED:
         return None
     if e.curve("train/perplexity") is not None and loss.final < NEARLY_CERTAIN:
         return None
-    if loss.final < RISEN * loss.start or (to_chance(e, loss.final) or 2.0) < 0.9 or _levels_off(e, loss):
+    if (loss.final < RISEN * loss.start and not forgets) or (to_chance(e, loss.final) or 2.0) < 0.9 or _levels_off(e, loss):
         return None
     return Sighting(
         Severity.FATAL,
@@ -152,6 +166,14 @@ def _rises(e: Evidence, loss: CurveStats) -> Sighting | None:
         e.series[loss.name].source,
         "loss",
     )
+
+
+def _rises_and_forgets(e: Evidence, loss: CurveStats) -> bool:
+    """Each record is higher than the one before, and fewer answers are right in each."""
+    right = e.series.get("train/accuracy")
+    if right is None or len(right) != loss.finite:
+        return False
+    return all(a < b for a, b in pairwise(e.series[loss.name].values.tolist())) and all(a > b for a, b in pairwise(right.values.tolist()))
 
 
 def _rose_at_the_end(e: Evidence, loss: CurveStats) -> Sighting | None:

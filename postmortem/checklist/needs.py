@@ -77,7 +77,7 @@ VALIDATION = Need(
 VALIDATION_OR_ACCURACY = Need(
     VALIDATION.log,
     VALIDATION.how,
-    lambda e: VALIDATION.met(e) or (e.curve("train/accuracy") is not None and e.curve("val/accuracy") is not None),
+    lambda e: VALIDATION.met(e) or e.curve("val/auc") is not None or all(e.curve(f"{of}/accuracy") is not None for of in ("train", "val")),
     VALIDATION.code,
 )
 WEIGHTS = Need("a checkpoint", say("save the weights every few epochs, the initial ones included"), lambda e: e.weights.checkpoints >= 1)

@@ -33,6 +33,7 @@ FAR_FROM_OTHERS, LASTING = 4.0, 4  # × the largest rise anywhere else; records
 BEGUN, MUCH, RATE_ROSE = 0.15, 0.25, 1.5  # share of the run; of what the loss had come down by; × the rate before
 SEVERE = 3.0  # × the level before
 EPOCHS, BRIEF, FALLING, ABOUT = 3, 2, -0.8, 1.25  # means of epochs; records; Kendall's tau of those means; × the mean before
+OUT_OF_ALL = 1e3  # noise units: a jump from below zero has no ratio
 HURTS = 20.0  # × the level before
 
 
@@ -194,7 +195,8 @@ def _stands_out(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     warming = spike.step <= loss.first_step + rising and spike.value < 1.5 * loss.worst
     left_behind = (_place(loss, spike) or 0.0) <= EARLY and loss.final <= 1.1 * loss.best and loss.finite >= MANY
     over = _over_start(loss, spike) > OVER_START  # below lies where the loss begins
-    return spike.height >= HEIGHT and spike.ratio >= SEVERE and over and not warming and not left_behind
+    severe = spike.ratio >= SEVERE or (spike.level <= 0 and spike.value > 0 and spike.height >= OUT_OF_ALL)
+    return spike.height >= HEIGHT and severe and over and not warming and not left_behind
 
 
 def _left_behind(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
@@ -241,6 +243,8 @@ def far_above(e: Evidence, seen: Sighting) -> Reading | None:
     worst = max(loss.spikes, key=lambda s: s.value)
     if worst.recovery != "fast" and worst.width >= LASTING and _given_back(loss, worst) > 1.0:
         return Reading(True, say("it took {width} records to win back all that had been learned", width=worst.width))
+    if worst.level <= 0:
+        return Reading(worst.height >= OUT_OF_ALL, say("{height:.3g} × the noise", height=worst.height))
     return Reading(_far_above(e, worst), say("{ratio:.3g} × the level before", ratio=worst.ratio))
 
 
