@@ -1,6 +1,6 @@
 """Loss, gradients or weights grow without bound."""
 
-from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.batch_too_small import batch_too_small
@@ -31,6 +31,8 @@ from postmortem.checklist.signs import before_it_grew, file_of
 from postmortem.checklist.thrown import LARGE_GRADIENT, STEADY, THROWN
 from postmortem.model.curves import CurveStats
 
+FEW_NORMS, HUGE = 3, 1e4  # records; a gradient norm
+
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     player = player_ran_away(e) or values_ran_away(e)
@@ -41,7 +43,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         if loss is not None and loss.non_finite is not None:
             finite = asked(say("a finite loss was logged"), False, say("{n} records are not finite", n=loss.points), file_of(e, loss.name))
             return Cleared(say("There is no finite loss from which growth could be seen."), (finite,))
-        return Unknown(say("Not measured: this needs train/loss."))
+        return _norms_alone(e) or Unknown(say("Not measured: this needs train/loss."))
     if schedule_did_it(e, loss):
         jump = is_below(say("the jump of the learning rate between two records (×)"), e.schedule.jump if e.schedule else None, LEAP, file_of(e, "lr"))
         return Cleared(say("The loss ran away right after the learning rate jumped: the schedule did it, and what it left are dead units."), (jump,))
@@ -64,6 +66,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     return Cleared(
         say("The loss ends at {final:.4g} after {start:.4g}; nothing grew without bound.", final=loss.final, start=loss.start), _figures(e, loss)
     )
+
+
+def _norms_alone(e: Evidence) -> Sighting | None:
+    """Nothing but gradient norms was logged, and none is one that training goes on with."""
+    norm = e.curve("grad_norm")
+    if norm is None or norm.finite < FEW_NORMS or not norm.lowest > HUGE:
+        return None
+    return Sighting(
+        Severity.SERIOUS, say("The gradient norm is never below {low:.4g}, in {n} records.", low=norm.lowest, n=norm.finite),
+        norm.first_step, norm.first_step, (norm.name,), file_of(e, norm.name), "weights",
+    )  # fmt: skip
 
 
 def _a_term_grew(e: Evidence, loss: CurveStats, val: CurveStats) -> Cleared:

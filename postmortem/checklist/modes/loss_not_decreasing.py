@@ -27,7 +27,7 @@ from postmortem.checklist.causes.zero_learning_rate import zero_learning_rate
 from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, relative_fall, skill, to_chance, whole
-from postmortem.checklist.limits import family_expected_to_learn
+from postmortem.checklist.limits import family_expected_to_learn, is_below
 from postmortem.checklist.moves import at_chance_level, elsewhere, fell_once, learns, skilled
 from postmortem.checklist.needs import CHANCE, LOSS, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
@@ -89,6 +89,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if loss is None and (right := no_answer_better(e)) is not None and (e.last_epoch or 0.0) > 1.0:
         told = say("In {n} records accuracy stayed at {right:.1%}: no answer got better.", n=right.finite, right=right.final / whole(right))
         return from_the_start(e, "accuracy", told, right.name)
+    all_right = e.curve("train/accuracy")
+    if loss is not None and loss.highest == 0.0 and all_right is not None and all_right.finite and all_right.lowest >= whole(all_right):
+        every = is_below(say("the lowest training accuracy"), all_right.lowest, whole(all_right), file_of(e, all_right.name))
+        return Cleared(say("Every answer is right at a loss of 0: there is nothing that could fall."), (every,))
     wrong = none_right(e)
     if wrong is not None:
         told = say(
