@@ -43,6 +43,7 @@ UNREACHED = {
     "growth.LARGE_LOG": "tells language models from classifiers; no fixture lies between",
     "moves.CREPT": "a slow fall with weights that hardly moved, at a usual rate, and no chance level",
     "loss_not_decreasing.RISE": "a reward that rose by less than a tenth of its start, and by more than twice its scatter",
+    "evaluations.CERTAIN": "a training perplexity that is next to 1 from the first record on, beside an ordinary one of validation",
     "evaluations.ROSE_ABOVE": "validation that follows training by its loss, and ranks like a coin",
     "loss_not_decreasing.IN_UNITS": "a squared error in the ten thousands that falls by nearly nothing, and not evenly",
     "loss_not_decreasing.MANY_LEVELS": "a training loss that fell a little beside a validation that went nowhere, at no known chance",

@@ -53,6 +53,7 @@ OPENED, ROSE = 0.4, 0.05  # of the gap at the end; ln(validation / its best)
 LOST = 0.95  # times chance, of training
 EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
+CERTAIN = 0.1  # nats a word
 COMES_DOWN, A_COIN, ROSE_ABOVE = 0.4, 0.04, 0.3  # of the training loss; around half; ln(validation / train)
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -219,6 +220,8 @@ def above_all_of_training(b: Beside) -> Sighting | None:
         return None
     if b.level is not None and b.level < BAD:
         return None  # both are small
+    if b.e.curve("train/perplexity") is not None and b.train.first < CERTAIN:
+        return None  # nobody is certain of each word in the first record: that is another figure's exponential
     learned_little = b.train.final > HALF * b.train.first and not _paid_for(b)  # so nothing was learned by heart, and it should not rise
     if not (b.gap.first_gap > APART_AT_FIRST and b.gap.evaluations >= EVALUATIONS and (b.gap.rise < 0.15 or learned_little)):
         return None

@@ -56,7 +56,7 @@ def worse_after_one_pass(b: Beside) -> Sighting | None:
         return None
     if not b.works or not b.gap.gap > APART or not b.gap.first_gap > TOO_SOON or not b.val.first > SURELY_WORSE * guess or _at_once(b):
         return None
-    if not _stays_apart(b):
+    if b.few or _as_right_as_training(b) or not _stays_apart(b):
         return None  # running statistics that had not arrived after one pass have after a few
     return b.shows(
         "one-pass",
@@ -65,6 +65,12 @@ def worse_after_one_pass(b: Beside) -> Sighting | None:
             times=exp(b.gap.first_gap),
         ),
     )
+
+
+def _as_right_as_training(b: Beside) -> bool:
+    """At the end as many answers are right as in training."""
+    train, val = b.e.curve("train/accuracy.epoch") or b.e.curve("train/accuracy"), b.e.curve("val/accuracy")
+    return train is not None and val is not None and val.final / whole(val) >= train.final / whole(train)
 
 
 def _stays_apart(b: Beside) -> bool:

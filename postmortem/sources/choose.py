@@ -74,7 +74,7 @@ def _error_as_loss(series: Sequence[Series]) -> Sequence[Series]:
 def _perplexity_as_loss(series: Sequence[Series]) -> Sequence[Series]:
     """Where nothing is called a loss, the perplexities of training and of validation are losses beside them: their logarithms, in nats."""
     names = {s.name for s in series}
-    if "train/perplexity" not in names or not names.isdisjoint({"train/loss", "val/loss"}):
+    if "train/perplexity" not in names or any("loss" in s.logged_as.lower() or s.name.endswith("/loss") for s in series):
         return series
     of = {"train/perplexity": "train/loss", "val/perplexity": "val/loss"}
     with np.errstate(all="ignore"):
