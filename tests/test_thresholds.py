@@ -28,6 +28,7 @@ PARTS = {
     "by_heart": ("overfitting", "validation_fault"),
     "growth": ("exploding_gradients",),
     "thrown": ("exploding_gradients",),
+    "players": ("loss_not_decreasing", "exploding_gradients"),
     "rewards": ("loss_not_decreasing", "exploding_gradients"),
 }
 
@@ -43,6 +44,7 @@ UNREACHED = {
     "growth.LARGE_LOG": "tells language models from classifiers; no fixture lies between",
     "moves.CREPT": "a slow fall with weights that hardly moved, at a usual rate, and no chance level",
     "loss_not_decreasing.RISE": "a reward that rose by less than a tenth of its start, and by more than twice its scatter",
+    "players.WON": "whoever is certain has won: it decides for `healthy`, which is no mode",
     "evaluations.CERTAIN": "a training perplexity that is next to 1 from the first record on, beside an ordinary one of validation",
     "evaluations.ROSE_ABOVE": "validation that follows training by its loss, and ranks like a coin",
     "loss_not_decreasing.IN_UNITS": "a squared error in the ten thousands that falls by nearly nothing, and not evenly",

@@ -13,7 +13,6 @@ GUESSING = 0.03  # the same, at the end
 EVALUATIONS = 4  # evaluations
 KNEW_BEFORE = 0.98  # of the answers, in the first record of training
 EPOCHS_UNSEEN, SHARE_UNSEEN = 3.0, 0.25  # epochs; of the run
-NEARLY_RIGHT, NO_SUCH_LOSS = 0.8, 0.75  # share of the way from guessing to perfect accuracy; times chance
 AS_PRINTED, HANDFUL = 6e-5, 48  # half a digit of four; samples
 FOLLOWED = 0.5  # times its first, where nobody knows how low a guess would be
 
@@ -48,17 +47,12 @@ class Beside:
         return self.level is None and self.usual < FOLLOWED * self.val.first
 
     @property
-    def right_after_all(self) -> bool:
-        """Nearly every answer is right, at a loss that no such model has, and no batch normalisation can be at fault: losses are added up differently."""
-        return (self.accuracy or 0.0) > NEARLY_RIGHT and (self.level or 0.0) > NO_SUCH_LOSS and not self.e.model.batch_norm
-
-    @property
     def few(self) -> bool:
         """Every accuracy of validation is a multiple of one in so many: a handful of samples, whose loss says little."""
         right = self.e.series.get("val/accuracy")
         if right is None or len(right) < EVALUATIONS:
             return False
-        shares = [float(v) / whole(self.e.curves["val/accuracy"]) for v in right.values]
+        shares = (right.values / whole(self.e.curves["val/accuracy"])).tolist()
         return len(set(shares)) > 1 and any(all(abs(v * n - round(v * n)) < n * AS_PRINTED for v in shares) for n in range(2, HANDFUL + 1))
 
     @property

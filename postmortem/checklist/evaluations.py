@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import exp
 
 from postmortem.check import Cleared, Clue, Evidence, Severity, Sighting, say
-from postmortem.checklist.beside import EVALUATIONS, NEARLY_RIGHT, NOTHING_LEFT, Beside
+from postmortem.checklist.beside import EVALUATIONS, NOTHING_LEFT, Beside
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
 from postmortem.checklist.fresh import above_what_was_new, worse_after_one_pass
@@ -54,6 +54,7 @@ LOST = 0.95  # times chance, of training
 EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
 CERTAIN = 0.1  # nats a word
+NEARLY_RIGHT, NO_SUCH_LOSS = 0.8, 0.75  # share of the way from guessing to perfect accuracy; times chance
 COMES_DOWN, A_COIN, ROSE_ABOVE = 0.4, 0.04, 0.3  # of the training loss; around half; ln(validation / train)
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -123,8 +124,8 @@ def worse_than_the_good_run(b: Beside) -> Sighting | None:
 
 
 def added_up_differently(b: Beside) -> Cleared | None:
-    if not b.right_after_all or b.accuracy is None or b.level is None:
-        return None
+    if b.accuracy is None or b.level is None or b.e.model.batch_norm or not (b.accuracy > NEARLY_RIGHT and b.level > NO_SUCH_LOSS):
+        return None  # batch normalisation at fault leaves an accuracy that is good
     why = say(
         "By its accuracy validation is good ({right:.0%} of the way from guessing), and no such model has a loss of {level:.2f} × chance: it is added up differently.",
         right=b.accuracy,
@@ -139,12 +140,12 @@ def ranks_nothing(e: Evidence) -> Sighting | None:
     ranks, loss = e.curve("val/auc"), next(iter(training_curves(e)), None)
     if ranks is None or loss is None or ranks.finite < 2 or not loss.relative_gain > COMES_DOWN or loss.finite < EVALUATIONS:
         return None
-    share = 100.0 if ranks.highest > 1.5 else 1.0
-    if not abs(ranks.final / share - 0.5) < A_COIN or (e.gap is not None and e.gap.gap < ROSE_ABOVE):
+    auc = ranks.final / whole(ranks)
+    if not abs(auc - 0.5) < A_COIN or (e.gap is not None and e.gap.gap < ROSE_ABOVE):
         return None
     return Sighting(
         Severity.SERIOUS,
-        say("Training loss fell by {fall:.0%}, and validation ends with an area under the curve of {auc:.3f}: that of a coin.", fall=loss.relative_gain, auc=ranks.final / share),
+        say("Training loss fell by {fall:.0%}, and validation ends with an area under the curve of {auc:.3f}: that of a coin.", fall=loss.relative_gain, auc=auc),
         ranks.first_step, ranks.first_step, ("train/loss", "val/auc"), file_of(e, "val/auc"), "coin",
     )  # fmt: skip
 
@@ -200,12 +201,7 @@ def _known_few_by_heart(b: Beside) -> bool:
 
 def bad_from_the_start(b: Beside) -> Sighting | None:
     high = b.level is None or b.level > BAD
-    if (
-        not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST)
-        or b.followed
-        or b.began_unseen
-        or b.right_after_all
-    ):
+    if not (b.works and b.gap.gap > WIDE and b.gap.rise < 0.15 and high and b.gap.first_gap > FIRST) or b.followed or b.began_unseen:
         return None
     if b.gap.first_gap < OPENED * b.gap.gap and b.gap.rise > ROSE:
         return None  # it opened while training went on, and validation rose with it

@@ -54,7 +54,6 @@ FEWEST_CLIMBING, CLIMBS = 8, 0.6  # records since the best one; their Kendall's 
 SETTLED_BY, MANY_TO_SETTLE, A_FEW, HARDLY_MORE = 0.6, 12, 4.0, 0.1  # of the run; records; × where it began; of the rise
 ONLY_FALLS, A_FRACTION, FAR_ABOVE = 8, 0.2, 100.0  # records; of the second record; × the first one
 BACK = 0.2  # Kendall's tau since the best record
-PLAYED, ON_AND_ON, FAR_UP, STILL_GROWS = 8, 0.9, 100.0, 4.0  # records; their Kendall's tau; × its first record; × half-way
 RESTORED = 1e-3  # of its start
 LITTLE_GAIN, FAR_BEYOND = 0.1, 20.0  # of the start; × the noise
 SPARED, AS_GOOD_AS_EVER, BETTER = 5, 1.1, 0.99  # evaluations; × the best of them; × the first of them
@@ -98,21 +97,6 @@ def _means_stay(e: Evidence, loss: CurveStats) -> bool:
         return False
     apart = (means.last_step - means.first_step) / (means.finite - 1)
     return means.final < means.first and means.lost_ground < GIVEN_BACK and loss.last_step - means.last_step < apart
-
-
-def player_ran_away(e: Evidence) -> Sighting | None:
-    """The loss of a GAN's player grows from record to record without an end: players are beaten, but not a hundred times over and ever faster."""
-    for name, c in e.curves.items() if e.family == "gan" else ():
-        half = e.at(name, (c.first_step + c.last_step) / 2)
-        if "loss" not in name or c.finite < PLAYED or c.trend is None or c.trend.tau < ON_AND_ON or half is None:
-            continue
-        if 0 < FAR_UP * c.first < c.final and c.final > STILL_GROWS * half:
-            return Sighting(
-                Severity.SERIOUS,
-                say("{name} grew from record to record, from {first:.4g} to {final:.4g}, and still grows.", name=name.removeprefix("other/"), first=c.first, final=c.final),
-                c.first_step, c.first_step, (name,), e.series[name].source, "player",
-            )  # fmt: skip
-    return None
 
 
 def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -200,18 +184,6 @@ def _rose_at_the_end(e: Evidence, loss: CurveStats) -> Sighting | None:
         e.series[loss.name].source,
         "loss",
     )
-
-
-def values_ran_away(e: Evidence) -> Sighting | None:
-    """The error of an agent's values grows a thousandfold within a few records: no reward does that, its own estimates chase each other."""
-    loss = e.curve("train/loss")
-    if loss is None or e.family != "reinforcement" or loss.finite < SINCE or not 0 < MANY_TIMES * loss.first < loss.final:
-        return None
-    return Sighting(
-        Severity.FATAL,
-        say("The loss of the values grew from {first:.4g} to {final:.4g}.", first=loss.first, final=loss.final),
-        loss.first_step, loss.first_step, (loss.name,), e.series[loss.name].source, "player",
-    )  # fmt: skip
 
 
 def _before_nan(e: Evidence, loss: CurveStats) -> Sighting | None:

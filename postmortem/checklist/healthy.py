@@ -7,10 +7,12 @@ from postmortem.checklist.by_heart import answers_ahead
 from postmortem.checklist.causes.wrong_loss import wrong_loss
 from postmortem.checklist.extremes import CAUSES, extreme, unusual
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, risen_score, skill, to_chance, validation_level, whole
+from postmortem.checklist.modes.precision_fault import SEARCHED
 from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS, curve
 from postmortem.checklist.players import of_players, one_has_won
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.probes import seen_as
+from postmortem.checklist.signs import scales_of_overflows
 from postmortem.model.curves import CurveStats
 from postmortem.model.run import EventKind
 
@@ -18,7 +20,7 @@ FAR_BEHIND = -0.2  # ln(validation / train)
 POINTS = 0.15  # of accuracy
 FAR_AHEAD = 0.3  # of the answers
 FEWEST, FEW = 3, 6  # records
-SEARCHED, ENOUGH_FOR_ONE = 4096.0, 512.0  # loss scales that need no care: of several steps left out, of one
+ENOUGH_FOR_ONE = 512.0  # a loss scale that needs no care where it left out one step
 STEADILY, BY_FEW = 0.8, 0.05  # Kendall's tau of a handful of records, and its p
 SMALL_GAIN = 0.3  # share of the start
 LITTLE = 0.03  # relative gain below which a trend is no progress
@@ -57,11 +59,10 @@ def _progress(e: Evidence) -> CurveStats | None:
 
 def _scale_looked_for(e: Evidence) -> tuple[int, float] | None:
     """How many steps a dynamic loss scale left out, and how low it came, where it stays far above nothing and next to nothing else was logged."""
-    overflows = e.events_of(EventKind.OVERFLOW)
-    scales = [float(s) for event in overflows if isinstance(s := event.data.get("scale"), int | float)]
-    least = ENOUGH_FOR_ONE if len(overflows) == 1 else SEARCHED
-    finite = all(c.non_finite is None for c in e.curves.values())
-    return (len(overflows), min(scales)) if finite and scales and min(scales) >= least else None
+    left_out, scales = len(e.events_of(EventKind.OVERFLOW)), scales_of_overflows(e)
+    if not scales or min(scales) < (ENOUGH_FOR_ONE if left_out == 1 else SEARCHED) or any(c.non_finite is not None for c in e.curves.values()):
+        return None
+    return left_out, min(scales)
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -75,7 +76,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return Sighting(Severity.MINOR, told, facet="scale")
     if shown is None:
         return Unknown(say("No loss was found, so there is nothing to judge training by."))
-    if shown.finite < 3:
+    if shown.finite < FEWEST:
         return Unknown(say("There are only {n} finite records of {name}: too few to judge.", n=shown.finite, name=shown.name))
     return Sighting(
         Severity.MINOR,

@@ -1,13 +1,16 @@
-"""The players of a GAN: what their losses, which need not fall, say all the same."""
+"""The players of a GAN and an agent's critic: what their losses, which need not fall, say all the same."""
 
 import re
 
 from postmortem.check import Evidence, Severity, Sighting, say
+from postmortem.checklist.signs import from_the_start
 from postmortem.model.curves import CurveStats
 
 PLAYERS = re.compile(r"(?:d|g|cyc|cycle|idt|rec)(?:_\w{1,8})?", re.IGNORECASE)  # `D_A G_A cycle_A idt_A` of CycleGAN, `G_GAN G_L1`
 WON, LOST = 0.02, 3.0  # × its first record, which for a discriminator that guesses is 1.39
 CERTAIN = 1e-3  # nats, of a discriminator that is never wrong any more
+FEWEST, A_THOUSANDFOLD = 3, 1e3  # records; × where it began, whatever its noise
+PLAYED, ON_AND_ON, FAR_UP, STILL_GROWS = 8, 0.9, 100.0, 4.0  # records; their Kendall's tau; × its first record; × half-way
 STILL, RECORDS = 5, 50  # records of a loss that never changes; of one at nothing
 
 
@@ -30,11 +33,8 @@ def a_player_stands_still(e: Evidence) -> Sighting | None:
     still = next((c for c in players if c.distinct == 1 and c.highest != 0.0), None)
     if still is None:
         return None
-    return Sighting(
-        Severity.SERIOUS,
-        say("{name} is {final:.6g} in all {n} records: this player learns nothing.", name=_short(still), final=still.final, n=still.finite),
-        still.first_step, still.first_step, (still.name,), e.series[still.name].source, "player",
-    )  # fmt: skip
+    told = say("{name} is {final:.6g} in all {n} records: this player learns nothing.", name=_short(still), final=still.final, n=still.finite)
+    return from_the_start(e, "player", told, still.name)
 
 
 def nothing_to_learn_from(e: Evidence) -> Sighting | None:
@@ -42,10 +42,38 @@ def nothing_to_learn_from(e: Evidence) -> Sighting | None:
     won = one_has_won(e)
     if won is None or won.finite < RECORDS or won.final > CERTAIN:
         return None
+    told = say(
+        "{name} fell from {first:.3g} to {final:.2g}: its player has won, and the other one learns nothing from it any more.",
+        name=_short(won),
+        first=won.first,
+        final=won.final,
+    )
+    return from_the_start(e, "player", told, won.name)
+
+
+def player_ran_away(e: Evidence) -> Sighting | None:
+    """The loss of a GAN's player grows from record to record without an end: players are beaten, but not a hundred times over and ever faster."""
+    for name, c in e.curves.items() if e.family == "gan" else ():
+        half = e.at(name, (c.first_step + c.last_step) / 2)
+        if "loss" not in name or c.finite < PLAYED or c.trend is None or c.trend.tau < ON_AND_ON or half is None:
+            continue
+        if 0 < FAR_UP * c.first < c.final and c.final > STILL_GROWS * half:
+            told = say(
+                "{name} grew from record to record, from {first:.4g} to {final:.4g}, and still grows.", name=_short(c), first=c.first, final=c.final
+            )
+            return from_the_start(e, "player", told, name)
+    return None
+
+
+def values_ran_away(e: Evidence) -> Sighting | None:
+    """The error of an agent's values grows a thousandfold within a few records: no reward does that, its own estimates chase each other."""
+    loss = e.curve("train/loss")
+    if loss is None or e.family != "reinforcement" or loss.finite < FEWEST or not 0 < A_THOUSANDFOLD * loss.first < loss.final:
+        return None
     return Sighting(
-        Severity.SERIOUS,
-        say("{name} fell from {first:.3g} to {final:.2g}: its player has won, and the other one learns nothing from it any more.", name=_short(won), first=won.first, final=won.final),
-        won.first_step, won.first_step, (won.name,), e.series[won.name].source, "player",
+        Severity.FATAL,
+        say("The loss of the values grew from {first:.4g} to {final:.4g}.", first=loss.first, final=loss.final),
+        loss.first_step, loss.first_step, (loss.name,), e.series[loss.name].source, "player",
     )  # fmt: skip
 
 

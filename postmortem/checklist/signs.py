@@ -71,6 +71,11 @@ def before_it_grew(e: Evidence, loss: CurveStats) -> float:
     return min(loss.start, loss.first)
 
 
+def scales_of_overflows(e: Evidence) -> list[float]:
+    """The loss scales that the notices of steps left out for an overflow tell, in their order."""
+    return [float(s) for event in e.events_of(EventKind.OVERFLOW) if isinstance(s := event.data.get("scale"), int | float)]
+
+
 def file_of(e: Evidence, name: str) -> str:
     """The file that a curve was read from."""
     series = e.series.get(name)

@@ -1,6 +1,6 @@
 """Loss, gradients or weights grow without bound."""
 
-from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_initialization import bad_initialization
 from postmortem.checklist.causes.batch_too_small import batch_too_small
@@ -19,15 +19,14 @@ from postmortem.checklist.growth import (
     LOOKS,
     grew_alone,
     hit_once,
-    player_ran_away,
     schedule_did_it,
-    values_ran_away,
 )
 from postmortem.checklist.levels import loss_curve, to_chance
 from postmortem.checklist.limits import asked, is_above, is_below, newest, share_is_above, times
 from postmortem.checklist.needs import LOSS, LOSS_OR_PLAYERS, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, LEAP
-from postmortem.checklist.signs import before_it_grew, file_of
+from postmortem.checklist.players import player_ran_away, values_ran_away
+from postmortem.checklist.signs import before_it_grew, file_of, from_the_start
 from postmortem.checklist.thrown import LARGE_GRADIENT, STEADY, THROWN
 from postmortem.model.curves import CurveStats
 
@@ -73,10 +72,8 @@ def _norms_alone(e: Evidence) -> Sighting | None:
     norm = e.curve("grad_norm")
     if norm is None or norm.finite < FEW_NORMS or not norm.lowest > HUGE:
         return None
-    return Sighting(
-        Severity.SERIOUS, say("The gradient norm is never below {low:.4g}, in {n} records.", low=norm.lowest, n=norm.finite),
-        norm.first_step, norm.first_step, (norm.name,), file_of(e, norm.name), "weights",
-    )  # fmt: skip
+    told = say("The gradient norm is never below {low:.4g}, in {n} records.", low=norm.lowest, n=norm.finite)
+    return from_the_start(e, "weights", told, norm.name)
 
 
 def _a_term_grew(e: Evidence, loss: CurveStats, val: CurveStats) -> Cleared:

@@ -6,7 +6,7 @@ from postmortem.checklist.causes.loss_scale_collapse import loss_scale_collapse
 from postmortem.checklist.causes.update_below_precision import update_below_precision
 from postmortem.checklist.limits import asked, is_above, is_below
 from postmortem.checklist.quoting import first_line
-from postmortem.checklist.signs import excerpt, file_of
+from postmortem.checklist.signs import excerpt, file_of, scales_of_overflows
 from postmortem.model.run import EventKind
 from postmortem.model.sentence import Sentence
 
@@ -42,7 +42,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     overflows = e.events_of(EventKind.OVERFLOW)
     loss = e.curve("train/loss")
-    scales = [float(s) for ev in overflows if isinstance(s := ev.data.get("scale"), int | float)]
+    scales = scales_of_overflows(e)
     if overflows and scales and min(scales) <= LOWEST:
         return Sighting(
             Severity.FATAL,
@@ -101,9 +101,8 @@ def _figures(e: Evidence) -> tuple[Clue, ...]:
     scale, loss, overflows = e.curve("loss_scale"), e.curve("train/loss"), e.events_of(EventKind.OVERFLOW)
     most = max(2 * MANY, 0.3 * loss.points) if loss is not None else 2
     file = overflows[0].source if overflows else ""
-    scales = [float(s) for event in overflows if isinstance(s := event.data.get("scale"), int | float)]
     return (
-        is_below(say("the lowest loss scale at which a step was left out"), min(scales, default=None), SEARCHED, file),
+        is_below(say("the lowest loss scale at which a step was left out"), min(scales_of_overflows(e), default=None), SEARCHED, file),
         is_below(say("the loss scale at the end"), scale.final if scale is not None and scale.finite else None, 2 * LOWEST, file_of(e, "loss_scale")),
         is_above(say("the number of steps skipped because of overflow"), len(overflows), most, file),
     )
@@ -124,7 +123,7 @@ def _half(e: Evidence) -> bool:
 
 @probe(say("the scale kept falling"), holds=1.0, fails=-1.0)
 def fell(e: Evidence, seen: Sighting) -> Reading | None:
-    scales = [float(s) for ev in e.events_of(EventKind.OVERFLOW) if isinstance(s := ev.data.get("scale"), int | float)]
+    scales = scales_of_overflows(e)
     return Reading(scales[-1] < scales[0], say("from {a:g} to {b:g}", a=scales[0], b=scales[-1])) if len(scales) > 1 else None
 
 

@@ -12,26 +12,9 @@ from postmortem.sources.vocabulary import OTHER, SPLIT_WORDS
 
 # Losses of players, each with a goal of its own: their sum is nobody's.
 _PLAYERS = frozenset(
-    (
-        *(
-            "g",
-            "d",
-            "gen",
-            "dis",
-            "disc",
-            "netg",
-            "netd",
-            "gan",
-            "adv",
-            "adversarial",
-            "generator",
-            "discriminator",
-            "fake",
-            "real",
-            "policy",
-            "value",
-        ),
-        *("critic", "actor", "surrogate", "entropy", "pi", "vf", "pg", "q", "qf1", "qf2", "alpha", "target"),
+    words(
+        "g d gen dis disc netg netd gan adv adversarial generator discriminator fake real policy value "
+        "critic actor surrogate entropy pi vf pg q qf1 qf2 alpha target"
     )
 )
 _GLUED = re.compile(r"(?<![a-z])[dg]_?loss")
