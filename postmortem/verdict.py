@@ -125,8 +125,9 @@ def to_try(evidence: Evidence, healthy: Check, attempt: int, *, seen: bool = Tru
 
 def if_it_should_do_better(evidence: Evidence, healthy: Check, attempt: int, stated: float) -> tuple[Fix, ...]:
     """For a run that looks healthy: the fixes of what something speaks for without deciding it; where health itself is hardly more likely than
-    what was unseen before (`BARELY`), of what most often holds a run back."""
-    tries = to_try(evidence, healthy, attempt, seen=stated < BARELY)
+    what was unseen before (`BARELY`), of what most often holds a run back, provided that a curve was seen at all."""
+    a_curve = any(c.finite > 1 for c in evidence.curves.values())
+    tries = to_try(evidence, healthy, attempt, seen=stated < BARELY and a_curve)
     return tuple(replace(fix, why=say("If it should do better than this: {why}", why=fix.why)) for fix in tries)
 
 

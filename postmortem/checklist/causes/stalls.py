@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
+from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.model.run import EventKind
 
@@ -41,16 +41,20 @@ def waits(e: Evidence, seen: Sighting) -> Reading | None:
     return None if share is None else Reading(share > HALF, say("it is {share:.0%}", share=share))
 
 
+def _more_workers(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
+    share = share_of_waiting(e)
+    slowed = say("Steps became slower while nothing else changed.")
+    why = slowed if share is None or share <= HALF else say("Of the time of a step {share:.0%} is spent waiting for data.", share=share)
+    loader = "DataLoader(train, num_workers=8, pin_memory=True, persistent_workers=True)"
+    return (remedies.fix(e, say("More workers, pinned memory, prefetching"), why, (), {"pytorch": loader}),)
+
+
 data_starvation = Cause(
     "data-starvation",
     say("The data loader does not keep up"),
     say("The device waits for batches that workers, disk or network deliver too slowly."),
     (slower, waits),
-    remedies.only(
-        say("More workers, pinned memory, prefetching"),
-        say("Steps became slower while nothing else changed."),
-        {"pytorch": "DataLoader(train, num_workers=8, pin_memory=True, persistent_workers=True)"},
-    ),
+    _more_workers,
 )
 hang = Cause(
     "hang",
