@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from postmortem.model.run import Series
@@ -112,6 +112,7 @@ def test_any_steps_end_in_attempts_that_go_forward_and_nothing_is_lost(many: lis
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=8), st.lists(st.tuples(st.floats(0, 500), st.floats(0, 500)), min_size=1, max_size=3))
+@example([0.0], [(0.0, 0.0), (1.0, 19.0)])  # near the second, within the first
 def test_handing_out_is_the_cheapest_cut(steps: list[float], bounds: list[tuple[float, float]]) -> None:
     """Against all cuts, one by one."""
     spans = [(low, low + more) for low, more in bounds]
@@ -122,7 +123,7 @@ def test_handing_out_is_the_cheapest_cut(steps: list[float], bounds: list[tuple[
         for number, ((low, high), (a, b)) in enumerate(zip(spans, cuts, strict=True)):
             for n in range(a, b):
                 outside = max(low - at[n], at[n] - high, 0.0) / max(high - low, 1.0)
-                total += min(max(outside - 0.05, 0.0), 1.0) + 1e-6 * (len(spans) - number)
+                total += min(max(outside - 0.05, 0.0), 1.0) + 1e-4 * (outside > 0) + 1e-6 * (len(spans) - number)
                 if n > a and at[n] < at[n - 1]:
                     total += 10.0 * (1.0 + (at[n - 1] - at[n]) / max(at.max() - at.min(), 1.0))
         return total
