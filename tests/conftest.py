@@ -6,12 +6,18 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.warm import Warm, warm
 
 # before anything loads a library that starts more: the trainings of the tests are small, and their processes share the cores
 for library in ("OMP", "MKL", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+# the same examples each time, so that a change is judged by what it changed; `pytest --hypothesis-profile=explore` looks for others
+settings.register_profile("explore", settings())
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 # a command is started again and again: it is compiled once
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

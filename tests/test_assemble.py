@@ -348,6 +348,7 @@ def test_an_alias_takes_the_name_from_what_the_vocabulary_meant(tmp_path: Path) 
     st.lists(st.tuples(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), st.one_of(st.none(), st.floats(0, 1e6))), max_size=3),
 )
 @example([series("train/loss", [np.nan], [0.0]), series("train/loss", [0, 1, 0, 0], [np.inf] * 4)], [])
+@example([series("train/loss", [np.nan] * 2, [0.0] * 2, epochs=np.array([np.inf] * 2))], [])
 def test_any_series_make_a_run(found: list[Series], saved: list[tuple[float | None, float | None]]) -> None:
     checkpoints = tuple(checkpoint(f"c{n}.pt", step=step, epoch=epoch) for n, (step, epoch) in enumerate(saved))
     run = run_of(*found, checkpoints=checkpoints)

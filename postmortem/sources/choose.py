@@ -159,7 +159,7 @@ def _test_as_validation(series: Sequence[Series]) -> list[Series]:
 def _begun_again(one: Series) -> int:
     """How often its epochs, or else its steps, fall."""
     places = one.steps if one.epochs is None else one.epochs
-    return int(np.count_nonzero(np.diff(places) < 0))
+    return int(np.count_nonzero(places[1:] < places[:-1]))
 
 
 def _rank(one: Series) -> tuple[object, ...]:
