@@ -15,8 +15,9 @@ for library in ("OMP", "MKL", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 # the same examples each time, so that a change is judged by what it changed; `pytest --hypothesis-profile=explore` looks for others
-settings.register_profile("explore", settings())
-settings.register_profile("same", derandomize=True)
+# (without deadlines: how long one example takes is told by what else the machine does)
+settings.register_profile("explore", deadline=None)
+settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("same")
 
 # a command is started again and again: it is compiled once
