@@ -7,7 +7,6 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,14 +15,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import postmortem
 from postmortem.errors import DocumentError
 from postmortem.model.codec import dump, encode, load
 from postmortem.model.diagnosis import Diagnosis
 from postmortem.model.sentence import Sentence, say
+from tests.analysed import FIXTURES, judged
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-CASES = sorted(FIXTURES.glob("*/*/run"))
 SOME = (
     "crash/killed",
     "exploding-gradients/learning-rate-too-high",
@@ -75,7 +72,7 @@ def test_any_document_survives(diagnosis: Diagnosis) -> None:
 
 @pytest.fixture(scope="module", params=SOME)
 def diagnosis(request: pytest.FixtureRequest) -> Diagnosis:
-    return postmortem.analyze(FIXTURES / request.param / "run")
+    return judged(FIXTURES / request.param)
 
 
 def test_a_real_document_survives_and_renders_the_same(diagnosis: Diagnosis) -> None:
@@ -120,13 +117,13 @@ def test_a_number_that_is_not_finite_is_told_from_its_word() -> None:
 
 
 def _with_summary(sentence: Sentence) -> str:
-    found = postmortem.analyze(FIXTURES / "crash/python-error/run", with_exhibits=False)
+    found = judged(FIXTURES / "crash/python-error")
     return dump(dataclasses.replace(found, verdict=dataclasses.replace(found.verdict, summary=sentence)))
 
 
 @pytest.fixture(scope="module")
 def good() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(dump(postmortem.analyze(FIXTURES / "crash/python-error/run", with_exhibits=False)))
+    found: dict[str, Any] = json.loads(dump(judged(FIXTURES / "crash/python-error"), exhibits=False))
     return found
 
 

@@ -1,6 +1,7 @@
 """Which part of the package may import which: the layout, as a test."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,16 +42,22 @@ def part_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-def imports(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+@cache
+def imports(file: Path) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
             module = node.module or ""
             found |= {f"{module}.{alias.name}" for alias in node.names} if module == "postmortem" else {module}
-    return found
+    return frozenset(found)
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def modules() -> list[Path]:
@@ -91,6 +98,6 @@ def test_only_plots_imports_matplotlib_and_nobody_pyplot() -> None:
 
 def test_nothing_imports_torch_at_the_top() -> None:
     for file in modules():
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for node in parsed(file).body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [n for n in names if n.split(".")[0] in ("torch", "keras", "tensorflow", "transformers", "lightning", "accelerate")], file

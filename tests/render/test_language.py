@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from postmortem import Diagnosis, analyze
+from postmortem import Diagnosis
 from postmortem.checklist import all_causes, checklist
 from postmortem.cli.lang import asked_language
 from postmortem.errors import UsageError
@@ -22,11 +22,11 @@ from postmortem.model.sentence import say
 from postmortem.render.language import speaking, translated, word
 from postmortem.render.terminal import render_terminal
 from postmortem.render.words import breadth, listed, speak, t
+from tests.analysed import FIXTURES, judged
 
 babel = pytest.importorskip("babel")
 
 CATALOGUES = sorted(PACKAGE.glob("locale/*/LC_MESSAGES/postmortem.po"))
-FIXTURES = Path(__file__).parents[2] / "fixtures"
 RUNS = (
     "exploding-gradients", "vanishing-gradients", "overfitting", "healthy", "crash", "loss-not-decreasing", "frozen-parameters", "schedule-fault",
 )  # fmt: skip
@@ -157,7 +157,7 @@ def test_chinese_characters_are_wide() -> None:
 
 @pytest.fixture(scope="module", params=RUNS)
 def diagnosis(request: pytest.FixtureRequest) -> Diagnosis:
-    return analyze(min((FIXTURES / request.param).glob("*/run")))
+    return judged(min((FIXTURES / request.param).glob("*/run")).parent)
 
 
 @pytest.fixture(scope="module")
