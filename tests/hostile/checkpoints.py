@@ -214,16 +214,30 @@ def _odd_numbers(run):
     run.joinpath("metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
 
 
-@case("safetensors: 60,000 numbered tensors", "only the first", tensors=20_000)
-def _crowd(run):
-    header = {f"parts.{i}": entry(8 * i, 8 * i + 8, (2,)) for i in range(60_000)}
-    run.joinpath("crowd.safetensors").write_bytes(safetensors(header, struct.pack("<f", 1.5) * 120_000))
+_CROWD = "postmortem.sources.checkpoints.crowds.MOST_TENSORS"
+_LONG = {"tensors": 20_000, "slow": "twenty thousand tensors, as many as are taken of one file"}
 
 
-@case("torch: 60,000 numbered tensors", "only the first", tensors=20_000)
-def _crowd_of_torch(run):
-    names = b"".join(short(b"parts.%d" % n) + tensor(count=4, shape=(2,), strides=(1,)) for n in range(60_000))
+@case("safetensors: 6,000 numbered tensors", "only the first", tensors=2_000, smaller={_CROWD: 2_000})
+def _some(run, count=6_000):
+    header = {f"parts.{i}": entry(8 * i, 8 * i + 8, (2,)) for i in range(count)}
+    run.joinpath("crowd.safetensors").write_bytes(safetensors(header, struct.pack("<f", 1.5) * (2 * count)))
+
+
+@case("torch: 6,000 numbered tensors", "only the first", tensors=2_000, smaller={_CROWD: 2_000})
+def _some_of_torch(run, count=6_000):
+    names = b"".join(short(b"parts.%d" % n) + tensor(count=4, shape=(2,), strides=(1,)) for n in range(count))
     run.joinpath("crowd.pt").write_bytes(saved(b"\x80\x02}(" + names + b"u.", STORAGE))
+
+
+@case("safetensors: 60,000 numbered tensors", "only the first", **_LONG)
+def _crowd(run):
+    _some(run, 60_000)
+
+
+@case("torch: 60,000 numbered tensors", "only the first", **_LONG)
+def _crowd_of_torch(run):
+    _some_of_torch(run, 60_000)
 
 
 @case("safetensors: 10^6 tensors")
@@ -336,7 +350,7 @@ def _legacy(run):
     run.joinpath("tar.pt").write_bytes(b"sys_info" + bytes(92) + b"0000644\0" + bytes(400) + zlib.compress(bytes(1000)))
 
 
-@case("hdf5: the library walks in circles", "gave up on it", damaged=True)
+@case("hdf5: the library walks in circles", "gave up on it", damaged=True, slow="the seven seconds that it may walk; in test_keras.py it may less")
 def _circles(run):
     """Found by `python -m tests.fuzz hdf5`: opening it never ends."""
     shutil.copy(Path(__file__).with_name("data") / "circles.h5", run / "model.weights.h5")

@@ -8,6 +8,7 @@ afterwards is due to the input. A request names the arguments, the places that m
 
 import contextlib
 import gc
+import importlib
 import io
 import json
 import os
@@ -209,6 +210,10 @@ def child(request: dict[str, object], out: int) -> None:
         for module in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
             del sys.modules[module]
         sys.modules[name] = None  # type: ignore[assignment]
+    for place, limit in request.get("smaller", {}).items():  # type: ignore[attr-defined]
+        module, _, name = place.rpartition(".")
+        assert getattr(importlib.import_module(module), name) > limit
+        setattr(sys.modules[module], name, limit)
     os.chdir(str(request["folder"]))
     if request.get("user"):
         os.setgid(int(str(request["user"])))

@@ -18,6 +18,7 @@ from postmortem.sources.discover import discover
 from postmortem.sources.reader import Found
 
 DATA = Path(__file__).parent / "data" / "keras"
+CIRCLES = Path(__file__).parents[1] / "hostile" / "data" / "circles.h5"
 READERS = (keras_zip.READER, keras_h5.READER)
 
 
@@ -334,6 +335,26 @@ def test_a_library_that_crashes_costs_that_file_only(tmp_path: Path, monkeypatch
     child.write_text("import time; time.sleep(60)")
     monkeypatch.setattr(hdf5, "_SECONDS", 0.5)
     assert found(run / "a.h5").source.status is Status.FAILED
+
+
+def test_a_library_that_walks_in_circles_costs_that_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that it never comes back from, with less time for it than there is."""
+    child = tmp_path / "child.py"
+    script = hdf5._CHILD.read_text(encoding="utf-8")
+    assert "SECONDS = 7.0" in script
+    child.write_text(script.replace("SECONDS = 7.0", "SECONDS = 0.5"), encoding="utf-8")
+    monkeypatch.setattr(hdf5, "_CHILD", child)
+    asked: list[int] = []
+    ask = hdf5._ask
+    monkeypatch.setattr(hdf5, "_ask", lambda jobs: (asked.append(len(jobs)), ask(jobs))[1])
+    run = tmp_path / "run"
+    run.mkdir()
+    for name, file in (("a", DATA / "weights.03.weights.h5"), ("b", CIRCLES), ("c", DATA / "weights.03.weights.h5"), ("d", CIRCLES)):
+        shutil.copy(file, run / f"{name}.weights.h5")
+    states = {c.name[0]: next(r for r in READERS if r.claims(c)).read(c).source for c in discover([run]).candidates}
+    assert [states[n].status for n in "abcd"] == [Status.READ, Status.FAILED, Status.READ, Status.FAILED]
+    assert all("gave up" in str(states[n].detail) for n in "bd")
+    assert asked == [4, 2]  # none is started for nothing
 
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def listings(jobs: Sequence[Job], file: Mapping[str, str]) -> dict[Job, Listing]
             return out
         out[rest[0]] = Listing(problem=say("the HDF5 library gave up on it: it crashed, or took too long or too much memory"), failed=True)
         rest = rest[1:]
-        if time.monotonic() > ends:
+        if not rest or time.monotonic() > ends:
             break
     out.update(dict.fromkeys(rest, Listing(problem=say("it was not opened: the HDF5 library crashed on other files of this directory"), failed=True)))
     return out
