@@ -7,20 +7,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.hostile.checkpoints import entry, safetensors
-from tests.hostile.harness import MEMORY, Zygote, good_log, state, zygote
+from tests.hostile.harness import MEMORY, Zygote, good_log, state
 from tests.hostile.logs import store
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with zygote(tmp_path_factory.mktemp("zygote")) as one:
-        yield one
 
 
 def test_no_space_leaves_the_old_report_and_no_half_file(run: Zygote, tmp_path: Path) -> None:

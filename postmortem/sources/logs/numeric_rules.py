@@ -71,7 +71,8 @@ RULES = (
     rule(_K.NON_FINITE_GUARD, "diverged: nan|nan or inf|inf or nan", r"(?i:\bdiverged: nan\b|\bloss (?:nan or inf|inf or nan)\b.{0,40}(?:stop|"
         r"abort|exit|terminat))"),
     rule(_K.NON_FINITE_GUARD, "loss diverged, stop", r"[Ll]oss diverged, stop(?:ping)? training"),  # EAST and its kin, which ask whether it is NaN
-    rule(_K.NON_FINITE_GUARD, "nan detected", r"^\s*(?:\W|ERROR:?|WARNING:?|ERR:?|\s){0,12}(?i:nan detected)\s*[.!]*\s*$"),  # Theano's and its kin
+    # Theano's and its kin
+    rule(_K.NON_FINITE_GUARD, "nan detected", r"^\s*(?:(?:[^\w\s]|ERROR|WARNING|ERR)\s*){0,12}(?i:nan detected)\s*(?:[.!]+\s*)?$"),
     rule(_K.NON_FINITE_GUARD, "contain infs or nans", r"array must not contain infs or NaNs"),
     # the batch was left out, the update was
     rule(_K.NON_FINITE_GUARD, "received a nan loss|received an inf loss|received a inf loss|received an nan loss",
