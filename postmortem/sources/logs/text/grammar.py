@@ -292,7 +292,8 @@ class _Reading(Counters):
         if (SPEED.match(trail) and series_name(key) == "lr") or (SECONDS.match(trail) and words(key) == ("cost",)):  # `rate:1.4s/it`, `Cost: 9 sec`
             self.last = ("", index)
             return
-        if not marked and not percent and _KEY_GOES_ON.match(trail) and index + 2 < len(self.parts):  # `AP .5: 0.9`: the number is of the key
+        goes_on = not marked and not percent and _KEY_GOES_ON.match(trail) and index + 2 < len(self.parts)
+        if goes_on and not self.parts[index + 2].startswith("%||"):  # `AP .5: 0.9`: the number is of the key; not `loss 0.5: 40%|███`
             self.beside = index + 1
             self.last = ("", index)
             return

@@ -10,12 +10,19 @@ from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 
 _N = NUMBER
+_NAME = r"['\"]?[A-Za-z][\w.@ '\"-]{0,30}"  # one of a list
 
 
 def _average_precisions(row: re.Match[str]) -> str:
     """A row of YOLACT's table: of all thresholds, and of each."""
     what = "bbox" if row[1] == "box" else "mask"
     return f"val {what} AP:{_N} via{_N}" + f" via{_N}" * row[2].count(_N)
+
+
+def _each_its_own(row: re.Match[str]) -> str:
+    """Names in one list and as many numbers in another, each beside its own; what has not as many stays."""
+    names = [name.strip() for name in row[2].split(",")]
+    return f"{row[1]}{', '.join(f'{name}: {_N}' for name in names)}" if len(names) == row[3].count(_N) else row[0]
 
 
 # What each has in it, its pattern, and what it is put into.
@@ -66,7 +73,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("INFO", rf"^({MOMENT}\t[\w.-]{{1,80}}):{_N}\t[\w.-]{{1,80}}:{_N}\t(?=INFO\t)", rf"\1, rank: {_N}, from {_N}, "),  # OLMo: host and rank, line
         ("/", rf"\b(step|iter|iteration|batch|epoch)/(step|iter|iteration|batch|epoch) \[{_N}/{_N}\](?=\[)", rf"\1 {_N}, \2 {_N} "),
         ("ain loss", rf"^(Train loss){_N}{_N} Grad Norm{_N}{_N}s/it", rf"step {_N}, \1 {_N}, Grad Norm {_N}, iter time {_N}"),  # Tacotron 2
-        ("loss", rf"\b((?:train|training|val|validation|test) loss){_N}:{_N}", rf"step {_N}, \1: {_N}"),
+        ("loss", rf"\b((?:train|training|val|validation|test) loss){_N}:{_N}(?!%\|\|)", rf"step {_N}, \1: {_N}"),
         ("]Accuracy-Flip", rf"^Training: {MOMENT}-\[(\w+)\]\[{_N}\]Accuracy-Flip:{_N}\+", rf"step {_N}, eval_\1_accuracy: {_N}, "),  # InsightFace
         ("/s, ", rf"(?<=[\w]) -(?={_N}[,\]])", ":"),  # what segmentation_models puts behind its bars
         (".py:", rf"(\.py:{_N}\]) \[{_N}\] (?=\|? ?[A-Za-z])", rf"\1 step: {_N}, "),  # absl, in big_vision, XLNet
@@ -130,7 +137,12 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("||", rf"^\[{_N}\]{_N} \|\| (?=\w: ?{_N})", f"epoch {_N}, iter {_N} || "),  # YOLACT: its parts by their first letters, and their total
         ("| T:", rf"(?<=\| )T:(?={_N} \|\|)", "loss:"),
         (" |", rf"^(box|mask) \|{_N} \|{_N}((?: \|{_N}){{5,12}}) \|$", _average_precisions),
-        ("]: [", rf"\[([A-Za-z][\w. ]{{0,30}}), ([A-Za-z][\w. ]{{0,30}})\]: \[{_N},{_N}\]", rf"\1: {_N}, \2: {_N}"),  # names, then numbers
+        # `(loss, acc) = (0.5, 0.4)`, `[loss, acc]: [0.5, 0.4]`, `loss, acc: 0.5, 0.4`: names, then numbers
+        (
+            f",{_N}",
+            rf"([\[(]|^|[|,;:>-] ?)({_NAME}(?:, ?{_NAME}){{1,5}})(?:[\])] ?[:=]|[:=]) ?[\[(]?({_N}(?:,{_N}){{1,5}})(?:[\])]|(?=$|[ ;|]))",
+            _each_its_own,
+        ),
     )
 )
 # Tables of results by class, counts of detections, scores of the best so far, how fast a training or an evaluation was on the whole: numbers,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from zlib import crc32
 
+from postmortem.sources.languages import to_english
 from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.effort import Effort
@@ -227,7 +228,7 @@ class Shapes:
                 settings = Wanted.NEVER
             final, history = bool(_FINAL.search(shape)), holds_rounds(shape)
             return Entry(plan, shape, pair=pair, final=final, suspicious=suspicious, settings=settings, lone=lone_of(shape), history=history)
-        text = shape
+        text = to_english(shape)
         header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
         heading = _HEADING.match(text)
         split = split_in(heading[1]) if heading and len(text) < 120 and not header and len(heading[1].split()) <= 4 else ""

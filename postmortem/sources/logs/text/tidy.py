@@ -52,9 +52,10 @@ def is_aside(shape: str) -> bool:
 
 def unquoted(shape: str) -> str:
     """The shape without quotes, in English, with the signs of ASCII."""
-    if shape.isascii():
-        return shape.replace("'", "").replace('"', "").replace("`", "")
-    return to_english(shape).translate(_QUOTES)
+    text = to_english(shape)
+    if text.isascii():
+        return text.replace("'", "").replace('"', "").replace("`", "")
+    return text.translate(_QUOTES)
 
 
 def tidied(text: str) -> str:
