@@ -146,14 +146,25 @@ def _rate_of_most_groups(series: Sequence[Series]) -> Sequence[Series]:
 def _test_as_validation(series: Sequence[Series]) -> list[Series]:
     """What stands for the validation set when nothing is called so: a test set that is evaluated again and again during
     training, more often than once at the end of each run in the file, else the first of several named evaluation sets (`eval_squad_loss`)."""
-    names = {s.name for s in series}
-    if any(name.startswith("val/") for name in names):
-        return list(series)
+    if any(s.name.startswith("val/") for s in series):
+        return _one_set(series)
     runs = 1 + max((_begun_again(s) for s in series if s.name == "train/loss"), default=0)
     if any(s.name.startswith("test/") and len(s) > runs for s in series):
         return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
     first = min((s.name.partition("/")[0] for s in series if s.name.startswith("val.")), default="")
     return [replace(s, name=f"val/{s.name.partition('/')[2]}") if first and s.name.startswith(f"{first}/") else s for s in series]
+
+
+def _one_set(series: Sequence[Series]) -> list[Series]:
+    """What is called the test set's below the heading of a validation, `Eval epoch: 1`, `Test loss: 2.5`, `Top1: 40%`, is of the one set that
+    there is: no key names that of validation, each quantity is told of one of them, and all at the same places."""
+    val, test = ([s for s in series if s.name.startswith(split)] for split in ("val/", "test/"))
+    said = {s.name.partition("/")[2] for s in val}
+    apart = any(split_in(s.logged_as) for s in val) or any(
+        s.name.partition("/")[2] in said or not np.array_equal(s.steps, val[0].steps, equal_nan=True) for s in test
+    )
+    alone = apart or any(len(s) != len(val[0]) or s.source != val[0].source for s in (*val, *test))
+    return list(series) if alone else [replace(s, name=f"val/{s.name[5:]}") if s.name.startswith("test/") else s for s in series]
 
 
 def _begun_again(one: Series) -> int:

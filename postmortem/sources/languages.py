@@ -57,7 +57,7 @@ _GLUED = {"trainings": "train ", "validierungs": "val ", "test": "test "}  # wha
 
 
 def _any(words: dict[str, str]) -> "re.Pattern[str]":
-    ways = "|".join(f"(?P<{english}>{foreign})" for english, foreign in sorted(words.items(), key=lambda item: item[0] != "lr"))
+    ways = "|".join(f"(?P<{said}>{foreign})" for said, foreign in sorted(words.items(), key=lambda item: item[0] != "lr"))
     return re.compile(rf"(?<![^\W_])(?:{ways})(?![^\W_])", re.IGNORECASE)
 
 
@@ -69,8 +69,8 @@ def to_english(text: str) -> str:
     """The text with the words that are known put into English, blanks around them; the rest stays as it is."""
     if not text.isascii() and _FOREIGN.search(text):
         narrow = "  " not in text
-        for term, english in _TERMS:
-            text = text.replace(term, english)
+        for term, said in _TERMS:
+            text = text.replace(term, said)
         text = _COUNTED.sub("", text)
         return _WIDE.sub(" ", text) if narrow else text
     low = text.lower()

@@ -175,7 +175,8 @@ def series_name(key: str, split: str = "", aliases: Mapping[str, str] | None = N
     bare = _bare(parts, said or split, rest)
     if bare:
         return bare
-    if not OTHER.isdisjoint(parts) or _OF_VALUES.search(key):
+    unlike = OTHER - {"target"} if said in ("val", "test") else OTHER  # a domain adapted to is evaluated on: `target_val_acc`
+    if not unlike.isdisjoint(parts) or _OF_VALUES.search(key):
         return f"other/{key}"
     found = said or split or ("train" if _EVALUATION.isdisjoint(rest) else "val")
     quantity, _ = _quantity(rest)

@@ -52,7 +52,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "sparse categorical accuracy, binary accuracy, multiclass accuracy, classification accuracy, cls acc, token acc, token accuracy, mean "
         "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, aacc, acc pose, oa, "
         "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate, "
-        "instance accuracy, class accuracy, accuracy01, acc01"
+        "instance accuracy, class accuracy, accuracy01, acc01, accuray, source acc, source accuracy, target acc, target accuracy"
     ),
     "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, pplx, word ppl, token ppl, perp, word perplexity, language perplexity",
     "error": (
@@ -153,7 +153,7 @@ LR_OF_OPTIMIZER = re.compile(
 )
 GRAD_NORM = re.compile(
     r"(?:optim |actor )?(?:total |overall |l2 |unclipped |pre clip |preclip |raw )*"
-    r"(?:grad norm|gradnorm|gnorm|g norm|gradient norm|gradients norm|grads norm|gradients total norm|norm grad|norm gradient|grad l2 norm"
+    r"(?:grad norm|gradnorm|grdn|gnorm|g norm|gradient norm|gradients norm|grads norm|gradients total norm|norm grad|norm gradient|grad l2 norm"
     r"|gradient l2 norm|grad l2|norm grads|grad total norm|grad global norm|gradient total norm|grad norm l2|grad 2 norm|grad 2 0 norm|global norm"
     r"|norm of grad|norm of gradients|total norm|l2 grad norm|norm)"
     r"(?: total| all| l2| unclipped| before clip| before clipping| pre clip| preclip| overall)*"
@@ -180,11 +180,11 @@ BARE_PHRASES: dict[str, str] = {
         "ms it, ms iter, ms batch, ms per iter, ms per batch, "
         "step avg, step time s, step timing in s, s b, time batch, time iteration, elapsed time per iteration s, iter time s, "
         "train step time, elapsed time per iteration ms, elapsed time per iteration, dt, dt ms, iter time ms, time per iteration ms, seconds per "
-        "iteration, step duration, batch duration, batch cost, sec it, sec step, sec batch, iteration time s, training step time"
+        "iteration, step duration, batch duration, batch cost, sec it, sec step, sec batch, iteration time s, training step time, updt s"
     ),
     "data_time": (  # what of a step waited for its batch
         "data time, data loading time, dataloading time, data load time, load data time, data wait time, time data, reader cost, dataloader time, "
-        "reader time, data fetch time, batch load time"
+        "reader time, data fetch time, batch load time, data s, data cost"
     ),
     "memory": (
         "memory, mem, max mem, max memory, gpu mem, gpu memory, memory gib, memory gb, memory mb, gpu mem gb, gpu memory gb, cuda memory, cuda "

@@ -290,7 +290,7 @@ LOGS: dict[str, tuple[str, list[Expected]]] = {
     "coco": (COCO, [("train/loss", [0, 99], [2.5, 2.0]), ("val/score", [100], [0.25])]),
     "detectron2": (D2, [("train/loss", [19, 39], [2.5, 2.0]), ("val/score", [39], [38.25])]),
     "darknet": (DARKNET, [("train/loss", [1, 2], [1300.5, 1200.5])]),
-    "kaldi": (KALDI, [("other/log-likelihood output", [9, 19, 29], [-3.5, -2.5, -1.5])]),
+    "kaldi": (KALDI, [("train/loss", [9, 19, 29], [3.5, 2.5, 1.5])]),
     "flair": (FLAIR, [("val/f1", [20], [0.5]), ("test/f1", [20], [0.625]), ("test/accuracy", [20], [0.5])]),
     "flair, old": (OLD_FLAIR, [("train/loss", [1, 2], [0.75, 0.5]), ("test/f1", [2], [0.5]), ("test/accuracy", [2], [0.25])]),
     "speechbrain": (SPEECHBRAIN, [("val/loss", [1, 2], [2.75, 2.25]), ("test/loss", [2], [2.5])]),

@@ -43,5 +43,5 @@ def sample(column: Column, token: bytes, slot: Slot, numbers: list[float]) -> No
         column.full += 1
         return
     if unit is not None:
-        unit *= 0.01 if slot.percent else slot.times
+        unit *= 0.01 if slot.percent else abs(slot.times)
         column.quantum = unit if column.quantum is None else min(column.quantum, unit)

@@ -4,6 +4,7 @@ import re
 
 from postmortem.sources.logs.text.naming import Values, name_of
 from postmortem.sources.logs.text.plans import NO
+from postmortem.sources.names import names_a_loss
 
 _RATE = re.compile(r"^\s?[A-Za-z]+/s")
 
@@ -43,7 +44,7 @@ class Counters(Values):
             slot["batch"], slot["batch_total"] = slot.pop("step"), slot.pop("step_total")
 
     def _any_known(self) -> bool:
-        known = any(not name_of(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
+        known = any(names_a_loss(key) or not name_of(key, split)[0].startswith("other/") for _, key, split, *_ in self.pending)
         return known or len(self.bare) > 1 or self.learnt()
 
     def take(self, role: str, index: int) -> None:

@@ -27,13 +27,15 @@ _COCO = re.compile(rf"Average (Precision|Recall) +\((?:AP|AR)\) @\[ ?IoU={_N}(:{
 _COPYPASTE = re.compile(rf"copypaste:{_N}((?:,{_N}){{2,5}})$")
 _COPIED = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # `Average objective function for 'output' for minibatches 10-19 is -2.1 over 5120 frames.`
-_KALDI = re.compile(rf"(?:Overall average|Average) objective function for '([\w-]+)'(?: for minibatches{_N}-{_N})? is{_N} over{_N} frames")
+_KALDI = re.compile(rf"(Overall average|Average) objective function for '([\w-]+)'(?: for minibatches{_N}-{_N})? is{_N} over{_N} frames")
 # `Score at iteration 900 is 1.156`: DL4J calls the loss so.
 _SCORE_AT = re.compile(rf"(?:^|[\s\]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `Loss after 3 epochs: 0.024`
 _LOSS_AFTER = re.compile(rf"(?:^|[\s\]:-])(loss|cost) after{_N} (iteration|iter|step|epoch)s?(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `At iteration 640/900/900, mean rms=5.1%, delta=30.1%, BCER train=99.9%, …`: Tesseract, by improvements, steps and samples.
 _TESSERACT = re.compile(rf"^At iteration{_N}/{_N}/{_N}, (?:Mean|mean) rms={_N}%, delta={_N}%, (?:BCER|char) train={_N}%")
+# `[10:00:00][#000100][0500ms][2.5000][3.5000]` of DeepFaceLab: the iteration, what it took, the losses of the source and of the destination.
+_FACES = re.compile(rf"^\[{MOMENT}\]\[#{_N}\]\[{_N}(m?s)\]((?:\[{_N}\]){{2,4}})$")
 # `0m 25s (- 6m 23s) (5000 6%) 2.8500`, `[0m 6s (50 8%) 2.7559]` of char-rnn, `5000 5% (0m 5s) 2.2208 Ivanov / Russian ✓`:
 # PyTorch's tutorials on translation and on names, and what was made of them.
 _CLOCKED = re.compile(rf"^\[?{_N}[ms]?(?:{_N}s)?(?: \(- ?{_N}[ms](?:{_N}s)?\))? \({_N}{_N}%\){_N}\]?$|^{_N}{_N}% \({_N}m{_N}s\){_N} .{{1,80}}[✓✗]")
@@ -157,6 +159,11 @@ def _unnamed(shape: str) -> Plan | None:
     if clocked:
         last = clocked[0].count(_N) - 1
         return Plan(values=(Slot(last, "train/loss", "loss"),), step=last - 2 if clocked[0].removesuffix("]").endswith(_N) else 0)
+    faces = _FACES.match(shape)
+    if faces:
+        keys = ("src_loss", "dst_loss", "src_gan_loss", "dst_gan_loss")[: faces[2].count(_N)]
+        pace = Slot(1, "step_time", "iter time", times=1e-3 if faces[1] == "ms" else 1.0)
+        return Plan(values=(pace, *(Slot(2 + n, f"other/{key}", key) for n, key in enumerate(keys))), step=0)
     history = _HISTORY.search(shape) if "round" in shape else None
     if history:
         at = shape.count(_N) - 2
@@ -199,13 +206,15 @@ def _evaluation(shape: str) -> Plan | None:
 
 
 def _objective(shape: str) -> Plan | None:
-    """Kaldi's nnet3: a log-likelihood per frame, of which more is better; a pass over minibatches has a counter."""
+    """Kaldi's nnet3: a log-likelihood per frame, of which more is better, so that the loss is what it is below 0. A pass over minibatches has a
+    counter; what it came to overall is said at its end."""
     kaldi = _KALDI.search(shape) if "objective function" in shape else None
-    if kaldi is None or kaldi[0].startswith("Overall"):
+    if kaldi is None:
         return None
     index = shape[: kaldi.end()].count(_N) - 2
-    counted = "minibatches" in kaldi[0]
-    return Plan(values=(Slot(index, f"other/log-likelihood {kaldi[1]}", f"log-likelihood {kaldi[1]}"),), step=index - 1 if counted else NO)
+    key, counted = f"objective function {kaldi[2]}", "minibatches" in kaldi[0]
+    value = Slot(index, "train/loss" if kaldi[2] == "output" else f"other/{key}", key, times=-1.0)
+    return Plan(values=(value,), step=index - 1 if counted else NO, spare=kaldi[1] != "Average")
 
 
 def _net_output(shape: str) -> Plan | None:

@@ -38,7 +38,8 @@ _SAVED = re.compile(
 _SEPARATOR = re.compile(r"(\||;|\t|,|\(|\)|\[|\]|\{|\}| - | -$| -- |--> |  | > |=> |>> |\. |\* |\x02)")
 _STRONG = {"|", ";", "\t", " - ", " -", " -- ", ")", "]", "}", "  "}
 _HEADING = re.compile(
-    rf"^[^A-Za-z{NUMBER}]*[A-Za-z]{{3,12}}(?: [a-z]{{3,12}},)?(?: at| of| for)? epoch ?[:#=]? ?[\[(]?{NUMBER}(?:/{NUMBER})?[^A-Za-z{NUMBER}]*$",
+    rf"^[^A-Za-z{NUMBER}]*(?:[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} {{1,2}}{MOMENT} ?\]?\s*)?"
+    rf"[A-Za-z]{{3,12}}(?: [a-z]{{3,12}},)?(?: at| of| for)? epoch ?[:#=]? ?[\[(]?{NUMBER}(?:/{NUMBER})?[^A-Za-z{NUMBER}]*$",
     re.IGNORECASE,
 )
 _UNTRAINED = re.compile(r"\b(?:untrained|before training)\b", re.IGNORECASE)
@@ -60,7 +61,10 @@ _ENDS = re.compile(
 )
 _DURATION = re.compile(r"^(?:[mµu]?s|m|min|h)(?![A-Za-z])")  # `Step: 50ms`, `Step: 1s500ms`: how long, not which
 _MEAN = re.compile(r"^ ?\(\)")
-_AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z])")  # `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost
+# `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost, `100 [D loss: 0.5] [G loss: 0.6]`, `1 train loss: 2.5 test acc: 50%`
+_AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z]| \[[A-Za-z]| (?:train|valid|val|test)\w* (?:loss|acc))")
+_SPEED_OF = re.compile(r"^\s?(m?)s(?:ec)?/(?:it|itr|iter|step|batch)\b")  # a speed in that unit is a time
+_NEXT_EPOCH = re.compile(r"^\s*(?:[|-]\s*)?epoch\s*[:=#]?\s*[\[(]?$", re.IGNORECASE)  # names the number behind it, not the one before
 _COUNTED = re.compile(r"^ ?(steps?|iters?|iterations?|batches)(?=\s?[|,;)\]])")
 _KEY_GOES_ON = re.compile(r"^ ?[:=]$")
 _TIMES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -120,7 +124,8 @@ class _Reading(Counters):
         self.beside = NO  # a number whose key has another number in it
         self.brackets = False
         self.quantity, self.quantity_at = "", NO  # that stands before numbers which only their split names, and the last of these
-        self.tqdm = "%||" in text
+        self.endless = f"{NUMBER}it [{MOMENT}" in text  # a bar that knows no end
+        self.tqdm = "%||" in text or self.endless
         self.hapi = bool(_HAPI.match(text))
         self.drawn = self.tqdm or self.hapi or self.bar or "====" in text or f"<{MOMENT}" in text
         self.epoch_bar = self.tqdm and bool(_EPOCHS.match(self.parts[0]) or _OF_EPOCHS.search(text))
@@ -176,6 +181,9 @@ class _Reading(Counters):
             self.last = ("", index)
             return
         percent = trail.startswith("%")
+        if self.endless and trail.startswith("it ["):
+            self.take(Role.BATCH.value, index)
+            return
         if not index and _LOGURU.search(lead):
             self.last = ("", index)
             return
@@ -239,8 +247,8 @@ class _Reading(Counters):
             self.last = ("value", index)
             return
         if not key:
-            first = index == 0 and not lead.strip(f" {MOMENT}[]-|,")
-            if EPOCH_AFTER.match(trail) and "epoch" not in self.slots:
+            first = index == 0 and not lead.strip(f" {MOMENT}[]-|,#")
+            if EPOCH_AFTER.match(trail) and "epoch" not in self.slots and not (index + 2 < len(self.parts) and _NEXT_EPOCH.match(trail)):
                 self.take("epoch", index)  # "1epoch results: …"
             elif first and _AFTER_LEAD.match(trail) and not percent and "|" + trail[:1] != "||":
                 self.take("lead", index)
@@ -257,7 +265,7 @@ class _Reading(Counters):
             len(key) > MAX_KEY
             or CODE.search(key)
             or (not index and _STATEMENT.match(lead))
-            or (lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:] and name_of(key, "")[0].startswith("other/"))
+            or (role is None and lead.endswith(":") and trail.startswith(")") and "(" in lead[-40:] and name_of(key, "")[0].startswith("other/"))
         ):
             self.last = ("", index)
             return
@@ -281,7 +289,8 @@ class _Reading(Counters):
         ):
             role = Role.EPOCH
         if role is not None:
-            if percent or _DURATION.match(trail):
+            evaluating = role in (Role.ITERATION, Role.BATCH) and split_in(key) in ("val", "test") and not trail and index + 2 == len(self.parts)
+            if percent or _DURATION.match(trail) or evaluating:  # `Eval iter: 100`
                 self.last = ("", index)
                 return
             if role == Role.EPOCH and bracketed and "/" not in trail[:2] and re.search(r"(?::\s?|\w)\[$", lead):
@@ -292,6 +301,8 @@ class _Reading(Counters):
         if (SPEED.match(trail) and series_name(key) == "lr") or (SECONDS.match(trail) and words(key) == ("cost",)):  # `rate:1.4s/it`, `Cost: 9 sec`
             self.last = ("", index)
             return
+        slow = _SPEED_OF.match(trail) if series_name(key) == "throughput" else None
+        key = f"{slow[1]}s/it" if slow else key  # `speed: 0.05s/iter`
         goes_on = not marked and not percent and _KEY_GOES_ON.match(trail) and index + 2 < len(self.parts)
         if goes_on and not self.parts[index + 2].startswith("%||"):  # `AP .5: 0.9`: the number is of the key; not `loss 0.5: 40%|███`
             self.beside = index + 1

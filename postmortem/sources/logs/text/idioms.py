@@ -10,6 +10,7 @@ from postmortem.sources.logs.anyof import any_of
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER
 
 _N = NUMBER
+_LOGGER = r"(?=[\w.-]{0,80}(?:train|val|test))[\w-]{1,40}(?:\.[\w-]{1,40}){1,6}"
 _NAME = r"['\"]?[A-Za-z][\w.@ '\"-]{0,30}"  # one of a list
 
 
@@ -23,6 +24,15 @@ def _each_its_own(row: re.Match[str]) -> str:
     """Names in one list and as many numbers in another, each beside its own; what has not as many stays."""
     names = [name.strip() for name in row[2].split(",")]
     return f"{row[1]}{', '.join(f'{name}: {_N}' for name in names)}" if len(names) == row[3].count(_N) else row[0]
+
+
+def _place_of_dllogger(row: re.Match[str]) -> str:
+    """NVIDIA's DLLogger: the epoch and the iteration, and perhaps the latter once more."""
+    return f"{row[1]}epoch{_N}, iter{_N}, " + f"from{_N} via{_N} " * (row[0].count(_N) // 4)
+
+
+def _minibatches(row: re.Match[str]) -> str:
+    return f"from{_N}, batch{_N}" + f" of{_N}" * (row[0].count(_N) - 2) + ":"
 
 
 # What each has in it, its pattern, and what it is put into.
@@ -95,6 +105,12 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         # `Training loss per 100 training steps: 0.27`: of how many steps; of an evaluation it is how far it came so far
         ("loss", rf"\b(?:valid\w*|eval\w*|test\w*) loss per{_N} [\w ]{{2,25}}(?=:?{_N})", f"from {_N} via "),
         ("loss", rf"\b(\w{{2,12}} loss) per{_N} (?:\w{{2,12}} )?(?:steps|iterations|iters|batches|updates)(?=:?{_N})", rf"from {_N}, \1"),
+        # `Mean test loss of 100 batches: 3.25`
+        (
+            " of",
+            rf"\b((?:[A-Za-z]{{2,12}} ){{0,3}}(?:loss|accuracy|acc|perplexity)) of{_N} (?:batches|samples|images|steps|examples)(?=\s?[:=]?{_N})",
+            rf"from {_N}, \1",
+        ),
         (" of", rf"\b(loss|accuracy|acc|perplexity) of(?={_N})", r"\1:"),
         ("@epoch", rf"@epoch(?={_N})", "epoch"),
         (" INFO ", rf"^({MOMENT}) P\d{{1,9}} INFO ", r"\1 INFO "),  # FuxiCTR
@@ -135,6 +151,22 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("val. ", r"\bval\. (?=\w)", "val_"),
         ("completed step:", rf"\bcompleted step:{_N}, seconds:", f"completed step:{_N}, step time:"),  # MaxText
         ("||", rf"^\[{_N}\]{_N} \|\| (?=\w: ?{_N})", f"epoch {_N}, iter {_N} || "),  # YOLACT: its parts by their first letters, and their total
+        # `speed: 2.94(0.63s r2.27)s/itr`: of a step, of its computation, of reading its batch
+        # `reid_baseline.train INFO: mAP: 25.5%`, `INFO - joeynmt.training - `: the name of a logger is no set
+        ("INFO", rf"(^|[\s\]|:-]){_LOGGER}(?=\s?(?:[|:-]\s?)?INFO\b)", r"\1"),
+        ("INFO", rf"\bINFO(\s?[|:-]\s?){_LOGGER}(?=\s?[|:-])", r"INFO\1"),
+        ("loss [", rf"\b((?:[a-z.]{{2,10}} ){{0,3}}loss) \[{_N}-{_N}\]:", rf"from{_N} via{_N}, \1:"),  # NumPyro: over which steps
+        (" for epoch", rf"^(?i:time taken) for epoch{_N} is{_N} ?s", f"epoch{_N}, took{_N} s"),
+        ("s r", rf"\bspeed:{_N}\({_N}s r{_N}\)s/itr", f"step time:{_N} via{_N}, data time:{_N}"),
+        ("DLL ", rf"^(DLL {MOMENT} - )\({_N},{_N}\) (?:glob_iter/iters_per_epoch :{_N}/{_N} )?", _place_of_dllogger),
+        (",) ", rf"^(DLL {MOMENT} - )\({_N},\) ", rf"\1epoch{_N}, "),
+        ("[#", rf"\[#{_N}\](?= Loss [A-Z]:)", f"step{_N},"),  # faceswap
+        (" PARAMETER ", rf"^DLL {MOMENT} - PARAMETER (?=loss_scale :)", ""),
+        (":::MLLOG ", rf'"time_ms":{_N}(,.{{0,200}})"key": "([\w/.-]{{1,60}})", "value":{_N}(?=[,}}])', rf'"from":{_N}\1"\2":{_N}'),
+        (":::MLLOG ", rf'"lineno":{_N}', f'"from":{_N}'),
+        ("Minibatch[", rf"\bMinibatch\[{_N}-{_N}(?: of{_N})?\]:", _minibatches),  # CNTK: of which to which
+        ("ep:", rf"\bep:{_N}(?= epch:{_N})", f"from {_N}"),  # LeRobot: episodes
+        (" loss:", rf"\b(Content|Style){_N} loss:", rf"from {_N}, \1 loss:"),  # neural-style: of which layer
         ("| T:", rf"(?<=\| )T:(?={_N} \|\|)", "loss:"),
         (" |", rf"^(box|mask) \|{_N} \|{_N}((?: \|{_N}){{5,12}}) \|$", _average_precisions),
         # `(loss, acc) = (0.5, 0.4)`, `[loss, acc]: [0.5, 0.4]`, `loss, acc: 0.5, 0.4`: names, then numbers

@@ -1,11 +1,14 @@
 """What the records of a log measured, put into rows and columns."""
 
+from dataclasses import replace
+
 from postmortem.model.run import Reduction
 from postmortem.sources.logs.text.columns import SAMPLED, sample
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.logs.text.plans import NO, Plan, Slot
 from postmortem.sources.logs.text.rows import NAN, Column, Rows
+from postmortem.sources.logs.text.tokens import number
 from postmortem.sources.names import series_name
 
 
@@ -55,6 +58,11 @@ class Ledger:
             column.values.append(value)
             if column.sampled < SAMPLED and slot.index < len(tokens):
                 sample(column, tokens[slot.index], slot, numbers)
+
+    def nowhere(self, plan: Plan, tokens: list[bytes]) -> None:
+        """The values of a line of which nothing says where in training it is."""
+        row = self.rows.add(NAN, NAN, NAN, NAN, self.time, Kind.BARE)
+        self.put(replace(plan, spare=True), [number(t) for t in tokens], tokens, row, summary=False)
 
     def column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
         """Where the values of a slot go."""

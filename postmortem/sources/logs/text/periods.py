@@ -18,7 +18,11 @@ from postmortem.sources.logs.text.tokens import LEADING_DATE, MOMENT, MOMENTS, N
 
 MAX_NUMBERS = 256  # of one period
 _MOMENT = MOMENTS.pattern
-_WORD_END = re.compile(r"(?<![Ee]poch)(?<!batch)(?<!step)(?<!\[rank)(?<!\[default)(?<![Ee]poch #)(?<!\b[Ee]p)(?<!\b[Ii]ter)(?<=[\w.@#])$", re.ASCII)
+_WORD_END = re.compile(  # where a number does not stand without a blank, as `tokens.NUMBERS` has it
+    r"(?<![Ee]poch)(?<!batch)(?<!step)(?<!\[rank)(?<!\[default)(?<![Ee]poch #)(?<![Ii]teration #)(?<![Ee]pisode #)(?<!\[#)(?<!^#)"
+    r"(?<!\b[Ee]p)(?<!\b[Ii]ter)(?<=[\w.@#])$",
+    re.ASCII,
+)
 _BLANKS = re.compile(r"([ \t]+)")
 _NUMERIC = set("0123456789+-.eE")
 _NO_NUMBER = bytes(b for b in range(256) if chr(b) not in _NUMERIC)
@@ -48,6 +52,7 @@ def runnable(entry: Entry) -> bool:
         or entry.header
         or entry.heading
         or entry.rule
+        or entry.braces
         or entry.final
         or entry.pair
         or len(entry.shape) > 1_000
@@ -79,7 +84,7 @@ def _silent(entry: Entry) -> bool:
     plan = entry.plan
     told = entry.suspicious or entry.header or entry.heading or entry.rule or entry.final or entry.pair or entry.lone
     counter = plan.keyless and not plan.values and plan.epoch == NO and plan.step == NO  # `shard 3 of 500`
-    idle = plan is EMPTY or ((counter or plan.weak) and not plan.progress and not plan.bar)
+    idle = plan is EMPTY or ((counter or (plan.weak and not plan.of_losses)) and not plan.progress and not plan.bar)
     return idle and not (told or "Namespace(" in entry.shape or "====" in entry.shape or "%||" in entry.shape or len(entry.shape) > 1_000)
 
 

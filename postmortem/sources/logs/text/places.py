@@ -11,6 +11,7 @@ from postmortem.sources.logs.text.afterwards import named_afterwards
 from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.logs.text.rows import Rows
 
+_FEWEST_STRIDES = 3  # of a counter, that are all alike
 _PAST = 1.1  # times its total: no counter within an epoch runs past it by more
 
 
@@ -69,7 +70,7 @@ def settle(rows: Rows) -> Settled:
         planned_epochs = float(total[inside][-1])
         epochs[inside] = before[inside] + 1
         within, inside = within & ~inside, np.zeros(len(inside), dtype=bool)
-    if _counts_on(before[inside], batch[inside]):  # `epoch: 2, iter: 180/1000` of PaddleSeg: of the whole training
+    if _counts_on(before[inside], batch[inside], total[inside]):  # `epoch: 2, iter: 180/1000` of PaddleSeg: of the whole training
         planned = float(total[inside][-1])
         steps[inside] = np.where(np.isfinite(step[inside]), step[inside], batch[inside])
         inside = np.zeros(len(inside), dtype=bool)
@@ -154,10 +155,15 @@ def _lengths(epochs: Floats, steps: Floats) -> float | None:
     return float(steps[0]) if once else None
 
 
-def _counts_on(epochs: Floats, batch: Floats) -> bool:
-    """Whether a counter goes on where an epoch begins, instead of starting again; told where two epochs or more begin."""
-    rises = np.flatnonzero(np.diff(epochs) > 0)
-    return len(rises) > 1 and bool(np.all(np.diff(batch)[rises] > 0)) and not np.any(np.diff(batch) < 0)
+def _counts_on(epochs: Floats, batch: Floats, total: Floats) -> bool:
+    """Whether a counter goes on where an epoch begins, instead of starting again; told where two epochs or more begin, or where it does so in
+    its usual stride long before its end."""
+    new = np.append(True, (np.diff(batch) != 0) | (np.diff(epochs) != 0))  # what is said below a record is said at the same place
+    epochs, batch, total = epochs[new[: len(epochs)]], batch[new[: len(batch)]], total[new[: len(total)]]
+    strides, rises = np.diff(batch), np.flatnonzero(np.diff(epochs) > 0)
+    if len(rises) == 1 and len(strides) >= _FEWEST_STRIDES:
+        return bool(np.all(strides == strides[0])) and strides[0] > 0 and batch[rises[0]] < total[rises[0]] / 2
+    return len(rises) > 1 and bool(np.all(strides[rises] > 0)) and not np.any(strides < 0)
 
 
 def _finer(steps: Floats, batch: Floats, total: Floats) -> Floats:

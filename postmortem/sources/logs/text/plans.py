@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from postmortem.sources.logs.text.keys import split_in
-from postmortem.sources.names import series_name
+from postmortem.sources.names import names_a_loss, series_name
 
 NO = -1  # no such slot
 
@@ -69,6 +69,11 @@ class Plan:
             return EMPTY
         values = tuple(replace(v, **_moved(v, ("index", "total", "mean"))) for v in self.values)
         return replace(self, **_moved(self, _SLOTS), values=values, rank=0)
+
+    @property
+    def of_losses(self) -> bool:
+        """Nothing counts and no quantity is known, but one is called a loss: it is read where nothing else in the log is."""
+        return self.weak and any(names_a_loss(v.logged_as) for v in self.values)
 
     @property
     def of_all(self) -> bool:

@@ -20,6 +20,7 @@ from postmortem.sources.logs.stretches import Extent
 from postmortem.sources.logs.text.bars import Redraws
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.lines import Chunk, chunks
+from postmortem.sources.logs.text.megatron import with_lost_losses
 from postmortem.sources.logs.text.noise import CHATTER, Part, Sieve, Words, past_chatter
 from postmortem.sources.logs.text.periods import first_lines, last_lines
 from postmortem.sources.logs.text.places import Settled, settle
@@ -127,7 +128,9 @@ def read(candidate: Candidate) -> Found:
     if numbered is not None:
         events = tuple(replace(e, line=0) if e.line > numbered else e for e in events)
     where = settle(scan.rows)
-    series = _of_the_file(tuple(with_sum_of_parts(with_total_of_console(to_series(scan.rows, where, candidate.path)))), split_of_file(candidate))
+    series = _of_the_file(
+        tuple(with_sum_of_parts(with_total_of_console(with_lost_losses(to_series(scan.rows, where, candidate.path))))), split_of_file(candidate)
+    )
     facts = _facts(scan, where)
     problem = problem or met.extent.left_out()
     if met.too_long and not (problem and series):

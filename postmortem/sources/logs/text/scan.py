@@ -14,15 +14,16 @@ from postmortem.sources.logs.text.dumps import Dump
 from postmortem.sources.logs.text.histories import History
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.noise import Told
-from postmortem.sources.logs.text.plans import EMPTY
+from postmortem.sources.logs.text.plans import EMPTY, Plan
 from postmortem.sources.logs.text.ranks import unranked
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
-from postmortem.sources.logs.text.tables import cells_of, pair_of, row_of_splits, section_of
+from postmortem.sources.logs.text.tables import PAIRS, cells_of, opens_pairs, pair_of, row_of_splits, section_of, wide_pair_of
 from postmortem.sources.logs.text.tokens import NUMBERS, mask, moment, number
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
+MOST_HELD = 200  # lines of one dict
 MAX_ASKED = 16  # of one shape: what they say first is what counts
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _RESULT = re.compile(rb"^\s{1,40}([A-Za-z][\w./-]{0,80}): (\S{1,32})$")
@@ -58,6 +59,8 @@ class Scan(Course):
         self.section = ""
         self.trial: dict[tuple[str, ...], str] = {}  # whose rows of a table are followed, by its columns
         self.closing = 0  # lines of a closing summary still to skip
+        self.held: list[tuple[Plan, list[bytes]]] = []  # lines of a dict that is still open
+        self.open_braces = 0
 
     @property
     def noisy(self) -> bool:
@@ -163,6 +166,8 @@ class Scan(Course):
             return
         if entry.rule:
             self._flush_block()
+            if self.table is None and opens_pairs(raw.decode("utf-8", "replace")):
+                self.table = PAIRS
             return
         if self.table is not None and tokens and self._table_row(raw):
             return
@@ -173,8 +178,25 @@ class Scan(Course):
             if self.split and not (math.isnan(self.step) and math.isnan(self.epoch)):
                 self.near = NEAR  # what follows is about where training is
             return
-        if entry.plan is not EMPTY:
+        if entry.braces or self.held:
+            self._hold(entry, tokens)
+        elif entry.plan is not EMPTY and entry.plan.weak and self.near <= 0 and not (self.placed or self.behind_bar) and entry.plan.of_losses:
+            self.nowhere(entry.plan, tokens)
+        elif entry.plan is not EMPTY:
             self.follow(entry.plan, tokens)
+
+    def _hold(self, entry: Entry, tokens: list[bytes]) -> None:
+        """Take in a line of a dict that goes over several: what counts in it comes first, wherever it stands."""
+        self.held.append((entry.plan, tokens))
+        self.open_braces += entry.braces
+        if self.open_braces <= 0 or len(self.held) > MOST_HELD:
+            self._release()
+
+    def _release(self) -> None:
+        held, self.held, self.open_braces = self.held, [], 0
+        for plan, tokens in sorted(held, key=lambda one: not one[0].counts):
+            if plan is not EMPTY:
+                self.follow(plan, tokens)
 
     def chatter(self, lines: list[bytes], number: int) -> None:
         """`number` lines that say nothing were passed over; `lines` are the first and the last of them."""
@@ -191,6 +213,7 @@ class Scan(Course):
         self.near -= lines
         self.dump.over("")
         self.closing = 0
+        self._release()
         self._flush_block()
 
     def gap(self) -> None:
@@ -203,6 +226,7 @@ class Scan(Course):
 
     def end_of_part(self) -> None:
         """What was waiting counts."""
+        self._release()
         self._flush_block()
         self.arrive()
 
@@ -224,6 +248,13 @@ class Scan(Course):
         if header is None:
             return False
         text = raw.decode("utf-8", "replace")
+        if header is PAIRS:
+            pair = wide_pair_of(text)
+            if pair:
+                self.block[pair[0]] = pair[1]
+            else:
+                self.table = None
+            return pair is not None
         if header.splits:
             row = row_of_splits(header, text)
             if row:

@@ -90,6 +90,7 @@ class Entry:
     settings: Wanted = Wanted.NEVER
     lone: Lone | None = None  # one key and one value
     history: bool = False  # values by round of a federated training
+    braces: int = 0  # dicts that it leaves open, less those that it closes: printed over several lines
     ranked: bool = False  # the name of a rank stands before it
 
 
@@ -227,7 +228,9 @@ class Shapes:
             if settings == Wanted.EARLY and plan.counts and (plan.values or plan.progress):
                 settings = Wanted.NEVER
             final, history = bool(_FINAL.search(shape)), holds_rounds(shape)
-            return Entry(plan, shape, pair=pair, final=final, suspicious=suspicious, settings=settings, lone=lone_of(shape), history=history)
+            braces = shape.count("{") - shape.count("}") if shape[-1] in ",}" and ("{'" in shape or shape[0] == "'") else 0
+            lone = lone_of(shape)
+            return Entry(plan, shape, pair=pair, final=final, suspicious=suspicious, settings=settings, lone=lone, history=history, braces=braces)
         text = to_english(shape)
         header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
         heading = _HEADING.match(text)

@@ -15,6 +15,8 @@ _RULE = re.compile(r"^[\s|+:=\-─━═┃│┼╋┿╂├┤┏┓┗┛┡�
 _EDGE = str.maketrans({"│": "|", "┃": "|", "║": "|"})
 _WIDE = re.compile(r"\s{2,}|\t")
 _PAIR = re.compile(r"^\s*\|\s{0,40}([A-Za-z][\w /@.%()-]{0,60}?)\s*\|\s*(\S{1,32})\s*\|\s*$")
+_WIDE_PAIR = re.compile(r"^([A-Za-z][\w/.@%()-]{0,60}(?: [\w/.@%()-]{1,60}){0,4})\s{2,60}(\S{1,32})\s*$")
+_TWO_COLUMNS = re.compile(r"^-{4,120} {1,4}-{3,60}\s*$")
 _SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
 _JSON_SECTION = re.compile(r'^\s+"([A-Za-z][\w-]{0,40})": \{\s*$')
 _JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
@@ -40,6 +42,9 @@ class Header:
         names = tuple(series_name(k, split_in(k) or split) if n else "" for k, n in zip(self.keys, self.names, strict=True))
         keys = tuple(f"{split} {k}" if n.startswith("other/") and not split_in(k) else k for k, n in zip(self.keys, names, strict=True))
         return replace(self, keys=keys, names=tuple(f"other/{k}" if n.startswith("other/") else n for k, n in zip(keys, names, strict=True)))
+
+
+PAIRS = Header("pairs", ("",), (None,), ("",))  # below a rule of two columns: a key and a value a row
 
 
 def is_rule(text: str) -> bool:
@@ -178,6 +183,18 @@ def pair_of(text: str) -> tuple[str, float] | None:
     raw = match[2].encode("utf-8", "replace")
     found = NUMBERS.fullmatch(raw)
     return (match[1].strip(), number(raw)) if found and not is_noise(match[1].strip()) else None
+
+
+def opens_pairs(text: str) -> bool:
+    """`--------  ------`: the rule above and below rows of a key and a value, as tabulate draws them for rlkit and garage."""
+    return _TWO_COLUMNS.match(text) is not None
+
+
+def wide_pair_of(text: str) -> tuple[str, float] | None:
+    """Key and value of such a row."""
+    match = _WIDE_PAIR.match(text)
+    found = NUMBERS.fullmatch(match[2].encode("utf-8", "replace")) if match else None
+    return (match[1].strip(), number(found[0])) if match and found else None
 
 
 def section_of(text: str) -> str:
