@@ -129,9 +129,9 @@ OTHER = _listed("best min max std var variance median stderr count num vs diff d
 # Parts of a loss. Never the whole, even if nothing else was logged.
 PARTS = _listed(
     "g d gen disc generator discriminator netg netd gan adv adversarial policy value critic actor entropy pi vf pg q qf1 qf2 ent alpha fake "
-    "real kl kld aux reg regularization penalty gp commit codebook vq percep perceptual lpips style feat balance router z cls box obj dfl "
-    "rpn mask bbox giou ciou cycle idt identity recon reconstruction distill kd duration mel nsp sop weight decay load v unsupervised unsup "
-    "temp temperature surrogate"
+    "real kl kld aux reg regularization regularize regularizer penalty gp commit codebook vq percep perceptual lpips style feat balance router z cls "
+    "box obj dfl rpn mask bbox giou ciou cycle idt identity recon reconstruction distill kd duration mel nsp sop weight decay load v unsupervised "
+    "unsup temp temperature surrogate"
 )
 
 LR = _phrases(

@@ -84,6 +84,8 @@ DIALECTS: dict[K, list[str]] = {
         "MemoryError",
     ],
     K.EXCEPTION: [
+        "ERROR (nnet3-train[5.9]:CopyRows():cu-matrix.cc:77) cudaError_t 4 : \"unspecified launch failure\" returned from 'cudaGetLastError()'",
+        "ASSERTION_FAILED (nnet3-train[5.9~1-00abc]:Check():nnet-utils.cc:77) Assertion failed: (rows > 0)",
         "LLVM ERROR: Cannot select: intrinsic %llvm.amdgcn.fdot2",
         "terminate called after throwing an instance of 'c10::Error'\n  what():  CUDA error: an illegal memory access was encountered",
         "libc++abi: terminating with uncaught exception of type std::runtime_error: shape mismatch",
@@ -348,6 +350,7 @@ DIALECTS: dict[K, list[str]] = {
         "Aborted!",
     ],
     K.HANG: [
+        "WARN StateMonitor:00ab:Rank2 : kernel begins at work 777 may hang in polling, time 20300102-100000",
         "[rank0]:[E318 07:41:09.6 ProcessGroupNCCL.cpp:1282] [PG 0 Rank 0] Heartbeat monitor timed out! Process will be terminated after dumping debug info.",
     ],
     K.NON_FINITE_GUARD: [

@@ -13,6 +13,7 @@ SURVIVABLE = frozenset({EventKind.EXCEPTION, EventKind.COLLECTIVE, EventKind.DAT
 WENT_ON = ("skipped", "said")  # a loss that is not finite, of which no line says that the program ended because of it
 # Exceptions by which a launcher tells how what it had started ended.
 OF_LAUNCHERS = frozenset({"ChildFailedError", "ProcessExitedException", "SpawnException", "CalledProcessError", "SignalException"})
+_WAITS = frozenset({"waiting", "suspected", "passed"})  # what is said of a barrier or a kernel while nobody knows how it ends
 _TERMINATED, _BY_SIGNAL, _HIGHEST = 15, 128, 64  # SIGTERM; what shells add to a signal; the last one that there is
 
 
@@ -37,7 +38,12 @@ def that_count(events: Sequence[LogEvent], places: Sequence[Where], reached: Whe
     kept = list(events)
     if reached is not None:
         rarely = left_out < OFTEN * reached.rows and reached.rows >= RECORDS_AFTER
-        kept = [e for e, at in zip(events, places, strict=True) if not (_survived(e.kind, at, reached) or _went_on(e, at, reached, rarely=rarely))]
+        came = max((at.offset for e, at in zip(events, places, strict=True) if e.data.get("about") == "passed"), default=-1)
+        kept = [
+            e
+            for e, at in zip(events, places, strict=True)
+            if not (_survived(e.kind, at, reached) or _went_on(e, at, reached, rarely=rarely) or _came(e, at, reached, came))
+        ]
     named = any(e.data.get("exception") for e in kept)  # of interleaved tracebacks some lose their last line
     kept = [e for e in kept if not named or e.kind != EventKind.EXCEPTION or e.data.get("exception")]
     by_signal = _ended_by_signal(kept)
@@ -53,6 +59,11 @@ def _went_on(event: LogEvent, at: Where, reached: Where, *, rarely: bool) -> boo
     """A loss that was not finite for once: the batch was left out as few others were, or many records follow."""
     about = event.data.get("about") if event.kind == EventKind.NON_FINITE_GUARD else ""
     return (about == "skipped" and rarely) or (about == "said" and reached.rows - at.rows >= RECORDS_AFTER)
+
+
+def _came(event: LogEvent, at: Where, reached: Where, came: int) -> bool:
+    """What was waited for came in the end: a record follows, or `came` bytes from the begin a line that says so."""
+    return event.data.get("about") in _WAITS and (reached.rows > at.rows or came >= at.offset)
 
 
 def _ended_by_signal(events: Sequence[LogEvent]) -> bool:

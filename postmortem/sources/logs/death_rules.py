@@ -94,6 +94,11 @@ COLLECTIVES = (
         r"WorkNCCL\(SeqNum=(?P<sequence>\d{1,20}), OpType=(?P<operation>\w{1,40})", about="timeout"),
     rule(_K.HANG, "watchdog|heartbeat monitor|timed out", r"watchdog got stuck for (?P<seconds>\d{1,9}) seconds|[Hh]eartbeat monitor timed out|"
         r"[Tt]imed out waiting for (?:the )?(?:barrier|rank)"),
+    rule(_K.HANG, "may hang in", r"\bkernel\b.{1,80}\bmay hang in\b", about="suspected"),
+    rule(_K.HANG, "in store based barrier",
+        r"Waiting in store based barrier .{0,200}(?=\(world_size=)(?!\(world_size=(\d{1,6}), (?:worker_count|num_workers_joined)=\1\b)",
+        about="waiting"),
+    rule(_K.HANG, "completed store-based barrier", r"Completed store-based barrier", about="passed"),
     rule(_K.COLLECTIVE, "watchdog", r"Process group watchdog thread terminated with exception|NCCL watchdog thread terminated with exception|"
         r"Exception \(either an error or timeout\) detected by watchdog|Watchdog caught collective oper", about="watchdog"),
     rule(_K.COLLECTIVE, "nccl operations|data inconsistency|at nccl work|timeout signal|collective timeout|mismatch between collectives|"
@@ -116,6 +121,8 @@ PROCESSES = (
     rule(_K.EXCEPTION, ": success", r"^Error: (?P<message>.{1,300}): Success\b", exception="Error"),  # darknet
     rule(_K.EXCEPTION, "] check failed", _GLOG + r"(?P<message>Check failed: .{1,300})", exception="Fatal"),
     rule(_K.EXCEPTION, ": f ", r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3,9}: F \S{1,200}:\d{1,6}\] (?P<message>.{1,300})", exception="Fatal"),
+    rule(_K.EXCEPTION, "error (|assertion_failed (",
+        r"^(?:ERROR|ASSERTION_FAILED) \([\w-]{1,60}\[[^\]]{1,40}\]:\S{1,200}:\d{1,6}\) (?P<message>.{1,300})", exception="KaldiFatalError"),
     rule(_K.EXCEPTION, "thcudacheck fail", r"^THCudaCheck FAIL .{1,200} error=\d{1,4} : (?P<message>.{1,200})", exception="CudaError"),
     rule(_K.EXCEPTION, "memory access fault", r"^(?P<message>Memory access fault by GPU node.{1,200})", exception="MemoryAccessFault"),
     rule(_K.EXCEPTION, "uncaught exception", r"^libc\+\+abi(?:\.dylib)?: terminating (?:with|"

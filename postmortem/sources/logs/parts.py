@@ -18,12 +18,15 @@ _PLAYERS = frozenset(
     )
 )
 _GLUED = re.compile(r"(?<![a-z])[dg]_?loss")
+_FEWEST_LOST = 3  # values of training
+_JOINED = re.compile(r"(?!best|min|max|prev|last)[a-z]{1,12}loss")  # `closs` and `mloss` of LLaMA-Adapter
 
 
 def is_part(key: str) -> bool:
     """`Contrastive_Depth_loss`, `loss_rpn_cls` of training; not `best_loss`, `loss_weight`."""
     said = words(key)
-    named = said[-1:] in (("loss",), ("losses",)) or (said[:1] == ("loss",) and not {"scale", "weight", "ratio", "type"} & set(said))
+    named = bool(said) and (said[-1] in ("loss", "losses") or _JOINED.fullmatch(said[-1]) is not None)
+    named = named or (said[:1] == ("loss",) and not {"scale", "weight", "ratio", "type"} & set(said))
     of_training = all(SPLIT_WORDS.get(word, "train") == "train" for word in said)
     return (named or _GLUED.fullmatch(key.lower()) is not None) and of_training and OTHER.isdisjoint(said)
 
@@ -42,12 +45,41 @@ def with_sum_of_parts(series: Sequence[Series]) -> list[Series]:
         worst = parts[min(bad)[1]]
         out[next(n for n, s in enumerate(out) if s is worst)] = replace(worst, name="train/loss")
         return out
+    lost = _mostly_lost(out)
+    if lost is not None:
+        out[lost] = replace(out[lost], name="train/loss")
+        return out
     first = parts[0] if len(parts) > 1 and "reward" not in {s.name for s in out} else None
-    if first is None or any(_of_a_player(p.logged_as) for p in parts) or not all(_beside(p, first) for p in parts):
+    if first is None or any(_of_a_player(p.logged_as) for p in parts):
+        return out
+    shortest = min(parts, key=len)  # a log that is cut amid a record has one more of its first parts
+    parts = [p if len(p) == len(shortest) else _but_last(p) for p in parts]
+    if not all(_beside(p, shortest) for p in parts):
         return out
     total = np.round(np.sum([p.values for p in parts], axis=0), 10)
-    out.append(replace(first, name="train/loss", logged_as=" + ".join(p.logged_as for p in parts), values=total))
+    out.append(replace(shortest, name="train/loss", logged_as=" + ".join(p.logged_as for p in parts), values=total))
     return out
+
+
+def _but_last(series: Series) -> Series:
+    """Without its last value."""
+    epochs, times = series.epochs, series.times
+    return replace(
+        series,
+        steps=series.steps[:-1],
+        values=series.values[:-1],
+        epochs=None if epochs is None else epochs[:-1],
+        times=None if times is None else times[:-1],
+    )
+
+
+def _mostly_lost(series: Sequence[Series]) -> int | None:
+    """Of a log that calls nothing a loss: the first value of training, `train/adv`, of most that are not finite at one place; None for none."""
+    if any(is_part(s.logged_as) for s in series):
+        return None
+    own = [n for n, s in enumerate(series) if s.name.startswith("other/") and words(s.logged_as)[:1] == ("train",)]
+    bad = [(float(series[n].steps[np.argmin(np.isfinite(series[n].values))]), n) for n in own if not np.isfinite(series[n].values).all()]
+    return min(bad)[1] if len(bad) >= _FEWEST_LOST and len(bad) > len(own) / 2 else None
 
 
 def _of_a_player(key: str) -> bool:

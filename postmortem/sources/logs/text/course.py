@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from postmortem.sources.logs.text.firsts import Firsts
 from postmortem.sources.logs.text.keys import Role, split_in
 from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.logs.text.ledger import Ledger
@@ -14,6 +15,7 @@ from postmortem.sources.logs.text.tokens import dated, number
 
 MOST_BENEATH = 32  # lines without counters below one of an evaluation under way
 NEAR = 3  # lines after a row or a counter that still belong to it
+HEADED = 6  # lines after a counter without values: it heads them
 NEARLY = 0.95  # of a bar
 DATED = 1e9  # seconds since 1970; less is a moment whose year or date was not printed
 
@@ -48,6 +50,7 @@ class Course(Ledger):
         self.unfinished = (-1, NAN)  # the row of a bar that had nearly come to its end, and its epoch
         self.beneath: list[tuple[Plan, list[bytes]]] = []  # lines without counters below a bar of an evaluation that waits
         self.evaluated: tuple[int, float] = (-1, NAN)  # the row of the last pass over an evaluation set, and its epoch
+        self.firsts = Firsts()
         self.main_total = 0.0
         self.named_batches = NAN  # batches of an epoch, in records that name it
         self.summed: tuple[Plan, float] = (EMPTY, NAN)  # the last line about a whole epoch, and which
@@ -98,6 +101,8 @@ class Course(Ledger):
             if self.waiting is not None and not self._same_bar(plan, numbers):
                 self.arrive()
             self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
+            if not self.over:
+                self.firsts.show(self, plan, numbers, tokens, self.epoch)
             return
         plan = self.as_evaluation(self._second_time(self.second_bar(plan, numbers), numbers))
         evaluation = plan.split in ("val", "test") and plan.batch != NO and bool(plan.values)
@@ -164,6 +169,9 @@ class Course(Ledger):
         before, values, _ = self.waiting
         if before.split != plan.split or before.bar != plan.bar or NO in {plan.batch, before.batch}:
             return False
+        ended = before.bar and before.batch_total != NO and values[before.batch] >= values[before.batch_total]
+        if ended and numbers != values and any(slot.name.startswith("val/") for slot in before.values):
+            return False  # the validation set's values are the last that an epoch's bar shows
         return numbers[plan.batch] >= values[before.batch]
 
     def _sums_up(self, plan: Plan, numbers: list[float]) -> bool:
@@ -181,8 +189,9 @@ class Course(Ledger):
         (plan, numbers, tokens), self.waiting = self.waiting, None
         if plan.bar and not plan.split and plan.epoch == NO:
             at_its_end = plan.batch_total != NO and numbers[plan.batch] >= numbers[plan.batch_total]
-            if self.over:  # `model.evaluate` once training is over
+            if self.over and not any(slot.name.startswith("val/") for slot in plan.values):  # `model.evaluate` once training is over
                 plan = replace(plan, split="test", values=tuple(_of_split(s, "test") for s in plan.values))
+            self.firsts.ended += at_its_end and plan.split != "test"
             self.over = self.over or at_its_end
         epoch = numbers[plan.epoch] if plan.epoch != NO else self.waiting_epoch
         kind = Kind.SUMMARY if not math.isnan(epoch) else Kind.BARE
@@ -199,6 +208,8 @@ class Course(Ledger):
             self.rows.forget(self.unfinished[0])
         row = self.rows.add(step, epoch, batch, total, self.time, kind)
         self.put(plan, numbers, tokens, row, summary=True)
+        if plan.bar and not math.isnan(batch):
+            self.firsts.unfinished.append(row)
         self.unfinished = (row, epoch if batch >= NEARLY * total else NAN)
         if plan.split:
             self.split = plan.split  # " * Acc@1 71.2" after the pass
@@ -243,9 +254,16 @@ class Course(Ledger):
         if not math.isnan(step):
             self.step = step
         self.place = Place(step, self.epoch, batch, total, kind)
-        self.near = NEAR
+        self.near = HEADED
         if self.table is not None and self.table.roles[0] != Role.EPOCH:  # bars are drawn between the rows of one that counts epochs
             self.table = None
+
+    def name_bar(self, epoch: float) -> None:
+        """What a callback printed behind a bar says which epoch it is about."""
+        if self.waiting is not None and self.waiting[0].bar and epoch != self.epoch:
+            self.firsts.renamed(self, epoch)
+            self.epoch = self.waiting_epoch = epoch
+            self.over = False
 
     def _new_epoch(self, epoch: float) -> None:
         self.arrive()
@@ -318,8 +336,8 @@ class Course(Ledger):
             self.step = step
         return Place(step, epoch, batch, total, kind)
 
-    def keyed_row(self, found: Mapping[Role, float], pairs: list[tuple[str, str, float]]) -> None:
-        """A row whose counters and values are known by key."""
+    def keyed_row(self, found: Mapping[Role, float], pairs: list[tuple[str, str, float]], *, beneath: bool = False) -> None:
+        """A row whose counters and values are known by key. `beneath`: without counters it is about the step that was named last."""
         found = {role: value for role, value in found.items() if math.isfinite(value)}
         step = next((found[r] for r in (Role.GLOBAL, Role.STEP, Role.ITERATION) if r in found), NAN)
         epoch = found.get(Role.EPOCH, NAN)
@@ -334,6 +352,8 @@ class Course(Ledger):
             self.step = step
         if not found and math.isnan(self.step) and not math.isnan(self.epoch):  # beneath the heading of an epoch
             epoch, kind = self.epoch, Kind.SUMMARY
+        elif not found and beneath:
+            step = self.step
         row = self.rows.add(step, epoch, NAN, NAN, self.time, kind)
         if row < 0:
             return

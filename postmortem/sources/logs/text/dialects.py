@@ -28,6 +28,8 @@ _COPYPASTE = re.compile(rf"copypaste:{_N}((?:,{_N}){{2,5}})$")
 _COPIED = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # `Average objective function for 'output' for minibatches 10-19 is -2.1 over 5120 frames.`
 _KALDI = re.compile(rf"(Overall average|Average) objective function for '([\w-]+)'(?: for minibatches{_N}-{_N})? is{_N} over{_N} frames")
+# `After 2000 sequences (2.5Hr): Obj(log[Pzx]) = -34.1   TokenAcc = 65.5%` of Eesen, of the last so many sequences or at the end of a pass
+_EESEN = re.compile(rf"After{_N} sequences \({_N}Hr\): Obj\(log\[Pzx\]\) ={_N}\s+TokenAcc ={_N}%$")
 # `Score at iteration 900 is 1.156`: DL4J calls the loss so.
 _SCORE_AT = re.compile(rf"(?:^|[\s\]:-])(score|loss|cost) (?:at|after|in) (iteration|iter|step|epoch){_N}(?: is|:| =)?{_N}$", re.IGNORECASE)
 # `Loss after 3 epochs: 0.024`
@@ -92,6 +94,7 @@ def special(shape: str) -> Plan | None:
         or _evaluation(shape)
         or _net_output(shape)
         or _objective(shape)
+        or _sequences(shape)
         or _watched(shape)
         or _rate(shape)
         or _unnamed(shape)
@@ -215,6 +218,16 @@ def _objective(shape: str) -> Plan | None:
     key, counted = f"objective function {kaldi[2]}", "minibatches" in kaldi[0]
     value = Slot(index, "train/loss" if kaldi[2] == "output" else f"other/{key}", key, times=-1.0)
     return Plan(values=(value,), step=index - 1 if counted else NO, spare=kaldi[1] != "Average")
+
+
+def _sequences(shape: str) -> Plan | None:
+    """Eesen counts the sequences that it has seen; what it maximises is a log-likelihood, so that the loss is what it is below 0."""
+    eesen = _EESEN.search(shape) if "TokenAcc" in shape else None
+    if eesen is None:
+        return None
+    at = shape[: eesen.start()].count(_N)
+    values = (Slot(at + 2, "train/loss", "Obj(log[Pzx])", times=-1.0), Slot(at + 3, "train/accuracy", "TokenAcc", percent=True))
+    return Plan(values=values, step=at)
 
 
 def _net_output(shape: str) -> Plan | None:

@@ -175,6 +175,8 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
             rf"([\[(]|^|[|,;:>-] ?)({_NAME}(?:, ?{_NAME}){{1,5}})(?:[\])] ?[:=]|[:=]) ?[\[(]?({_N}(?:,{_N}){{1,5}})(?:[\])]|(?=$|[ ;|]))",
             _each_its_own,
         ),
+        # PECOS: of all epochs, of all steps, of the epoch's batches
+        ("batches", rf"\[{_N}/{_N}\]\s?\[{_N}/{_N}\] \|{_N}/{_N} batches", f"| epoch: {_N}/{_N}, step: {_N}/{_N}, batch: {_N}/{_N}"),
     )
 )
 # Tables of results by class, counts of detections, scores of the best so far, how fast a training or an evaluation was on the whole: numbers,

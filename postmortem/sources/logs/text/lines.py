@@ -10,7 +10,7 @@ import numpy as np
 
 from postmortem.sources.logs.blocks import LONGEST_LINE, Reading
 from postmortem.sources.logs.encodings import encoding_of
-from postmortem.sources.logs.text.boxes import boxed, unboxed
+from postmortem.sources.logs.text.boxes import boxed, journal, unboxed, without_journal
 from postmortem.sources.logs.text.ranks import labelled, with_ranks
 
 CHUNK = 1 << 20  # bytes; what the text costs is looked at after each
@@ -53,7 +53,7 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
     """
     decoder: codecs.IncrementalDecoder | None = None
     rest, line, apart = b"", 1, False
-    skipping = started = tasks = docker = False  # skipping: the rest of a line whose begin was left out
+    skipping = started = tasks = docker = journalled = False  # skipping: the rest of a line whose begin was left out
     for piece in met.extent.pieces(path, CHUNK):
         last = piece.last
         if not started:
@@ -78,9 +78,11 @@ def chunks(path: Path, met: Reading) -> Iterator[Chunk]:
                 met.too_long += 1
         if not started:
             data = data.removeprefix(b"\xef\xbb\xbf")
-            docker = boxed(data)
+            docker, journalled = boxed(data), journal(data)
         if docker:
             data = unboxed(data)
+        if journalled:
+            data = without_journal(data)
         if not started:
             started = True
             skipped = _script_before(data)

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
+from postmortem.sources.logs.parts import is_part
 from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.plans import NO, Slot
 from postmortem.sources.names import of_episodes, of_validation, plainness, series_name, twins, words
@@ -16,6 +17,7 @@ _FILLER = re.compile(
 _NUMBERED_SET = re.compile(r"^valid(?:ation)?_(\d{1,2})[ -]")
 _AVERAGED = re.compile(r"\baveraged? stats\b", re.IGNORECASE)  # at the end of an epoch: the last one, and the mean in parentheses
 _RATIOS = ("accuracy", "error", "f1", "score")
+_WORDS_OF_A_LOSS = 3  # `Generator loss 0.5`, with nothing between the key and its number
 _LOOSE = re.compile(r"^[A-Za-z_][\w./@%-]*$")
 _OF_TRAINING = frozenset({"lr", "grad_norm"})  # what is behind them is of training again
 _SMOOTH = re.compile(r"\b(?:moving|smoothed|ema|run(?:ning)?[ _]?(?:avg|mean|loss|average))\b|\bavg[ _]loss$", re.IGNORECASE)
@@ -63,8 +65,8 @@ class Values:
                 rated = percent and name.endswith(("/accuracy", "/error"))
                 times = 1.0 if name == "memory" else self.multiples.get(index, 1.0)
                 named.append((Slot(self._average(index, name), name, used, total, rated, times, self._mean(index)), True))
-            elif marked or (not style and _LOOSE.match(key)):
-                named.append((Slot(index, name, used), False))
+            elif marked or (not style and _LOOSE.match(key)) or (is_part(key) and len(words(key)) <= _WORDS_OF_A_LOSS):
+                named.append((Slot(self._average(index, name), name, used), False))
         named += [(slot, True) for slot in self._only_split(any(slot.name.endswith("/loss") for slot, _ in named))]
         self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping
         values = tuple(

@@ -10,7 +10,7 @@ import numpy as np
 from postmortem.model.run import Floats
 from postmortem.sources.logs.text.bars import redrawn
 from postmortem.sources.logs.text.columns import SAMPLED, look_at, values_of
-from postmortem.sources.logs.text.course import DATED, NEAR, Place
+from postmortem.sources.logs.text.course import DATED, HEADED, NEAR, Place
 from postmortem.sources.logs.text.dumps import WORDS
 from postmortem.sources.logs.text.kinds import Kind
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan
@@ -182,7 +182,7 @@ class _State:
         elif self.near <= 0:
             self.place = self._carried(plan, self.place)
         if not plan.values:
-            self.near = NEAR if plan.counts else self.near
+            self.near = HEADED if plan.counts else self.near
             return True
         self.near = NEAR
         self.placed = self.placed or plan.counts

@@ -68,6 +68,15 @@ class Numbers:
         else:
             self._said.frombytes(np.ascontiguousarray(values, dtype=np.float64).data.cast("B"))
 
+    def at(self, row: int) -> float:
+        """Of one row."""
+        return self._said[row - self._unsaid] if row >= self._unsaid else NAN
+
+    def clear(self, row: int) -> None:
+        """Of one row there is none after all."""
+        if row >= self._unsaid:
+            self._said[row - self._unsaid] = NAN
+
     def all(self) -> Floats:
         """(rows,) not to be changed."""
         said = np.frombuffer(self._said, dtype=np.float64) if self._said else np.zeros(0)
@@ -137,11 +146,23 @@ class Rows:
         return found
 
     def forget(self, row: int) -> None:
-        """Take back the values of a row that were the last of their columns."""
+        """Take back the values of a row."""
         for column in self.columns.values():
-            if column.rows and column.rows[-1] == row:
-                column.rows.pop()
-                column.values.pop()
+            if column.rows and column.rows[0] <= row <= column.rows[-1] and row in column.rows:
+                place = column.rows.index(row)
+                column.rows.pop(place)
+                column.values.pop(place)
+
+    def in_epoch(self, row: int, epoch: float) -> bool:
+        """Whether a row was said to be in an epoch."""
+        return self.epoch.at(row) == epoch
+
+    def clear(self, row: int) -> None:
+        """Let a row say nothing of where training is."""
+        if row >= 0:
+            for numbers in (self.step, self.epoch, self.batch, self.total):
+                numbers.clear(row)
+            self.kind[row] = 0
 
     def rejoin(self, exact: "npt.NDArray[np.bool_]") -> None:
         """Columns that were taken for those of whole epochs go to the others, where all of their rows say how much of an epoch is done."""

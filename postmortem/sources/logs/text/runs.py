@@ -86,6 +86,8 @@ class Repeats:
             return start
         if period.silent and self.scan.near > 0:
             return start
+        if period.entries[0].plan.bar and self.scan.firsts.wanted:
+            return start  # each of its states may count
         end, printed_anew = start, False
         if self._goes_on(period, data, start):
             return self._by_template(period, data, start)[0]

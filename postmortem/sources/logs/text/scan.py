@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
 from postmortem.sources.logs.effort import Effort
+from postmortem.sources.logs.parts import is_part
 from postmortem.sources.logs.text.course import NEAR, Course
 from postmortem.sources.logs.text.dumps import Dump
 from postmortem.sources.logs.text.histories import History
@@ -18,16 +19,18 @@ from postmortem.sources.logs.text.plans import EMPTY, Plan
 from postmortem.sources.logs.text.ranks import unranked
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
-from postmortem.sources.logs.text.tables import PAIRS, cells_of, opens_pairs, pair_of, row_of_splits, section_of, wide_pair_of
+from postmortem.sources.logs.text.tables import PAIRS, cells_of, opens_pairs, pair_of, row_of_names, row_of_splits, section_of, wide_pair_of
 from postmortem.sources.logs.text.tokens import NUMBERS, mask, moment, number
 from postmortem.sources.names import series_name
 
 MAX_EARLY = 5_000  # lines
 MOST_HELD = 200  # lines of one dict
+FEWEST_WIDE = 4  # lines of a key, blanks and a number that make a block
 MAX_ASKED = 16  # of one shape: what they say first is what counts
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
 _RESULT = re.compile(rb"^\s{1,40}([A-Za-z][\w./-]{0,80}): (\S{1,32})$")
-_GLUED = re.compile(rb"(?:it/s|s/it|/s)\](?=\s*[^\s\],:|])")
+_GLUED = re.compile(rb"(?:/s|s/it)(?:, [^\]\n]{1,400})?\](?=\s*[^\s\],:|])")
+_NAMED = re.compile(rb"Epoch ([0-9]{1,6}): ")
 # What is paid for (see `effort`):
 A_LINE, A_BYTE = 5.0, 0.1  # of a line that is read by itself
 A_LOOK, A_LOOK_BYTE = 35.0, 0.1  # at a line of many shapes: may it tell a crash?
@@ -57,6 +60,8 @@ class Scan(Course):
         self.result = False  # below `Result for PPO_CartPole-v0:` of RLlib
         self.block: dict[str, float] = {}
         self.section = ""
+        self.wide: list[tuple[Plan, list[bytes]]] = []  # the lines of a block that may be none
+        self.told_step = math.nan  # the step at the last block
         self.trial: dict[tuple[str, ...], str] = {}  # whose rows of a table are followed, by its columns
         self.closing = 0  # lines of a closing summary still to skip
         self.held: list[tuple[Plan, list[bytes]]] = []  # lines of a dict that is still open
@@ -74,7 +79,14 @@ class Scan(Course):
 
         What a progress bar has glued to its end counts as a line of its own.
         """
-        if b"it]" in raw or b"/s]" in raw:
+        at = raw.find(b"Epoch ")
+        named = _NAMED.match(raw, at) if at > 0 and raw[at - 1 : at].isdigit() else None
+        if named:  # `ETA: 0s - loss: 1.25Epoch 00001: val_loss improved from inf to 1.5`
+            self._line(raw[:at])
+            self.name_bar(float(named[1]))
+            self._line(raw[at:])
+            return NOISE
+        if b"it]" in raw or b"/s]" in raw or b"it/s, " in raw or b"s/it, " in raw:
             glued = _GLUED.search(raw)
             if glued:
                 self._line(raw[: glued.end()])
@@ -147,6 +159,8 @@ class Scan(Course):
         return replace(self._where(), offset=self.read)
 
     def _take(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> None:
+        if self.wide and not entry.wide:
+            self._flush_block()
         if entry.final:
             self.closing = 0 if tokens and "{" in entry.shape else 24
             return
@@ -171,6 +185,8 @@ class Scan(Course):
             return
         if self.table is not None and tokens and self._table_row(raw):
             return
+        if entry.wide and self._wide_line(entry, raw, tokens):
+            return
         if entry.pair and self._block_line(entry, raw):
             return
         if entry.heading:
@@ -180,10 +196,17 @@ class Scan(Course):
             return
         if entry.braces or self.held:
             self._hold(entry, tokens)
-        elif entry.plan is not EMPTY and entry.plan.weak and self.near <= 0 and not (self.placed or self.behind_bar) and entry.plan.of_losses:
-            self.nowhere(entry.plan, tokens)
-        elif entry.plan is not EMPTY:
-            self.follow(entry.plan, tokens)
+        else:
+            self._tell(entry.plan, tokens)
+
+    def _tell(self, plan: Plan, tokens: list[bytes]) -> None:
+        """Take in a line of its own."""
+        if plan is EMPTY:
+            return
+        if plan.weak and self.near <= 0 and not (self.placed or self.behind_bar) and plan.of_losses:
+            self.nowhere(plan, tokens)
+        else:
+            self.follow(plan, tokens)
 
     def _hold(self, entry: Entry, tokens: list[bytes]) -> None:
         """Take in a line of a dict that goes over several: what counts in it comes first, wherever it stands."""
@@ -233,6 +256,7 @@ class Scan(Course):
     def end(self) -> None:
         """The log is over."""
         self.end_of_part()
+        self.firsts.settle(self)
         for name, key, rounds in self.history.untold({c.name for c in self.rows.columns.values()}):
             self.by_round(name, key, rounds)
         last = self.last_text.decode("utf-8", "replace")
@@ -258,8 +282,13 @@ class Scan(Course):
         if header.splits:
             row = row_of_splits(header, text)
             if row:
-                self.keyed_row({}, row)
+                self.keyed_row({}, row, beneath=True)
             return row is not None
+        if header.of_rows:
+            named = row_of_names(header, text)
+            if named:
+                self.keyed_row({}, named, beneath=True)
+            return named is not None
         cells = cells_of(header, text)
         if cells is None:
             return False
@@ -296,6 +325,16 @@ class Scan(Course):
         self.block[key] = value
         return True
 
+    def _wide_line(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> bool:
+        pair = wide_pair_of(raw.decode("utf-8", "replace"))
+        if pair is None:
+            return False
+        if pair[0] in self.block or (self.block and not self.wide):
+            self._flush_block()
+        self.block[pair[0]] = pair[1]
+        self.wide.append((entry.plan, tokens))
+        return True
+
     def _result_line(self, raw: bytes) -> bool:
         """A line of a result in YAML, whose counters stand among the rest; any other that is not indented ends it."""
         said = _RESULT.match(raw)
@@ -309,7 +348,12 @@ class Scan(Course):
 
     def _flush_block(self) -> None:
         block, self.block, self.section = self.block, {}, ""
+        wide, self.wide = self.wide, []
         if not block:
+            return
+        if wide and len(wide) < FEWEST_WIDE:
+            for plan, tokens in wide:
+                self._tell(plan, tokens)
             return
         found: dict[Role, float] = {}
         values: dict[str, float] = {}
@@ -321,9 +365,10 @@ class Scan(Course):
                 values[key] = value
         split = "" if found else self.split
         pairs = [(key, _name_of(key, split), value) for key, value in values.items()]
-        if not found and not any(not name.startswith("other/") for _, name, _ in pairs):
+        if not found and not any(not name.startswith("other/") or is_part(key) for key, name, _ in pairs):
             return
-        self.keyed_row(found, pairs)
+        beneath, self.told_step = self.step != self.told_step, self.step
+        self.keyed_row(found, pairs, beneath=beneath)
 
 
 @lru_cache(maxsize=4096)

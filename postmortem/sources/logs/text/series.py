@@ -13,8 +13,10 @@ from postmortem.sources.logs.text.rows import OF_A_PASS, Column, ColumnKey, Rows
 from postmortem.sources.logs.text.unnamed import NAMELESS, is_curve, merits
 from postmortem.sources.names import reduction_of, series_names
 
-_LOSS_LIKE = re.compile(r"^l_\w+$|^total$", re.IGNORECASE)  # BasicSR and its kin: l_pix, l_total
+# BasicSR and its kin: l_pix, l_total; closs; what a generator's parts come to
+_LOSS_LIKE = re.compile(r"^l_\w+$|^(?:(?:g|gen|generator) )?total$|^(?!best|min|max|prev|last|[dg]loss|advloss)[a-z]{1,12}loss$", re.IGNORECASE)
 _MOST = 0.5  # of the records
+_MEASURED = ("train/", "val/", "test/", "reward")
 _FEWEST_SAVED = 3  # saved models that make a curve
 
 
@@ -27,6 +29,7 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
     placed = np.flatnonzero(np.isfinite(where.steps) | np.isfinite(where.epochs))
     begin = int(placed[0]) if len(placed) else 0  # what stands before the first counter is configuration
     any_known = any(not c.name.startswith("other/") for c in rows.columns.values())
+    alone: set[int] = set()  # of `out`: values that came once and are known by no name
     any_loss = any(c.name.endswith("/loss") for c in rows.columns.values())
     told = {c.name for c in rows.columns.values() if not c.spare}
     trained = any(name.startswith("train/") for name in told)
@@ -45,9 +48,9 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         later = (index >= begin) & np.append(index[1:] != index[:-1], True)  # said twice of one place: the last counts
         if not later.all():
             index, values = index[later], values[later]
-        lone = len(index) == 1 and any_known and column.name.startswith("other/")
-        if not len(index) or (lone and not (is_part(column.logged_as) and not any_loss)):
+        if not len(index):
             continue
+        once = len(index) == 1
         steps, epochs, time = where.steps[index], where.epochs[index], times[index]
         keep = _distinct(steps, epochs, values)
         if not keep.all():
@@ -55,6 +58,8 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         if several:
             steps, epochs, time, values = _over_ranks(steps, epochs, time, values, ranks[index])
         name, logged_as = names.get(key, column.name), column.logged_as
+        if once and any_known and column.name.startswith("other/") and not (is_part(column.logged_as) and not any_loss):
+            alone.add(len(out))
         if _of_a_pass(key, names, rows):
             logged_as = f"{column.split} {logged_as}"
             name = f"other/{logged_as}"
@@ -69,7 +74,15 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
                 quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum,
             )
         )  # fmt: skip
-    return tuple(out)
+    if all(len(s) == 1 for s in out):  # where one record is all there is, what stands beside what is known in it counts
+        measured = [_place(s) for s in out if s.name.startswith(_MEASURED)]
+        alone = {n for n in alone if _place(out[n]) not in measured and not (np.isnan(out[n].steps[0]) and out[n].epochs is None)}
+    return tuple(s for n, s in enumerate(out) if n not in alone)
+
+
+def _place(series: Series) -> tuple[str, str]:
+    """Where its first value is."""
+    return repr(series.steps[0]), repr(None if series.epochs is None else series.epochs[0])
 
 
 def _of_a_pass(key: ColumnKey, names: Mapping[ColumnKey, str], rows: Rows) -> bool:
@@ -108,8 +121,8 @@ def _lifted(rows: Rows) -> dict[ColumnKey, str]:
                 out[key] = name
         alike = [k for k, c in columns.items() if _LOSS_LIKE.match(c.logged_as) and len(c.values)]
         wanted = f"{split or 'train'}/loss"
-        if len(alike) == 1 and alike[0] not in out and columns[alike[0]].name.startswith("other/") and not {wanted, "train/loss"} & present:
-            out[alike[0]] = wanted
+        if len({k[1] for k in alike}) == 1 and not {wanted, "train/loss"} & present:  # of steps, of whole epochs
+            out.update({k: wanted for k in alike if k not in out and columns[k].name.startswith("other/")})
     return out
 
 

@@ -18,13 +18,14 @@ from postmortem.sources.logs.text.keys import split_in
 from postmortem.sources.logs.text.plans import EMPTY, Plan
 from postmortem.sources.logs.text.ranks import rank_of, unranked
 from postmortem.sources.logs.text.settings import Wanted, wanted
-from postmortem.sources.logs.text.tables import Header, header_of, is_rule
+from postmortem.sources.logs.text.tables import Header, header_of, is_rule, wide_pair_of
 from postmortem.sources.logs.text.tokens import MOMENT, NUMBER, mask, shape_of
 
 MAX_SHAPES = 50_000
 MAX_LINE = 8_192  # bytes of a line that are looked at
 _LOGGED = r"INFO\s+-\s+[\w.]{1,80}\s+-\s+\*{3,}\s*"  # `- INFO - __main__ - ***** Eval results *****`: what a logger puts before a heading
 _HEADING = re.compile(rf"^[\s>#*=\-\[\](){{|!+.{MOMENT}]*(?:INFO: |{_LOGGED})?([A-Za-z][A-Za-z ]{{2,40}}?\d{{0,3}})[\s>#*=\-\])}}|!+.:…]*$")
+_MONITOR = re.compile(rf"^\[[^\]]{{1,40}}@monitor\.py:{NUMBER}\] \S+:{NUMBER}$")  # Tensorpack, once an epoch is over
 _TESTING = re.compile(r"^[^A-Za-z]*Testing using \w")  # Flair, once training is over
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
@@ -91,6 +92,7 @@ class Entry:
     lone: Lone | None = None  # one key and one value
     history: bool = False  # values by round of a federated training
     braces: int = 0  # dicts that it leaves open, less those that it closes: printed over several lines
+    wide: bool = False  # may be a row of a two-column block without lines drawn between its columns
     ranked: bool = False  # the name of a rank stands before it
 
 
@@ -227,10 +229,15 @@ class Shapes:
             plan = EMPTY if dull or settings == Wanted.ALWAYS else special(shape) or plan_of(in_plain_words(shape))
             if settings == Wanted.EARLY and plan.counts and (plan.values or plan.progress):
                 settings = Wanted.NEVER
+            if plan.weak and _MONITOR.match(shape):
+                plan = replace(plan, weak=False)
             final, history = bool(_FINAL.search(shape)), holds_rounds(shape)
             braces = shape.count("{") - shape.count("}") if shape[-1] in ",}" and ("{'" in shape or shape[0] == "'") else 0
-            lone = lone_of(shape)
-            return Entry(plan, shape, pair=pair, final=final, suspicious=suspicious, settings=settings, lone=lone, history=history, braces=braces)
+            wide, lone = wide_pair_of(text) is not None, lone_of(shape)
+            return Entry(
+                plan, shape, pair=pair or wide, final=final, suspicious=suspicious, settings=settings, lone=lone, history=history, braces=braces,
+                wide=wide,
+            )  # fmt: skip
         text = to_english(shape)
         header = header_of(raw.decode("utf-8", "replace").strip()) if any(c in text for c in "eE") and len(text) < 500 else None
         heading = _HEADING.match(text)

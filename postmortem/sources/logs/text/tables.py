@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from postmortem.sources.logs.text.keys import Role, is_noise, may_count, role_of, split_in
 from postmortem.sources.logs.text.tokens import NUMBERS, number
-from postmortem.sources.names import of_validation, series_name
+from postmortem.sources.names import of_validation, series_name, words
 
 MAX_COLUMNS = 64
 MAX_KEY = 40  # characters of the name of a row
@@ -20,8 +20,10 @@ _TWO_COLUMNS = re.compile(r"^-{4,120} {1,4}-{3,60}\s*$")
 _SECTION = re.compile(r"^\s*\|\s*([A-Za-z][\w-]{0,40})/\s*\|\s*\|\s*$")
 _JSON_SECTION = re.compile(r'^\s+"([A-Za-z][\w-]{0,40})": \{\s*$')
 _JSON_PAIR = re.compile(r'^\s+"([^"]{1,80})":\s*"?([^",{}\[\]]{1,32})"?,?\s*$')
+_TWO_WORDS = re.compile(r"\b(train|training|valid|validation|val|test|eval) (?=(?:loss|acc|accuracy|error)(?:\s|$))", re.IGNORECASE)
 _LIST = re.compile(r"\[([^\[\]]{0,400})\]")  # `[1.5e+00, 8.2e-02]`: a loss of DeepXDE by its terms
 _QUANTITY = re.compile(r"(?i)|metrics?|names?|quantity|measures?|scores?|results?|stats?|phase|split|set|")  # above the names of quantities
+_NAMED = re.compile(r"(?i)components?|networks?|nets?|models?|modules?|parts?|player|agent|phase|split|set|subset|data ?set|data|mode|stage|loader")
 _MISSING = {"", "-", "none", "na", "n/a", "null", "_", "no log", "+", "*"}  # a mark, such as skorch's at the epochs that it saved
 
 
@@ -33,11 +35,12 @@ class Header:
     keys: tuple[str, ...]
     roles: tuple[Role | None, ...]
     names: tuple[str, ...]
+    of_rows: bool = False  # each row says by a name what it is about: `component | loss`
     splits: tuple[str, ...] = ()  # of the columns behind the first, where each row is a quantity: `METRIC | TRAIN | VALIDATION`
 
     def about(self, split: str) -> "Header":
         """The same header of a table that a heading says to be about another set than the training's."""
-        if split not in ("val", "test"):
+        if split not in ("val", "test") or self.of_rows:
             return self
         names = tuple(series_name(k, split_in(k) or split) if n else "" for k, n in zip(self.keys, self.names, strict=True))
         keys = tuple(f"{split} {k}" if n.startswith("other/") and not split_in(k) else k for k, n in zip(self.keys, names, strict=True))
@@ -60,7 +63,7 @@ def header_of(text: str) -> Header | None:
     if not text or len(text) > 2000 or text.endswith((":", ".")):
         return None
     if not may_count(text):
-        return _of_splits(text)
+        return _of_splits(text) or _of_rows(text)
     for style, cells in _splits(text):
         keys = tuple(c.strip().strip("\"'") for c in cells)
         if not 2 <= len(keys) <= MAX_COLUMNS or not all(0 < len(k) <= 40 for k in keys):
@@ -88,8 +91,47 @@ def _of_splits(text: str) -> Header | None:
         keys = tuple(c.strip().strip("\"'") for c in cells)
         splits = tuple(split_in(k) if len(k.split()) == 1 else "" for k in keys[1:])
         if len(set(splits) - {""}) == len(splits) > 1 and _QUANTITY.fullmatch(keys[0].rpartition(" - ")[2]):  # behind what a logger puts before it
-            return Header(style, keys, (None,) * len(keys), keys, splits)
+            return Header(style, keys, (None,) * len(keys), keys, splits=splits)
     return None
+
+
+def _of_rows(text: str) -> Header | None:
+    """The header of a table with a row for each part of a model or each set, and a column for each quantity: `component | loss | accuracy`."""
+    for style, cells in _splits(text):
+        keys = tuple(c.strip().strip("\"'") for c in cells)
+        names = tuple(series_name(k) for k in keys)
+        known = [n for n in names[1:] if n.startswith("train/") or n in ("reward", "lr")]
+        if 2 <= len(keys) <= MAX_COLUMNS and _NAMED.fullmatch(keys[0]) and known and all(0 < len(k) <= MAX_KEY for k in keys):
+            return Header(style, keys, (None,) * len(keys), names, of_rows=True)
+    return None
+
+
+def row_of_names(header: Header, text: str) -> list[tuple[str, str, float]] | None:
+    """(key, series name, value) of each cell of a row that begins with the name of what it is about; None when the line is no such row.
+
+    A row of a whole set, `train` or `validation`, has the series that the columns name; one of a part of a model, `generator (test)`, none of those.
+    """
+    text = text.translate(_EDGE).strip()
+    label, cells = _labelled(header, text)
+    tokens = [c.rstrip("%").encode("utf-8", "replace") for c in cells]
+    if len(cells) != len(header.keys) - 1 or not any(c.isalpha() for c in label) or len(label) > MAX_KEY or not all(map(NUMBERS.fullmatch, tokens)):
+        return None
+    split, whole = split_in(label), all(split_in(w) or w in ("set", "data", "dataset") for w in words(label))
+    keys = [f"{label} {k}" for k in header.keys[1:]]
+    names = [series_name(k, split) if whole else f"other/{key}" for k, key in zip(header.keys[1:], keys, strict=True)]
+    names = [f"other/{key}" if n.startswith("other/") else n for n, key in zip(names, keys, strict=True)]
+    of_hundred = [0.01 if c.endswith("%") else 1.0 for c in cells]
+    return [(k, n, number(t) * h) for k, n, t, h in zip(keys, names, tokens, of_hundred, strict=True)]
+
+
+def _labelled(header: Header, text: str) -> tuple[str, list[str]]:
+    """The name that a row begins with, and its other cells."""
+    if header.style in ("|", ",", "\t"):
+        label, *cells = [c.strip() for c in text.strip("|").split(header.style)]
+        return label, cells
+    cells = text.split()
+    n = len(header.keys) - 1
+    return " ".join(cells[:-n]), cells[-n:]
 
 
 def row_of_splits(header: Header, text: str) -> list[tuple[str, str, float]] | None:
@@ -125,7 +167,8 @@ def _splits(text: str) -> list[tuple[str, list[str]]]:
         out.append((" ", wide))
     elif len(wide) >= 2:
         out.append(("  ", wide))
-    out.append((" ", text.split()))
+    # `epoch train loss valid loss accuracy` of fastai: which set, and what of it
+    out.append((" ", [word.replace("\0", " ") for word in _TWO_WORDS.sub("\\1\0", text).split()]))
     return out
 
 

@@ -1,0 +1,65 @@
+"""What a bar of Keras showed while the first epochs went by: all there is to see of a training that ended before its third epoch did."""
+
+import math
+from dataclasses import dataclass, field
+
+from postmortem.model.run import Reduction
+from postmortem.sources.logs.text.kinds import Kind
+from postmortem.sources.logs.text.ledger import Ledger
+from postmortem.sources.logs.text.plans import NO, Plan
+from postmortem.sources.logs.text.rows import NAN
+
+ENOUGH = 3  # epochs that ended make a curve
+_MOST = 1_000  # states of one epoch that are kept
+_MOST_LINES = 50_000  # of such bars that are looked at one by one
+
+State = tuple[Plan, list[float], list[bytes], int]  # what a bar showed, as it was read, and the row that is held free for it
+
+
+@dataclass(slots=True)
+class Firsts:
+    """The states of the first bars."""
+
+    ended: int = 0  # epochs
+    lines: int = 0
+    states: list[State] = field(default_factory=list)
+    unfinished: list[int] = field(default_factory=list)  # rows of bars that did not come to their end
+    reached: float = 0.0  # the batch of the last state that was kept
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the states of bars are still to be looked at."""
+        return self.ended < ENOUGH and self.lines < _MOST_LINES
+
+    def show(self, ledger: Ledger, plan: Plan, numbers: list[float], tokens: list[bytes], epoch: float) -> None:
+        """A bar moved on in an epoch; NaN where nobody names it."""
+        if not self.wanted or plan.split or NO in {plan.batch, plan.batch_total}:
+            return
+        self.lines += 1
+        batch, total = numbers[plan.batch], numbers[plan.batch_total]
+        self.reached = 0.0 if batch < self.reached else self.reached
+        if not 0 < batch < total or batch < self.reached + total / _MOST:
+            return
+        self.reached = batch
+        row = ledger.rows.add(NAN, epoch, batch, total, ledger.time, Kind.BARE if math.isnan(epoch) else Kind.WITHIN)
+        self.states.append((plan, numbers, tokens, row))
+
+    def renamed(self, ledger: Ledger, epoch: float) -> None:
+        """The bar that is drawn is about another epoch than it seemed: what it has shown is left out."""
+        while self.states and self.states[-1][3] == len(ledger.rows) - 1 and not ledger.rows.in_epoch(self.states[-1][3], epoch):
+            ledger.rows.clear(self.states.pop()[3])
+
+    def settle(self, ledger: Ledger) -> None:
+        """The log is over: the states count where too few epochs ended, as running means; elsewhere their rows stay empty."""
+        for plan, numbers, tokens, row in self.states:
+            if self.ended >= ENOUGH:
+                ledger.rows.clear(row)
+                continue
+            ledger.put(plan, numbers, tokens, row, summary=False)
+            for slot in plan.values:
+                column = ledger.column(slot, plan, summary=False)
+                if column is not None:
+                    column.reduction = Reduction.RUNNING
+        if self.ended < ENOUGH and self.states:
+            for row in self.unfinished:
+                ledger.rows.forget(row)
