@@ -48,8 +48,8 @@ DIALECTS: dict[str, tuple[str, list[tuple[str, list[float | None], list[float | 
         [("train/loss", [N, N], [1, 2], [2.5, 2.0]), ("val/accuracy", [N, N], [1, 2], [0.2, 0.4])],
     ),
     "keras bar": (
-        "Epoch 1/2\n 10/20 [=====>......] - ETA: 1s - loss: 9.5\r 20/20 [==============] - 2s 9ms/step - loss: 4.6988e-01 - val_loss: nan\nEpoch 2/2\n 20/20 [==============] - 2s 9ms/step - loss: 0.25 - val_loss: 0.5\n",
-        [("train/loss", [N, N], [1, 2], [0.46988, 0.25]), ("val/loss", [N, N], [1, 2], [math.nan, 0.5])],
+        "Epoch 1/3\n 10/20 [=====>......] - ETA: 1s - loss: 9.5\r 20/20 [==============] - 2s 9ms/step - loss: 4.6988e-01 - val_loss: nan\nEpoch 2/3\n 20/20 [==============] - 2s 9ms/step - loss: 0.25 - val_loss: 0.5\nEpoch 3/3\n 20/20 [==============] - 2s 9ms/step - loss: 0.125 - val_loss: 0.5\n",
+        [("train/loss", [N, N, N], [1, 2, 3], [0.46988, 0.25, 0.125]), ("val/loss", [N, N, N], [1, 2, 3], [math.nan, 0.5, 0.5])],
     ),
     "keras, no steps": ("Epoch 8/99\n - 0s - loss: 0.25 - val_loss: 0.3\nEpoch 9/99\n - 0s - loss: 0.2 - val_loss: 0.31\n", [("val/loss", [N, N], [8, 9], [0.3, 0.31])]),
     "transformers": (

@@ -101,7 +101,7 @@ class Course(Ledger):
             if self.waiting is not None and not self._same_bar(plan, numbers):
                 self.arrive()
             self.waiting, self.waiting_epoch = (plan, numbers, tokens), self.epoch
-            if not self.over:
+            if not self.over and self.firsts.keeps(plan, numbers):
                 self.firsts.show(self, plan, numbers, tokens, self.epoch)
             return
         plan = self.as_evaluation(self._second_time(self.second_bar(plan, numbers), numbers))

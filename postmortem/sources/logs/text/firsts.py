@@ -26,20 +26,18 @@ class Firsts:
     unfinished: list[int] = field(default_factory=list)  # rows of bars that did not come to their end
     reached: float = 0.0  # the batch of the last state that was kept
 
-    @property
-    def wanted(self) -> bool:
-        """Whether the states of bars are still to be looked at."""
-        return self.ended < ENOUGH and self.lines < _MOST_LINES
-
-    def show(self, ledger: Ledger, plan: Plan, numbers: list[float], tokens: list[bytes], epoch: float) -> None:
-        """A bar moved on in an epoch; NaN where nobody names it."""
-        if not self.wanted or plan.split or NO in {plan.batch, plan.batch_total}:
-            return
+    def keeps(self, plan: Plan, numbers: list[float]) -> bool:
+        """Whether the state of a bar is worth a look. `numbers`: of its line; those that do not count may be NaN."""
+        if self.ended >= ENOUGH or self.lines >= _MOST_LINES or plan.split or NO in {plan.batch, plan.batch_total}:
+            return False
         self.lines += 1
         batch, total = numbers[plan.batch], numbers[plan.batch_total]
         self.reached = 0.0 if batch < self.reached else self.reached
-        if not 0 < batch < total or batch < self.reached + total / _MOST:
-            return
+        return 0 < batch < total and batch >= self.reached + total / _MOST
+
+    def show(self, ledger: Ledger, plan: Plan, numbers: list[float], tokens: list[bytes], epoch: float) -> None:
+        """A bar that moved on in an epoch, NaN where nobody names it, has such a state."""
+        batch, total = numbers[plan.batch], numbers[plan.batch_total]
         self.reached = batch
         row = ledger.rows.add(NAN, epoch, batch, total, ledger.time, Kind.BARE if math.isnan(epoch) else Kind.WITHIN)
         self.states.append((plan, numbers, tokens, row))

@@ -18,7 +18,7 @@ from postmortem.sources.logs.text.records import Stretch, pass_over, ready, reco
 from postmortem.sources.logs.text.scan import Scan
 from postmortem.sources.logs.text.shapes import Entry
 from postmortem.sources.logs.text.templates import Learnt, alike, learn
-from postmortem.sources.logs.text.tokens import mask, without_bars
+from postmortem.sources.logs.text.tokens import mask, number, without_bars
 from postmortem.sources.logs.text.windows import Repeated, Window
 
 LONGEST_PERIOD = 24  # lines
@@ -86,8 +86,6 @@ class Repeats:
             return start
         if period.silent and self.scan.near > 0:
             return start
-        if period.entries[0].plan.bar and self.scan.firsts.wanted:
-            return start  # each of its states may count
         end, printed_anew = start, False
         if self._goes_on(period, data, start):
             return self._by_template(period, data, start)[0]
@@ -167,12 +165,23 @@ class Repeats:
         if plan.bar or not plan.values or evaluates(plan):
             n = overwritten(scan, plan, numbers, found.lines(1)[0]) if quiet(scan, entry, plan) else 0
             if n > 1:
+                self._shown(plan, numbers[: n - 1], found)
                 scan.near -= n - 1
                 scan.line(found.alike.window.lines(found.first_line + n - 1, 1)[0])
             return n * (n > 1)
         bars = (replace(entry, plan=plan),)
         stretch = _stretch(bars, learnt, found.first(len(numbers)))
         return len(numbers) if ready(scan, bars) and stretch and record(scan, stretch) else 0
+
+    def _shown(self, plan: Plan, numbers: Floats, found: Repeated) -> None:
+        """A bar's states, (lines, numbers): each may count where few epochs end."""
+        scan = self.scan
+        if not plan.bar or scan.over:
+            return
+        for line, counters in enumerate(numbers.tolist()):
+            if scan.firsts.keeps(plan, counters):
+                tokens = mask(found.alike.window.lines(found.first_line + line, 1)[0])[1]
+                scan.firsts.show(scan, plan, [number(t) for t in tokens], tokens, scan.epoch)
 
     def _by_pattern(self, period: Period, data: bytes, start: int) -> int:
         pattern = compiled(period.pattern)
