@@ -33,6 +33,7 @@ def pytest_collection() -> Iterator[None]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(100_000, 20, 20)  # looking for garbage after every 700 new objects is a tenth of running them
         gc.enable()
 
 

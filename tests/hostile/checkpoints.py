@@ -309,8 +309,8 @@ def _broken_hdf5(run):
 def _hdf5_bomb(run):
     with h5py.File(run / "bomb.weights.h5", "w") as file:
         for i in range(4):
-            data = file.create_dataset(f"layers/d{i}/vars/0", (1 << 26,), "f4", chunks=(1 << 24,), compression="gzip")
-            data[: 1 << 24] = 0
+            data = file.create_dataset(f"layers/d{i}/vars/0", (1 << 26,), "f4", chunks=(1 << 22,), compression="gzip")
+            data[: 1 << 22] = 0
 
 
 @case("npz: objects, bombs and liars")

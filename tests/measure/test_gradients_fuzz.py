@@ -76,7 +76,7 @@ runs = st.integers(0, 3).flatmap(lambda n: st.tuples(*(saved(i) for i in range(n
 
 @pytest.mark.parametrize("large", [False, True])
 @given(found=runs)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_nothing_is_raised(large: bool, found: tuple[Checkpoint, ...]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         (Path(folder) / "data").write_bytes(DATA)

@@ -240,7 +240,7 @@ def test_the_json_is_english_and_renders_in_either_language(diagnosis: Diagnosis
     assert again.to_json() == text
     assert not re.search("[一-鿿]", text)
     assert again.to_html("zh") == chinese
-    assert again.to_html() == diagnosis.to_html() == diagnosis.to_html("en")
+    assert again.to_html() == diagnosis.to_html("en")
 
 
 def test_the_pictures_have_their_words_in_chinese(chinese: str) -> None:

@@ -353,7 +353,7 @@ def both(folder: Path, data: bytes) -> Found:
 
 
 @given(files())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_compiled_scan_reads_what_plain_python_reads(tmp_path: Path, data: bytes) -> None:
     both(tmp_path, data)
 
