@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import exp
+from statistics import fmean
 
 from postmortem.check import Cleared, Clue, Evidence, Severity, Sighting, say
 from postmortem.checklist.beside import EVALUATIONS, NOTHING_LEFT, Beside
@@ -55,6 +56,7 @@ EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
 CERTAIN = 0.1  # nats a word
 NEARLY_RIGHT, NO_SUCH_LOSS = 0.8, 0.75  # share of the way from guessing to perfect accuracy; times chance
+TWICE, STEADILY = 2.0, 1.2  # times chance; the largest of the multiples / the smallest
 COMES_DOWN, A_COIN, ROSE_ABOVE = 0.4, 0.04, 0.3  # of the training loss; around half; ln(validation / train)
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
@@ -133,6 +135,22 @@ def added_up_differently(b: Beside) -> Cleared | None:
     )
     right = share_is_below(say("the way of val/accuracy from guessing to perfect"), b.accuracy, NEARLY_RIGHT, file_of(b.e, "val/accuracy"))
     return Cleared(why, (right, *figures(b)))
+
+
+def a_steady_multiple(b: Beside) -> Cleared | None:
+    """Training stands near guessing, where nothing that validation lacks was learned, and validation is the same multiple of it every time."""
+    train, val = (b.e.series.get(b.train.name) if b.train is not None else None), b.e.series["val/loss"]
+    if train is None or b.level is None or b.train_level is None or len(train) != len(val) or len(val) < EVALUATIONS or b.e.model.batch_norm:
+        return None
+    if not (b.train_level > NO_SUCH_LOSS and b.level > TWICE and b.accuracy is not None and b.accuracy > 0):
+        return None
+    times = [v / t for v, t in zip(val.values.tolist(), train.values.tolist(), strict=True)][1:] if (train.values > 0).all() else []
+    if not times or max(times) > STEADILY * min(times):
+        return None
+    multiple = fmean(times)
+    why = say("Validation is {multiple:.2g} × training in every record, and training knows next to nothing: it is added up differently.", multiple=multiple)
+    lost = is_below(say("{name} at the end (× chance)", name=train.name), b.train_level, NO_SUCH_LOSS, file_of(b.e, train.name))
+    return Cleared(why, (lost, *figures(b)))
 
 
 def ranks_nothing(e: Evidence) -> Sighting | None:
@@ -344,6 +362,7 @@ FACES: tuple[Callable[[Beside], Sighting | Cleared | None], ...] = (
     the_same,
     worse_than_the_good_run,
     added_up_differently,
+    a_steady_multiple,
     nothing_but_by_heart,
     turned_by_heart,
     never_good,

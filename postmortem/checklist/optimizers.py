@@ -149,8 +149,9 @@ def comes_down_once(e: Evidence) -> bool:
     """The configuration names a schedule that decays once: a cosine without restarts, linear, exponential, polynomial."""
     setting = e.setting("schedule")
     name = "" if setting is None else str(setting.value).lower()
-    again = any(word in name or word in s.key.lower() for word in AGAIN for s in e.settings) or any(
-        s.key.lower() in ("t_0", "num_cycles", "t_mult") for s in e.settings
+    stated = [s for s in e.settings if s.value not in (None, False)]  # `cycle=False` is no cycle
+    again = any(word in name or word in s.key.lower() for word in AGAIN for s in stated) or any(
+        s.key.lower() in ("t_0", "num_cycles", "t_mult") for s in stated
     )
     return any(word in name for word in ("cosine", "linear", "exponential", "poly")) and not again
 

@@ -23,6 +23,7 @@ from postmortem.model.sentence import Sentence, say
 
 Progress = Callable[[str, float], None]
 MOST_OTHERS = 500  # curves without a name in the vocabulary that are measured, the first ones
+ERRORS_OF_TEXT = frozenset({"cer", "wer"})  # of characters and of words
 
 
 INSTALLED = "versions."  # of packages: that one of them is there says nothing of what the run does with it
@@ -63,6 +64,7 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     level = chance(
         model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, train_accuracy=curves.get("train/accuracy"),
         framework=run.framework, parts=_parts(by_name), val_loss=curves.get("val/loss"), val_f1=curves.get("val/f1"), val_auc=curves.get("val/auc"),
+        transcribes=any(ERRORS_OF_TEXT & set(words_of(s.logged_as)) for s in run.series),
         scored=[(by_name.get(f"{split}/loss"), by_name.get(f"{split}/r2")) for split in ("val", "train")],
     )  # fmt: skip
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")

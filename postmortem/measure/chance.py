@@ -98,6 +98,7 @@ def chance(
     val_f1: CurveStats | None = None,
     val_auc: CurveStats | None = None,
     scored: Iterable[tuple[Series | None, Series | None]] = (),
+    transcribes: bool = False,
 ) -> Chance:
     """Chance level of the loss (ln C, nats) and the accuracy (1 / C); every field None where it cannot be told.
 
@@ -106,7 +107,8 @@ def chance(
     says that targets were standardised (their variance, 1, for a squared error), or by `scored`: pairs of a loss and the R² of the same
     split. `parts` is the number of losses that are logged
     beside the loss: a sum of several that does not begin near ln C has no level that could be known. `train_accuracy` says whether
-    the model was guessing when the first loss was logged; `val_auc`, an area under the curve, that there are two classes.
+    the model was guessing when the first loss was logged; `val_auc`, an area under the curve, that there are two classes. `transcribes` says
+    that an error rate of characters or words was logged: there a loss that begins far above ln C is summed over an alignment.
     """
     loss_words = _loss_words(settings)
     if family == "regression":
@@ -136,6 +138,8 @@ def chance(
     if classes is None or (basis == "first-loss" and _knew(classes, train_loss, train_accuracy)):
         return UNKNOWN
     if basis == "head" and any(_no_entropy(classes, loss_of, right) for loss_of, right in ((train_loss, train_accuracy), (val_loss, val_accuracy))):
+        return UNKNOWN
+    if transcribes and basis == "head" and train_loss is not None and train_loss.first > COMES_DOWN * math.log(classes):
         return UNKNOWN
     if basis == "first-loss" and _trained_before(settings) and _answers(classes, train_loss, val_accuracy):
         return UNKNOWN

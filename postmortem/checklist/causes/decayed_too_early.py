@@ -5,7 +5,7 @@ import math
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import CONFIG, RATES
-from postmortem.checklist.optimizers import DECAYED_AWAY
+from postmortem.checklist.optimizers import DECAYED_AWAY, comes_down_once
 from postmortem.checklist.parameters import nothing_moved
 from postmortem.checklist.probes import seen_as
 
@@ -53,11 +53,19 @@ def configured_decay(e: Evidence, seen: Sighting) -> Reading | None:
         gone = math.log(GONE) / math.log(factor[1]) if 0 < factor[1] < 1 else math.inf  # epochs
         return Reading(gone < EARLY * epochs, say("{key} = {value:g} per epoch, {n:g} epochs", key=factor[0], value=factor[1], n=epochs))
     total = e.planned_steps or e.last_step
-    if length is not None and e.steps_per_epoch and length[1] < OTHER_UNIT * e.steps_per_epoch:
-        return None
+    if length is not None and e.steps_per_epoch and (e.steps_per_epoch == 1 or length[1] < OTHER_UNIT * e.steps_per_epoch):
+        return None  # two units: the log counts epochs alone, or the schedule does
     if length is not None and total:
         return Reading(0 < length[1] < EARLY * total, say("{key} = {value:g}, training takes {n:g} steps", key=length[0], value=length[1], n=total))
     return None
+
+
+@probe(say("nothing moves any more, and the configured schedule only comes down"), CONFIG, holds=2.5, fails=0.0)
+def came_down(e: Evidence, seen: Sighting) -> Reading | None:
+    setting = e.setting("schedule")
+    if seen.facet != "standstill" or setting is None:
+        return None
+    return Reading(comes_down_once(e), say("{key} = {value}", key=setting.key, value=str(setting.value)), setting.file)
 
 
 def _stated(e: Evidence, leaves: tuple[str, ...]) -> tuple[str, float] | None:
@@ -102,6 +110,6 @@ decayed_too_early = Cause(
     mechanism=say(
         "The schedule was made for fewer steps than were trained (or is stepped per batch where epochs were meant): the rest of the run changes nothing."
     ),
-    probes=(low_for_long, configured_decay, at_rest),
+    probes=(low_for_long, configured_decay, came_down, at_rest),
     fixes=fixes,
 )

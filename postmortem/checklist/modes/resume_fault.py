@@ -1,5 +1,7 @@
 """A jump where the run was resumed."""
 
+from statistics import median
+
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.data_order_restarted import data_order_restarted
 from postmortem.checklist.causes.optimizer_state_lost import optimizer_state_lost
@@ -11,11 +13,12 @@ from postmortem.checklist.probes import seen_as
 from postmortem.checklist.quoting import cut, first_line
 from postmortem.checklist.signs import file_of
 from postmortem.model.curves import ScheduleStats
-from postmortem.model.run import EventKind, LogEvent
+from postmortem.model.run import EventKind, LogEvent, Series
 
 ENDED = 0.03  # of the peak: the schedule was used up
 WARMING = 0.4  # of the peak: the rate right after the seam, when it warms up again
 BEFORE, AFTER, LEAP = 4, 2, 2.0  # records on either side of the seam, and how many times the loss is higher after it
+MANY, HIGHER, NOISES = 8, 1.5, 5.0  # records on either side; how many times their median is higher after it; noises
 FORGOTTEN = 0.5  # of what the loss had come down by before the seam
 ALL_OF_IT = 0.8  # of what the loss had come down by: less is lost without an optimizer's moments
 HALF = 0.5  # of the highest rate so far
@@ -84,7 +87,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         step, before, after, lost = leap
         return Sighting(
             Severity.SERIOUS,
-            say("Right after the resume at step {step:g} the loss is {after:.4g}; before it was at most {before:.4g}.", step=step, after=after, before=before),
+            say("Right after the resume at step {step:g} the loss is {after:.4g}; before it was {before:.4g}.", step=step, after=after, before=before),
             step, step, ("train/loss", "val/loss"), event.source if event is not None else file_of(e, "train/loss"), "all-of-it" if lost > ALL_OF_IT else "loss",
         )  # fmt: skip
     if e.batches is not None and e.batches.again_after_resume and event is not None:
@@ -131,9 +134,20 @@ def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float, fl
         return None
     if len(before) < BEFORE or len(after) < AFTER:
         return None
+    if attempt is None and (stood := _stands_above(e, series, step)) is not None:
+        return (step, *stood, 0.0)
     high, low = max(before), min(after[:AFTER])
     lost = (min(after) - high) / (began - high) if began is not None and began > high else 0.0
     return (step, high, low, lost) if lost > FORGOTTEN or (attempt is None and 0 < LEAP * high < low) else None
+
+
+def _stands_above(e: Evidence, series: Series, step: float) -> tuple[float, float] | None:
+    """The medians of many records before and after the seam, where the later one is higher by far, in noises and as a ratio."""
+    loss, before, after = e.curve(series.name), series.values[series.steps <= step][-MANY:], series.values[series.steps > step][:MANY]
+    if loss is None or len(before) < MANY or len(after) < MANY:
+        return None
+    high, low = median(before.tolist()), median(after.tolist())
+    return (high, low) if 0 < HIGHER * high < low and low - high > NOISES * loss.noise else None
 
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:

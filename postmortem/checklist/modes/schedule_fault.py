@@ -143,9 +143,12 @@ def _settled(e: Evidence) -> tuple[float, float] | None:
 
 
 def _standstill(e: Evidence) -> Sighting | None:
-    """Evaluations that had changed until then give the same loss to five digits from there on: no step moves the weights any more."""
+    """Evaluations that had changed until then give the same loss to five digits from there on: no step moves the weights any more. Where they had
+    changed by little it is the same to the last bit."""
     val = e.curve("val/loss")
-    if val is None or val.still_from is None or val.finite < EVALUATIONS or val.relative_gain < HAD_MOVED or e.weights.all_non_finite:
+    if val is None or val.still_from is None or val.finite < EVALUATIONS or e.weights.all_non_finite:
+        return None
+    if val.relative_gain < HAD_MOVED and not (val.relative_gain > 0 and _to_the_bit(e, val)):
         return None
     level = to_chance(e, val.final)
     left = (val.last_step - val.still_from) / (val.last_step - val.first_step)
@@ -166,6 +169,12 @@ def _standstill(e: Evidence) -> Sighting | None:
         file_of(e, "val/loss"),
         "standstill",
     )
+
+
+def _to_the_bit(e: Evidence, val: CurveStats) -> bool:
+    """All evaluations from there on are one number, written with all its digits."""
+    series = e.series["val/loss"]
+    return val.quantum is None and len(set(series.values[series.steps >= val.still_from].tolist())) == 1
 
 
 @probe(say("the loss did not get far"), CHANCE, holds=0.8, fails=-1.5)

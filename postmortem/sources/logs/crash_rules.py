@@ -37,10 +37,11 @@ _ENDS_AND_BEGINNINGS = (
         r"`?Trainer\.fit`? stopped: `?max_(?:epochs|steps|time)=[^`]{1,40}`? reached|"
         r"^\W{0,4}(?:\S{1,60} ){0,8}?[Tt]raining (?:is )?(?:complete[d]?|finished|done|over)\b(?!:)|[Ff]inished [Tt]raining\b(?! epoch)|"
         r"Optimization Done|\btrain_runtime\b|Training completed\. Do not forget"),
-    rule(_K.RESUMED, "resuming|resumed|resume from|restoring|restored|checkpoint|successfully loaded|continuing training",
+    rule(_K.RESUMED, "resuming|resumed|resume from|restoring|restored|checkpoint|successfully loaded|continuing training|恢复|断点|继续训练|再開",
         r"[Rr]esum(?:ing|ed) (?:training |run )?from\b(?! None| False)|[Rr]estor(?:ing|ed) (?:all )?(?:states|checkpoint|"
         r"weights|model|from)\b|(?:=> ?)?[Ll]oaded checkpoint\b|[Ss]uccessfully (?:loaded|resumed).{0,20}(?:checkpoint|from)|"
-        r"[Ll]oading checkpoint (?:from|'|\"|/)|Continuing training from (?:checkpoint|global step|epoch)|Auto[- ]resum(?:e|ing) from"),
+        r"[Ll]oading checkpoint (?:from|'|\"|/)|Continuing training from (?:checkpoint|global step|epoch)|Auto[- ]resum(?:e|ing) from|"
+        r"从.{0,20}(?:检查点|断点|checkpoint).{0,8}(?:恢复|继续)|恢复(?:训练|断点|检查点|模型)|断点续训(?!\W{0,3}(?:False|关闭|否))|从第.{1,8}继续训练|再開(?:します|しました)"),
     rule(_K.CHECKPOINT_SAVED, "saved |saving |checkpoint",
         r"\b[Ss]av(?:ed|ing) (?:the )?(?:best |new |current |final |last |full )?(?:model |"
         r"training )?(?:checkpoint|state|weights|model|ckpt)\b(?:.{0,40}?(?P<path>[\w./=\-]{1,200}\.(?:ckpt|pth?|tar|h5|keras|"
