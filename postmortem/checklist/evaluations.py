@@ -148,7 +148,9 @@ def a_steady_multiple(b: Beside) -> Cleared | None:
     if not times or max(times) > STEADILY * min(times):
         return None
     multiple = fmean(times)
-    why = say("Validation is {multiple:.2g} × training in every record, and training knows next to nothing: it is added up differently.", multiple=multiple)
+    why = say(
+        "Validation is {multiple:.2g} × training in every record, and training knows next to nothing: it is added up differently.", multiple=multiple
+    )
     lost = is_below(say("{name} at the end (× chance)", name=train.name), b.train_level, NO_SUCH_LOSS, file_of(b.e, train.name))
     return Cleared(why, (lost, *figures(b)))
 

@@ -1,6 +1,8 @@
 """The learning rate was used up long before the end."""
 
 import math
+from itertools import pairwise
+from statistics import pstdev
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
@@ -15,6 +17,8 @@ LENGTHS = (*FACTORS, *STEPS, "t_max", "step_size", "milestones")
 OTHER_UNIT = 0.1  # of an epoch: a length that short is one of epochs, as `lr_decay_iters` of CycleGAN is
 GONE = 0.01  # of the peak
 EARLY = 0.6  # of the run
+SEVERAL, TENFOLD, ALIKE = 5, 9.0, 0.3  # evaluations; the highest of their rates / the lowest; standard deviation of ln(gain / rate)
+PRINTED = 3.0  # digits' width: smaller gains are rounding
 LATELY = 0.2  # of the records
 
 
@@ -27,7 +31,7 @@ def _stood_before(e: Evidence) -> bool:
 
 @probe(say("it is below 1 % of its peak for most of the run"), RATES, holds=3.0, fails=-3.0)
 def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.schedule is None:
+    if e.schedule is None or gains_with_the_rate.ask(e, seen) is not None:
         return None
     configured, saved = e.number("learning_rate"), e.schedule.peak
     if e.schedule.source == "optimizer" and e.schedule.constant:  # what checkpoints hold is the rate of their moment
@@ -57,6 +61,23 @@ def configured_decay(e: Evidence, seen: Sighting) -> Reading | None:
         return None  # two units: the log counts epochs alone, or the schedule does
     if length is not None and total:
         return Reading(0 < length[1] < EARLY * total, say("{key} = {value:g}, training takes {n:g} steps", key=length[0], value=length[1], n=total))
+    return None
+
+
+@probe(say("what each evaluation gained is in proportion to the learning rate that came down"), RATES, holds=3.0)
+def gains_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
+    """As a model learns, a rate gains less and less. Where a tenth of the rate gains a tenth, again and again, the loss had not begun to slow down."""
+    val, rates = e.series.get("val/loss"), e.series.get("lr")
+    if val is None or rates is None or len(val) != len(rates) or len(val) <= SEVERAL or e.schedule is None or e.schedule.source != "logged":
+        return None
+    gains = [before - after for before, after in pairwise(val.values.tolist())]
+    printed = PRINTED * (val.quantum or 0.0)
+    for used in (rates.values[:-1].tolist(), rates.values[1:].tolist()):  # logged for what follows, or for what was
+        shown = [(gain, rate) for gain, rate in zip(gains, used, strict=True) if abs(gain) > printed]
+        if len(shown) < SEVERAL or min(map(min, shown)) <= 0 or not max(r for _, r in shown) > TENFOLD * min(r for _, r in shown):
+            continue
+        if pstdev([math.log(gain / rate) for gain, rate in shown]) < ALIKE:
+            return Reading(True, say("{n} evaluations, with rates from {high:.2g} to {low:.2g}", n=len(shown), high=max(used), low=min(used)))
     return None
 
 
@@ -110,6 +131,6 @@ decayed_too_early = Cause(
     mechanism=say(
         "The schedule was made for fewer steps than were trained (or is stepped per batch where epochs were meant): the rest of the run changes nothing."
     ),
-    probes=(low_for_long, configured_decay, came_down, at_rest),
+    probes=(low_for_long, configured_decay, gains_with_the_rate, came_down, at_rest),
     fixes=fixes,
 )

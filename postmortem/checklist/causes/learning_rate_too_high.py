@@ -29,7 +29,7 @@ EXTREME_MOMENTUM = 0.992  # nnU-Net trains with 0.99
 HALVED = 0.5  # of the peak
 WHILE = 0.25  # of the run
 LITTLE, MUCH, OF_NOISE = 0.4, 0.97, 3.0  # of the fall; × the loss; standard deviations of the noise
-FAR, EARLY = 3.0, 0.1  # × the first loss; of the run
+FAR, EARLY, SECOND = 3.0, 0.1, 1.5  # × the first loss; of the run; distances between records, where there are few
 BROKE, BROKE_UNKNOWN = 0.35, 0.25  # × the weight, by the loss alone; where the optimizer is not known
 STILL = 1e-3  # relative change between checkpoints of weights that a diverged Adam no longer moves
 
@@ -152,12 +152,13 @@ def came_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
-@probe(say("the first steps threw the loss far above where it began"), curve("train/loss", 8), holds=2.0)
+@probe(say("the first steps threw the loss far above where it began"), curve("train/loss", 4), holds=2.0)
 def thrown_at_first(e: Evidence, seen: Sighting) -> Reading | None:
     loss = e.curve("train/loss")
-    if loss is None or loss.reduction == "epoch" or loss.first_step > 2 or not 0 < FAR * loss.first < loss.highest:
+    if loss is None or loss.reduction == "epoch" or not 0 < FAR * loss.first < loss.highest:
         return None
-    soon = loss.highest_step is not None and loss.highest_step - loss.first_step < EARLY * (loss.last_step - loss.first_step)
+    apart = (loss.last_step - loss.first_step) / max(loss.points - 1, 1)
+    soon = loss.highest_step - loss.first_step < max(EARLY * (loss.last_step - loss.first_step), SECOND * apart)
     return Reading(soon, say("it began at {first:.4g} and reached {highest:.4g}", first=loss.first, highest=loss.highest), file_of(e, "train/loss"))
 
 

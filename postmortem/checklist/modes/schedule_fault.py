@@ -11,7 +11,7 @@ from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import CHANCE, LEARNING_RATE
 from postmortem.checklist.optimizers import LEAP, comes_down_once, rate_leapt
 from postmortem.checklist.signs import file_of
-from postmortem.model.curves import CurveStats
+from postmortem.model.curves import CurveStats, ScheduleStats
 
 ZERO = 0.9  # share of records at exactly 0
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
@@ -60,7 +60,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
     level = to_chance(e, loss.final) if loss else None
     unfinished = level is None or level > UNFINISHED
-    low = s.low_share > LOW and s.source != "configured" and unfinished and not rate_leapt(e)
+    low = max(s.low_share, _low_to_the_end(e, s)) > LOW and s.source != "configured" and unfinished and not rate_leapt(e)
     if low and loss is not None and _stood_before(e, loss):
         share = share_is_above(say("the share of the run below 1 % of the peak"), s.low_share, LOW, source)
         told = asked(
@@ -68,7 +68,8 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
         return Cleared(say("The loss had come to rest before the learning rate came down: the schedule followed it."), (told, share))
     if low:
-        return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.", step=s.low_from_step or 0.0, share=s.low_share),
+        return Sighting(Severity.SERIOUS, say("From step {step:g} on the learning rate is below 1 % of its peak: {share:.0%} of the run changed nothing.",
+                            step=s.low_from_step or 0.0, share=max(s.low_share, _low_to_the_end(e, s))),
                         s.low_from_step, s.low_from_step, ("lr", "train/loss"), source, "low")  # fmt: skip
     meant, settled = e.number("learning_rate"), _settled(e)
     if meant is not None and settled is not None and comes_down_once(e) and (level is None or level > SOLVED) and LITTLE * meant > settled[0]:
@@ -119,6 +120,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             is_above(say("{name} at the end (× chance)", name=loss.name if loss else ""), level, UNFINISHED, file_of(e, loss.name) if loss else ""),
         ),
     )
+
+
+def _low_to_the_end(e: Evidence, s: ScheduleStats) -> float:
+    """Share of the run from where saved optimizers have next to no rate: training went on beyond the last of them."""
+    if s.source != "optimizer" or s.low_from_step is None or not e.last_step:
+        return 0.0
+    return (e.last_step - s.low_from_step) / (e.last_step - (e.first_step or 0.0))
 
 
 def _stood_before(e: Evidence, loss: CurveStats) -> bool:
@@ -174,7 +182,7 @@ def _standstill(e: Evidence) -> Sighting | None:
 def _to_the_bit(e: Evidence, val: CurveStats) -> bool:
     """All evaluations from there on are one number, written with all its digits."""
     series = e.series["val/loss"]
-    return val.quantum is None and len(set(series.values[series.steps >= val.still_from].tolist())) == 1
+    return val.quantum is None and val.still_from is not None and len(set(series.values[series.steps >= val.still_from].tolist())) == 1
 
 
 @probe(say("the loss did not get far"), CHANCE, holds=0.8, fails=-1.5)

@@ -26,7 +26,7 @@ _NAMESPACE = re.compile(r"(?:^|\s)(?:argparse\.)?(?:Namespace|TrainingArguments|
 _ITEM = re.compile(r"""['"]?(?P<key>[A-Za-z_][\w.\-/]{0,80})['"]?\s?[:=]\s?(?P<value>'[^']{0,200}'|"[^"]{0,200}"|[^,(){}\[\]]{1,200})""")
 _DUMP = re.compile(r"^(?:\[\w{1,20}\]:?)?\s*(?P<key>[A-Za-z_][\w-]{0,60}) \.{3,}\s?(?P<value>\S.{0,200})$")
 _LINE = re.compile(r"^[\s|>*\-]{0,12}(?P<key>[A-Za-z_][\w ./\-]{0,60}?)\s{0,40}[:=]\s{0,40}(?P<value>\S.{0,200}?)\s*$")
-_SEGMENT = re.compile(r"\s{2,}|\s?\|\s?|,\s|;\s")
+_SEGMENT = re.compile(r"(?<![:=\s])\s{2,}(?![:=\s])|\s?\|\s?|,\s|;\s")
 _OPTION = re.compile(r"""(?<=\s)--(?P<key>[A-Za-z][\w.\-]{0,60})(?:[= ](?P<value>'[^']{0,200}'|"[^"]{0,200}"|(?!--?[A-Za-z])\S{1,200}))?""")
 _COMMAND = re.compile(r"\b(?:python3?|torchrun|accelerate launch|deepspeed|srun|main|train\w*)\b.{0,400}?\s--[a-z]")
 _COUNT = re.compile(r"^(?P<n>\d{1,3}(?:,\d{3}){1,6}|\d{1,20}(?:\.\d{1,9})?)\s?(?P<unit>[KMB](?![A-Za-z]))?")

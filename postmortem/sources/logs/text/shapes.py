@@ -27,6 +27,8 @@ _LOGGED = r"INFO\s+-\s+[\w.]{1,80}\s+-\s+\*{3,}\s*"  # `- INFO - __main__ - ****
 _HEADING = re.compile(rf"^[\s>#*=\-\[\](){{|!+.{MOMENT}]*(?:INFO: |{_LOGGED})?([A-Za-z][A-Za-z ]{{2,40}}?\d{{0,3}})[\s>#*=\-\])}}|!+.:…]*$")
 _MONITOR = re.compile(rf"^\[[^\]]{{1,40}}@monitor\.py:{NUMBER}\] \S+:{NUMBER}$")  # Tensorpack, once an epoch is over
 _TESTING = re.compile(r"^[^A-Za-z]*Testing using \w")  # Flair, once training is over
+_ARGUMENTS = re.compile(rb"[ \t]{2,}[A-Z][\w /]{0,30}:\s{1,30}\S{1,80}\s{4,60}[A-Z][\w /]{0,30}:\s{2,30}\S{1,80}\s*$")  # two of them, in columns
+_TOLD_AFTER = frozenset({"train/loss", "val/loss", "test/loss", "train/accuracy", "val/accuracy", "test/accuracy", "grad_norm"})
 _SUMMARY_BLOCK = re.compile(r"\*{3,5} ?(?:train|eval|test|predict)\w* metrics ?\*{3,5}")
 BRACES = frozenset({"{", "}", "},", "{,", "[", "]", "}]", "[{"})
 HINTS = (
@@ -227,6 +229,8 @@ class Shapes:
         pair = shape.startswith(("|", "│", "┃", '"')) or shape in BRACES
         if NUMBER in shape:
             plan = EMPTY if dull or settings == Wanted.ALWAYS else special(shape) or plan_of(in_plain_words(shape))
+            if settings == Wanted.EARLY and plan is not EMPTY and _ARGUMENTS.match(masked) and not any(s.name in _TOLD_AFTER for s in plan.values):
+                plan = EMPTY
             if settings == Wanted.EARLY and plan.counts and (plan.values or plan.progress):
                 settings = Wanted.NEVER
             if plan.weak and _MONITOR.match(shape):
