@@ -1,5 +1,8 @@
 """Signs that a model cannot have learned its task, whatever its loss may mean and whatever would be attainable."""
 
+from math import isfinite
+from statistics import fmean
+
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.attainable import AT_REST, EVALUATED, HIGH, ahead, explained, slow
 from postmortem.checklist.falls import creeps, falls_to_the_end, hardly_begun
@@ -10,6 +13,7 @@ from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.parameters import NARROW
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import from_the_start
+from postmortem.checklist.standstill import TOO_HIGH
 from postmortem.checklist.starts import never_reached, started_too_large
 from postmortem.model.curves import CurveStats
 
@@ -26,6 +30,7 @@ AWAY = 0.75  # share of the evaluations at exactly 0
 FREQUENT = 0.7  # accuracy
 ALL_WRONG, A_PART = 0.99, 0.2  # of an error rate; of the loss
 HURLING = 1.9  # decades above the usual rate, which no healthy run of those looked at has
+FEW_SINCE, THROWN_UP = 8, 5.0  # records of the last two thirds; × their mean
 SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 AT_GUESSING = 0.3  # relative distance of a loss from −1 / classes
 SAME_SHARE = 0.3  # between an accuracy and a mean probability of the right class
@@ -203,10 +208,26 @@ def _far_above_its_floor(e: Evidence, loss: CurveStats) -> Sighting | None:
 
 def _hurled(e: Evidence, loss: CurveStats) -> Sighting | None:
     decades = rate_decades(e) or 0.0
+    if _only_came_back(e, loss, decades):
+        back = say(
+            "The first steps threw the loss to {highest:.4g}; it came back to {final:.4g} and got no better.", highest=loss.highest, final=loss.final
+        )
+        return from_the_start(e, "rate", back, loss.name)
     if decades <= HURLING or loss.plateau_share <= AT_REST:
         return None
     summary = say("The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.", final=loss.final, times=10**decades)
     return from_the_start(e, "rate", summary, loss.name)
+
+
+def _only_came_back(e: Evidence, loss: CurveStats, decades: float) -> bool:
+    """At a rate that no optimizer takes the first steps threw the loss far up; it came down from there and goes nowhere since, up to the end: what
+    looks like learning is the way back."""
+    values = [float(v) for v in e.series[loss.name].values if isfinite(v)]
+    rest = values[len(values) // 3 :]
+    half = len(rest) // 2
+    if decades < TOO_HIGH or len(rest) < FEW_SINCE or min(rest) <= 0 or max(values[: len(values) // 3]) < THROWN_UP * fmean(rest):
+        return False
+    return min(rest[half:]) > min(rest[:half]) and fmean(rest[-half:]) > fmean(rest[:half])
 
 
 def _too_slow(e: Evidence, loss: CurveStats) -> Sighting | None:

@@ -7,10 +7,9 @@ from postmortem.check import Cleared, Clue, Evidence, Unknown, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import RISING, relative_fall, risen_score, skill, to_chance, whole
 from postmortem.checklist.limits import asked, is_above, is_below, share_is_below
-from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
-from postmortem.checklist.standstill import TOO_HIGH, comes_down, fine_tuned, is_stuck, rate_too_low, rests_at_chance, thrown_to_chance
+from postmortem.checklist.standstill import comes_down, fine_tuned, is_stuck, rate_too_low, rests_at_chance, thrown_to_chance
 from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
@@ -27,7 +26,6 @@ COME_DOWN = 0.5  # × the first loss of the first attempt
 A_LITTLE, ONCE, CALM = 0.03, 0.35, 0.15  # of its level: what noise moves; of the first record: what the first ones take off; scatter of the others
 FIRST, FEWEST, SIGMA = 2, 6, 2.0  # records that may lie above; of the others; standard errors
 KNOWS_MORE = 0.05  # of the answers
-THROWN_UP = 5.0  # × where it goes nowhere
 KNEW = 8  # records among which the best level is no accident
 
 
@@ -104,7 +102,7 @@ def _lost_again(e: Evidence, loss: CurveStats) -> Cleared | None:
 
 def _fell(e: Evidence, loss: CurveStats) -> Cleared | None:
     gained = relative_fall(loss)
-    if gained < LITTLE or thrown_to_chance(e, loss) is not None or fell_once(e, loss) or only_came_back(e, loss):
+    if gained < LITTLE or thrown_to_chance(e, loss) is not None or fell_once(e, loss):
         return None
     why = say("The loss fell from {start:.4g} to {final:.4g} ({gained:.0%}).", start=loss.start, final=loss.final, gained=gained)
     return Cleared(why, _figures(e, loss))
@@ -119,18 +117,6 @@ def fell_once(e: Evidence, loss: CurveStats) -> bool:
     right = e.curve("val/accuracy")
     knows_more = right is not None and right.best - right.first > KNOWS_MORE * whole(right)
     return not knows_more and _goes_nowhere(e, loss.name) and _goes_nowhere(e, val.name)
-
-
-def only_came_back(e: Evidence, loss: CurveStats) -> bool:
-    """At a rate that no optimizer takes the first steps threw the loss far up; it came down from there and goes nowhere since, up to the end: what
-    looks like learning is the way back."""
-    if e.chance.loss is not None or (rate_decades(e) or 0.0) < TOO_HIGH or loss.finite < KNEW or not loss.final > 0:
-        return False
-    values = [float(v) for v in e.series[loss.name].values if isfinite(v)]
-    rest = values[len(values) // 3 :]
-    half = len(rest) // 2
-    thrown = max(values[: len(values) // 3]) > THROWN_UP * fmean(rest)
-    return thrown and min(rest[half:]) > min(rest[:half]) and fmean(rest[-half:]) > fmean(rest[:half])
 
 
 def _goes_nowhere(e: Evidence, name: str) -> bool:

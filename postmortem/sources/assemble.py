@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from postmortem.model.run import Checkpoint, LeftOut, LogEvent, Run, Series, Setting, Source
+from postmortem.model.run import Checkpoint, EventKind, LeftOut, LogEvent, Run, Series, Setting, Source
 from postmortem.sources.attempts import describe, into_attempts, span
 from postmortem.sources.axes import by_the_clock, on_one_axis, once_an_epoch
 from postmortem.sources.checkpoints.joining import join
@@ -40,7 +40,6 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     planned_epochs = _number(facts.get("planned_epochs")) or _planned_epochs(settings)
     series, axis, per_epoch = on_one_axis(once_an_epoch(chosen, planned_epochs), known, planned_epochs)
     attempts = into_attempts(series)
-    events = tuple(_at_its_step(e, 1.0 if axis == "epoch" else per_epoch) for f in found for e in f.events)
     checkpoints = _place_checkpoints(joined, per_epoch, axis, series)
     planned_steps = _number(facts.get("planned_steps")) or _planned_steps(settings)
     if planned_steps is not None and planned_steps <= 0:
@@ -48,6 +47,7 @@ def assemble(root: Path, name: str, found: Sequence[Found], skipped: Sequence[So
     if axis == "epoch":
         planned_steps = planned_epochs
     last_step = span(attempts[-1])[1] if any(map(len, attempts[-1])) else None
+    events = tuple(_at_its_step(e, 1.0 if axis == "epoch" else per_epoch, last_step) for f in found for e in f.events)
     if planned_epochs and per_epoch:
         whole = planned_epochs * per_epoch
         if planned_steps is None or (
@@ -83,11 +83,12 @@ def _in_seconds(series: Series) -> Series:
     return replace(series, values=series.values / 1e3)
 
 
-def _at_its_step(event: LogEvent, per_epoch: float | None) -> LogEvent:
-    """An event of which only the epochs are known that were over when it happened."""
-    if event.step is not None or event.epoch is None or not per_epoch:
+def _at_its_step(event: LogEvent, per_epoch: float | None, last: float | None) -> LogEvent:
+    """A resume of which only the epochs are known that were over; no later than the last record."""
+    if event.kind is not EventKind.RESUMED or event.step is not None or not event.epoch or not per_epoch or last is None:
         return event
-    return replace(event, step=round(event.epoch * per_epoch) if per_epoch != 1 else event.epoch)
+    step = event.epoch * per_epoch
+    return replace(event, step=min(round(step) if per_epoch != 1 else step, last))
 
 
 def _number(value: object) -> float | None:

@@ -28,7 +28,7 @@ from postmortem.checklist.contrasts import nothing_parts, picks_at_random
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, course, loss_curve, relative_fall, skill, to_chance, whole
 from postmortem.checklist.limits import family_expected_to_learn, is_below
-from postmortem.checklist.moves import at_chance_level, elsewhere, fell_once, learns, only_came_back, skilled
+from postmortem.checklist.moves import at_chance_level, elsewhere, fell_once, learns, skilled
 from postmortem.checklist.needs import CHANCE, LOSS, LOSS_OR_REWARD, curve
 from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.players import a_player_stands_still, nothing_to_learn_from
@@ -169,10 +169,6 @@ def _summary(e: Evidence, loss: CurveStats, thrown: int | None) -> Sentence:
         return say("The loss has been no better than at its first evaluation: {level:.2f} × chance at the end.", level=level)
     if is_stuck(e) and val is not None:
         return say("Validation has not moved since its first evaluation: {final:.4g} at the end.", final=val.final)
-    if only_came_back(e, loss):
-        return say(
-            "The first steps threw the loss to {highest:.4g}; it came back to {final:.4g} and got no better.", highest=loss.highest, final=loss.final
-        )
     if never_bends(e, loss) and gained >= 0.01:
         return say(
             "The loss fell by {gained:.0%} in {n} records, evenly: it never slowed down, as it does near a floor.", gained=gained, n=loss.points
