@@ -1,12 +1,13 @@
 """Training learns answers that are right nowhere else: by what share of the answers is right in each."""
 
 from postmortem.check import Evidence, Sentence, Severity, Sighting, say
-from postmortem.checklist.levels import skill, whole
+from postmortem.checklist.levels import course, skill, to_chance, whole
 from postmortem.checklist.signs import excerpt, file_of
 from postmortem.model.curves import CurveStats, GapStats
 
 GUESSES = 0.1  # of the way from guessing to perfect, in the best of all evaluations
 LEARNS = 0.25  # the same, for what training ends with
+LEARNED, NEARLY = 0.4, 0.03  # times chance, of the training loss; of the way from guessing to perfect
 WORKS = 0.6  # the same, for training that works
 EVALUATIONS = 5
 RISES = 0.5  # Kendall's tau of training's accuracy
@@ -58,6 +59,23 @@ def one_answer_throughout(e: Evidence) -> Sighting | None:
     why = say("Validation gives one answer to everything: in each of its last {n} evaluations {right:.1%} are right, whatever training learns.",
               n=len(last), right=val.final / whole(val))  # fmt: skip
     return _sighting(e, val, why, "same-answer")
+
+
+def guesses_throughout(e: Evidence) -> Sighting | None:
+    """Without a loss of validation or an accuracy of training: the training loss came down to a fraction of chance, and validation ends where
+    guessing is and was hardly ever better. Too little data leaves something that holds elsewhere."""
+    val, loss, best, last = e.curve("val/accuracy"), course(e), skill(e, "val", best=True), skill(e, "val")
+    if val is None or loss is None or best is None or last is None or val.finite < EVALUATIONS or e.curve("val/loss") is not None:
+        return None
+    level = to_chance(e, loss.final)
+    if level is None or level > LEARNED or best > 1.5 * GUESSES or last > NEARLY or e.curve("train/accuracy") is not None:
+        return None
+    same = len(set(e.series["val/accuracy"].values.tolist()[-EVALUATIONS:])) == 1
+    why = say(
+        "The training loss came down to {level:.2f} × chance, and of validation {right:.1%} are right: that is guessing.",
+        level=level, right=val.final / whole(val),
+    )  # fmt: skip
+    return _sighting(e, val, why, "same-answer" if same else "guesses")
 
 
 def half_is_known_by_heart(e: Evidence) -> Sighting | None:

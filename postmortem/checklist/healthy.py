@@ -12,7 +12,7 @@ from postmortem.checklist.needs import CHANCE, CONFIG, LOSS, VALIDATION, WEIGHTS
 from postmortem.checklist.players import of_players, one_has_won
 from postmortem.checklist.policies import preferred
 from postmortem.checklist.probes import seen_as
-from postmortem.checklist.signs import scales_of_overflows
+from postmortem.checklist.signs import excerpt, scales_of_overflows, whole_run
 from postmortem.model.curves import CurveStats
 from postmortem.model.run import EventKind
 
@@ -20,6 +20,9 @@ FAR_BEHIND = -0.2  # ln(validation / train)
 POINTS = 0.15  # of accuracy
 FAR_AHEAD = 0.3  # of the answers
 FEWEST, FEW = 3, 6  # records
+SHOWN = ("/loss", "/accuracy", "/score", "/f1", "/auc", "/error", "/perplexity")
+DIGITS = 1.5  # printed ones
+MORE_THAN_NOTHING, A_LITTLE_WORSE, MUCH_BETTER, LEANS = 0.004, 0.02, 0.1, 0.3  # of the first record; of two; Kendall's tau
 ENOUGH_FOR_ONE = 512.0  # a loss scale that needs no care where it left out one step
 STEADILY, BY_FEW = 0.8, 0.05  # Kendall's tau of a handful of records, and its p
 SMALL_GAIN = 0.3  # share of the start
@@ -57,6 +60,30 @@ def _progress(e: Evidence) -> CurveStats | None:
     return loss
 
 
+def _piece(e: Evidence) -> tuple[str, ...]:
+    """Names of what got better in a piece of a training that is too short to show a trend, and in which nothing got worse. Empty where it is no such
+    piece, or shows nothing of the kind."""
+    curves = [c for n, c in e.curves.items() if c.finite >= 2 and (n.endswith(SHOWN) or n == "reward") and not n.startswith(("test", "other/"))]
+    main = next((c for c in (course(e), *curves) if c is not None and c.finite >= 2 and not c.highest == c.lowest == 0.0), None)
+    if main is None or not (excerpt(e) or (main.finite < FEW and not whole_run(e))) or any(c.non_finite is not None for c in (*curves, main)):
+        return ()
+    better = tuple(c.name for c in curves if _gain(c) > MORE_THAN_NOTHING)
+    worse = [c for c in curves if c.name.startswith("val") and _gain(c) < -A_LITTLE_WORSE]
+    never = [c for c in curves if c.goal == "higher" and c.highest == c.lowest == 0.0]
+    if main.name not in better or worse or never:
+        return ()
+    if main.finite < FEWEST:
+        return better if len(better) > 1 or _gain(main) > MUCH_BETTER else ()
+    leans = main.trend is not None and (-main.trend.tau if main.goal == "lower" else main.trend.tau) > LEANS
+    return better if main.finite == FEWEST or len(better) > 1 or leans else ()
+
+
+def _gain(c: CurveStats) -> float:
+    """What its last record is better than its first by, of the first; 0 where that is no more than rounding."""
+    gain = (c.first - c.last) if c.goal == "lower" else (c.last - c.first)
+    return gain / abs(c.first) if c.first and abs(gain) > DIGITS * (c.quantum or 0.0) else 0.0
+
+
 def _scale_looked_for(e: Evidence) -> tuple[int, float] | None:
     """How many steps a dynamic loss scale left out, and how low it came, where it stays far above nothing and next to nothing else was logged."""
     left_out, scales = len(e.events_of(EventKind.OVERFLOW)), scales_of_overflows(e)
@@ -74,6 +101,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             low=found[1],
         )
         return Sighting(Severity.MINOR, told, facet="scale")
+    better = _piece(e)
+    if better and shown is not None and (shown.finite < FEWEST or not (progressed.ask(e, _PLAIN) or NO_PROGRESS).holds):
+        told = say("In this piece of a training {names} got better, and no check of the list found a fault.", names=", ".join(better))
+        return Sighting(Severity.MINOR, told, facet="piece")
     if shown is None:
         return Unknown(say("No loss was found, so there is nothing to judge training by."))
     if shown.finite < FEWEST:
@@ -108,12 +139,16 @@ def _by_chance(c: CurveStats) -> bool:
     return c.goal == "higher" and c.name != "reward" and no_trend and c.final - c.start <= 2.0 * c.noise
 
 
+_PLAIN, NO_PROGRESS = Sighting(Severity.MINOR, say("")), Reading(False, say(""))
 scale_found = seen_as("scale", claim=say("a few steps left out at a high loss scale harm nothing"), holds=1.2)
+
+
+piece = seen_as("piece", claim=say("the piece that is there looks as a sound training does"), holds=1.2)
 
 
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
-    if seen.facet == "scale":
+    if seen.facet in ("scale", "piece"):
         return None
     shown, margins = _progress(e), preferred(e, "margins")
     if e.family == "preference" and margins is not None and margins.final > 0 and _better(margins):
@@ -253,6 +288,7 @@ HEALTHY = Check(
     detect=detect,
     probes=(
         scale_found,
+        piece,
         progressed,
         bounded,
         below_chance,

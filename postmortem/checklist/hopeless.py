@@ -30,7 +30,7 @@ AWAY = 0.75  # share of the evaluations at exactly 0
 FREQUENT = 0.7  # accuracy
 ALL_WRONG, A_PART = 0.99, 0.2  # of an error rate; of the loss
 HURLING = 1.9  # decades above the usual rate, which no healthy run of those looked at has
-FEW_SINCE, THROWN_UP = 8, 5.0  # records of the last two thirds; × their mean
+FEW_SINCE, THROWN_UP, NO_GUESS = 8, 5.0, 12.0  # records of the last two thirds; × their mean; nats, or standardised squares
 SYMMETRIC = 0.5  # share of the weight matrices with identical rows or columns
 AT_GUESSING = 0.3  # relative distance of a loss from −1 / classes
 SAME_SHARE = 0.3  # between an accuracy and a mean probability of the right class
@@ -213,7 +213,9 @@ def _hurled(e: Evidence, loss: CurveStats) -> Sighting | None:
             "The first steps threw the loss to {highest:.4g}; it came back to {final:.4g} and got no better.", highest=loss.highest, final=loss.final
         )
         return from_the_start(e, "rate", back, loss.name)
-    if decades <= HURLING or loss.plateau_share <= AT_REST:
+    right = e.curve("val/accuracy")
+    never = right is not None and right.finite >= EVALUATED and right.highest == 0.0
+    if decades <= HURLING or (loss.plateau_share <= AT_REST and not never):
         return None
     summary = say("The loss came to rest at {final:.4g} with a learning rate {times:.0f} × the usual one.", final=loss.final, times=10**decades)
     return from_the_start(e, "rate", summary, loss.name)
@@ -225,7 +227,7 @@ def _only_came_back(e: Evidence, loss: CurveStats, decades: float) -> bool:
     values = [float(v) for v in e.series[loss.name].values if isfinite(v)]
     rest = values[len(values) // 3 :]
     half = len(rest) // 2
-    if decades < TOO_HIGH or len(rest) < FEW_SINCE or min(rest) <= 0 or max(values[: len(values) // 3]) < THROWN_UP * fmean(rest):
+    if decades < TOO_HIGH or len(rest) < FEW_SINCE or min(rest) <= 0 or max(values[: len(values) // 3]) < max(THROWN_UP * fmean(rest), NO_GUESS):
         return False
     return min(rest[half:]) > min(rest[:half]) and fmean(rest[-half:]) > fmean(rest[:half])
 

@@ -7,9 +7,10 @@ from postmortem.check import Cleared, Clue, Evidence, Unknown, say
 from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import RISING, relative_fall, risen_score, skill, to_chance, whole
 from postmortem.checklist.limits import asked, is_above, is_below, share_is_below
+from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
-from postmortem.checklist.standstill import comes_down, fine_tuned, is_stuck, rate_too_low, rests_at_chance, thrown_to_chance
+from postmortem.checklist.standstill import TOO_HIGH, comes_down, fine_tuned, is_stuck, rate_too_low, rests_at_chance, thrown_to_chance
 from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
@@ -45,7 +46,10 @@ def at_chance_level(e: Evidence, loss: CurveStats) -> bool:
     level = to_chance(e, loss.final)
     if level is None or level <= KNOWS_NOTHING or skilled(e):
         return False
-    return not (level > FAR_ABOVE and _grew(e, loss)) and not (relative_fall(loss) >= LITTLE and comes_down(loss, level))
+    slowly = (
+        relative_fall(loss) >= LITTLE and comes_down(loss, level) and (rate_decades(e) or 0.0) < TOO_HIGH
+    )  # and not back from where it was thrown
+    return not (level > FAR_ABOVE and _grew(e, loss)) and not slowly
 
 
 def _grew(e: Evidence, loss: CurveStats) -> bool:

@@ -77,7 +77,14 @@ VALIDATION = Need(
 VALIDATION_OR_ACCURACY = Need(
     VALIDATION.log,
     VALIDATION.how,
-    lambda e: VALIDATION.met(e) or e.curve("val/auc") is not None or all(e.curve(f"{of}/accuracy") is not None for of in ("train", "val")),
+    lambda e: (
+        VALIDATION.met(e)
+        or e.curve("val/auc") is not None
+        or (
+            any(e.curve(f"val/{of}") is not None for of in ("accuracy", "score"))
+            and any(e.curve(f"train/{of}") is not None for of in ("accuracy", "loss"))
+        )
+    ),
     VALIDATION.code,
 )
 WEIGHTS = Need("a checkpoint", say("save the weights every few epochs, the initial ones included"), lambda e: e.weights.checkpoints >= 1)

@@ -46,10 +46,11 @@ def excerpt(e: Evidence) -> bool:
         return True
     if e.first_step is None or not e.last_step or e.first_step < A_DISTANCE * (e.last_step - e.first_step) / max(shown.points - 1, 1):
         return False  # its first record is one distance from 0: each hundredth epoch is printed, say
-    return (e.first_step > 0.3 * e.last_step and e.first_step > 5 and shown.points > 1) or (e.first_step > 2 * (e.steps_per_epoch or math.inf))
+    later = e.first_step > 5 or (e.axis == "epoch" and e.first_step > SEVERAL * (e.last_step - e.first_step) / max(shown.points - 1, 1))
+    return (e.first_step > 0.3 * e.last_step and later and shown.points > 1) or (e.first_step > 2 * (e.steps_per_epoch or math.inf))
 
 
-A_DISTANCE = 1.2  # of those between two records
+A_DISTANCE, SEVERAL = 1.2, 5.0  # of those between two records
 FEW_OF_AN_ATTEMPT = 10  # records of what went on from an earlier attempt
 
 

@@ -18,7 +18,7 @@ STAYED = 0.03  # of the first loss
 THROWN = 8  # records among which resting at one number is no accident
 FEW, NEAR = 3, 0.01  # records; nats from ln C
 ALONE, MANY_STEPS, HARDLY_ANY = 5, 1000.0, 0.01  # records; steps; of the answers
-RESTING = 0.5  # share of the run
+RESTING, IMPOSSIBLE = 0.5, 0.5  # share of the run, or of the start; × ln 2 for each wrong answer
 STEADILY = -0.9  # Kendall's tau
 BETTER = 0.7  # × the first evaluation: what the best of many noisy ones may reach by luck
 CREEPING = 0.03  # of its start: what was lost in a run without ever slowing down
@@ -36,6 +36,13 @@ def always_one_answer(e: Evidence) -> bool:
     """The accuracy of validation is low and the same in each of many evaluations: whatever is asked, the answer is one and the same."""
     val = e.curve("val/accuracy")
     return val is not None and val.finite >= EPOCHS and val.distinct == 1 and val.highest < MOSTLY * whole(val)
+
+
+def of_another_loss(e: Evidence, loss: CurveStats, right: CurveStats) -> bool:
+    """The loss came down to far less than ln 2 for each answer that is wrong, which no cross-entropy does: answers that are numbers are hardly ever
+    met to the digit."""
+    wrong = 1.0 - right.final / whole(right)
+    return relative_fall(loss) > RESTING and 0 <= loss.final < IMPOSSIBLE * wrong * log(2)
 
 
 def same_share(e: Evidence) -> CurveStats | None:

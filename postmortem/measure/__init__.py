@@ -51,7 +51,9 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     unnamed = [name for name in by_name if name.startswith("other/") and not of_layers(name)]
     unmeasured = frozenset(unnamed[MOST_OTHERS:])
     curves: dict[str, CurveStats] = {
-        name: curve_stats(s, grad_norm if name == "train/loss" else None, steps_per_epoch=run.steps_per_epoch)
+        name: curve_stats(
+            s, grad_norm if name == "train/loss" else None, right=by_name.get(name.replace("/loss", "/accuracy")), steps_per_epoch=run.steps_per_epoch
+        )
         for name, s in by_name.items()
         if len(s) and not of_layers(name) and name not in unmeasured
     }
@@ -64,7 +66,8 @@ def measure(run: Run, stated: Stated | None = None, progress: Progress | None = 
     level = chance(
         model, run.settings, train, curves.get("val/accuracy") or curves.get("train/accuracy"), family, train_accuracy=curves.get("train/accuracy"),
         framework=run.framework, parts=_parts(by_name), val_loss=curves.get("val/loss"), val_f1=curves.get("val/f1"), val_auc=curves.get("val/auc"),
-        transcribes=any(ERRORS_OF_TEXT & set(words_of(s.logged_as)) for s in run.series),
+        transcribes=any(ERRORS_OF_TEXT & set(words_of(s.logged_as)) for s in run.series)
+        or any("ctc" in words_of(s.value) for s in run.settings if isinstance(s.value, str)),
         scored=[(by_name.get(f"{split}/loss"), by_name.get(f"{split}/r2")) for split in ("val", "train")],
     )  # fmt: skip
     train_series, val_series = by_name.get("train/loss"), by_name.get("val/loss")

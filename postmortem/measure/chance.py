@@ -139,7 +139,7 @@ def chance(
         return UNKNOWN
     if basis == "head" and any(_no_entropy(classes, loss_of, right) for loss_of, right in ((train_loss, train_accuracy), (val_loss, val_accuracy))):
         return UNKNOWN
-    if transcribes and basis == "head" and train_loss is not None and train_loss.first > COMES_DOWN * math.log(classes):
+    if transcribes and train_loss is not None and train_loss.first > COMES_DOWN * math.log(classes):
         return UNKNOWN
     if basis == "first-loss" and _trained_before(settings) and _answers(classes, train_loss, val_accuracy):
         return UNKNOWN

@@ -46,21 +46,22 @@ def goal_of(name: str) -> Literal["lower", "higher"]:
     return "lower"
 
 
-def curve_stats(series: Series, grad_norm: Series | None = None, *, steps_per_epoch: float | None = None) -> CurveStats:
+def curve_stats(series: Series, grad_norm: Series | None = None, *, right: Series | None = None, steps_per_epoch: float | None = None) -> CurveStats:
     """All figures of one series.
 
     grad_norm : the gradient norm of the same run; shows whether zeros of a loss hide NaNs. Such zeros count as not finite in
-    every figure but `zeros`. steps_per_epoch : tells an oscillation's period in epochs, and running means where the reader could not.
+    every figure but `zeros`. right : the accuracy of the same split, which may show that they do not. steps_per_epoch : tells
+    an oscillation's period in epochs, and running means where the reader could not.
     """
     with np.errstate(all="ignore"):
-        return _stats(series, grad_norm, steps_per_epoch)
+        return _stats(series, grad_norm, right, steps_per_epoch)
 
 
-def _stats(series: Series, grad_norm: Series | None, steps_per_epoch: float | None) -> CurveStats:
+def _stats(series: Series, grad_norm: Series | None, right: Series | None, steps_per_epoch: float | None) -> CurveStats:
     raw = np.asarray(series.values, dtype=np.float64)
     every_step = axis(series)
     goal = goal_of(series.name)
-    hidden = hidden_from(series, grad_norm)
+    hidden = hidden_from(series, grad_norm, right)
     logged = raw
     if hidden is not None:
         logged = raw.copy()

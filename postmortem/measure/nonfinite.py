@@ -15,12 +15,13 @@ ABRUPT = 0.2  # share of the start's level that the loss still had when it becam
 COARSE = 20  # printed digits that the last value before the zeros must be worth
 
 
-def hidden_from(series: Series, grad_norm: Series | None) -> int | None:
+def hidden_from(series: Series, grad_norm: Series | None, right: Series | None = None) -> int | None:
     """Index from which exact zeros of a loss are NaNs that a filter replaced, None when they are not.
 
     transformers' `logging_nan_inf_filter` replaces a NaN step by the mean so far, so a run that is all NaN logs `loss: 0.0`
     to its end. A gradient norm that is NaN at those records proves it; without one, a loss that goes from an ordinary
-    level to exactly 0 in one record and stays there is taken for it. A finite gradient norm disproves it.
+    level to exactly 0 in one record and stays there is taken for it. A finite gradient norm disproves it, and so does an accuracy (`right`) by
+    which every answer is right at those records.
     """
     if "loss" not in series.name:
         return None
@@ -30,10 +31,13 @@ def hidden_from(series: Series, grad_norm: Series | None) -> int | None:
         return None
     other = np.flatnonzero(~zero)
     first = int(other[-1]) + 1 if len(other) else 0
-    seen = None if grad_norm is None else _norms_at(axis(series)[first:], grad_norm)
+    seen = None if grad_norm is None else _values_at(axis(series)[first:], grad_norm)
     if seen is not None and len(seen):
         return first if 2 * int(np.sum(~np.isfinite(seen))) >= len(seen) else None
     if len(values) - first < FEWEST_ZEROS:
+        return None
+    share = None if right is None else _values_at(axis(series)[first:], right)
+    if share is not None and len(share) and bool(np.all(share == share[0])) and share[0] in (1.0, 100.0):
         return None
     before = values[:first]
     before = before[np.isfinite(before)]
@@ -45,14 +49,14 @@ def hidden_from(series: Series, grad_norm: Series | None) -> int | None:
     return first if level > 0 and float(np.min(last)) >= max(ABRUPT * level, coarse) else None
 
 
-def _norms_at(steps: Floats, grad_norm: Series) -> Floats | None:
-    """Gradient norms logged at those steps (n,), None when none was."""
-    at = axis(grad_norm)
+def _values_at(steps: Floats, series: Series) -> Floats | None:
+    """What another series logged at those steps (n,), None when nothing was."""
+    at = axis(series)
     if not len(at):
         return None
     index = np.clip(np.searchsorted(at, steps), 0, len(at) - 1)
     same = at[index] == steps
-    return grad_norm.values[index[same]] if bool(np.any(same)) else None
+    return series.values[index[same]] if bool(np.any(same)) else None
 
 
 def non_finite(steps: Floats, values: Floats, *, hidden: bool = False) -> NonFinite | None:

@@ -242,7 +242,7 @@ class Attempt:
     seam: Sentence | None = None
     resumed_from: float | None = None  # step of the checkpoint that it went on from, None for the first or a new start
     first_loss: float | None = None  # training loss of its first record
-    losses_before: tuple[float, ...] = ()  # the last finite ones that the attempt before had logged up to where this one went on
+    losses_before: tuple[float, ...] = ()  # the last finite ones that the attempt before had logged, up to where this one went on
 
 
 Outcome = Literal["finished", "early-stopped", "cancelled", "crashed", "running", "unknown"]

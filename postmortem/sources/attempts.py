@@ -223,6 +223,7 @@ def describe(attempts: Sequence[Sequence[Series]]) -> tuple[Attempt, ...]:
                 seam = say("another training over the same steps began after step {step:g}: a fold, a trial or a seed", step=before.last_step)
             elif fresh:
                 seam = say("started again from the beginning after step {step:g}", step=before.last_step)
+                losses_before = tuple(_losses(attempts[n - 1])[-LOSSES:].tolist())
             else:
                 resumed = first
                 losses_before = tuple(_losses(attempts[n - 1], until=first)[-LOSSES:].tolist())

@@ -86,3 +86,38 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("data", "{}")
     assert read(tmp_path / "a.zip").source.status == Status.SKIPPED
+
+
+def test_a_model_beside_its_parameters(tmp_path: Path) -> None:
+    torch.save({"tabnet.encoder.weight": torch.randn(4, 3), "tabnet.head.weight": torch.randn(2, 4)}, tmp_path / "network.pt")
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("model_params.json", '{"init_params": {"n_steps": 3, "gamma": 1.3}}')
+        archive.write(tmp_path / "network.pt", "network.pt")
+    found = read(tmp_path / "model.zip")
+    assert (found.source.status, found.source.reader) == (Status.READ, "zip-of-torch")
+    assert {t.name: t.shape for t in found.checkpoints[0].tensors} == {"tabnet.encoder.weight": (4, 3), "tabnet.head.weight": (2, 4)}
+
+
+def test_the_policy_may_come_first(tmp_path: Path) -> None:
+    torch.save({"policy_net.0.weight": torch.randn(8, 3)}, tmp_path / "policy.pth")
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.write(tmp_path / "policy.pth", "policy.pth")
+        archive.writestr("data", '{"num_timesteps": 512, "gamma": 0.99}')
+    found = read_run([tmp_path / "model.zip"])
+    assert [s.status for s in found.sources] == [Status.READ]
+    assert found.checkpoints[0].step == 512
+
+
+def test_what_is_packed_in_it_is_left_out(tmp_path: Path) -> None:
+    torch.save({"weight": torch.randn(64, 64)}, tmp_path / "network.pt")
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model_params.json", "{}")
+        archive.write(tmp_path / "network.pt", "network.pt")
+    assert read(tmp_path / "model.zip").source.status == Status.SKIPPED
+
+
+def test_any_other_zip_is_no_damaged_checkpoint(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("vocabulary.txt", "a b c")
+    assert read(tmp_path / "export.zip").source.status == Status.SKIPPED

@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from statistics import pstdev
+from statistics import median, pstdev
 
 from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
@@ -17,7 +17,7 @@ LENGTHS = (*FACTORS, *STEPS, "t_max", "step_size", "milestones")
 OTHER_UNIT = 0.1  # of an epoch: a length that short is one of epochs, as `lr_decay_iters` of CycleGAN is
 GONE = 0.01  # of the peak
 EARLY = 0.6  # of the run
-SEVERAL, TENFOLD, ALIKE = 5, 9.0, 0.3  # evaluations; the highest of their rates / the lowest; standard deviation of ln(gain / rate)
+SEVERAL, GONE_BY_HALF, ALIKE = 5, 0.1, 0.3  # evaluations; the median of their rates / the highest; standard deviation of ln(gain / rate)
 PRINTED = 3.0  # digits' width: smaller gains are rounding
 LATELY = 0.2  # of the records
 
@@ -74,7 +74,7 @@ def gains_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
     printed = PRINTED * (val.quantum or 0.0)
     for used in (rates.values[:-1].tolist(), rates.values[1:].tolist()):  # logged for what follows, or for what was
         shown = [(gain, rate) for gain, rate in zip(gains, used, strict=True) if abs(gain) > printed]
-        if len(shown) < SEVERAL or min(map(min, shown)) <= 0 or not max(r for _, r in shown) > TENFOLD * min(r for _, r in shown):
+        if len(shown) < SEVERAL or min(map(min, shown)) <= 0 or not median(used) < GONE_BY_HALF * max(used):
             continue
         if pstdev([math.log(gain / rate) for gain, rate in shown]) < ALIKE:
             return Reading(True, say("{n} evaluations, with rates from {high:.2g} to {low:.2g}", n=len(shown), high=max(used), low=min(used)))

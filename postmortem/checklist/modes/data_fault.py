@@ -1,5 +1,7 @@
 """The data itself is broken."""
 
+from dataclasses import replace
+
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.constant_inputs import constant_inputs
 from postmortem.checklist.causes.duplicate_samples import duplicate_samples
@@ -8,7 +10,7 @@ from postmortem.checklist.causes.out_of_range_labels import out_of_range_labels
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.inputs import constant_inputs as are_constant
 from postmortem.checklist.inputs import unscaled_inputs
-from postmortem.checklist.levels import skill, to_chance
+from postmortem.checklist.levels import skill, to_chance, whole
 from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import BATCH_STATISTICS
 from postmortem.checklist.signs import file_of
@@ -17,13 +19,19 @@ COPIES = 0.3  # share of the samples of the median batch that equal another one 
 MOSTLY_COPIES = 0.6
 ABSURD = 3.0  # times chance, before any update: inputs that a network was not made for
 POOR = 0.5  # times chance, at the end
+SEVERAL, AT_ONCE = 3, 0.01  # records; of an epoch
 ONE_VALUE = 0.5  # share of the samples of the median batch that hold one value everywhere
+BATCHES_OR_ANSWERS = replace(
+    BATCH_STATISTICS, met=lambda e: e.batches is not None or (e.curve("train/loss") is not None and e.curve("train/accuracy") is not None)
+)
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    b = e.batches
+    b, at_once = e.batches, _known_at_once(e)
+    if at_once is not None:
+        return at_once
     if b is None:
-        return Unknown(say("Not measured: no batch was recorded."))
+        return Unknown(say("Not measured: no batch was recorded."), BATCH_STATISTICS.log, BATCH_STATISTICS.how)
     if b.non_finite > 0:
         return Sighting(
             Severity.FATAL, say("Recorded batches hold up to {n:g} non-finite values.", n=b.non_finite), b.non_finite_step, b.non_finite_step,
@@ -77,6 +85,23 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     )
 
 
+def _known_at_once(e: Evidence) -> Sighting | None:
+    """Before a hundredth of the first epoch is over every answer is right, at a loss of exactly 0: the batches hold one answer."""
+    loss, right = e.curve("train/loss"), e.series.get("train/accuracy")
+    if loss is None or right is None or loss.zeros < SEVERAL or loss.last != 0.0 or not e.steps_per_epoch or loss.non_finite is not None:
+        return None
+    values, steps = e.series["train/loss"].values.tolist(), e.series["train/loss"].steps.tolist()
+    since = next(step for n, step in enumerate(steps) if not any(values[n:]))
+    knows = all(v == whole(e.curves["train/accuracy"]) for v, step in zip(right.values.tolist(), right.steps.tolist(), strict=True) if step >= since)
+    if not knows or since > AT_ONCE * e.steps_per_epoch or not values[0] > 0:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("By step {step:g} of {epoch:g} in an epoch every answer is right, at a loss of exactly 0: there is one answer.", step=since, epoch=e.steps_per_epoch),
+        since, since, ("train/loss", "train/accuracy"), file_of(e, "train/loss"), "one-answer",
+    )  # fmt: skip
+
+
 @probe(say("the values of samples are few, so that they may well be alike"), BATCH_STATISTICS, holds=-1.5)
 def few_values(e: Evidence, seen: Sighting) -> Reading | None:
     if seen.facet != "copies" or e.batches is None or not e.batches.indices:
@@ -89,7 +114,7 @@ CHECK = Check(
     title=say("Broken data"),
     symptom=say("The data itself is broken: non-finite or constant inputs, labels out of range, duplicates."),
     detect=detect,
-    needs=(BATCH_STATISTICS,),
+    needs=(BATCHES_OR_ANSWERS,),
     probes=(few_values,),
     prior=3.0,
     causes=((out_of_range_labels, -1.0), (non_finite_inputs, -1.0), (constant_inputs, -1.0), (duplicate_samples, -1.0), (preprocessing, -1.5)),

@@ -45,6 +45,7 @@ from postmortem.checklist.standstill import (
     is_stuck,
     no_answer_better,
     none_right,
+    of_another_loss,
     only_its_share,
     only_worse,
     rate_too_low,
@@ -58,6 +59,7 @@ SOME = 0.25  # of its start: the fall of a loss whose accuracy never moved
 RISE = 0.1  # of its start: less is no rise of a reward
 FEW = 3  # points
 NO_FALL = 0.01  # of its start: two epochs at guessing that show less are no course, and enough
+RISES = 0.5  # Kendall's tau
 UNIFORM = 2.0  # × exp(−loss)
 FEW_RIGHT = 0.35  # share that an even guess gets right: two classes are nearly that by themselves
 MOST_NATS = 12.0  # a loss beyond is that of no guess
@@ -120,7 +122,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return another_matter
     coin = no_answer_better(e)
     nothing_right = coin is not None and coin.highest == 0.0 and relative_fall(loss) < 2 * SOME
-    if coin is not None and (relative_fall(loss) < SOME or nothing_right or always_one_answer(e)) and not skilled(e):
+    if (
+        coin is not None
+        and (relative_fall(loss) < SOME or nothing_right or always_one_answer(e))
+        and not skilled(e)
+        and not of_another_loss(e, loss, coin)
+    ):
         return Sighting(
             Severity.SERIOUS,
             say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
@@ -225,7 +232,9 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
 def level_unknown(e: Evidence, seen: Sighting) -> Reading | None:
     if e.chance.loss is not None or e.model.weight_layers or seen.facet in ("reward", "shares") or same_share(e) is not None:
         return None
-    return Reading(True, say("no chance level to compare with"), share=3.0 if fine_tuned(e) else 1.0)
+    loss = loss_curve(e)
+    rises = loss is not None and (loss.constant or (loss.trend is not None and loss.trend.tau > RISES))
+    return Reading(True, say("no chance level to compare with"), share=3.0 if fine_tuned(e) and not rises else 1.0)
 
 
 @probe(say("it began where guessing among a few classes begins, and stayed there"), holds=1.2, fails=0.0)

@@ -1,6 +1,6 @@
 """NaN or Inf in loss, gradients or weights."""
 
-from postmortem.check import Check, Cleared, Clue, Evidence, Need, Reading, Severity, Sighting, Unknown, probe, say
+from postmortem.check import Check, Cleared, Clue, Evidence, Need, Reading, Sentence, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_batch import bad_batch
 from postmortem.checklist.causes.bad_initialization import bad_initialization
@@ -26,6 +26,12 @@ ANYTHING = Need(
 )
 
 
+def _told_of_hidden(e: Evidence, step: float) -> Sentence:
+    if e.curve("grad_norm") is None:
+        return say("At step {step:g} the loss went from an ordinary level to exactly 0.0, and stays there: the logger hides a NaN.", step=step)
+    return say("From step {step:g} on the loss is printed as 0.0 while the gradient norm is NaN: the logger hides a NaN.", step=step)
+
+
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     hits = [(c.non_finite.first_step, c) for n in CURVES if (c := e.curve(n)) is not None and c.non_finite is not None]
     guard = next(iter(e.events_of(EventKind.NON_FINITE_GUARD)), None)
@@ -36,7 +42,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         bad = curve.non_finite
         hidden = bool(bad and bad.hidden)
         summary = (
-            say("From step {step:g} on the loss is printed as 0.0 while the gradient norm is NaN: the logger hides a NaN.", step=step)
+            _told_of_hidden(e, step)
             if hidden
             else say("{name} is {kind} from step {step:g} on.", name=curve.name.removesuffix(".epoch"), kind=bad.kind if bad else "nan", step=step)
         )

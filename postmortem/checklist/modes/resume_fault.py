@@ -121,12 +121,13 @@ def _leapt(e: Evidence, event: LogEvent | None) -> tuple[float, float, float, fl
     """Where the last attempt went on, the highest of the last losses before, the lowest of the first ones after, and the share of what the loss
     had come down by that is lost, where these stand out: a loss that is twice as high, or lost half of what it had come down by."""
     series = e.series.get("train/loss")
-    attempt = next((a for a in e.attempts[-1:] if a.losses_before), None)  # one whose records begin at the seam
+    # one whose records begin at the seam; one that counts from the beginning again is none, unless the log says that it was resumed
+    attempt = next((a for a in e.attempts[-1:] if a.losses_before and (a.resumed_from is not None or event is not None)), None)
     if series is None:
         return None
     if attempt is not None:
         step, began = attempt.first_step, e.attempts[0].first_loss
-        before, after = list(attempt.losses_before), series.values[:BEFORE].tolist()
+        before, after = list(attempt.losses_before), series.values[: BEFORE if attempt.resumed_from is not None else AFTER].tolist()
     elif event is not None and event.step is not None:
         step, began = event.step, float(series.values[0])
         before, after = series.values[series.steps <= step][-BEFORE:].tolist(), series.values[series.steps > step][:BEFORE].tolist()

@@ -1,4 +1,5 @@
-"""What stable-baselines3 saves: a zip with torch files inside (`policy.pth`, an optimizer or several, loose variables) and `data`, a JSON.
+"""Zips with torch files inside. What stable-baselines3 saves (`policy.pth`, an optimizer or several, loose variables) with `data`, a JSON; and a
+model with its parameters in a JSON beside it, as pytorch-tabnet saves it.
 
 In `data` what JSON cannot say is a pickle in base64 below `:serialized:`; it is left alone. `num_timesteps` is the step.
 Source: stable_baselines3/common/save_util.py, base_class.py (`save`).
@@ -19,8 +20,9 @@ from postmortem.sources.checkpoints.training_state import settings_of
 from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Window, content, located, read_directory
 from postmortem.sources.reader import Candidate, Found, Reader
 
-NAME = "stable-baselines3"
+NAME, OTHERS = "stable-baselines3", "zip-of-torch"
 _DATA, _POLICY, _VARIABLES = "data", "policy.pth", "pytorch_variables.pth"
+_TORCH = (b".pth", b".pt", b".bin", b".ckpt")
 _FIRST = b"PK\x03\x04"
 _LARGEST_DATA = 64 << 20  # bytes; observations that were last seen lie in it
 _MOST_FILES = 32
@@ -29,9 +31,15 @@ _OF_ROLLOUTS = frozenset({"n_steps", "n_epochs"})  # steps and epochs of one, no
 
 
 def claims(candidate: Candidate) -> bool:
-    """A zip whose first member is called `data`."""
+    """A zip whose first member is called `data` or is a torch file; or a JSON, where the name says that it is a zip. Those of a torch file itself lie
+    in a directory."""
     head = candidate.head
-    return head.startswith(_FIRST) and head[26:28] == b"\x04\x00" and head[30:34] == b"data"
+    if not head.startswith(_FIRST):
+        return False
+    first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    return (
+        first == b"data" or (first.endswith(_TORCH) and b"/" not in first) or (candidate.name.lower().endswith(".zip") and first.endswith(b".json"))
+    )
 
 
 def read(candidate: Candidate) -> Found:
@@ -49,18 +57,21 @@ def read(candidate: Candidate) -> Found:
 
 def _read(candidate: Candidate, window: Window) -> Found:
     directory = read_directory(window)
-    if directory is None or _DATA not in directory.members:  # or it is that of a file inside
+    if directory is None or directory.truncated or any(n.endswith("/data.pkl") for n in directory.members):  # that of a file inside
         return failed(candidate, NAME, say("the file is cut: the end of the archive is missing"), truncated=True)
-    if _POLICY not in directory.members:
-        return skipped(candidate, NAME, say("this zip holds no torch checkpoint"))
+    name, policy = (NAME if _DATA in directory.members else OTHERS), _policy(directory)
+    if policy is None:
+        return skipped(candidate, name, say("this zip holds no torch checkpoint"))
+    if (member := located(window, directory.members[policy])) is not None and member.method != STORED:
+        return skipped(candidate, name, say("{name} in it is packed", name=policy))
     problems: list[Sentence | None] = [directory.problem]
     dangerous: dict[str, None] = {}
     whole = Contents()
     optimizers: list[OptimizerState] = []
-    for name in _torch_files(directory):
-        archive = _archive(directory, name, window, candidate.path)
+    for inner in _torch_files(directory, policy):
+        archive = _archive(directory, inner, window, candidate.path)
         if archive is None or archive.pickled is None:
-            problems.append(say("{name} in it cannot be read", name=name))
+            problems.append(say("{name} in it cannot be read", name=inner))
             continue
         placer = _placer(archive)
         found = contents(archive.pickled.value, placer, candidate.path)
@@ -68,21 +79,34 @@ def _read(candidate: Candidate, window: Window) -> Found:
         dangerous.update(dict.fromkeys(archive.pickled.dangerous))
         if found.optimizer is not None:
             optimizers.append(found.optimizer)
-        elif name == _POLICY:
+        elif inner == policy:
             whole.tensors = found.tensors
     if optimizers:
         whole.optimizer = optimizers[0]
     if len(optimizers) > 1:
         whole.facts["optimizers"] = len(optimizers)
-    _configured(whole, _json(directory, window), f"{candidate.path}/{_DATA}")
-    return fragment(candidate, NAME, whole, problems[:8], dangerous=tuple(dangerous))
+    stated = next((n for n in (_DATA, *directory.members) if n in directory.members and (n == _DATA or n.endswith(".json"))), None)
+    if stated is not None:
+        _configured(whole, _json(directory, stated, window), f"{candidate.path}/{stated}")
+    return fragment(candidate, name, whole, problems[:8], dangerous=tuple(dangerous))
 
 
-def _torch_files(directory: Directory) -> list[str]:
-    """The policy, then optimizers: the whole policy's first, then the actor's."""
+def _is_torch(name: str) -> bool:
+    return name.encode().endswith(_TORCH) and "/" not in name
+
+
+def _policy(directory: Directory) -> str | None:
+    """The member that holds the weights: the one that stable-baselines3 calls so, else the largest torch file."""
+    if _DATA in directory.members:
+        return _POLICY if _POLICY in directory.members else None
+    return max(filter(_is_torch, directory.members), key=lambda n: directory.members[n].size, default=None)
+
+
+def _torch_files(directory: Directory, policy: str) -> list[str]:
+    """The weights, then optimizers: the whole policy's first, then the actor's."""
     optimizers = [n for n in directory.members if n.endswith("optimizer.pth")]
     optimizers.sort(key=lambda n: (n != "policy.optimizer.pth", n != "actor.optimizer.pth", n))
-    return [_POLICY, *optimizers[:_MOST_FILES]]
+    return [policy, *optimizers[:_MOST_FILES]]
 
 
 def _archive(directory: Directory, name: str, window: Window, file: str) -> Archive | None:
@@ -99,8 +123,8 @@ def _placer(archive: Archive) -> Placer:
     return Placer(archive.locate, lambda at, n: archive.window.read(n, at), swapped=archive.big_endian())
 
 
-def _json(directory: Directory, window: Window) -> dict[str, object]:
-    member = directory.members.get(_DATA)
+def _json(directory: Directory, name: str, window: Window) -> dict[str, object]:
+    member = directory.members.get(name)
     found = located(window, member) if member else None
     text = content(window, found, _LARGEST_DATA) if found else None
     try:

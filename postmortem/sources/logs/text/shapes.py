@@ -71,7 +71,8 @@ _HABITS = (
 
 _OF_HABITS = re.compile(
     any_of((
-        "GPU available: ", "Trainer.fit", "lightning", "***** Running training", "train_runtime", "transformers/trainer.py", "s/step - ", " [=", "━",
+        "GPU available: ", "Trainer.fit", "{'loss': ", "lightning", "***** Running training", "train_runtime", "transformers/trainer.py", "s/step - ",
+        " [=", "━",
         "elapsed time per iteration", "train_inner", "fairseq.", "num_updates", "- mmengine - ", "d2.utils.events", "detectron2/", "solver.cpp:",
         " rate, ", "Up. ",
     )).encode()
