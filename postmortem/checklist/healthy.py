@@ -21,6 +21,7 @@ POINTS = 0.15  # of accuracy
 FAR_AHEAD = 0.3  # of the answers
 FEWEST, FEW = 3, 6  # records
 SHOWN = ("/loss", "/accuracy", "/score", "/f1", "/auc", "/error", "/perplexity")
+OF_TEXT = 0.6  # times chance, of a model of language that learned
 DIGITS = 1.5  # printed ones
 MORE_THAN_NOTHING, A_LITTLE_WORSE, MUCH_BETTER, LEANS = 0.004, 0.02, 0.1, 0.3  # of the first record; of two; Kendall's tau
 ENOUGH_FOR_ONE = 512.0  # a loss scale that needs no care where it left out one step
@@ -250,7 +251,7 @@ def few(e: Evidence, seen: Sighting) -> Reading | None:
 def extreme_setting(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
     level = to_chance(e, loss.final) if loss else None
-    return None if level is not None and level < 0.5 else extreme(e, seen)
+    return None if level is not None and level < (OF_TEXT if e.family == "language-model" else 0.5) else extreme(e, seen)
 
 
 @probe(say("validation follows training"), VALIDATION, holds=0.8, fails=-0.4)

@@ -61,7 +61,9 @@ def _loss_met(evidence: Evidence) -> bool:
 
 
 LOSS = Need("train/loss", say("log the training loss of every step (or every 10th), from step 0 on"), _loss_met, recorded("recorder.step(loss)"))
-LOSS_OR_PLAYERS = Need(LOSS.log, LOSS.how, lambda e: LOSS.met(e) or e.family == "gan" or e.curve("grad_norm") is not None, LOSS.code)
+LOSS_OR_PLAYERS = Need(
+    LOSS.log, LOSS.how, lambda e: LOSS.met(e) or e.family in ("gan", "reinforcement") or e.curve("grad_norm") is not None, LOSS.code
+)
 LOSS_OR_REWARD = Need(
     LOSS.log,
     LOSS.how,

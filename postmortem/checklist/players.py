@@ -1,6 +1,8 @@
 """The players of a GAN and an agent's critic: what their losses, which need not fall, say all the same."""
 
 import re
+from math import isfinite
+from statistics import median
 
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.signs import from_the_start
@@ -11,6 +13,9 @@ WON, LOST = 0.02, 3.0  # × its first record, which for a discriminator that gue
 CERTAIN = 1e-3  # nats, of a discriminator that is never wrong any more
 FEWEST, A_THOUSANDFOLD = 3, 1e3  # records; × where it began, whatever its noise
 PLAYED, ON_AND_ON, FAR_UP, STILL_GROWS = 8, 0.9, 100.0, 4.0  # records; their Kendall's tau; × its first record; × half-way
+SWUNG, FAR_OFF, FARTHER = 30, 1e4, 20.0  # records; of a distance between samples; × the first tenth
+VALUES = re.compile(r"(?:value|critic|\bq[f\d]?\d?\b).{0,20}(?:loss|pred)", re.IGNORECASE)
+NO_RETURN = 1e9
 STILL, RECORDS = 5, 50  # records of a loss that never changes; of one at nothing
 
 
@@ -54,8 +59,16 @@ def nothing_to_learn_from(e: Evidence) -> Sighting | None:
 def player_ran_away(e: Evidence) -> Sighting | None:
     """The loss of a GAN's player grows from record to record without an end: players are beaten, but not a hundred times over and ever faster."""
     for name, c in e.curves.items() if e.family == "gan" else ():
-        half = e.at(name, (c.first_step + c.last_step) / 2)
-        if "loss" not in name or c.finite < PLAYED or c.trend is None or c.trend.tau < ON_AND_ON or half is None:
+        if "loss" not in name:
+            continue
+        half, swings = e.at(name, (c.first_step + c.last_step) / 2), _swings_without_end(e, c)
+        if swings is not None:
+            told = say(
+                "{name} swings ever farther: by about {early:.3g} at first and by about {late:.3g} at the end.",
+                name=_short(c), early=swings[0], late=swings[1],
+            )  # fmt: skip
+            return from_the_start(e, "player", told, name)
+        if c.finite < PLAYED or c.trend is None or c.trend.tau < ON_AND_ON or half is None:
             continue
         if 0 < FAR_UP * c.first < c.final and c.final > STILL_GROWS * half:
             told = say(
@@ -65,8 +78,22 @@ def player_ran_away(e: Evidence) -> Sighting | None:
     return None
 
 
+def _swings_without_end(e: Evidence, c: CurveStats) -> tuple[float, float] | None:
+    """Medians of the size of a player's loss in the first tenth and the last third, where the later one is a multiple and beyond any distance between
+    samples and what is made of them."""
+    size = [abs(float(v)) for v in e.series[c.name].values if isfinite(v)]
+    if len(size) < SWUNG:
+        return None
+    early, late = median(size[: len(size) // 10]), median(size[-(len(size) // 3) :])
+    return (early, late) if late > max(FAR_OFF, FARTHER * early) else None
+
+
 def values_ran_away(e: Evidence) -> Sighting | None:
     """The error of an agent's values grows a thousandfold within a few records: no reward does that, its own estimates chase each other."""
+    absurd = next((c for n, c in e.curves.items() if e.family == "reinforcement" and VALUES.search(n) and c.finite and c.final > NO_RETURN), None)
+    if absurd is not None:
+        told = say("{name} is {final:.3g}: no return is that high, its own estimates chase each other.", name=_short(absurd), final=absurd.final)
+        return from_the_start(e, "player", told, absurd.name)
     loss = e.curve("train/loss")
     if loss is None or e.family != "reinforcement" or loss.finite < FEWEST or not 0 < A_THOUSANDFOLD * loss.first < loss.final:
         return None
