@@ -30,7 +30,7 @@ MANY_CLASSES = 30  # outputs from which the limit is that of language: tokens, o
 LANGUAGE = 0.76  # times ln(vocabulary): short healthy runs end at 0.62, the unigram level of text lies at 0.6 to 0.75
 PAIRS, AT_REST = 2.4, 0.5  # nats: knowing which letter follows which gives 2.4 to 2.5 in text and code; share of the run at the same level
 PAIRS_SOON, STEPS = 2.6, 500.0  # nats: the same batch by batch, within so many steps
-FREQUENCIES = 2.75  # nats: knowing how frequent each letter is gives 2.8 to 2.9 in text; made-up text may hold no more to know than a little below
+FREQUENCIES, ENDED = 2.75, 0.1  # nats: knowing how frequent each letter is gives 2.8 to 2.9 in text; of the highest rate
 EXPLAINED = 0.55  # the same where the configuration itself explains why little was learned
 ABSURD, KNOWN = 5.0, ("head", "configuration", "dataset")  # times chance
 OF_TWO, HARDLY_LEARNED = 1.15, 0.93  # × the loss of a model that knows how sure it may be: weighted classes cost more; times chance
@@ -48,7 +48,10 @@ def limit(e: Evidence) -> float:
     chance, loss = e.chance.loss, course(e)
     if of_letters(e) and chance and loss is not None and (little or loss.plateau_share > AT_REST):
         pairs = PAIRS if (e.last_step or 0.0) >= STEPS else PAIRS_SOON
-        return min(language, (pairs if little else FREQUENCIES) / chance)
+        ended = (
+            e.schedule is not None and e.schedule.source == "logged" and e.schedule.final < ENDED * e.schedule.peak
+        )  # where a model stands, it rests
+        return min(language, (FREQUENCIES if ended and not little else pairs) / chance)
     if e.family == "regression":
         return EXPLAINED_REGRESSION if little else REGRESSION
     if e.family == "language-model" or (e.chance.classes or 0) >= MANY_CLASSES:
