@@ -81,7 +81,7 @@ def gains_with_the_rate(e: Evidence, seen: Sighting) -> Reading | None:
     return None
 
 
-@probe(say("nothing moves any more, and the configured schedule only comes down"), CONFIG, holds=2.5, fails=0.0)
+@probe(say("nothing moves any more, and the configured schedule only comes down"), CONFIG, holds=2.5, fails=-0.5)
 def came_down(e: Evidence, seen: Sighting) -> Reading | None:
     setting = e.setting("schedule")
     if seen.facet != "standstill" or setting is None:
