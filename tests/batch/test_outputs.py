@@ -98,7 +98,7 @@ def test_in_chinese_no_english_words_of_ours_are_left(tmp_path: Path, pool: Exec
         assert not re.search(ours, re.sub(r"RuntimeError\S.*|KeyboardInterrupt\S.*", "", text.replace(reason, "")))  # texts of the runs
     assert '<html lang="zh-Hans">' in (tmp_path / "out" / "reports" / "steep_.html").read_text(encoding="utf-8")
     assert postmortem.batch(str(jobs / "*"), tmp_path / "out", executor=pool, lang="zh").reused == 6
-    assert postmortem.batch(str(jobs / "*"), tmp_path / "out", executor=pool).reused == 0
+    assert postmortem.batch(str(jobs / "killed_"), tmp_path / "out", executor=pool).reused == 0
 
 
 def test_only_failed_leaves_healthy_runs_out(tmp_path: Path, pool: Executor) -> None:
