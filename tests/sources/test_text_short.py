@@ -110,3 +110,18 @@ def test_yolact_tells_its_total_and_its_precisions(tmp_path: Path) -> None:
     found = _series(tmp_path, log)
     assert found["train/loss"].values.tolist() == [1.5]
     assert found["val/score"].values.tolist() == [0.25]
+
+
+def test_the_test_set_below_the_heading_of_a_validation_is_that_set(tmp_path: Path) -> None:
+    epochs = (
+        f"Training epoch: {e}\n  Mean training loss: {4 - e}.5\nEval epoch: {e}\n  Mean test loss: {4 - e}.75\n  Top1: {20 * e}.5%\n"
+        for e in (1, 2, 3)
+    )
+    found = _series(tmp_path, "".join(epochs))
+    assert found["val/loss"].values.tolist() == [3.75, 2.75, 1.75]
+    assert found["val/accuracy"].values.tolist() == [0.205, 0.405, 0.605]
+
+
+def test_of_two_losses_in_a_block_the_plainer_one_is_it(tmp_path: Path) -> None:
+    found = _series(tmp_path, "".join(f'Train Epoch {e}\n{{\n    "L2_Loss": {9 - e}.5,\n    "Loss": {9 - e}.75\n}}\n' for e in (1, 2, 3)))
+    assert found["train/loss"].values.tolist() == [8.75, 7.75, 6.75]

@@ -194,3 +194,30 @@ def test_what_says_nothing_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mo
     text = "".join(HABITS[habit](n) for n in range(1, 400)).encode()
     read(tmp_path, text)
     assert sum(map(len, asked)) < 0.3 * len(text)
+
+
+@pytest.mark.parametrize("other", [50, 900])
+def test_a_bar_of_another_length_amid_one_that_is_drawn_again(tmp_path: Path, other: int) -> None:
+    def drawn(n: int, of: int) -> str:
+        return f"\r{100 * n // of:3d}%|{bar(n / of)}| {n}/{of} [00:05<00:33, 33.1it/s]"
+
+    parts = []
+    for r in range(12):
+        parts += [drawn(n, 500) for n in range(r * 40, r * 40 + 40)]
+        if r % 3 == 2:
+            parts[-9:-9] = [drawn(n, other) for n in range(9)]
+        parts.append(f"\n{{'loss': {loss(r)}, 'learning_rate': 1e-05, 'epoch': {r / 100:.2f}}}\n")
+    text = "".join(parts).encode()
+    same(read(tmp_path, text), line_by_line(tmp_path, text))
+
+
+@pytest.mark.parametrize("first", ["step", "loss"])
+def test_dicts_over_several_lines_are_read_alike_wherever_their_step_stands(tmp_path: Path, first: str) -> None:
+    last = {"step": "loss", "loss": "step"}[first]
+    values = [{"step": n, "loss": round(4 - n / 50, 3)} for n in range(1, 41)]
+    text = "".join(f"{{'{first}': {v[first]},\n 'grad_norm': 0.5,\n '{last}': {v[last]}}}\n" for v in values).encode()
+    found = read(tmp_path, text)
+    same(found, line_by_line(tmp_path, text))
+    (series,) = (s for s in found.series if s.name == "train/loss")
+    assert series.steps.tolist() == [v["step"] for v in values]
+    assert series.values.tolist() == [v["loss"] for v in values]

@@ -19,6 +19,8 @@ _SPENT = rb"[0-9]{1,2}+:[0-9:]{2,5}+"
 _BODY = (  # what tqdm draws when nothing was put behind it
     rb" {0,6}+[0-9]{1,3}+%%\|[^|\n]*+\| {0,12}+(?P<batch>[0-9]{1,15}+)/%s \[" + _SPENT + rb"<" + _SPENT + rb", {1,6}+[0-9.]{1,12}+%s\]"
 )
+_DRAWING = b"0123456789 #\xe2\x96\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f"  # what a bar that moves on changes: digits, blanks, and blocks in UTF-8
+_FAR = 1 << 15  # bytes in which the line is looked for that ended the bar the last time
 _DRAWN = re.compile(rb"(?P<head>[^%|\n]{0,80}?)" + _BODY % (rb"(?P<total>[0-9]{1,15})", rb"(?P<unit>it/s|s/it)"))
 
 
@@ -29,31 +31,50 @@ class Redraws:
         self.scan = scan
         self.entry: Entry | None = None  # the bar's shape, once one was read
         self._lines: re.Pattern[bytes] | None = None
+        self._line: re.Pattern[bytes] | None = None
+        self._left = b""  # of one line without what moves
+        self._of = b""  # its total
+        self._behind = b""  # how the line began that ended the bar the last time
         self._total = 0.0
 
-    def saw(self, entry: Entry | None, line: bytes) -> None:
+    def saw(self, entry: Entry, line: bytes) -> None:
         """Note a line that was read: it may be such a bar."""
-        if entry is None or not _bare(entry.plan):
+        if not _bare(entry.plan):
             return
         drawn = _DRAWN.fullmatch(line)
         if drawn:
             self.entry, self._total = entry, float(drawn["total"])
-            self._lines = _redrawn_lines(drawn["head"].rstrip(b" "), drawn["total"], drawn["unit"])
+            self._line, self._lines = _redrawn_lines(drawn["head"].rstrip(b" "), drawn["total"], drawn["unit"])
+            self._left, self._of = line.translate(None, _DRAWING) + b"\n", b"/" + drawn["total"] + b" ["
 
     def take(self, data: bytes, start: int) -> int:
         """Pass over what is that bar again from `start` on; returns where it ends, and leaves what the last of its lines leaves."""
-        if self._lines is None or self.entry is None or self.scan.shapes.many:
+        if self._line is None or self._lines is None or self.entry is None or not self._line.match(data, start) or self.scan.shapes.many:
             return start
-        run = self._lines.match(data, start)
+        run = self._until(data, start, self._line) or self._lines.match(data, start)
         if run is None or not quiet(self.scan, self.entry, self.entry.plan):
             return start
         scan = self.scan
+        self._behind = data[run.end() - 1 : run.end() + 1]
         scan.near -= data.count(b"\n", start, run.end())
         scan.dump.over(self.entry.shape)
         scan.last_text = run["line"]
         if self._total >= scan.bar[1]:
             scan.bar = (float(run["batch"]), self._total)
         return run.end()
+
+    def _until(self, data: bytes, start: int, line: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """The last line of a stretch that ends where a line begins as the one did that ended it the last time, if it is nothing but this bar: its
+        lines leave the same without what moves, and each has the total. Much faster than a look at each line; None where that cannot be told."""
+        end = data.find(self._behind, start, start + _FAR) + 1 if self._behind else 0
+        if not end:
+            return None
+        stretch = data[start:end]
+        left = stretch.translate(None, _DRAWING)
+        lines = len(left) // len(self._left)
+        if left != self._left * lines or stretch.count(self._of) != lines:
+            return None
+        return line.match(data, data.rfind(b"\n", start, end - 1) + 1 or start)
 
 
 def _bare(plan: Plan) -> bool:
@@ -62,9 +83,10 @@ def _bare(plan: Plan) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _redrawn_lines(head: bytes, total: bytes, unit: bytes) -> re.Pattern[bytes]:
-    """Lines that are one bar, drawn again."""
-    return re.compile(rb"(?:(?P<line>" + re.escape(head) + _BODY % (total, unit) + rb")\n)++")
+def _redrawn_lines(head: bytes, total: bytes, unit: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """One line that is a bar, drawn again, and as many of them as there are."""
+    line = rb"(?P<line>" + re.escape(head) + _BODY % (total, unit) + rb")\n"
+    return re.compile(line), re.compile(rb"(?:" + line + rb")++")
 
 
 def quiet(scan: Scan, entry: Entry, plan: Plan) -> bool:

@@ -11,7 +11,7 @@ from postmortem.sources.logs.text.ledger import Ledger
 from postmortem.sources.logs.text.plans import EMPTY, NO, Plan, Slot
 from postmortem.sources.logs.text.rows import NAN
 from postmortem.sources.logs.text.tables import Header
-from postmortem.sources.logs.text.tokens import dated, number
+from postmortem.sources.logs.text.tokens import dated, numbers_in
 
 MOST_BENEATH = 32  # lines without counters below one of an evaluation under way
 NEAR = 3  # lines after a row or a counter that still belong to it
@@ -91,9 +91,10 @@ class Course(Ledger):
 
     def follow(self, plan: Plan, tokens: list[bytes]) -> None:
         """Do with the numbers of a line, as printed, what its plan says."""
-        numbers = [number(t) for t in tokens]
-        if not all(math.isfinite(numbers[slot]) for slot in plan.counters):
-            return
+        numbers = numbers_in(tokens)
+        for slot in plan.counters:
+            if not math.isfinite(numbers[slot]):
+                return
         if (not self._placed_again(plan) and plan.values) or (plan.group != NO and numbers[plan.group]):
             return
         self.note_totals(plan, numbers)

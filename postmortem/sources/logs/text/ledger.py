@@ -11,6 +11,8 @@ from postmortem.sources.logs.text.rows import NAN, Column, Rows
 from postmortem.sources.logs.text.tokens import number
 from postmortem.sources.names import series_name
 
+_MOST_PLANS = 1_000  # whose columns are kept
+
 
 class Ledger:
     """Rows and columns so far, and what the progress bar drawn last shows of them."""
@@ -21,6 +23,7 @@ class Ledger:
         self.time = NAN  # the last moment that was printed
         self.stale: dict[str, float] = {}
         self.drawn: tuple[float, float] | None = None  # epoch and batch of the progress bar drawn last
+        self._columns: dict[int, tuple[Plan, bool, str, list[Column | None]]] = {}  # of plans, by their identity
         self.redrawn: set[str] = set()  # what that bar shows, by logged name
 
     def put(self, plan: Plan, numbers: list[float], tokens: list[bytes], row: int, *, summary: bool) -> None:
@@ -33,7 +36,7 @@ class Ledger:
             return  # it counts an epoch after it was told of it: what it shows first is what the epochs came to that are done
         if not drawn_again:
             self.redrawn.clear()
-        for slot in plan.values:
+        for slot, column in zip(plan.values, self._columns_of(plan, summary=summary), strict=True):
             value = numbers[slot.index]
             if slot.total != NO:
                 total = numbers[slot.total]
@@ -42,7 +45,6 @@ class Ledger:
                 value /= 100.0
             else:
                 value *= slot.times
-            column = self.column(slot, plan, summary=summary)
             if column is None:
                 continue
             if plan.progress and not plan.bar and plan.split not in ("val", "test") and carried(slot):
@@ -63,6 +65,18 @@ class Ledger:
         """The values of a line of which nothing says where in training it is."""
         row = self.rows.add(NAN, NAN, NAN, NAN, self.time, Kind.BARE)
         self.put(replace(plan, spare=True), [number(t) for t in tokens], tokens, row, summary=False)
+
+    def _columns_of(self, plan: Plan, *, summary: bool) -> list[Column | None]:
+        """Where the values of a line go; as the last time, where its plan is the same one."""
+        known = self._columns.get(id(plan))
+        if known and known[0] is plan and known[1] == summary and known[2] == self.split:
+            return known[3]
+        columns = [self.column(slot, plan, summary=summary) for slot in plan.values]
+        if None not in columns:
+            if len(self._columns) >= _MOST_PLANS:
+                self._columns.clear()
+            self._columns[id(plan)] = (plan, summary, self.split, columns)
+        return columns
 
     def column(self, slot: Slot, plan: Plan, *, summary: bool) -> Column | None:
         """Where the values of a slot go."""

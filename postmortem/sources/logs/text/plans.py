@@ -1,6 +1,6 @@
 """What the numbers of a line of one shape are: counters, totals, values. Made by `grammar.py` and `dialects.py`, followed by `scan.py`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from postmortem.sources.logs.text.keys import split_in
@@ -51,6 +51,7 @@ class Plan:
     untrained: bool = False  # measured before the first step
     done: bool = False  # its epoch says how many are done, 0 at first
     overall: bool = False  # its step is by name that of all training
+    counters: tuple[int, ...] = field(init=False, compare=False)  # slots that say where training is; not finite, they make the line worthless
     paired: bool = False  # a counter without a name, and values of training and validation: "[01/14] train_loss 0.3, val_loss 0.4"
 
     @property
@@ -96,10 +97,9 @@ class Plan:
         """The line says where training is."""
         return self.step >= 0 or self.epoch >= 0 or self.batch >= 0
 
-    @property
-    def counters(self) -> tuple[int, ...]:
-        """Slots that say where training is; a number there that is not finite makes the line worthless."""
-        return tuple(s for s in (self.step, self.step_total, self.epoch, self.epoch_total, self.batch, self.batch_total) if s >= 0)
+    def __post_init__(self) -> None:
+        counters = (self.step, self.step_total, self.epoch, self.epoch_total, self.batch, self.batch_total)
+        object.__setattr__(self, "counters", tuple(s for s in counters if s >= 0))
 
 
 EMPTY = Plan()

@@ -238,11 +238,13 @@ def _some(scan: Scan, repeats: Repeats, bars: Redraws, cursor: _Cursor, data: by
                 continue
         end = data.find(b"\n", start)
         before, cursor.offset = cursor.offset, start
-        entry = scan.line(data[start:end])
+        line = data[start:end]
+        entry = scan.line(line)
+        period = repeats.saw(entry)
         if entry is None:
             cursor.offset = before  # of the last line with something in it
-        period = repeats.saw(entry)
-        bars.saw(entry, data[start:end])
+        elif entry.plan.progress:
+            bars.saw(entry, line)
         start = end + 1
         if data.startswith(_BLANK, start):
             begin, start = start, _BLANKS.match(data, start).end()  # type: ignore[union-attr]

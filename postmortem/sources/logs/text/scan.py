@@ -21,7 +21,7 @@ from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, 
 from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
 from postmortem.sources.logs.text.tables import PAIRS, cells_of, opens_pairs, pair_of, row_of_names, row_of_splits, section_of, wide_pair_of
 from postmortem.sources.logs.text.tokens import NUMBERS, mask, moment, number
-from postmortem.sources.names import series_name
+from postmortem.sources.names import plainness, series_name
 
 MAX_EARLY = 5_000  # lines
 MOST_HELD = 200  # lines of one dict
@@ -79,6 +79,10 @@ class Scan(Course):
 
         What a progress bar has glued to its end counts as a line of its own.
         """
+        if not raw:
+            self.effort.spent += A_LINE
+            self.blank()
+            return None
         at = raw.find(b"Epoch ")
         named = _NAMED.match(raw, at) if at > 0 and raw[at - 1 : at].isdigit() else None
         if named:  # `ETA: 0s - loss: 1.25Epoch 00001: val_loss improved from inf to 1.5`
@@ -236,7 +240,8 @@ class Scan(Course):
         self.near -= lines
         self.dump.over("")
         self.closing = 0
-        self._release()
+        if self.held:
+            self._release()
         self._flush_block()
 
     def gap(self) -> None:
@@ -364,7 +369,11 @@ class Scan(Course):
             else:
                 values[key] = value
         split = "" if found else self.split
-        pairs = [(key, _name_of(key, split), value) for key, value in values.items()]
+        plainest: dict[str, str] = {}  # of several keys of one series
+        for key in sorted(values, key=plainness):
+            plainest.setdefault(_name_of(key, split), key)
+        names = {key: name for name, key in plainest.items()}
+        pairs = [(key, names.get(key, f"other/{key}"), value) for key, value in values.items()]
         if not found and not any(not name.startswith("other/") or is_part(key) for key, name, _ in pairs):
             return
         beneath, self.told_step = self.step != self.told_step, self.step

@@ -104,6 +104,14 @@ def number(token: bytes) -> float:
         return math.nan
 
 
+def numbers_in(tokens: list[bytes]) -> list[float]:
+    """The values of printed numbers, as `number` gives them."""
+    try:
+        return list(map(float, tokens))
+    except ValueError:
+        return [number(t) for t in tokens]
+
+
 def quantum(token: bytes) -> float | None:
     """The unit of the last printed digit; None for a number that is not finite or printed to full precision (12 digits)."""
     mantissa, _, exponent = token.lower().lstrip(b"+-").partition(b"e")
