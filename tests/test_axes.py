@@ -119,6 +119,10 @@ def test_a_single_point_and_a_counter_out_of_all_reason() -> None:
     assert b.steps.tolist() == [1, 2, 2, 2]
 
 
+def test_shares_of_an_epoch_that_rounding_made_0_are_spread_ahead() -> None:
+    assert spread(np.array([0.0, 0.0, 0.25, 0.25, 0.5])).tolist() == [0, 0.0625, 0.125, 0.25, 0.5]
+
+
 def test_spread_goes_on_after_a_restart() -> None:
     assert spread(np.array([1.0, 1, 2, 2, 1, 1])).tolist() == [0.5, 1, 1.5, 2, 0.5, 1]
 

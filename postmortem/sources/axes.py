@@ -82,7 +82,10 @@ def within_epochs(one: Series, known_steps_per_epoch: float | None = None) -> Se
 
 
 def spread(epochs: Floats) -> Floats:
-    """Records that only say "epoch 3" several times, spread evenly over that epoch: 2⅓, 2⅔, 3."""
+    """Records that only say "epoch 3" several times, spread evenly over that epoch: 2⅓, 2⅔, 3.
+
+    Of rounded shares of an epoch, `0.0, 0.0, 0.01`, the first ones lie between their own and the next.
+    """
     out = epochs.astype(np.float64).copy()
     start = 0
     for end in range(1, len(out) + 1):
@@ -90,6 +93,11 @@ def spread(epochs: Floats) -> Floats:
             continue
         m = end - start
         if m > 1:
+            ahead = epochs[end] - epochs[0] if not start and end < len(out) else 1.0
+            if 0 < ahead < 1:
+                out[:end] = epochs[0] + ahead / np.count_nonzero(epochs == epochs[end]) * np.arange(m) / m
+                start = end
+                continue
             previous = epochs[start - 1] if start and epochs[start - 1] < epochs[start] else epochs[start] - 1
             out[start:end] = previous + (epochs[start] - previous) * np.arange(1, m + 1) / m
         start = end

@@ -55,6 +55,19 @@ def test_an_objective_that_is_maximised_is_a_loss_below_0(tmp_path: Path) -> Non
     assert found["train/accuracy"].values.tolist() == pytest.approx([0.515, 0.525, 0.535])
 
 
+def test_a_cross_entropy_of_sentences_is_not_that_of_words(tmp_path: Path) -> None:
+    rows = "".join(
+        f"[2030-01-02 10:0{n}:00] Ep. 1 : Up. {n}000 : Sen. {n}0,123 : Cost 5.{9 - n}0 : Time 9.5s : 900.50 words/s\n"
+        f"[2030-01-02 10:0{n}:30] [valid] Ep. 1 : Up. {n}000 : cross-entropy : 13{9 - n}.5 : new best\n"
+        f"[2030-01-02 10:0{n}:31] [valid] Ep. 1 : Up. {n}000 : perplexity : 18{9 - n}.5 : new best\n"
+        for n in range(1, 5)
+    )
+    found = _series(tmp_path, rows)
+    assert found["val/perplexity"].values.tolist() == [188.5, 187.5, 186.5, 185.5]
+    assert "val/loss" not in found
+    assert "val/loss" in _series(tmp_path, rows.replace("cross-entropy", "ce-mean-words"))
+
+
 def test_a_key_that_ends_in_loss_is_the_loss_where_nothing_else_is(tmp_path: Path) -> None:
     lines = [f"Epoch: [1]  [{n}/40]  lr: 0.0001  closs: 0.{9 - n // 10} (0.95)  grad_norm: 0.5 (0.6)  time: 4.1\n" for n in range(0, 40, 10)]
     found = _series(
@@ -108,8 +121,8 @@ def test_rows_of_parts_of_a_model(tmp_path: Path) -> None:
         for n in range(1, 4)
     )
     found = _series(tmp_path, log)
-    assert found["other/generator (train) loss"].values.tolist() == [1.25, 2.25, 3.25]
-    assert found["other/generator (test) aux_loss"].epochs.tolist() == [1, 2, 3]  # type: ignore[union-attr]
+    assert found["other/generator loss"].values.tolist() == [1.25, 2.25, 3.25]
+    assert found["other/test generator aux_loss"].epochs.tolist() == [1, 2, 3]  # type: ignore[union-attr]
     assert "train/loss" not in found
 
 

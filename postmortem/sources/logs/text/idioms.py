@@ -149,6 +149,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         (" / ", rf"^\[{_N}\] (?=[a-z]\w* ?{_N} / )", f"step {_N}: "),  # Dreamer
         (" / ", rf"(?<={_N}) / (?=[A-Za-z]\w* ?{_N})", " | "),
         ("val. ", r"\bval\. (?=\w)", "val_"),
+        ("[valid]", r"(\[valid\] .{0,80}: )cross-entropy(?= :)", r"\1cross-entropy per sentence"),  # Marian, whose Cost is one per word
         ("completed step:", rf"\bcompleted step:{_N}, seconds:", f"completed step:{_N}, step time:"),  # MaxText
         ("||", rf"^\[{_N}\]{_N} \|\| (?=\w: ?{_N})", f"epoch {_N}, iter {_N} || "),  # YOLACT: its parts by their first letters, and their total
         # `speed: 2.94(0.63s r2.27)s/itr`: of a step, of its computation, of reading its batch

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from postmortem.sources.logs.text.keys import Role, is_noise, may_count, role_of, split_in
 from postmortem.sources.logs.text.tokens import NUMBERS, number
-from postmortem.sources.names import of_validation, series_name, words
+from postmortem.sources.names import of_validation, series_name
 
 MAX_COLUMNS = 64
 MAX_KEY = 40  # characters of the name of a row
@@ -116,8 +116,9 @@ def row_of_names(header: Header, text: str) -> list[tuple[str, str, float]] | No
     tokens = [c.rstrip("%").encode("utf-8", "replace") for c in cells]
     if len(cells) != len(header.keys) - 1 or not any(c.isalpha() for c in label) or len(label) > MAX_KEY or not all(map(NUMBERS.fullmatch, tokens)):
         return None
-    split, whole = split_in(label), all(split_in(w) or w in ("set", "data", "dataset") for w in words(label))
-    keys = [f"{label} {k}" for k in header.keys[1:]]
+    split, part = split_in(label), " ".join(w for w in re.findall(r"[\w.-]+", label) if not split_in(w))
+    whole = part.lower() in ("", "set", "data", "dataset")
+    keys = [" ".join(w for w in (split.removeprefix("train"), part, k) if w) for k in header.keys[1:]]
     names = [series_name(k, split) if whole else f"other/{key}" for k, key in zip(header.keys[1:], keys, strict=True)]
     names = [f"other/{key}" if n.startswith("other/") else n for n, key in zip(names, keys, strict=True)]
     of_hundred = [0.01 if c.endswith("%") else 1.0 for c in cells]
