@@ -105,6 +105,11 @@ def test_most_of_what_training_measured_is_lost(tmp_path: Path) -> None:
     assert "train/loss" not in _series(tmp_path, bad.replace("nan", "0.5", 2))
 
 
+def test_how_many_epochs_are_done_heads_what_they_came_to(tmp_path: Path) -> None:
+    log = "After 19th epoch\nloss: 0.5 - acc: 0.75\nafter 20th epoch\nloss: 0.25 - acc: 0.5\nAfter 90 epochs\nloss: 0.125 - acc: 0.25\n"
+    assert _series(tmp_path, log)["train/loss"].epochs.tolist() == [19, 20, 90]  # type: ignore[union-attr]
+
+
 # -- blocks and tables
 
 

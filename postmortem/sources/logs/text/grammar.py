@@ -77,6 +77,7 @@ _PACE = re.compile(
 _OWN_UNIT = re.compile(
     r"^(?:%[^|]{0,20}| ?(?:[mµu]?s|sec|min|h|[KMG]i?B|[kKM]? ?[A-Za-z]{1,12}/s(?:ec)?) ?)\|"
 )  # `| 345.67 ms | 45.6% MFU | `: of the number before it
+_AFTER = re.compile(rf"^[^A-Za-z{NUMBER}]{{0,20}}after{NUMBER} ?epochs[^A-Za-z{NUMBER}]{{0,20}}$", re.IGNORECASE)  # a heading: how many are done
 _EPOCHS = re.compile(r"^\s*(?:train(?:ing)?\s)?epochs?(?: on \w{2,10})?\s*:?\s*$", re.IGNORECASE)
 _OF_EPOCHS = re.compile(rf"(?:{NUMBER}(?:s/|\s?)|\?)epochs?(?:/s)?(?=[,\]])")  # the unit of a bar
 _OF_PERCENT = re.compile(r"^%,?\s{0,3}[(\[]\s?$")  # `54.4% (5445 / 10000)`
@@ -183,6 +184,9 @@ class _Reading(Counters):
         percent = trail.startswith("%")
         if self.endless and trail.startswith("it ["):
             self.take(Role.BATCH.value, index)
+            return
+        if not index and _AFTER.match(self.parts_text):
+            self.take("epoch", index)
             return
         if not index and _LOGURU.search(lead):
             self.last = ("", index)
