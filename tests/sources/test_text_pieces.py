@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from postmortem.model.run import EventKind, Reduction, Run, Series
@@ -212,6 +213,25 @@ def test_what_a_callback_glued_behind_a_bar_names_the_epoch(tmp_path: Path) -> N
     assert found["train/loss"].values.tolist() == [2.25, 2.0, 1.75, 1.5]
     assert found["val/loss"].values.tolist() == [1.15, 1.25, 1.35, 1.45]
     assert found["val/loss"].epochs.tolist() == [1, 2, 3, 4]  # type: ignore[union-attr]
+
+
+def test_a_log_that_is_cut_at_its_head_begins_with_the_epoch_before(tmp_path: Path) -> None:
+    last = _epoch(20, 1.0)
+    found = _series(tmp_path, last[len(last) // 2 :].partition("\n")[2] + "Epoch 8/9\n" + _epoch(20, 0.5) + "Epoch 9/9\n")
+    assert found["train/loss.epoch"].epochs.tolist() == found["val/loss"].epochs.tolist() == [7, 8]  # type: ignore[union-attr]
+    assert found["train/loss"].steps[-1] == 159
+    assert np.all(np.diff(found["train/loss"].steps) > 0)
+
+
+def test_a_bar_beyond_its_end_is_of_the_validation_set(tmp_path: Path) -> None:
+    log = "".join(
+        f"Epoch {n}/15\n{_bar(9, 10, 0.5 / n)} Epoch 1/15\n74/10 [{'=' * 24}] - 9s 121ms/step - loss: {n}.8525\n"
+        + _bar(10, 10, 0.25 / n, f" - val_loss: {n}.25") + "\n"
+        for n in (1, 2)
+    )  # fmt: skip
+    found = _series(tmp_path, log)
+    assert found["train/loss"].values.tolist() == [0.25, 0.125]
+    assert found["val/loss"].epochs.tolist() == [1, 2]  # type: ignore[union-attr]
 
 
 # -- events

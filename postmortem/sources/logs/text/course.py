@@ -98,6 +98,8 @@ class Course(Ledger):
         if (not self._placed_again(plan) and plan.values) or (plan.group != NO and numbers[plan.group]):
             return
         self.note_totals(plan, numbers)
+        if plan.bar and plan.batch_total != NO and numbers[plan.batch] > numbers[plan.batch_total]:
+            return  # `74/10 [====]`: a pass over the validation set, with the total of training
         if plan.bar:
             if self.waiting is not None and not self._same_bar(plan, numbers):
                 self.arrive()
@@ -188,11 +190,13 @@ class Course(Ledger):
         if self.waiting is None:
             return
         (plan, numbers, tokens), self.waiting = self.waiting, None
+        nameless = False
         if plan.bar and not plan.split and plan.epoch == NO:
             at_its_end = plan.batch_total != NO and numbers[plan.batch] >= numbers[plan.batch_total]
             if self.over and not any(slot.name.startswith("val/") for slot in plan.values):  # `model.evaluate` once training is over
                 plan = replace(plan, split="test", values=tuple(_of_split(s, "test") for s in plan.values))
             self.firsts.ended += at_its_end and plan.split != "test"
+            nameless = at_its_end and self.firsts.ended == 1 and math.isnan(self.waiting_epoch)
             self.over = self.over or at_its_end
         epoch = numbers[plan.epoch] if plan.epoch != NO else self.waiting_epoch
         kind = Kind.SUMMARY if not math.isnan(epoch) else Kind.BARE
@@ -209,6 +213,7 @@ class Course(Ledger):
             self.rows.forget(self.unfinished[0])
         row = self.rows.add(step, epoch, batch, total, self.time, kind)
         self.put(plan, numbers, tokens, row, summary=True)
+        self.firsts.nameless = row if nameless else -1
         if plan.bar and not math.isnan(batch):
             self.firsts.unfinished.append(row)
         self.unfinished = (row, epoch if batch >= NEARLY * total else NAN)
@@ -270,6 +275,7 @@ class Course(Ledger):
         self.arrive()
         self.over = False
         self.split = ""
+        self.firsts.name(self, epoch)
         if epoch != self.epoch:
             self.epoch = epoch
             if epoch == math.floor(epoch) and not epoch >= self.rows.lowest_epoch:

@@ -10,6 +10,7 @@ from postmortem.sources.logs.text.plans import NO, Plan
 from postmortem.sources.logs.text.rows import NAN
 
 ENOUGH = 3  # epochs that ended make a curve
+FEWEST = 2  # states of each epoch
 _MOST = 1_000  # states of one epoch that are kept
 _MOST_LINES = 50_000  # of such bars that are looked at one by one
 
@@ -23,6 +24,7 @@ class Firsts:
     ended: int = 0  # epochs
     lines: int = 0
     states: list[State] = field(default_factory=list)
+    nameless: int = -1  # the row of the first bar that came to its end, as long as nobody named its epoch
     unfinished: list[int] = field(default_factory=list)  # rows of bars that did not come to their end
     reached: float = 0.0  # the batch of the last state that was kept
 
@@ -47,10 +49,20 @@ class Firsts:
         while self.states and self.states[-1][3] == len(ledger.rows) - 1 and not ledger.rows.in_epoch(self.states[-1][3], epoch):
             ledger.rows.clear(self.states.pop()[3])
 
+    def name(self, ledger: Ledger, epoch: float) -> None:
+        """A log that is cut at its head begins with a bar of the epoch before the first that is named."""
+        if self.nameless >= 0 and epoch > 1:
+            ledger.rows.move(self.nameless, epoch - 1, Kind.SUMMARY)
+            for *_, row in self.states:
+                ledger.rows.move(row, epoch - 1, Kind.WITHIN)
+        self.nameless = -1
+
     def settle(self, ledger: Ledger) -> None:
-        """The log is over: the states count where too few epochs ended, as running means; elsewhere their rows stay empty."""
+        """The log is over: the states count where too few epochs ended, as running means, and where there are more of them than of those;
+        elsewhere their rows stay empty."""
+        count = self.ended < ENOUGH and len(self.states) > FEWEST * self.ended
         for plan, numbers, tokens, row in self.states:
-            if self.ended >= ENOUGH:
+            if not count:
                 ledger.rows.clear(row)
                 continue
             ledger.put(plan, numbers, tokens, row, summary=False)
@@ -58,6 +70,6 @@ class Firsts:
                 column = ledger.column(slot, plan, summary=False)
                 if column is not None:
                     column.reduction = Reduction.RUNNING
-        if self.ended < ENOUGH and self.states:
+        if count:
             for row in self.unfinished:
                 ledger.rows.forget(row)

@@ -236,6 +236,7 @@ class _State:
         scan, place = self.scan, self.place
         scan.placed, scan.epoch, scan.step = self.placed, float(self.epoch[-1]), float(self.step[-1])
         scan.rows.lowest_epoch = self.lowest
+        scan.firsts.nameless = -1
         if place is not None:
             scan.place = Place(float(place.step[-1]), float(place.epoch[-1]), float(place.batch[-1]), float(place.total[-1]), place.kind)
         scan.near = self.near - (len(self.plans) - 1 - self.line)

@@ -72,6 +72,13 @@ class Numbers:
         """Of one row."""
         return self._said[row - self._unsaid] if row >= self._unsaid else NAN
 
+    def put(self, row: int, value: float) -> None:
+        """Of one row that had none."""
+        if row < self._unsaid:
+            self._said = array("d", [NAN]) * self._unsaid + self._said
+            self._unsaid = 0
+        self._said[row - self._unsaid] = value
+
     def clear(self, row: int) -> None:
         """Of one row there is none after all."""
         if row >= self._unsaid:
@@ -156,6 +163,12 @@ class Rows:
     def in_epoch(self, row: int, epoch: float) -> bool:
         """Whether a row was said to be in an epoch."""
         return self.epoch.at(row) == epoch
+
+    def move(self, row: int, epoch: float, kind: int) -> None:
+        """Say of a row that named no epoch which one it is about."""
+        if row >= 0:
+            self.epoch.put(row, epoch)
+            self.kind[row] = kind
 
     def clear(self, row: int) -> None:
         """Let a row say nothing of where training is."""

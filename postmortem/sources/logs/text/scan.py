@@ -31,6 +31,7 @@ _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|comple
 _RESULT = re.compile(rb"^\s{1,40}([A-Za-z][\w./-]{0,80}): (\S{1,32})$")
 _GLUED = re.compile(rb"(?:/s|s/it)(?:, [^\]\n]{1,400})?\](?=\s*[^\s\],:|])")
 _NAMED = re.compile(rb"Epoch ([0-9]{1,6}): ")
+_ANOTHER = re.compile(rb"(?<=[0-9]) Epoch [0-9]{1,6}/[0-9]{1,6}\s*$")  # what a pass over the validation set says of itself, behind a bar
 # What is paid for (see `effort`):
 A_LINE, A_BYTE = 5.0, 0.1  # of a line that is read by itself
 A_LOOK, A_LOOK_BYTE = 35.0, 0.1  # at a line of many shapes: may it tell a crash?
@@ -90,6 +91,8 @@ class Scan(Course):
             self.name_bar(float(named[1]))
             self._line(raw[at:])
             return NOISE
+        if at > 0 and b"- ETA: " in raw:
+            return self._line(_ANOTHER.sub(b"", raw))
         if b"it]" in raw or b"/s]" in raw or b"it/s, " in raw or b"s/it, " in raw:
             glued = _GLUED.search(raw)
             if glued:
