@@ -81,7 +81,7 @@ VALIDATION_OR_ACCURACY = Need(
     VALIDATION.how,
     lambda e: (
         VALIDATION.met(e)
-        or e.curve("val/auc") is not None
+        or any(e.curve(f"val/{of}") is not None for of in ("auc", "score"))
         or (
             any(e.curve(f"val/{of}") is not None for of in ("accuracy", "score"))
             and any(e.curve(f"train/{of}") is not None for of in ("accuracy", "loss"))

@@ -29,6 +29,8 @@ def score_at_zero(e: Evidence, seen: Sighting) -> Reading | None:
 
 same = seen_as("same", claim=say("held-out samples never give the loss of the training set to the digit"), holds=4.0)
 
+finds_nothing = seen_as("finds-nothing", claim=say("boxes or classes that are numbered or scaled in another way never meet the true ones"), holds=1.6)
+
 
 broken_evaluation = Cause(
     id="broken-evaluation",
@@ -36,7 +38,7 @@ broken_evaluation = Cause(
     mechanism=say(
         "Another model instance is evaluated, dropout is left on, the metric gets logits where it wants classes: the numbers do not belong to the model."
     ),
-    probes=(constant, score_at_zero, same),
+    probes=(constant, score_at_zero, same, finds_nothing),
     fixes=remedies.only(
         say("Evaluate the training set with the same function: it must agree with the training loss"),
         say("The evaluation contradicts training."),

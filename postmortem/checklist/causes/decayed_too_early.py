@@ -40,6 +40,8 @@ def low_for_long(e: Evidence, seen: Sighting) -> Reading | None:
         if configured is None or not 0 < saved < GONE * configured:
             return None
         return Reading(True, say("the optimizer was saved with {saved:.3g}, and {configured:.3g} is configured", saved=saved, configured=configured))
+    if e.schedule.source == "logged" and 0 < e.schedule.highest < DECAYED_AWAY:
+        return Reading(True, say("it is {rate:.3g}, with which no training is begun", rate=e.schedule.highest))
     return Reading(
         (e.schedule.low_share > 0.4 or e.schedule.zero_share > 0.4) and e.schedule.highest > 0 and not _stood_before(e),
         say("for {share:.0%} of the records", share=e.schedule.low_share),

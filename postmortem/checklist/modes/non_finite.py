@@ -1,5 +1,7 @@
 """NaN or Inf in loss, gradients or weights."""
 
+import re
+
 from postmortem.check import Check, Cleared, Clue, Evidence, Need, Reading, Sentence, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.causes.accumulating_gradients import accumulating_gradients
 from postmortem.checklist.causes.bad_batch import bad_batch
@@ -17,11 +19,17 @@ from postmortem.checklist.quoting import first_line
 from postmortem.checklist.signs import file_of
 from postmortem.model.run import EventKind
 
+OF_A_POLICY = re.compile(r"(?:^|[/_ ])(?:kl|loss|entropy)$", re.IGNORECASE)  # what a return that was not logged does not make NaN
 CURVES = ("train/loss", "train/loss.epoch", "val/loss", "grad_norm")
 ANYTHING = Need(
     "train/loss",
     say("log the training loss of every step"),
-    lambda e: any(e.curve(n) is not None for n in CURVES) or e.weights.checkpoints > 0 or bool(e.events_of(EventKind.NON_FINITE_GUARD)),
+    lambda e: (
+        any(e.curve(n) is not None for n in CURVES)
+        or e.family == "reinforcement"
+        or e.weights.checkpoints > 0
+        or bool(e.events_of(EventKind.NON_FINITE_GUARD))
+    ),
     recorded("recorder.step(loss)"),
 )
 
@@ -61,6 +69,14 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series["grad_norm"].source,
             "norm",
         )
+    policy = next(
+        (c for n, c in e.curves.items() if e.family == "reinforcement" and OF_A_POLICY.search(n) and c.non_finite and not c.non_finite.recovered),
+        None,
+    )
+    if policy is not None and policy.non_finite is not None and policy.finite:
+        bad, name = policy.non_finite, policy.name.removeprefix("other/")
+        told = say("{name} is {kind} from step {step:g} on.", name=name, kind=bad.kind, step=bad.first_step)
+        return Sighting(Severity.FATAL, told, bad.first_step, bad.first_step, (policy.name,), e.series[policy.name].source, "loss")
     if guard is not None:
         return Sighting(
             Severity.FATAL,

@@ -14,6 +14,7 @@ from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, ScheduleStats
 
 ZERO = 0.9  # share of records at exactly 0
+VANISHED = 1e-12  # a learning rate
 LOW = 0.5  # share of the run below 1 % of the peak; a finished cosine stays below 0.33
 EVALUATIONS = 8
 HAD_MOVED = 0.05  # share of the first loss
@@ -31,6 +32,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     standstill = _standstill(e)
     if standstill is not None:
         return standstill
+    rate = e.curve("lr")
+    if rate is not None and rate.finite and 0 < rate.highest < VANISHED:
+        return Sighting(
+            Severity.FATAL,
+            say("The learning rate is {rate:.3g}, in all that was logged of it: no weight moves by that.", rate=rate.highest),
+            e.first_step, e.first_step, ("lr", "train/loss"), file_of(e, "lr"), "low",
+        )  # fmt: skip
     if s is None:
         if e.number("learning_rate") == 0:
             return Sighting(Severity.FATAL, say("The learning rate is configured as 0."), e.first_step, e.first_step, ("train/loss",), "", "zero")

@@ -12,6 +12,7 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
+from postmortem.checklist.detections import finds_nothing
 from postmortem.checklist.evaluations import BELOW, ERRATIC, FACES, FIRST, LAGS, figures, overlaps_little, ranks_nothing
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.levels import below_any_guess, skill, to_chance
@@ -22,7 +23,7 @@ from postmortem.checklist.signs import only_validation_differs
 
 GOOD = 0.6  # share of the way from guessing to perfect accuracy
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
-TELLING = ("coin", "guesses", "overlap", "one-class", "too-good", "same", "same-answer")
+TELLING = ("coin", "finds-nothing", "guesses", "overlap", "one-class", "too-good", "same", "same-answer")
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -33,9 +34,10 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             or guesses_throughout(e)
             or ranks_nothing(e)
             or overlaps_little(e)
+            or finds_nothing(e)
             or Unknown(say("Not measured: this needs val/loss."))
         )
-    seen = next((told for face in FACES if (told := face(b)) is not None), None) or ranks_nothing(e)
+    seen = next((told for face in FACES if (told := face(b)) is not None), None) or ranks_nothing(e) or finds_nothing(e)
     why = say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=b.gap.gap, step=b.gap.best_step)
     return seen or Cleared(why, figures(b))
 
