@@ -20,7 +20,6 @@ CREPT = 0.03  # relative change of the weights over the run
 STEADY = 30  # records over which a fall is a trend, however small
 GROWN = 1.2  # times where it began
 FALLING = -0.5  # Kendall's tau
-EACH, EACH_BY = -1.0, 0.05  # Kendall's tau of a few records; of where it began
 LEARNED = 0.3  # share of the way from guessing to perfect accuracy
 FAR_ABOVE, JUST_ABOVE = 2.0, 1.1  # times chance
 GOOD_ALREADY = 0.5  # times chance: a model that works; at the start, fine-tuning
@@ -144,9 +143,6 @@ def _falls_slowly(e: Evidence, loss: CurveStats) -> Cleared | None:
         return None
     steady = gained >= 0.03 and trend.tau < FALLING
     went_on = to_chance(e, loss.final) is None and pretrained(e) and gained > 0
-    if loss.finite < STEADY and trend.tau <= EACH and gained >= EACH_BY:
-        each = say("Each of the {n} records is lower than the one before, by {gained:.0%} in all.", n=loss.finite, gained=gained)
-        return Cleared(each, _figures(e, loss))
     sure = trend.p_value < 1e-6 if loss.finite >= STEADY else went_on and trend.tau < -0.8
     if not sure or not (steady or went_on):
         return None
