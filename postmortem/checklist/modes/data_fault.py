@@ -19,7 +19,7 @@ COPIES = 0.3  # share of the samples of the median batch that equal another one 
 MOSTLY_COPIES = 0.6
 ABSURD = 3.0  # times chance, before any update: inputs that a network was not made for
 POOR = 0.5  # times chance, at the end
-SEVERAL, AT_ONCE = 3, 0.01  # records; of an epoch
+SEVERAL, AT_ONCE = 3, 0.001  # records; of an epoch
 ONE_VALUE = 0.5  # share of the samples of the median batch that hold one value everywhere
 BATCHES_OR_ANSWERS = replace(
     BATCH_STATISTICS, met=lambda e: e.batches is not None or (e.curve("train/loss") is not None and e.curve("train/accuracy") is not None)
@@ -86,7 +86,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 
 def _known_at_once(e: Evidence) -> Sighting | None:
-    """Before a hundredth of the first epoch is over every answer is right, at a loss of exactly 0: the batches hold one answer."""
+    """Before a thousandth of the first epoch is over every answer is right, at a loss of exactly 0: the batches hold one answer."""
     loss, right = e.curve("train/loss"), e.series.get("train/accuracy")
     if loss is None or right is None or loss.zeros < SEVERAL or loss.last != 0.0 or not e.steps_per_epoch or loss.non_finite is not None:
         return None
