@@ -69,10 +69,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             e.series["grad_norm"].source,
             "norm",
         )
-    policy = next(
-        (c for n, c in e.curves.items() if e.family == "reinforcement" and OF_A_POLICY.search(n) and c.non_finite and not c.non_finite.recovered),
-        None,
-    )
+    policy = next((c for c in _of_a_policy(e) if c.non_finite and not c.non_finite.recovered), None)
     if policy is not None and policy.non_finite is not None and policy.finite:
         bad, name = policy.non_finite, policy.name.removeprefix("other/")
         told = say("{name} is {kind} from step {step:g} on.", name=name, kind=bad.kind, step=bad.first_step)
@@ -94,7 +91,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
 
 def _figures(e: Evidence) -> tuple[Clue, ...]:
     """Non-finite records of each curve, and tensors of the newest checkpoint."""
-    curves = [c for n in CURVES if (c := e.curve(n)) is not None]
+    curves = [*(c for n in CURVES if (c := e.curve(n)) is not None), *_of_a_policy(e)]
     logged = tuple(
         is_above(
             say("the number of records of {name} that are NaN or Inf (of {n})", name=c.name.removesuffix(".epoch"), n=c.points),
