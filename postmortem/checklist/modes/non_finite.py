@@ -17,16 +17,24 @@ from postmortem.checklist.limits import is_above, newest
 from postmortem.checklist.needs import WEIGHTS, recorded
 from postmortem.checklist.quoting import first_line
 from postmortem.checklist.signs import file_of
+from postmortem.model.curves import CurveStats
 from postmortem.model.run import EventKind
 
-OF_A_POLICY = re.compile(r"(?:^|[/_ ])(?:kl|loss|entropy)$", re.IGNORECASE)  # what a return that was not logged does not make NaN
+OF_A_POLICY = re.compile(r"(?:^|[/_ ])(?:\w{0,20}[_ ])?(?:kl|loss|entropy)$", re.IGNORECASE)  # what a return that was not logged does not make NaN
 CURVES = ("train/loss", "train/loss.epoch", "val/loss", "grad_norm")
+
+
+def _of_a_policy(e: Evidence) -> list[CurveStats]:
+    """What an agent's updates log of themselves: losses, entropy, the distance to the policy before."""
+    return [c for n, c in e.curves.items() if e.family == "reinforcement" and n not in CURVES and OF_A_POLICY.search(n)]
+
+
 ANYTHING = Need(
     "train/loss",
     say("log the training loss of every step"),
     lambda e: (
         any(e.curve(n) is not None for n in CURVES)
-        or e.family == "reinforcement"
+        or bool(_of_a_policy(e))
         or e.weights.checkpoints > 0
         or bool(e.events_of(EventKind.NON_FINITE_GUARD))
     ),
