@@ -130,7 +130,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     ):
         return Sighting(
             Severity.SERIOUS,
-            say("In {n} epochs training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
+            say("In {n} records training accuracy stayed at {right:.1%}: the loss fell by {gained:.0%}, and no answer got better.",
                 n=coin.finite, right=coin.final / whole(coin), gained=relative_fall(loss)),
             loss.first_step, loss.first_step, ("train/accuracy", loss.name), file_of(e, "train/accuracy"), "accuracy",
         )  # fmt: skip
