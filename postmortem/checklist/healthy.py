@@ -140,7 +140,7 @@ def _by_chance(c: CurveStats) -> bool:
     return c.goal == "higher" and c.name != "reward" and no_trend and c.final - c.start <= 2.0 * c.noise
 
 
-_PLAIN, NO_PROGRESS = Sighting(Severity.MINOR, say("")), Reading(False, say(""))
+_PLAIN, NO_PROGRESS = Sighting(Severity.MINOR, say("Healthy")), Reading(False, say("Healthy"))
 scale_found = seen_as("scale", claim=say("a few steps left out at a high loss scale harm nothing"), holds=1.2)
 
 

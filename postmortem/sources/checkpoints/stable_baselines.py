@@ -57,7 +57,8 @@ def read(candidate: Candidate) -> Found:
 
 def _read(candidate: Candidate, window: Window) -> Found:
     directory = read_directory(window)
-    if directory is None or directory.truncated or any(n.endswith("/data.pkl") for n in directory.members):  # that of a file inside
+    if directory is None or directory.truncated or not directory.members or any(n.endswith("/data.pkl") for n in directory.members):
+        # the directory at the end is missing, or is that of a file inside
         return failed(candidate, NAME, say("the file is cut: the end of the archive is missing"), truncated=True)
     name, policy = (NAME if _DATA in directory.members else OTHERS), _policy(directory)
     if policy is None:

@@ -37,7 +37,8 @@ _ENDS_AND_BEGINNINGS = (
         r"`?Trainer\.fit`? stopped: `?max_(?:epochs|steps|time)=[^`]{1,40}`? reached|"
         r"^\W{0,4}(?:\S{1,60} ){0,8}?[Tt]raining (?:is )?(?:complete[d]?|finished|done|over)\b(?!:)|[Ff]inished [Tt]raining\b(?! epoch)|"
         r"Optimization Done|\btrain_runtime\b|Training completed\. Do not forget"),
-    rule(_K.RESUMED, "resuming|resumed|resume from|restoring|restored|checkpoint|successfully loaded|continuing training|恢复|断点|继续训练|再開",
+    rule(_K.RESUMED, "resuming|resumed|resume from|restoring|restored|checkpoint|successfully loaded|continuing training|"
+        "恢复|断点|检查点|继续训练|再開",
         r"[Rr]esum(?:ing|ed) (?:training |run )?from\b(?! None| False)|[Rr]estor(?:ing|ed) (?:all )?(?:states|checkpoint|"
         r"weights|model|from)\b|(?:=> ?)?[Ll]oaded checkpoint\b|[Ss]uccessfully (?:loaded|resumed).{0,20}(?:checkpoint|from)|"
         r"[Ll]oading checkpoint (?:from|'|\"|/)|Continuing training from (?:checkpoint|global step|epoch)|Auto[- ]resum(?:e|ing) from|"
