@@ -48,9 +48,8 @@ def limit(e: Evidence) -> float:
     chance, loss = e.chance.loss, course(e)
     if of_letters(e) and chance and loss is not None and (little or loss.plateau_share > AT_REST):
         pairs = PAIRS if (e.last_step or 0.0) >= STEPS else PAIRS_SOON
-        ended = (
-            e.schedule is not None and e.schedule.source == "logged" and e.schedule.final < ENDED * e.schedule.peak
-        )  # where a model stands, it rests
+        # where the rate has come to its end, a model rests wherever it stands
+        ended = e.schedule is not None and e.schedule.source == "logged" and e.schedule.final < ENDED * e.schedule.peak
         return min(language, (FREQUENCIES if ended and not little else pairs) / chance)
     if e.family == "regression":
         return EXPLAINED_REGRESSION if little else REGRESSION

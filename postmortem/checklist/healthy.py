@@ -103,7 +103,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
         return Sighting(Severity.MINOR, told, facet="scale")
     better = _piece(e)
-    if better and shown is not None and (shown.finite < FEWEST or not (progressed.ask(e, _PLAIN) or NO_PROGRESS).holds):
+    if better and shown is not None and (shown.finite < FEWEST or not _made_progress(e)):
         told = say("In this piece of a training {names} got better, and no check of the list found a fault.", names=", ".join(better))
         return Sighting(Severity.MINOR, told, facet="piece")
     if shown is None:
@@ -140,7 +140,6 @@ def _by_chance(c: CurveStats) -> bool:
     return c.goal == "higher" and c.name != "reward" and no_trend and c.final - c.start <= 2.0 * c.noise
 
 
-_PLAIN, NO_PROGRESS = Sighting(Severity.MINOR, say("Healthy")), Reading(False, say("Healthy"))
 scale_found = seen_as("scale", claim=say("a few steps left out at a high loss scale harm nothing"), holds=1.2)
 
 
@@ -149,8 +148,15 @@ piece = seen_as("piece", claim=say("the piece that is there looks as a sound tra
 
 @probe(say("training made progress"), holds=1.5, fails=-1.0)
 def progressed(e: Evidence, seen: Sighting) -> Reading | None:
-    if seen.facet in ("scale", "piece"):
-        return None
+    return None if seen.facet in ("scale", "piece") else _progress_shown(e)
+
+
+def _made_progress(e: Evidence) -> bool:
+    progress = _progress_shown(e)
+    return progress is not None and progress.holds
+
+
+def _progress_shown(e: Evidence) -> Reading | None:
     shown, margins = _progress(e), preferred(e, "margins")
     if e.family == "preference" and margins is not None and margins.final > 0 and _better(margins):
         return Reading(
@@ -206,8 +212,8 @@ def raw_targets(e: Evidence, seen: Sighting) -> Reading | None:
 
 def _both_look_well(e: Evidence, seen: Sighting) -> bool:
     """Progress was seen and validation follows it: what a model shows as well that learns too little."""
-    progress, together = progressed.ask(e, seen), follows.ask(e, seen)
-    return progress is not None and progress.holds and together is not None and together.holds
+    together = follows.ask(e, seen)
+    return together is not None and together.holds and seen.facet == "" and _made_progress(e)
 
 
 @probe(say("little was gained, and nothing tells how much there was to gain"), holds=-0.6)

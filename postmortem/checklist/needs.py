@@ -82,10 +82,7 @@ VALIDATION_OR_ACCURACY = Need(
     lambda e: (
         VALIDATION.met(e)
         or any(e.curve(f"val/{of}") is not None for of in ("auc", "score"))
-        or (
-            any(e.curve(f"val/{of}") is not None for of in ("accuracy", "score"))
-            and any(e.curve(f"train/{of}") is not None for of in ("accuracy", "loss"))
-        )
+        or (e.curve("val/accuracy") is not None and any(e.curve(f"train/{of}") is not None for of in ("accuracy", "loss")))
     ),
     VALIDATION.code,
 )

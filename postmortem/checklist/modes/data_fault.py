@@ -91,7 +91,9 @@ def _known_at_once(e: Evidence) -> Sighting | None:
     if loss is None or right is None or loss.zeros < SEVERAL or loss.last != 0.0 or not e.steps_per_epoch or loss.non_finite is not None:
         return None
     values, steps = e.series["train/loss"].values.tolist(), e.series["train/loss"].steps.tolist()
-    since = next(step for n, step in enumerate(steps) if not any(values[n:]))
+    since = steps[
+        len(values) - next((n for n, value in enumerate(reversed(values)) if value), len(values))
+    ]  # the first of the zeros that it ends with
     knows = all(v == whole(e.curves["train/accuracy"]) for v, step in zip(right.values.tolist(), right.steps.tolist(), strict=True) if step >= since)
     if not knows or since > AT_ONCE * e.steps_per_epoch or not values[0] > 0:
         return None

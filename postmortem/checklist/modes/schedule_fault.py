@@ -32,11 +32,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     standstill = _standstill(e)
     if standstill is not None:
         return standstill
-    rate = e.curve("lr")
-    if rate is not None and rate.finite and 0 < rate.highest < VANISHED:
+    records = e.curve("lr")
+    if records is not None and records.finite and 0 < records.highest < VANISHED:
         return Sighting(
             Severity.FATAL,
-            say("The learning rate is {rate:.3g}, in all that was logged of it: no weight moves by that.", rate=rate.highest),
+            say("The learning rate is {rate:.3g}, in all that was logged of it: no weight moves by that.", rate=records.highest),
             e.first_step, e.first_step, ("lr", "train/loss"), file_of(e, "lr"), "low",
         )  # fmt: skip
     if s is None:
@@ -54,7 +54,6 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             source,
             "zero",
         )
-    records = e.curve("lr")
     moves = loss is not None and loss.trend is not None and loss.trend.tau < -0.3 and loss.trend.p_value < 0.01
     if s.highest == 0 and s.source == "logged" and records is not None and records.points >= 3 and not moves:  # else it was too small to print
         return Sighting(
