@@ -1,5 +1,7 @@
 """Restarts cut a run into attempts, and each record belongs to one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -66,6 +68,25 @@ def test_what_only_the_first_attempt_logged_stays_there() -> None:
     first, second = into_attempts([series([*range(100), *range(20)]), series([50, 90], name="val/loss")])
     assert {s.name for s in first} == {"train/loss", "val/loss"}
     assert {s.name for s in second} == {"train/loss"}
+
+
+def test_what_was_written_before_a_resume_is_of_the_attempt_before() -> None:
+    train, val = series([*range(0, 100, 5), *range(60, 120, 5)]), series([20, 40, 60, 80, 100], name="val/loss")
+
+    def of_each(*found: Series) -> list[list[list[float]]]:
+        return [[s.steps.tolist() for s in attempt if s.name == "val/loss"] for attempt in into_attempts(found)]
+
+    assert of_each(train, val) == [[[20, 40]], [[60, 80, 100]]]  # nothing tells
+    train = replace(train, records=np.array([*range(20), *range(24, 36)]))
+    assert of_each(train, replace(val, records=np.array([4, 8, 12, 16, 21]))) == [[[20, 40, 60, 80, 100]], []]
+    assert of_each(train, replace(val, records=np.array([4, 8, 24, 28, 32]))) == [[[20, 40]], [[60, 80, 100]]]
+    assert of_each(train, replace(val, records=np.array([4, 8, 24, 28, 32]), source="other.log")) == [[[20, 40]], [[60, 80, 100]]]
+
+
+def test_an_evaluation_before_the_first_record_of_a_resume_is_of_the_resume() -> None:
+    train = replace(series([*range(0, 100, 5), *range(60, 120, 5)]), records=np.array([*range(20), *range(24, 36)]))
+    val = replace(series([50, 60, 110], name="val/loss"), records=np.array([12, 22, 35]))
+    assert [[s.steps.tolist() for s in one if s.name == "val/loss"] for one in into_attempts([train, val])] == [[[50]], [[60, 110]]]
 
 
 def test_an_evaluation_a_little_after_the_last_batch_belongs_to_it() -> None:

@@ -64,6 +64,7 @@ class Series:
     times: Floats | None = None
     reduction: Reduction = Reduction.UNKNOWN
     quantum: float | None = None  # smallest difference that the printed digits can show, None when full precision
+    records: npt.NDArray[np.int64] | None = None  # (n,) which record of its source each was, rising; None where nothing tells
 
     def __len__(self) -> int:
         return len(self.values)

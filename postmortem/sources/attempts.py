@@ -29,6 +29,7 @@ _FEW = 3  # records below which a series cannot say where the restarts are
 _BACKWARD = 10.0  # a step that goes back within the attempt, at least
 _OLDER = 1e-6  # per attempt: of two that fit the later one is taken
 _OUTSIDE = 1e-4  # a record that lies outside at all, however near: one that it lies within takes it rather
+_NEVER = 1e6  # it was written in another one
 _SLACK = 0.05  # share of an attempt's range by which a record may lie outside of it: epochs end after the last batch
 
 
@@ -115,6 +116,7 @@ def take(one: Series, part: slice) -> Series:
         values=one.values[part],
         epochs=None if one.epochs is None else one.epochs[part],
         times=None if one.times is None else one.times[part],
+        records=None if one.records is None else one.records[part],
     )
 
 
@@ -137,6 +139,7 @@ def tidy(one: Series) -> Series:
         values=values,
         epochs=None if one.epochs is None else one.epochs[keep],
         times=None if one.times is None else one.times[keep],
+        records=None,
     )
 
 
@@ -149,7 +152,7 @@ def into_attempts(series: Sequence[Series]) -> list[list[Series]]:
     spans = [(float(anchor.steps[part].min()), float(anchor.steps[part].max())) for part in segments]
     out: list[list[Series]] = [[] for _ in spans]
     for one in series:
-        for n, part in enumerate(segments if one is anchor else hand_out(one.steps, spans)):
+        for n, part in enumerate(segments if one is anchor else hand_out(one.steps, spans, _written(one, anchor, segments))):
             if part.stop > part.start:
                 out[n].append(tidy(take(one, part)))
     return out
@@ -161,10 +164,26 @@ def _anchor(series: Sequence[Series]) -> Series | None:
     return loss or max((s for s in series if len(s) == longest > 0), key=lambda s: len(np.unique(s.values)), default=None)
 
 
-def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]:
+def _written(one: Series, anchor: Series, segments: Sequence[slice]) -> list[slice] | None:
+    """Of each segment of the anchor the records of another series that may be of it: not written before the end of the segment before, nor
+    after the begin of the next, nor of a step to which it had yet to come. None where nothing tells, as of another file."""
+    if one.source != anchor.source or one.records is None or anchor.records is None:
+        return None
+    begins = np.searchsorted(one.records, [anchor.records[part.start] for part in segments], side="left").tolist()
+    ends = np.searchsorted(one.records, [anchor.records[part.stop - 1] for part in segments], side="right").tolist()
+    out: list[slice] = []
+    for n, part in enumerate(segments):
+        between = slice(ends[n - 1], begins[n]) if n else slice(0, 0)  # behind the last record of the segment before
+        ahead = np.flatnonzero(one.steps[between] > anchor.steps[part.start])
+        out.append(slice(between.start + (int(ahead[-1]) + 1 if len(ahead) else 0), begins[n + 1] if n + 1 < len(segments) else len(one)))
+    return out
+
+
+def hand_out(steps: Floats, spans: Sequence[tuple[float, float]], written: Sequence[slice] | None = None) -> list[slice]:
     """Cut records, in the order in which they were written, into one part per attempt; a part may be empty.
 
-    spans : first and last step of each attempt. The cheapest cut is taken: no step back within a part, no record far outside of its attempt.
+    spans : first and last step of each attempt. written : which records may be of each, where that is known.
+    The cheapest cut is taken: no step back within a part, no record far outside of its attempt, none that was written in another.
     """
     n = len(steps)
     drop = np.append(np.maximum(-np.diff(steps, prepend=steps[:1]), 0.0), 0.0)  # (n + 1,)
@@ -176,6 +195,9 @@ def hand_out(steps: Floats, spans: Sequence[tuple[float, float]]) -> list[slice]
         span = max(high - low, 1.0)
         beyond = np.maximum(low - steps, steps - high) / span
         cost = np.clip(beyond - _SLACK, 0.0, 1.0) + _OUTSIDE * (beyond > 0) + _OLDER * (len(spans) - number) + back[:n]
+        if written is not None:
+            cost[: written[number].start] += _NEVER
+            cost[written[number].stop :] += _NEVER
         total = np.concatenate([[0.0], np.cumsum(cost)])
         entering = best - total - back  # a part's own first record goes back from none of its own
         where = np.arange(n + 1)

@@ -299,4 +299,5 @@ def _concatenated(parts: Sequence[Series]) -> Series:
         values=np.concatenate([p.values for p in parts]),
         epochs=joined([p.epochs for p in parts]),
         times=joined([p.times for p in parts]),
+        records=None,
     )

@@ -271,7 +271,7 @@ def series_names(keys: Iterable[str], split: str = "", aliases: Mapping[str, str
     for key, name in names.items():
         parts = words(key)
         said, rest = _split_and_rest(parts)
-        if name.startswith("other/") and "loss" in rest and OTHER.isdisjoint(parts) and "scale" not in parts:
+        if name.startswith("other/") and "loss" in rest and OTHER.isdisjoint(parts) and ("scale" not in parts or parts[-1] == "loss"):
             where = said or split or "train"
             if PARTS.isdisjoint(parts):
                 lonely.setdefault(where, []).append(key)

@@ -32,6 +32,20 @@ def curves(found: Found) -> dict[str, Series]:
     return {s.name: s for s in known}
 
 
+def test_a_second_line_without_a_counter_is_of_the_record_before(tmp_path: Path) -> None:
+    rows = [row for n in (10, 20, 30) for row in ({"step": n, "loss": 3 - n / 10}, {"grad_norm": n / 8, "val_loss": 4 - n / 10})]
+    one = curves(read(tmp_path, "metrics.jsonl", *rows))
+    assert {name: s.steps.tolist() for name, s in one.items()} == dict.fromkeys(("train/loss", "val/loss", "grad_norm"), [10, 20, 30])
+    headed = curves(read(tmp_path, "metrics.jsonl", {"val_loss": 9.5}, *rows))  # before the first counter
+    np.testing.assert_array_equal(headed["val/loss"].steps, [np.nan, 10, 20, 30])
+
+
+def test_a_line_without_a_counter_is_nowhere_where_others_of_its_keys_have_one(tmp_path: Path) -> None:
+    rows = [{"step": 10, "loss": 2.0}, {"loss": 1.5}, {"step": 30, "loss": 1.0}]
+    (loss,) = read(tmp_path, "metrics.jsonl", *rows).series
+    np.testing.assert_array_equal(loss.steps, [10, np.nan, 30])
+
+
 def test_rows_of_training_and_evaluation(tmp_path: Path) -> None:
     rows = [{"step": s, "epoch": s // 10 + 1, "train_loss": 1.0 / (s + 1), "lr": 0.1} for s in range(0, 30, 5)]
     rows += [{"step": 10 * e, "epoch": e, "val_loss": 0.5 / e, "val_acc": 0.9} for e in (1, 2, 3)]

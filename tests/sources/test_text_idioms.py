@@ -295,7 +295,7 @@ LOGS: dict[str, tuple[str, list[Expected]]] = {
     "flair, old": (OLD_FLAIR, [("train/loss", [1, 2], [0.75, 0.5]), ("test/f1", [2], [0.5]), ("test/accuracy", [2], [0.25])]),
     "speechbrain": (SPEECHBRAIN, [("val/loss", [1, 2], [2.75, 2.25]), ("test/loss", [2], [2.5])]),
     "nnunet": (NNUNET, [("train/loss", [1, 2, 3], [-0.05, -0.15, -0.25]), ("val/score", [1, 2, 3], [0.05, 0.15, 0.25])]),
-    "coqui": (COQUI, [("other/loss_gen", [10, 30], [3.5, 2.5]), ("other/avg_loss_gen", [10, 30], [2.25, 1.25])]),
+    "coqui": (COQUI, [("other/loss_gen", [10, 30], [3.5, 2.5]), ("other/val loss_gen", [10, 30], [2.25, 1.25])]),
     "spacy": (SPACY, [("val/score", [0, 200, 400], [0.25, 0.5, 0.75])]),
     "olmo": (OLMO, [("train/loss", [10, 20], [8.5, 7.5]), ("grad_norm", [10, 20], [0.15, 0.25])]),
     "verl": (VERL, [("grad_norm", [1, 2], [0.15, 0.25]), ("lr", [1, 2], [1e-6, 1e-6]), ("reward", [1, 2], [0.125, 0.225])]),

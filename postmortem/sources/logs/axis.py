@@ -1,7 +1,7 @@
 """Which columns of a table say where in training a row is: step, epoch, time; and what they mean."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,25 @@ def find_axis(table: Table, *, step_key: str | None = None) -> Axis:
     if time_key:
         keys.add(time_key)
     return Axis(steps, epochs, times, frozenset(keys))
+
+
+def beside_the_row_before(table: Table, axis: Axis) -> Axis:
+    """The axis, where rows that say nothing of where they are hold other columns than those that do: each is where the row before it is.
+
+    `{"step": 10, "loss": 2.5}`, then `{"grad_norm": 1.5}`: two lines of one record. What stands before the first counter stays nowhere.
+    """
+    told = [numbers for numbers in (axis.steps, axis.epochs) if numbers is not None]
+    if not told:
+        return axis
+    placed = np.any(np.isfinite(told), axis=0)
+    if placed.all() or not placed.any():
+        return axis
+    beside = [placed[c.rows] for k, c in table.columns.items() if k not in axis.keys and len(c)]
+    if any(0 < np.count_nonzero(p) < len(p) for p in beside):
+        return axis
+    before = np.maximum.accumulate(np.where(placed, np.arange(table.count), 0))  # row 0, which may be nowhere, before the first of them
+    steps, epochs = (None if numbers is None else numbers[before] for numbers in (axis.steps, axis.epochs))
+    return replace(axis, steps=steps, epochs=epochs)
 
 
 def _times(table: Table, by_name: Mapping[str, str]) -> tuple[str | None, Floats | None]:

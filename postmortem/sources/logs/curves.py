@@ -7,7 +7,7 @@ import numpy as np
 
 from postmortem.model.run import Floats, Reduction, Series
 from postmortem.model.sentence import Value
-from postmortem.sources.logs.axis import EPOCH_KEYS, STEP_KEYS, Axis, Mask, epochs_done, find_axis, plain, within_epoch
+from postmortem.sources.logs.axis import EPOCH_KEYS, STEP_KEYS, Axis, Mask, beside_the_row_before, epochs_done, find_axis, plain, within_epoch
 from postmortem.sources.logs.numbers import quantum
 from postmortem.sources.logs.table import Column, Table
 from postmortem.sources.names import reduction_of, series_name, series_names, words
@@ -84,7 +84,7 @@ def series_of(table: Table, source: str, habits: Habits | None = None) -> tuple[
 
 
 def _rows(table: Table, habits: Habits, mask: Mask, split: str, said: str = "", *, evaluated: Mask | None = None) -> _Rows:
-    axis = find_axis(table, step_key=habits.step_key)
+    axis = beside_the_row_before(table, find_axis(table, step_key=habits.step_key))
     dense = (_one_row_per_epoch(table, axis, mask) and not habits.epochs_are_done) or habits.row_is_epoch
     steps, epochs = axis.steps, axis.epochs
     if epochs is None and steps is None and (dense or _looks_per_epoch(table, axis, split)):
@@ -152,6 +152,7 @@ def _series(curve: Curve, column: Column, axis: Axis, step: float | None) -> Ser
         times=at(axis.times),
         reduction=curve.reduction,
         quantum=step,
+        records=column.rows.astype(np.int64, copy=False),
     )
 
 

@@ -40,6 +40,8 @@ def with_sum_of_parts(series: Sequence[Series]) -> list[Series]:
     if any(s.name.startswith(("train/loss", "train/perplexity")) for s in out):
         return out
     parts = [s for s in out if s.name.startswith("other/") and is_part(s.logged_as)]
+    longest = {p.logged_as: p for p in sorted(parts, key=len)}
+    parts = [p for p in parts if longest[p.logged_as] is p]  # and not its means of whole epochs
     bad = [(float(s.steps[np.argmin(np.isfinite(s.values))]), n) for n, s in enumerate(parts) if not np.isfinite(s.values).all()]
     if bad:
         worst = parts[min(bad)[1]]
@@ -63,13 +65,14 @@ def with_sum_of_parts(series: Sequence[Series]) -> list[Series]:
 
 def _but_last(series: Series) -> Series:
     """Without its last value."""
-    epochs, times = series.epochs, series.times
+    epochs, times, records = series.epochs, series.times, series.records
     return replace(
         series,
         steps=series.steps[:-1],
         values=series.values[:-1],
         epochs=None if epochs is None else epochs[:-1],
         times=None if times is None else times[:-1],
+        records=None if records is None else records[:-1],
     )
 
 

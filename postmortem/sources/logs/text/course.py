@@ -248,7 +248,13 @@ class Course(Ledger):
             return
         if self.split and plan.epoch == NO:
             return
+        if plan.done:  # the heading of an evaluation behind so many epochs
+            self.arrive()
+            self.split, self.place, self.near = plan.split, Place(epoch=numbers[plan.epoch], kind=Kind.EXACT), HEADED
+            return
         step = numbers[plan.step] if plan.step != NO else NAN
+        if plan.overall and step > self.planned_steps:
+            return  # `Total steps: 98304` below `Learning iteration 0/1500`: it counts something else
         if plan.epoch != NO:
             self._new_epoch(numbers[plan.epoch])
             self.split = plan.split if plan.heads and plan.split in ("val", "test") else ""

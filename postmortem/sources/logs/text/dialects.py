@@ -16,6 +16,10 @@ _DARKNET = re.compile(rf"^\(?(?:next mAP [^)]*\)\s*)?{_N}(,{_N})?:{_N},{_N} avg(
 _YOLO_LINE = re.compile(rf"^{_N}/{_N}\s*{_N}G{_N}{{6,16}}$")
 # `all 7866 9060 0.694 0.879 0.731 0.555` below `Class Images Instances Box(P R mAP50 mAP50-95)`; of a segmenter, the masks' four behind.
 _YOLO_ALL = re.compile(rf"^all{_N}{{6}}(?:{_N}{{4}})?$")
+# `mean_average_precision (mAP@0.50) = 0.45`, before it `mean average precision (mAP@0.50) = 0.45, or 45.00 %` of darknet.
+_MEAN_AP = re.compile(rf"^mean[_ ]average[_ ]precision \(mAP@[\d.]+\) ={_N}(?:, or{_N} %)?$")
+# `***** Evaluating perplexity, Epoch 0/16 *****` of DeepSpeed-Chat: how many epochs are done.
+_EVALUATING = re.compile(rf"^\*{{3,8}} Evaluating [\w ]{{1,40}}, Epoch{_N}/{_N} \*{{3,8}}$")
 # `Iteration 20 (1.02 iter/s, 19.4s/20 iters), loss = 6.9`
 _CAFFE_SCORE = re.compile(rf"\bTest score #{_N}:{_N}$")
 _CAFFE_NET = re.compile(rf"(Train|Test) net output #\d+: (\w+) ={_N}")
@@ -199,6 +203,10 @@ def _evaluation(shape: str) -> Plan | None:
         return Plan(values=values, split="val")
     if _YOLO_CLASSES.match(shape):
         return Plan(values=(Slot(0, "val/accuracy", "top1_acc"), Slot(1, "other/top5_acc", "top5_acc")), split="val")
+    if "average" in shape and _MEAN_AP.match(shape):
+        return Plan(values=(Slot(0, "val/score", "mAP"),), split="val")
+    if shape.startswith("***") and _EVALUATING.match(shape):
+        return Plan(epoch=0, epoch_total=1, split="val", heads=True, done=True)
     copied = _COPYPASTE.search(shape) if "copypaste" in shape else None
     if copied:
         first = shape[: copied.start()].count(_N)

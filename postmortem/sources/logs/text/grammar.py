@@ -63,6 +63,7 @@ _DURATION = re.compile(r"^(?:[mµu]?s|m|min|h)(?![A-Za-z])")  # `Step: 50ms`, `S
 _MEAN = re.compile(r"^ ?\(\)")
 # `0: loss 2.5`, `[10]<tab>train-logloss:0.4` of XGBoost, `100 [D loss: 0.5] [G loss: 0.6]`, `1 train loss: 2.5 test acc: 50%`
 _AFTER_LEAD = re.compile(r"^(?:\s?[:|]\s*\D|\]\t[A-Za-z]| \[[A-Za-z]| (?:train|valid|val|test)\w* (?:loss|acc))")
+_AFTER_HASH = re.compile(r"^ [a-z]")  # `#385 loss 2.5`
 _SPEED_OF = re.compile(r"^\s?(m?)s(?:ec)?/(?:it|itr|iter|step|batch)\b")  # a speed in that unit is a time
 _NEXT_EPOCH = re.compile(r"^\s*(?:[|-]\s*)?epoch\s*[:=#]?\s*[\[(]?$", re.IGNORECASE)  # names the number behind it, not the one before
 _COUNTED = re.compile(r"^ ?(steps?|iters?|iterations?|batches)(?=\s?[|,;)\]])")
@@ -254,7 +255,7 @@ class _Reading(Counters):
             first = index == 0 and not lead.strip(f" {MOMENT}[]-|,#")
             if EPOCH_AFTER.match(trail) and "epoch" not in self.slots and not (index + 2 < len(self.parts) and _NEXT_EPOCH.match(trail)):
                 self.take("epoch", index)  # "1epoch results: …"
-            elif first and _AFTER_LEAD.match(trail) and not percent and "|" + trail[:1] != "||":
+            elif first and (_AFTER_LEAD.match(trail) or (lead == "#" and _AFTER_HASH.match(trail))) and not percent and "|" + trail[:1] != "||":
                 self.take("lead", index)
             else:
                 counted = percent or _OF_PERCENT.match(self.parts[index])

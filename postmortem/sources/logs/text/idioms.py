@@ -42,7 +42,10 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("epoch:", rf": ?{_N}epoch:(train|valid):{_N}-{_N}batch:", rf": \1 epoch: {_N}, from {_N}, batch: {_N},"),  # ESPnet 2
         (".py:", rf"(\.py:{_N}\]) \({_N}/{_N}\) (?!Epoch)", rf"\1 from {_N} via {_N}, "),  # icefall: whose line it is
         (") Epoch", rf"\({_N}/{_N}\) Epoch{_N}, (?=batch|validation)", rf"from {_N} via {_N}, Epoch {_N}, "),  # icefall: (rank/ranks)
-        (" Batch", rf"\b(TRAIN|CV) Batch{_N}/{_N} loss", rf"\1 epoch {_N}, batch {_N}, loss"),  # WeNet: epoch/batch
+        # WeNet: epoch/batch
+        (" Batch", rf"\b(TRAIN|CV) Batch{_N}/{_N} loss", rf"\1 epoch {_N}, batch {_N}, loss"),
+        ("| Batch", rf"\b(TRAIN|CV) \| steps/sec{_N}\| Batch{_N}/{_N} loss", rf"\1 steps/sec: {_N}, epoch {_N}, batch {_N}, loss"),
+        ("CV info", rf"\bCV info lr{_N} cv_loss", rf"CV from {_N}, loss"),
         ("INFO ", rf"\bINFO (?=(?:Train|Test|Val\w*): \[{_N}/{_N}\])", ""),  # Swin
         (": [", rf"\b(Train|Test|Val(?:idation)?): \[{_N}/{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch: [{_N}/{_N}] [{_N}/{_N}]"),
         (": [", rf"\b(Train|Test|Val(?:idation)?): \[{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch {_N} [{_N}/{_N}]"),  # SupContrast, from 1
@@ -120,6 +123,16 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("'s ", rf"(?<=\w)'s (?=[\w@-]{{1,60}}:{_N})", " "),
         ("~", rf"\b((?i:train|valid|val|test|eval)\w*(?: \w{{2,10}})?) ?~ ?{_N}%(?= ?[:=]?{_N})", rf"from {_N}, \1:"),  # of a part of the set
         (f" -{_N}", rf"^{_N}{_N} (loss|sample_per_sec) -(?={_N}$)", rf"epoch {_N}, iter {_N}, \1:"),  # DALLE-pytorch
+        (" lr -", rf"^{_N}{_N} lr -{_N} loss -(?={_N}$)", rf"epoch {_N}, iter {_N}, lr: {_N}, loss:"),
+        ("Sync loss:", rf"^L1:{_N}, Sync loss:(?={_N}$)", rf"val | L1: {_N}, Sync loss:"),  # Wav2Lip, which writes Sync Loss while it trains
+        ("timestep=", rf"(?<=, )timestep=(?={_N}\]$)", "from "),  # sd-scripts: at which noise level it evaluates
+        # darknet, of its validation set, at one threshold
+        ("for conf_thresh", rf"^for conf_thresh ={_N}, precision", rf"val | from {_N}, precision"),
+        ("E=", rf"\bE={_N} B={_N}\s+(?=s/sec=)", f"epoch {_N}, batch {_N}, "),  # Sockeye 3
+        # DeepSpeed's timer, whose epochs and steps within them only its own data loader counts
+        ("/micro_step=", rf"\bepoch={_N}/micro_step={_N}/global_step=", f"from {_N}, from {_N}, global_step="),
+        ("> avg_", rf"^\| > avg_(\w+):{_N} \({_N}\)$", rf"| > \1: {_N} from {_N}"),  # Coqui, of a whole evaluation: how far from the last one
+        ("Training cost:", rf"\bTraining cost:(?={_N},)", "took"),  # GluonCV: seconds
         (" sent/s -", rf" -{_N} -(?={_N} sent/s -)", rf" - step {_N} -"),  # XLM
         (
             "_E",
@@ -143,7 +156,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
             rf"\b(\w{{2,20}}) ?\((train\w*|tr) ?/ ?((?:val|test|dev|eval)\w*)\)[ :=]{{0,3}}{_N} ?/ ?{_N}",
             rf"\2 \1: {_N}, \3 \1: {_N}",
         ),
-        ("CV info", r"\bCV info cv_(?=\w)", "CV "),  # WeNet
+        ("CV info", r"\bCV info cv_(?=\w)", "CV "),
         ("Train time/", r"\bTrain time/(?=\w+:)", "Train progress/"),  # Composer: how far it is
         ("| F:", rf"\| F:{_N} \| S:{_N} \| E:{_N} \| L:{_N} \| R:", rf"| step: {_N} | from {_N} | from {_N} | length: {_N} | reward:"),  # DrQ-v2
         (" / ", rf"^\[{_N}\] (?=[a-z]\w* ?{_N} / )", f"step {_N}: "),  # Dreamer
@@ -194,6 +207,10 @@ _ASIDES = tuple(
         r"^\s*Class +Images +(?:Instances|Labels) ",
         r"^\s*classes +top1_acc +top5_acc\b",
         rf"\bRegion{_N} Avg ",
+        r"^Region Avg IOU:",
+        rf"\bEval Epoch:{_N} \[{_N} /{_N}\]",  # open_clip, of a part of the validation set
+        rf"^for conf_thresh ={_N}, TP =",
+        rf"^{_N}/{_N}: loss={_N} (?:map={_N} best={_N} )?hours left={_N}$",  # darknet once more, for the title of its window
         rf"\bOverall training speed:{_N} iterations in ",
         rf"^Speed:{_N}ms preprocess",
         rf"^Total timesteps:{_N}$",  # RSL-RL counts its records by iterations
@@ -212,6 +229,9 @@ _OF_ASIDES = re.compile(
             "Class",
             "top1_acc",
             "Region",
+            "for conf_thresh",
+            "Eval Epoch:",
+            " hours left=",
             "training speed:",
             "Speed:",
             "Total timesteps:",

@@ -91,6 +91,7 @@ def _skippable(word: str) -> bool:
         "of",
         "starting",
         "begin",
+        "beginning",
         "finished",
         "start",
         "results",

@@ -37,6 +37,7 @@ def with_lost_losses(series: Sequence[Series]) -> list[Series]:
         values=values[order],
         epochs=None if scale.epochs is None else scale.epochs[order],
         times=None if scale.times is None else scale.times[order],
+        records=None if scale.records is None else scale.records[order],
     )
     return [whole if s is loss else s for s in series]
 

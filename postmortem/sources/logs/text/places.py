@@ -162,7 +162,7 @@ def _counts_on(epochs: Floats, batch: Floats, total: Floats) -> bool:
     epochs, batch, total = epochs[new[: len(epochs)]], batch[new[: len(batch)]], total[new[: len(total)]]
     strides, rises = np.diff(batch), np.flatnonzero(np.diff(epochs) > 0)
     if len(rises) == 1 and len(strides) >= _FEWEST_STRIDES:
-        return bool(np.all(strides == strides[0])) and strides[0] > 0 and batch[rises[0]] < total[rises[0]] / 2
+        return bool(np.all(strides == strides[0])) and strides[0] > 0 and batch[rises[0]] <= total[rises[0]] / 2
     return len(rises) > 1 and bool(np.all(strides[rises] > 0)) and not np.any(strides < 0)
 
 

@@ -56,7 +56,8 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
         if not keep.all():
             index, steps, epochs, time, values = index[keep], steps[keep], epochs[keep], time[keep], values[keep]
         if several:
-            steps, epochs, time, values = _over_ranks(steps, epochs, time, values, ranks[index])
+            starts, values = _over_ranks(steps, epochs, values, ranks[index])
+            index, steps, epochs, time = index[starts], steps[starts], epochs[starts], time[starts]
         name, logged_as = names.get(key, column.name), column.logged_as
         if once and any_known and column.name.startswith("other/") and not (is_part(column.logged_as) and not any_loss):
             alone.add(len(out))
@@ -71,7 +72,7 @@ def to_series(rows: Rows, where: Settled, source: str) -> tuple[Series, ...]:
                 name=name, logged_as=logged_as, source=source, steps=steps, values=values,
                 epochs=epochs if np.isfinite(epochs).any() else None, times=time if np.isfinite(time).any() else None,
                 reduction=_reduction(column, epochs, whole=where.planned_epochs is not None),
-                quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum,
+                quantum=None if column.printed_in_full or (in_full and not values.any()) else column.quantum, records=index,
             )
         )  # fmt: skip
     if all(len(s) == 1 for s in out):  # where one record is all there is, what stands beside what is known in it counts
@@ -137,14 +138,12 @@ def _distinct(steps: Floats, epochs: Floats, values: Floats) -> "npt.NDArray[np.
     return np.concatenate([[True], ~(same & known)])
 
 
-def _over_ranks(steps: Floats, epochs: Floats, times: Floats, values: Floats, ranks: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """The mean over ranks that report the same step, or the same epoch without one, one after the other; NaN when one of them is NaN."""
-    if len(values) < 2:
-        return steps, epochs, times, values
+def _over_ranks(steps: Floats, epochs: Floats, values: Floats, ranks: Floats) -> tuple["npt.NDArray[np.int64]", Floats]:
+    """The first record of each place and the mean over ranks that report the same step, or the same epoch without one, one after the other;
+    NaN when one of them is NaN."""
     nowhere = np.isnan(steps[1:]) & np.isnan(steps[:-1]) & (epochs[1:] == epochs[:-1])
     same = (ranks[1:] != ranks[:-1]) & np.isfinite(ranks[1:]) & ((steps[1:] == steps[:-1]) | nowhere)
     starts = np.flatnonzero(np.concatenate([[True], ~same]))
     if len(starts) == len(values):
-        return steps, epochs, times, values
-    counts = np.diff(np.append(starts, len(values)))
-    return steps[starts], epochs[starts], times[starts], np.add.reduceat(values, starts) / counts
+        return starts, values
+    return starts, np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))
