@@ -35,7 +35,7 @@ def curves(found: Found) -> dict[str, Series]:
 def test_a_second_line_without_a_counter_is_of_the_record_before(tmp_path: Path) -> None:
     rows = [row for n in (10, 20, 30) for row in ({"step": n, "loss": 3 - n / 10}, {"grad_norm": n / 8, "val_loss": 4 - n / 10})]
     one = curves(read(tmp_path, "metrics.jsonl", *rows))
-    assert {name: s.steps.tolist() for name, s in one.items()} == dict.fromkeys(("train/loss", "val/loss", "grad_norm"), [10, 20, 30])
+    assert {name: s.steps.tolist() for name, s in one.items()} == {key: [10, 20, 30] for key in ("train/loss", "val/loss", "grad_norm")}
     headed = curves(read(tmp_path, "metrics.jsonl", {"val_loss": 9.5}, *rows))  # before the first counter
     np.testing.assert_array_equal(headed["val/loss"].steps, [np.nan, 10, 20, 30])
 
