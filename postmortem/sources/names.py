@@ -312,12 +312,14 @@ def _beside_data_time(key: str, keys: Iterable[str]) -> bool:
 
 
 def of_validation(names: Mapping[str, str]) -> dict[str, str]:
-    """Beside a `train_loss` and a `val_loss` a figure of merit of neither (`accuracy`, `AUC`) is the validation set's: the new names of such keys.
+    """Beside a `train_loss` and a `val_loss`, or a `test_loss` alone, a figure of merit of neither (`accuracy`, `AUC`) is that set's: the new
+    names of such keys.
 
     names : canonical name by key.
     """
     said = {name for key, name in names.items() if _split_and_rest(words(key))[0]}
-    if not {"train/loss", "val/loss"} <= said:
+    of = next((of for of in ("val", "test") if f"{of}/loss" in said), "")
+    if not of or "train/loss" not in said:
         return {}
-    merits = {key: f"val/{name.removeprefix('train/')}" for key, name in names.items() if name.startswith("train/") and name not in said}
+    merits = {key: f"{of}/{name.removeprefix('train/')}" for key, name in names.items() if name.startswith("train/") and name not in said}
     return {key: name for key, name in merits.items() if name not in said and not name.endswith("/loss")}

@@ -315,9 +315,10 @@ class Course(Ledger):
         rank = numbers[plan.rank] if plan.rank != NO else NAN
         row, epoch = self.evaluated
         self.evaluated = (-1, NAN)
-        if row < 0 or plan.counts or self.split not in ("val", "test") or place.epoch != epoch:
+        of_it = row >= 0 and not plan.counts and self.split in ("val", "test") and place.epoch == epoch
+        if not of_it:
             row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
-        whole = plan.untrained or place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
+        whole = of_it or plan.untrained or place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
         self.put(plan, numbers, tokens, row, summary=whole)
 
     def _own_place(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> Place:

@@ -49,7 +49,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("INFO ", rf"\bINFO (?=(?:Train|Test|Val\w*): \[{_N}/{_N}\])", ""),  # Swin
         (": [", rf"\b(Train|Test|Val(?:idation)?): \[{_N}/{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch: [{_N}/{_N}] [{_N}/{_N}]"),
         (": [", rf"\b(Train|Test|Val(?:idation)?): \[{_N}\]\s?\[{_N}/{_N}\]", rf"\1 Epoch {_N} [{_N}/{_N}]"),  # SupContrast, from 1
-        (")", r"(?<=[a-z]) \((?:batch|avg|average|weighted|total)\)(?=\s?[:=])", ""),  # `loss (batch)=0.5`: a remark on how
+        (")", r"(?<=[a-z]) \((?:batch|avg|average|weighted|total|(?:higher|lower) is better)\)(?=\s?[:=])", ""),  # `loss (batch)=0.5`: a remark
         ("Saving dict", rf"\bSaving dict for global step{_N}:", rf"eval global step {_N},"),  # TensorFlow's estimators, Tensor2Tensor
         ("cur metric,", r"\bcur metric,", "val metric,"),  # PaddleOCR
         ("Epoch loaded:", rf"^Epoch loaded:{_N} - ", rf"test epoch {_N} - "),  # SpeechBrain, once training is over
@@ -128,6 +128,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("timestep=", rf"(?<=, )timestep=(?={_N}\]$)", "from "),  # sd-scripts: at which noise level it evaluates
         # darknet, of its validation set, at one threshold
         ("for conf_thresh", rf"^for conf_thresh ={_N}, precision", rf"val | from {_N}, precision"),
+        ("] Batch [", rf"(?<=\]) Batch \[{_N}-{_N}\](?=\s+Speed:)", f" from {_N}, batch {_N},"),  # MXNet: the batches that its speed is of
         ("E=", rf"\bE={_N} B={_N}\s+(?=s/sec=)", f"epoch {_N}, batch {_N}, "),  # Sockeye 3
         # DeepSpeed's timer, whose epochs and steps within them only its own data loader counts
         ("/micro_step=", rf"\bepoch={_N}/micro_step={_N}/global_step=", f"from {_N}, from {_N}, global_step="),
@@ -208,6 +209,7 @@ _ASIDES = tuple(
         r"^\s*classes +top1_acc +top5_acc\b",
         rf"\bRegion{_N} Avg ",
         r"^Region Avg IOU:",
+        r"^LR_STEPS?\s?[:=]",  # of a configuration: when the rate falls
         rf"\bEval Epoch:{_N} \[{_N} /{_N}\]",  # open_clip, of a part of the validation set
         rf"^for conf_thresh ={_N}, TP =",
         rf"^{_N}/{_N}: loss={_N} (?:map={_N} best={_N} )?hours left={_N}$",  # darknet once more, for the title of its window
@@ -230,6 +232,7 @@ _OF_ASIDES = re.compile(
             "top1_acc",
             "Region",
             "for conf_thresh",
+            "LR_STEP",
             "Eval Epoch:",
             " hours left=",
             "training speed:",

@@ -130,7 +130,7 @@ class Values:
 
     def _beside_both_losses(self, values: tuple[Slot, ...]) -> tuple[Slot, ...]:
         """`train_loss 0.5 val_loss 0.6 acc 0.8`: the accuracy is the validation set's, where nothing else on the line claims it."""
-        if self.line_split or not any(s.name == "val/loss" for s in values):
+        if self.line_split or not any(s.name in ("val/loss", "test/loss") for s in values):
             return values
         claimed = {key for _, key, split, *_ in self.pending if split}
         renamed = of_validation({s.logged_as: s.name for s in values if s.logged_as not in claimed})
