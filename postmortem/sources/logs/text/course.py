@@ -318,7 +318,8 @@ class Course(Ledger):
         of_it = row >= 0 and not plan.counts and self.split in ("val", "test") and place.epoch == epoch
         if not of_it:
             row = self.rows.add(place.step, place.epoch, place.batch, place.total, self.time, place.kind, rank)
-        whole = of_it or plan.untrained or place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
+        of_all = of_it and not any(split_in(v.logged_as) for v in plan.values)  # what the pass came to: `* Acc@1 71.2`
+        whole = of_all or plan.untrained or place.kind == Kind.SUMMARY or (place.kind == Kind.MAPPED and math.isnan(place.step))
         self.put(plan, numbers, tokens, row, summary=whole)
 
     def _own_place(self, plan: Plan, numbers: list[float], tokens: list[bytes]) -> Place:
