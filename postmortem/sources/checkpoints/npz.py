@@ -16,7 +16,7 @@ from postmortem.model.sentence import Sentence, say
 from postmortem.sources.checkpoints.fragments import modified
 from postmortem.sources.checkpoints.placing import in_order
 from postmortem.sources.checkpoints.steps import step_and_epoch
-from postmortem.sources.checkpoints.zip_directory import DEFLATED, STORED, Member, Window, located, read_directory
+from postmortem.sources.checkpoints.zip_directory import DEFLATED, STORED, Member, Window, first_member, located, read_directory
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME = "npz"
@@ -63,8 +63,7 @@ def claims(candidate: Candidate) -> bool:
     """By extension, or by the first member of a zip file."""
     if candidate.name.lower().endswith((".npz", ".npy")) or candidate.head.startswith(MAGIC):
         return True
-    length = int.from_bytes(candidate.head[26:28], "little")
-    return candidate.head.startswith(b"PK\x03\x04") and length < 1000 and candidate.head[30 : 30 + length].endswith(b".npy")
+    return first_member(candidate.head).endswith(b".npy")
 
 
 def read(candidate: Candidate) -> Found:

@@ -17,7 +17,7 @@ from postmortem.sources.checkpoints.fragments import UNEXPECTED, failed, fragmen
 from postmortem.sources.checkpoints.placing import Placer
 from postmortem.sources.checkpoints.torch_zip import Archive, open_file
 from postmortem.sources.checkpoints.training_state import settings_of
-from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Window, content, located, read_directory
+from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Window, content, first_member, located, read_directory
 from postmortem.sources.reader import Candidate, Found, Reader
 
 NAME, OTHERS = "stable-baselines3", "zip-of-torch"
@@ -33,10 +33,7 @@ _OF_ROLLOUTS = frozenset({"n_steps", "n_epochs"})  # steps and epochs of one, no
 def claims(candidate: Candidate) -> bool:
     """A zip whose first member is called `data` or is a torch file; or a JSON, where the name says that it is a zip. Those of a torch file itself lie
     in a directory."""
-    head = candidate.head
-    if not head.startswith(_FIRST):
-        return False
-    first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    first = first_member(candidate.head)
     return (
         first == b"data" or (first.endswith(_TORCH) and b"/" not in first) or (candidate.name.lower().endswith(".zip") and first.endswith(b".json"))
     )

@@ -15,7 +15,7 @@ from postmortem.sources.checkpoints.flat_shares import flat_share
 from postmortem.sources.checkpoints.fragments import UNEXPECTED, failed, fragment, skipped, stopped_at, what_it_is_instead
 from postmortem.sources.checkpoints.placing import Locate, Place, Placer
 from postmortem.sources.checkpoints.torch_legacy import is_rng_state, read_stream, rng_detail
-from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Member, Window, content, located, read_directory, scan
+from postmortem.sources.checkpoints.zip_directory import STORED, Directory, Member, Window, content, first_member, located, read_directory, scan
 from postmortem.sources.pickles import Pickled, read_pickle
 from postmortem.sources.pickles.rebuild import ITEM_SIZES
 from postmortem.sources.pickles.records import DEFAULT_LIMITS, Limits, Storage
@@ -149,7 +149,7 @@ def claims(candidate: Candidate) -> bool:
     """By name and first bytes. Also takes files that are called like a checkpoint and are none, to say so."""
     name, head = candidate.name.lower(), candidate.head
     if head.startswith(b"PK\x03\x04"):
-        return name.endswith((*_EXTENSIONS, ".bin", ".tar", ".pkl", ".model")) or (b"/data.pkl" in head[:512] and b"/" in head[30 : 30 + head[26]])
+        return name.endswith((*_EXTENSIONS, ".bin", ".tar", ".pkl", ".model")) or (b"/data.pkl" in head[:512] and b"/" in first_member(head))
     if name.endswith((*_EXTENSIONS, ".pth.tar")):
         return True
     if (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")) or (name.endswith((".pkl", ".pickle")) and _OLD_PICKLE.match(head)):

@@ -75,6 +75,13 @@ class Window:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def first_member(head: bytes) -> bytes:
+    """The name of a zip's first member, told by how the file begins; b"" for what begins otherwise."""
+    if len(head) < _LOCAL.size or not head.startswith(b"PK\x03\x04"):
+        return b""
+    return head[_LOCAL.size : _LOCAL.size + _LOCAL.unpack_from(head)[9]]
+
+
 def read_directory(window: Window) -> Directory | None:
     """The central directory, None when there is none (a truncated file: see `scan`)."""
     for count, length, start in _ends(window):
