@@ -1,34 +1,28 @@
-"""From lines to records: what each line is, whether it tells an event or a setting, tables and blocks. `course.py` makes rows of the records."""
+"""From lines to records: what each line is, whether it tells an event or a setting. `multiline.py` keeps records that go on, `course.py` makes
+rows of them."""
 
 import math
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 
 from postmortem.sources.logs.crash import Watch, Where, is_suspicious
 from postmortem.sources.logs.effort import Effort
-from postmortem.sources.logs.parts import is_part
-from postmortem.sources.logs.text.course import NEAR, Course
+from postmortem.sources.logs.text.course import NEAR
 from postmortem.sources.logs.text.dumps import Dump
 from postmortem.sources.logs.text.histories import History
-from postmortem.sources.logs.text.keys import Role, role_of, split_in
+from postmortem.sources.logs.text.multiline import Multiline
 from postmortem.sources.logs.text.noise import Told
-from postmortem.sources.logs.text.plans import EMPTY, Plan
 from postmortem.sources.logs.text.ranks import unranked
 from postmortem.sources.logs.text.settings import MAX_CONFIG, Settings, Wanted, wanted
-from postmortem.sources.logs.text.shapes import BRACES, MAX_LINE, NOISE, Entry, Shapes, hints
-from postmortem.sources.logs.text.tables import PAIRS, cells_of, opens_pairs, pair_of, row_of_names, row_of_splits, section_of, wide_pair_of
-from postmortem.sources.logs.text.tokens import NUMBERS, mask, moment, number
-from postmortem.sources.names import plainness, series_name
+from postmortem.sources.logs.text.shapes import MAX_LINE, NOISE, Entry, Shapes, hints
+from postmortem.sources.logs.text.tables import PAIRS, opens_pairs
+from postmortem.sources.logs.text.tokens import mask, moment, number
 
 MAX_EARLY = 5_000  # lines
-MOST_HELD = 200  # lines of one dict
-FEWEST_WIDE = 4  # lines of a key, blanks and a number that make a block
 MAX_ASKED = 16  # of one shape: what they say first is what counts
 _DONE = re.compile(rb"^(?:[^\n]{0,80}[:\]|>] ?)?(?:all )?(?:done|finished|completed?)[.! ]*$", re.IGNORECASE)
-_RESULT = re.compile(rb"^\s{1,40}([A-Za-z][\w./-]{0,80}): (\S{1,32})$")
 _GLUED = re.compile(rb"(?:/s|s/it)(?:, [^\]\n]{1,400})?\](?=\s*[^\s\],:|])")
 _NAMED = re.compile(rb"Epoch ([0-9]{1,6}): ")
 _ANOTHER = re.compile(rb"(?<=[0-9]) Epoch [0-9]{1,6}/[0-9]{1,6}\s*$")  # what a pass over the validation set says of itself, behind a bar
@@ -40,7 +34,7 @@ A_WATCHED = 20.0  # a line that may tell a crash
 A_SETTING_BYTE = 0.2  # of a line that may hold settings
 
 
-class Scan(Course):
+class Scan(Multiline):
     """The state of one reading. `line` is fed every line that no run of equal shapes took."""
 
     def __init__(self, source: str, effort: Effort) -> None:
@@ -58,15 +52,7 @@ class Scan(Course):
         self.told = Told(effort)
         self.dump = Dump()
         self.history = History()
-        self.result = False  # below `Result for PPO_CartPole-v0:` of RLlib
-        self.block: dict[str, float] = {}
-        self.section = ""
-        self.wide: list[tuple[Plan, list[bytes]]] = []  # the lines of a block that may be none
-        self.told_step = math.nan  # the step at the last block
-        self.trial: dict[tuple[str, ...], str] = {}  # whose rows of a table are followed, by its columns
         self.closing = 0  # lines of a closing summary still to skip
-        self.held: list[tuple[Plan, list[bytes]]] = []  # lines of a dict that is still open
-        self.open_braces = 0
 
     @property
     def noisy(self) -> bool:
@@ -167,7 +153,7 @@ class Scan(Course):
 
     def _take(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> None:
         if self.wide and not entry.wide:
-            self._flush_block()
+            self.flush_block()
         if entry.final:
             self.closing = 0 if tokens and "{" in entry.shape else 24
             return
@@ -177,24 +163,24 @@ class Scan(Course):
         if entry.header is not None:
             self.table = entry.header.about(self.split)
             return
-        if self.result and (self._result_line(raw) or raw[:1].isspace()):
+        if self.result and (self.result_line(raw) or raw[:1].isspace()):
             return
         if raw.startswith(b"Result for "):
-            self._flush_block()
+            self.flush_block()
             self.result = True
             return
         if entry.history and self.history.line(entry.shape, [number(t) for t in tokens]):
             return
         if entry.rule:
-            self._flush_block()
+            self.flush_block()
             if self.table is None and opens_pairs(raw.decode("utf-8", "replace")):
                 self.table = PAIRS
             return
-        if self.table is not None and tokens and self._table_row(raw):
+        if self.table is not None and tokens and self.table_row(raw):
             return
-        if entry.wide and self._wide_line(entry, raw, tokens):
+        if entry.wide and self.wide_line(entry, raw, tokens):
             return
-        if entry.pair and self._block_line(entry, raw):
+        if entry.pair and self.block_line(entry, raw):
             return
         if entry.heading:
             self.split = "" if entry.heading == "train" else entry.heading
@@ -202,31 +188,9 @@ class Scan(Course):
                 self.near = NEAR  # what follows is about where training is
             return
         if entry.braces or self.held:
-            self._hold(entry, tokens)
+            self.hold(entry, tokens)
         else:
-            self._tell(entry.plan, tokens)
-
-    def _tell(self, plan: Plan, tokens: list[bytes]) -> None:
-        """Take in a line of its own."""
-        if plan is EMPTY:
-            return
-        if plan.weak and self.near <= 0 and not (self.placed or self.behind_bar) and plan.of_losses:
-            self.nowhere(plan, tokens)
-        else:
-            self.follow(plan, tokens)
-
-    def _hold(self, entry: Entry, tokens: list[bytes]) -> None:
-        """Take in a line of a dict that goes over several: what counts in it comes first, wherever it stands."""
-        self.held.append((entry.plan, tokens))
-        self.open_braces += entry.braces
-        if self.open_braces <= 0 or len(self.held) > MOST_HELD:
-            self._release()
-
-    def _release(self) -> None:
-        held, self.held, self.open_braces = self.held, [], 0
-        for plan, tokens in sorted(held, key=lambda one: not one[0].counts):
-            if plan is not EMPTY:
-                self.follow(plan, tokens)
+            self.tell(entry.plan, tokens)
 
     def chatter(self, lines: list[bytes], number: int) -> None:
         """`number` lines that say nothing were passed over; `lines` are the first and the last of them."""
@@ -244,8 +208,8 @@ class Scan(Course):
         self.dump.over("")
         self.closing = 0
         if self.held:
-            self._release()
-        self._flush_block()
+            self.release()
+        self.flush_block()
 
     def gap(self) -> None:
         """Lines are left out: nothing that was said before them tells where training is now."""
@@ -257,8 +221,8 @@ class Scan(Course):
 
     def end_of_part(self) -> None:
         """What was waiting counts."""
-        self._release()
-        self._flush_block()
+        self.release()
+        self.flush_block()
         self.arrive()
 
     def end(self) -> None:
@@ -272,118 +236,3 @@ class Scan(Course):
             self.watch.add_finished(last, self._where())
         elif not len(self.rows) and self.bar[0] < self.bar[1]:  # a bar that was still being drawn, and no metric
             self.watch.add_started(last, self._where())
-
-    # -- tables and blocks
-
-    def _table_row(self, raw: bytes) -> bool:
-        header = self.table
-        if header is None:
-            return False
-        text = raw.decode("utf-8", "replace")
-        if header is PAIRS:
-            pair = wide_pair_of(text)
-            if pair:
-                self.block[pair[0]] = pair[1]
-            else:
-                self.table = None
-            return pair is not None
-        if header.splits:
-            row = row_of_splits(header, text)
-            if row:
-                self.keyed_row({}, row, beneath=True)
-            return row is not None
-        if header.of_rows:
-            named = row_of_names(header, text)
-            if named:
-                self.keyed_row({}, named, beneath=True)
-            return named is not None
-        cells = cells_of(header, text)
-        if cells is None:
-            return False
-        if header.style == "|" and header.roles[0] is None and cells[0] is None:  # each row is named: only the first of those trials is followed
-            name = text.strip().strip("|").partition("|")[0].strip()
-            if self.trial.setdefault(header.keys, name) != name:
-                return True
-        found = {role: value for role, value in zip(header.roles, cells, strict=False) if role is not None and value is not None}
-        pairs = [(k, n, v) for k, n, r, v in zip(header.keys, header.names, header.roles, cells, strict=False) if r is None and v is not None and n]
-        self.keyed_row(found, pairs)
-        return True
-
-    def _block_line(self, entry: Entry, raw: bytes) -> bool:
-        text = raw.decode("utf-8", "replace")
-        section = section_of(text)
-        if section:
-            self.section = section
-            return True
-        pair = pair_of(text)
-        if pair is None:
-            if entry.shape in ("}", "},") and self.section and self.block:
-                self.section = ""
-                return True
-            if entry.shape in BRACES:
-                self._flush_block()
-                return True
-            return False
-        key, value = pair
-        self.rows.rounded |= "e+" in text and role_of(key) in (Role.STEP, Role.GLOBAL, Role.ITERATION)
-        if self.section and text.translate({0x2502: "|", 0x2503: "|"}).lstrip().startswith(("|  ", '"')):
-            key = f"{self.section}/{key}"
-        if key in self.block:
-            self._flush_block()
-        self.block[key] = value
-        return True
-
-    def _wide_line(self, entry: Entry, raw: bytes, tokens: list[bytes]) -> bool:
-        pair = wide_pair_of(raw.decode("utf-8", "replace"))
-        if pair is None:
-            return False
-        if pair[0] in self.block or (self.block and not self.wide):
-            self._flush_block()
-        self.block[pair[0]] = pair[1]
-        self.wide.append((entry.plan, tokens))
-        return True
-
-    def _result_line(self, raw: bytes) -> bool:
-        """A line of a result in YAML, whose counters stand among the rest; any other that is not indented ends it."""
-        said = _RESULT.match(raw)
-        if said and NUMBERS.fullmatch(said[2]):
-            self.block.setdefault(said[1].decode(), number(said[2]))
-            return True
-        if not raw[:1].isspace():
-            self._flush_block()
-            self.result = False
-        return False
-
-    def _flush_block(self) -> None:
-        block, self.block, self.section = self.block, {}, ""
-        wide, self.wide = self.wide, []
-        if not block:
-            return
-        if wide and len(wide) < FEWEST_WIDE:
-            for plan, tokens in wide:
-                self._tell(plan, tokens)
-            return
-        found: dict[Role, float] = {}
-        values: dict[str, float] = {}
-        for key, value in block.items():
-            role = role_of(key) or role_of(key.rpartition("/")[2])
-            if role is not None:
-                found.setdefault(role, value)
-            else:
-                values[key] = value
-        split = "" if found else self.split
-        plainest: dict[str, str] = {}  # of several keys of one series
-        for key in sorted(values, key=plainness):
-            plainest.setdefault(_name_of(key, split), key)
-        names = {key: name for name, key in plainest.items()}
-        pairs = [(key, names.get(key, f"other/{key}"), value) for key, value in values.items()]
-        if not found and not any(not name.startswith("other/") or is_part(key) for key, name, _ in pairs):
-            return
-        beneath, self.told_step = self.step != self.told_step, self.step
-        self.keyed_row(found, pairs, beneath=beneath)
-
-
-@lru_cache(maxsize=4096)
-def _name_of(key: str, split: str) -> str:
-    """The canonical name of a key; `split` is what the heading above says, where the key itself says nothing of it."""
-    return series_name(key, split_in(key) or split)
