@@ -1,11 +1,10 @@
 """Faces of a validation that is impossible beside training, and what speaks for overfitting instead. First come, first served."""
 
-import re
 from collections.abc import Callable
 from math import exp
 from statistics import fmean
 
-from postmortem.check import Cleared, Clue, Evidence, Severity, Sighting, say
+from postmortem.check import Cleared, Clue, Evidence, Sighting, say
 from postmortem.checklist.beside import EVALUATIONS, NOTHING_LEFT, Beside
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
 from postmortem.checklist.falls import of_one_batch, rests_half_way
@@ -19,7 +18,6 @@ from postmortem.checklist.levels import (
     of_letters,
     skill,
     to_chance,
-    training_curves,
     validation_level,
     whole,
 )
@@ -57,17 +55,8 @@ EVERY_ANSWER, FAR_FROM_NOTHING = 0.99, 0.1  # accuracy; nats
 PART_OF_TRAINING, HEAVY = 2.5, 0.5  # ln(train / validation); dropout
 CERTAIN = 0.1  # nats a word
 NEARLY_RIGHT, NO_SUCH_LOSS = 0.8, 0.75  # share of the way from guessing to perfect accuracy; times chance
-OVERLAP = re.compile(r"dice|iou|jaccard", re.IGNORECASE)
-SEVERAL, A_TENTH, A_FEW_EPOCHS, LITTLE, HARDLY = (
-    5,
-    0.1,
-    12.0,
-    0.35,
-    0.1,
-)  # evaluations; of the start; epochs; of a score; between its first and its best
 FOUND = 0.9  # × its first evaluation
 TWICE, STEADILY = 2.0, 1.2  # times chance; the largest of the multiples / the smallest
-COMES_DOWN, A_COIN, ROSE_ABOVE = 0.4, 0.04, 0.3  # of the training loss; around half; ln(validation / train)
 FIRST = 0.03  # ln(validation / train) at the first evaluation; healthy runs start between −0.7 and 0.24
 
 
@@ -163,21 +152,6 @@ def a_steady_multiple(b: Beside) -> Cleared | None:
     )
     lost = is_below(say("{name} at the end (× chance)", name=train.name), b.train_level, NO_SUCH_LOSS, file_of(b.e, train.name))
     return Cleared(why, (lost, *figures(b)))
-
-
-def ranks_nothing(e: Evidence) -> Sighting | None:
-    """The area under the curve of validation is that of a coin, to the end, while training came down by much."""
-    ranks, loss = e.curve("val/auc"), next(iter(training_curves(e)), None)
-    if ranks is None or loss is None or ranks.finite < 2 or not loss.relative_gain > COMES_DOWN or loss.finite < EVALUATIONS:
-        return None
-    auc = ranks.final / whole(ranks)
-    if not abs(auc - 0.5) < A_COIN or (e.gap is not None and e.gap.gap < ROSE_ABOVE):
-        return None
-    return Sighting(
-        Severity.SERIOUS,
-        say("Training loss fell by {fall:.0%}, and validation ends with an area under the curve of {auc:.3f}: that of a coin.", fall=loss.relative_gain, auc=auc),
-        ranks.first_step, ranks.first_step, ("train/loss", "val/auc"), file_of(e, "val/auc"), "coin",
-    )  # fmt: skip
 
 
 def nothing_but_by_heart(b: Beside) -> Cleared | None:
@@ -390,24 +364,6 @@ FACES: tuple[Callable[[Beside], Sighting | Cleared | None], ...] = (
     lags_by_its_setting,
     lags_behind,
 )
-
-
-def overlaps_little(e: Evidence) -> Sighting | None:
-    """Within a few epochs training came down to a tenth of where it began, and what the model marks in validation overlaps with the truth as little as
-    at the first evaluation."""
-    score, loss = e.curve("val/score"), next(iter(training_curves(e)), None)
-    if score is None or loss is None or score.finite < SEVERAL or not OVERLAP.search(e.series["val/score"].logged_as):
-        return None
-    if not 0 < loss.final < A_TENTH * loss.start or (e.last_epoch or 0.0) > A_FEW_EPOCHS or score.highest > LITTLE * whole(score):
-        return None
-    if score.best - score.first > HARDLY * whole(score):
-        return None
-    return Sighting(
-        Severity.SERIOUS,
-        say("Training loss fell by {fall:.0%} within {epochs:.2g} epochs, and {name} went from {first:.3g} to {last:.3g}: nothing of it holds for validation.",
-            fall=loss.relative_gain, epochs=e.last_epoch or 0.0, name=e.series["val/score"].logged_as, first=score.first, last=score.last),
-        score.first_step, score.first_step, ("train/loss", "val/score"), file_of(e, "val/score"), "overlap",
-    )  # fmt: skip
 
 
 def _one_answer(e: Evidence) -> tuple[float, float, float] | None:

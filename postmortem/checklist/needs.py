@@ -137,12 +137,6 @@ ACTIVATIONS = Need(
     lambda e: e.layers is not None and bool(e.layers.dead or e.layers.saturated),
     recorded(WATCH, keras=""),
 )
-STEP_ZERO = Need(
-    "the loss of step 0",
-    say("log the loss of the very first batch, before any update"),
-    lambda e: (c := e.curve("train/loss")) is not None and c.reduction != "epoch",
-    recorded("recorder.step(loss)"),
-)
 FIRST_BAD_BATCH = Need(
     "the first non-finite batch",
     say("stop at the first non-finite loss and print the batch's index and its inputs' minimum and maximum"),

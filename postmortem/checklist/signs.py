@@ -17,10 +17,6 @@ def training_samples(e: Evidence) -> float | None:
     return e.steps_per_epoch * batch
 
 
-def has_event(e: Evidence, *kinds: EventKind) -> bool:
-    return bool(e.events_of(*kinds))
-
-
 def warned(e: Evidence, about: str) -> bool:
     """A known warning stands in the log; `about` is the reader's word for it."""
     return any(ev.data.get("about") == about for ev in e.events_of(EventKind.WARNING))

@@ -90,13 +90,6 @@ def moving_mean(values: Floats, width: int) -> Floats:
     return out
 
 
-def mad(values: Floats) -> float:
-    """Robust sigma: 1.4826 × the median distance from the median. 0 for an empty array."""
-    if not len(values):
-        return 0.0
-    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
-
-
 def roughness(values: Floats) -> Floats:
     """Each inner point against the line through its neighbours, scaled so that white noise of sigma 1 gives sigma 1; (n − 2,).
 

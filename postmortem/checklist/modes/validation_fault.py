@@ -12,13 +12,13 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.detections import finds_nothing
-from postmortem.checklist.evaluations import BELOW, ERRATIC, FACES, FIRST, LAGS, figures, overlaps_little, ranks_nothing
+from postmortem.checklist.evaluations import BELOW, ERRATIC, FACES, FIRST, LAGS, figures
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.levels import below_any_guess, skill, to_chance
 from postmortem.checklist.levels import learned_at_once as few_passes
 from postmortem.checklist.needs import BASELINE, VALIDATION, VALIDATION_OR_ACCURACY, curve
 from postmortem.checklist.probes import seen_as
+from postmortem.checklist.scores import finds_nothing, overlaps_little, ranks_nothing
 from postmortem.checklist.signs import only_validation_differs
 
 GOOD = 0.6  # share of the way from guessing to perfect accuracy
