@@ -35,6 +35,7 @@ ASKED = (
 )
 CAUSES = tuple({cause.id: cause for _, cause in ASKED}.values())
 GOT_FAR = 0.3  # share of the loss
+FEW, STEADILY, BY_FEW = 8, 0.8, 0.05  # records, too few for a p of 0.001; Kendall's tau of theirs, and its p
 NOTHING_SEEN = Sighting(Severity.MINOR, say("A setting lies where sound runs have none."))
 
 
@@ -43,7 +44,10 @@ def _got_far(e: Evidence) -> bool:
     loss, earned = course(e), preferred(e, "margins") or e.curve("reward")
     if earned is not None and earned.trend is not None and earned.trend.tau > 0.3 and earned.trend.p_value < 0.001:
         return True
-    return loss is not None and loss.relative_gain > GOT_FAR and loss.trend is not None and loss.trend.tau < -0.3 and loss.trend.p_value < 0.001
+    if loss is None or loss.trend is None or not loss.relative_gain > GOT_FAR:
+        return False
+    at_each = loss.trend.points < FEW and loss.trend.tau < -STEADILY and loss.trend.p_value < BY_FEW
+    return at_each or (loss.trend.tau < -0.3 and loss.trend.p_value < 0.001)
 
 
 def _low_for_what_it_is(e: Evidence) -> bool:

@@ -5,6 +5,7 @@ import re
 _FOREIGN = re.compile("[\u4e00-\u9fff\u30a0-\u30ff\uac00-\ud7a3\u0410-\u044f]")
 _COUNTED = re.compile(r"(?<=\x00)\s?[轮个]")  # behind the number in the shape of a line
 _TERMS = (
+    ("训练轮数", " epochs "), ("总轮数", " epochs "),
     ("验证集", " val "), ("测试集", " test "), ("训练集", " train "), ("损失值", " loss "), ("损失函数", " loss "), ("总损失", " total loss "),
     ("保存", " saved "), ("加载", " loading "), ("早停", " early stopping "), ("最佳", " best "), ("最优", " best "), ("最好", " best "),
     ("困惑度", " perplexity "), ("周期", " epoch "),
@@ -24,7 +25,8 @@ _TERMS = (
     ("на обучающей выборке", "train"), ("на тренировочной выборке", "train"), ("на валидационной выборке", "val"), ("на тестовой выборке", "test"),
     ("на обучении", "train"), ("на валидации", "val"), ("на тесте", "test"), ("обучения", "train"), ("валидации", "val"), ("Обучение", "train"),
     ("Валидация", "val"), ("тестирования", "test"), ("Сохранен", "saved "), ("сохранен", "saved "),
-    ("第", " epoch "), ("批次", " batch "), ("梯度范数", " grad_norm "), ("当前", ""),
+    ("第", " epoch "), ("批大小", " batch_size "), ("批量大小", " batch_size "), ("批次大小", " batch_size "),
+    ("批次", " batch "), ("梯度范数", " grad_norm "), ("当前", ""),
 )  # fmt: skip
 _WIDE = re.compile(" {2,}")  # beside what had none around it in its own language
 

@@ -37,6 +37,7 @@ BELOW = -0.5  # decades below at a first checkpoint, when the weights grew since
 GREW = 0.3  # decades
 RAN_OFF = 10.0  # × the first loss
 FIRST_LOSS = 3.5  # times chance, before any update; healthy runs start at 0.8 to 1.1
+GONE = 0.1  # × the gradient norm that is absurd
 TWICE = 2.0  # × the first gradient norm: what grew beyond it began later
 ORDINARY = 0.7  # decades above the usual learning rate
 AT_ONCE, A_FEW_STEPS = 0.2, 20  # of an epoch; where nobody knows how long that is
@@ -187,7 +188,8 @@ def absurd_from_the_start(e: Evidence, seen: Sighting) -> Reading | None:
     ):
         return None
     grew = norm.highest > TWICE * norm.first and norm.lowest <= ABSURD_NORM  # where every record is absurd, two of them may differ
-    late = norm.first_step > (e.steps_per_epoch or math.inf) or grew
+    came_down = e.series["grad_norm"].values[1] < GONE * ABSURD_NORM  # by the next record: no weights that are far too large do that
+    late = norm.first_step > (e.steps_per_epoch or math.inf) or grew or came_down
     return None if late else Reading(True, say("its norm was {norm:.3g}", norm=norm.first), file_of(e, "grad_norm"))
 
 

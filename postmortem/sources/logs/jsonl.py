@@ -30,6 +30,7 @@ A_BYTE, A_BAD_LINE = 0.025, 5.0  # what is paid for (see `effort`)
 _EXCERPT = 400  # bytes of a cut line that are shown
 _OWN = (".jsonl", ".ndjson", ".jsonlines")
 _BEFORE = 20  # lines
+MOSTLY = 0.5  # of the first lines of a file
 _EXTENSIONS = (".jsonl", ".ndjson", ".json", ".txt", ".log", ".jsonlines")
 # Bare words that Python's json writes and JSON does not know. Made text, which counts as a number again.
 _BARE = re.compile(rb"([:\[,]\s*)(-?(?:NaN|Infinity))\b(?=\s*[,}\]])")
@@ -45,8 +46,8 @@ def claims(candidate: Candidate) -> bool:
     lines = [line for line in lines if line]
     if candidate.name.lower().endswith(_OWN):  # what was printed before the first record went into the same file
         lines = lines[next((n for n, line in enumerate(lines[:_BEFORE]) if line.startswith("{")), 0) :]
-    if not lines or not lines[0].startswith("{"):
-        return False
+    if not lines or not lines[0].startswith("{") or sum(line.startswith("{") for line in lines) < MOSTLY * len(lines):
+        return False  # a configuration heads a log of another kind
     if len(lines) == 1 and not candidate.name.lower().endswith((".jsonl", ".ndjson", ".jsonlines", ".log.json", "log.txt")):
         # one object in a .json file is a document; a single very long first line may still be a record
         return candidate.size > len(candidate.head) and lines[0].count("{") > 1 and candidate.name.lower().endswith(".jsonl")

@@ -9,7 +9,9 @@ import orjson
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Value
 from postmortem.sources.logs.anyof import any_of
-from postmortem.sources.setting_names import NAMED_BY_WORDS, NUMERIC, setting_name
+from postmortem.sources.logs.text.stated import is_declared, pairs_of
+from postmortem.sources.names import series_name
+from postmortem.sources.setting_names import NAMED_BY_WORDS, NUMERIC, SETTINGS, setting_name
 
 MAX_SETTINGS = 2_000
 MAX_CONFIG = 100_000  # characters of a configuration on one line
@@ -22,20 +24,17 @@ _CONFIG = re.compile(
     r"\s{0,3}[:=]?\s{0,3}(?P<body>\{.*\}|(?:argparse\.)?(?:Namespace|[A-Z]\w{0,40}(?:Config|Args|Arguments|Params))\(.*\))\s*$",
     re.IGNORECASE,
 )
-_NAMESPACE = re.compile(r"(?:^|\s)(?:argparse\.)?(?:Namespace|TrainingArguments|Seq2SeqTrainingArguments)\((?P<body>.*)\)\s*$")
+# what `print` makes of parsed arguments, and of a dataclass of settings
+_NAMESPACE = re.compile(r"(?:^|[\s:])(?:argparse\.)?(?:Namespace|(?:[A-Z]\w{0,40})?(?:Config|Args|Arguments|Params|Options))\((?P<body>.*)\)\s*$")
+_DICT = re.compile(r"(?:^|[\s:(])(?P<body>\{['\"][A-Za-z_].*\})\)?\s*$")
+_MEASURED = re.compile(r"(?:loss|acc(?:uracy)?)\b\W{1,3}\d")
+PLANNED = frozenset({"epochs", "batch_size", "max_steps"})  # what a record of training does not repeat
+FEWEST_NAMED = 3  # settings of known names, from which on a mapping is taken for a configuration
 _ITEM = re.compile(r"""['"]?(?P<key>[A-Za-z_][\w.\-/]{0,80})['"]?\s?[:=]\s?(?P<value>'[^']{0,200}'|"[^"]{0,200}"|[^,(){}\[\]]{1,200})""")
 _DUMP = re.compile(r"^(?:\[\w{1,20}\]:?)?\s*(?P<key>[A-Za-z_][\w-]{0,60}) \.{3,}\s?(?P<value>\S.{0,200})$")
-_LINE = re.compile(r"^[\s|>*\-]{0,12}(?P<key>[A-Za-z_][\w ./\-]{0,60}?)\s{0,40}[:=]\s{0,40}(?P<value>\S.{0,200}?)\s*$")
-_SEGMENT = re.compile(r"(?<![:=\s])\s{2,}(?![:=\s])|\s?\|\s?|,\s|;\s")
 _OPTION = re.compile(r"""(?<=\s)--(?P<key>[A-Za-z][\w.\-]{0,60})(?:[= ](?P<value>'[^']{0,200}'|"[^"]{0,200}"|(?!--?[A-Za-z])\S{1,200}))?""")
 _COMMAND = re.compile(r"\b(?:python3?|torchrun|accelerate launch|deepspeed|srun|main|train\w*)\b.{0,400}?\s--[a-z]")
 _COUNT = re.compile(r"^(?P<n>\d{1,3}(?:,\d{3}){1,6}|\d{1,20}(?:\.\d{1,9})?)\s?(?P<unit>[KMB](?![A-Za-z]))?")
-# `[config] lr = 0.1`; `Overriding: learning_rate = 0.1` of nanoGPT's configurator
-_CONFIG_PREFIX = re.compile(r"^(?:\[[\d :,./-]{6,40}\]\s*)?(?:\[(?:config|options|args|setting)\w{0,10}\]|Overriding:)\s*", re.IGNORECASE)
-_LOGGED = re.compile(
-    r"^(?:\[?[\d/.:,\-T ]{8,40}\]?)?\s{0,3}(?:\[[^\]]{1,80}\]\s{0,3}){0,3}(?:[\s|\-:]{0,4}(?:DEBUG|INFO|NOTICE)\b[\]\s|"
-    r"\-:]{0,4}(?:[\w.]{1,60}(?::\d{1,6})?[:\]>| -]{1,4})?)?(?:>>\s{1,3})?"
-)
 _COUNTS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
     ("trainable_parameters", re.compile(r"(?:^|[^-\w])trainable params:\s*(?P<n>[\d.,]{1,30} ?[KMB]?)(?![\w])|"
         r"number of trainable parameters\s*[:=]\s*(?P<n2>[\d.,]{1,30} ?[KMB]?)", re.IGNORECASE)),
@@ -58,6 +57,9 @@ _HINTS = re.compile(
         "namespace(", "config", "arg", "options", "settings", "cfg", "opt",
     ))
 )  # fmt: skip
+_SPEAKS = re.compile(
+    any_of(("lr", "learning", "batch", "epochs", "seed", "optimizer", "dropout", "momentum", "decay", "clip", "warm", "layers", "hidden", "学", "批"))
+)
 _TYPED = re.compile(r"dict\(type=['\"](\w{1,60})['\"]\)?$")  # of OpenMMLab's configurations: `optimizer = dict(type='SGD', lr=0.1)`
 # How many outputs a printed model has: the last layer of `print(model)` in PyTorch, of `model.summary()` in Keras.
 _LAYER_OUT = re.compile(
@@ -66,8 +68,10 @@ _LAYER_OUT = re.compile(
 )
 _OPTIMIZER = re.compile(r"^using (?:fused|foreach|8-?bit) (?P<name>[A-Z]\w{2,20})\b")  # `using fused AdamW: True` of nanoGPT
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")
+SPLITS = ("train/", "val/", "test/")
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
+_NON_FINITE = ("nan", "inf", "-inf", "NaN", "Infinity", "-Infinity")
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -85,9 +89,13 @@ def wanted(text: str) -> Wanted:
     low = text[:2000].lower()
     if ("linear(" in low or "(dense)" in low) and _LAYER_OUT.match(head):
         return Wanted.ALWAYS
-    if _HINTS.search(low) and (_config_in(text) or any(p.search(head) for _, p in _COUNTS)):
+    if _mapping_in(text) or (_HINTS.search(low) and (_config_in(text) or any(p.search(head) for _, p in _COUNTS))):
         return Wanted.ALWAYS
-    if ":" in head or "=" in head or "...." in head or "--" in head:
+    if "--" in head and _COMMAND.search(head):
+        return Wanted.ALWAYS
+    if ("epochs" in low or "batch" in low or "bs" in low) and not _MEASURED.search(low) and _names_settings(dict(pairs_of(head)), PLANNED):
+        return Wanted.ALWAYS
+    if ":" in head or "=" in head or "...." in head or _SPEAKS.search(low):
         return Wanted.EARLY
     return Wanted.NEVER
 
@@ -95,7 +103,24 @@ def wanted(text: str) -> Wanted:
 def _config_in(text: str) -> "re.Match[str] | None":
     """A configuration that ends a line."""
     text = text[:MAX_CONFIG]
-    return _CONFIG.search(text) or _NAMESPACE.search(text) if text.rstrip().endswith((")", "}")) else None
+    return _CONFIG.search(text) or _mapping_in(text) or _NAMESPACE.search(text) if text.rstrip().endswith((")", "}")) else None
+
+
+def _mapping_in(text: str) -> "re.Match[str] | None":
+    """A printed mapping that ends a line, names settings, and says nothing that was measured."""
+    mapping = _DICT.search(text[:MAX_CONFIG]) if text.rstrip().endswith(("}", "})")) else None
+    if mapping is None:
+        return None
+    return mapping if _names_settings({item["key"]: item["value"] for item in _ITEM.finditer(mapping["body"])}) else None
+
+
+def _names_settings(pairs: dict[str, str], of: frozenset[str] = frozenset(SETTINGS)) -> bool:
+    """Several settings, one of them one `of` those, and nothing that was measured; fairseq quotes its numbers."""
+    told = {key: _value(value.strip("'\"")) for key, value in pairs.items()}
+    if any(series_name(key).startswith(SPLITS) and (isinstance(value, int | float) or value in _NON_FINITE) for key, value in told.items()):
+        return False
+    names = {setting_name(key) for key in told} - {""}
+    return len(names) >= FEWEST_NAMED and not names.isdisjoint(of)
 
 
 class Settings:
@@ -139,15 +164,11 @@ class Settings:
             for option in _OPTION.finditer(text):
                 self._add(option["key"], _value(option["value"]) if option["value"] else True)
             return
-        body = _CONFIG_PREFIX.sub("", text)
-        always = body != text
-        body = _LOGGED.sub("", body, count=1)
-        parts = [p for p in _SEGMENT.split(body.strip()) if p]
-        pairs = [m for m in (_LINE.match(p) for p in parts) if m]
-        counted = any(m["key"].strip().lower() in ("parameters", "params") for m in pairs)
-        for pair in pairs if len(pairs) > 1 or not parts else [m for m in [_LINE.match(body)] if m]:
-            key = pair["key"].strip()
-            self._add(key, _value(pair["value"]), _SIDE.get(key.lower(), "") if counted else "", always=always)
+        pairs, always = pairs_of(text), is_declared(text)
+        counted = any(key.lower() in ("parameters", "params") for key, _ in pairs)
+        for key, value in pairs:
+            if value:
+                self._add(key, _value(value), _SIDE.get(key.lower(), "") if counted else "", always=always)
 
     def _config(self, body: str) -> None:
         if body.startswith("{"):
@@ -158,7 +179,8 @@ class Settings:
             else:
                 return
         for item in _ITEM.finditer(body):
-            self._add(item["key"], _value(item["value"]), always=True)
+            if item["value"].strip():  # what opens a mapping within has none
+                self._add(item["key"], _value(item["value"]), always=True)
 
     def _tree(self, data: Any, path: str, depth: int) -> None:
         if isinstance(data, dict) and depth < MAX_DEPTH:
