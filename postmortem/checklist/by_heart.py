@@ -17,6 +17,7 @@ SINCE = 8  # evaluations
 PARTED = 1.5  # ln(validation / train) from which a smaller rise counts
 FEWEST, LATE = 3, 3.0  # evaluations that can show a turn; epochs
 KNOWN, SOMETHING_HELD, FEWER_HELD = 0.8, 0.25, 0.15  # accuracies of training, of validation, and between the two
+NEARLY_ALL = 0.95  # of the answers of training
 NATS_APART = 1.2  # between two cross-entropies
 
 
@@ -141,6 +142,19 @@ def _both(e: Evidence, evaluations: int = EVALUATIONS) -> tuple[CurveStats, Curv
 def _sighting(e: Evidence, val: CurveStats, summary: Sentence, facet: str) -> Sighting:
     shown = ("train/accuracy", "val/accuracy")
     return Sighting(Severity.SERIOUS, summary, val.first_step, val.first_step, shown, file_of(e, "val/accuracy"), facet)
+
+
+def answers_apart_at_the_end(e: Evidence) -> Sighting | None:
+    """A piece from late in a training, with one look at a test set: training has nearly every answer right, and the test set far fewer."""
+    train, test = e.curve("train/accuracy"), e.curve("val/accuracy") or e.curve("test/accuracy")
+    if train is None or test is None or not train.finite or not test.finite or test.finite >= FEWEST or not excerpt(e):
+        return None
+    known, held = train.final / whole(train), test.last / whole(test)
+    if known < NEARLY_ALL or not SOMETHING_HELD < held < known - FAR_FEWER:
+        return None
+    why = say("Training has {known:.0%} of its answers right, and the test set {held:.0%}: the difference is known by heart.", known=known, held=held)
+    shown = (train.name, test.name)
+    return Sighting(Severity.SERIOUS, why, test.first_step, test.first_step, shown, file_of(e, test.name), "accuracy")
 
 
 def far_at_the_end(e: Evidence, gap: GapStats, val: CurveStats) -> Sighting | None:

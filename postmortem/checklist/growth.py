@@ -5,10 +5,10 @@ from math import isfinite
 
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.falls import never_bends
-from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, to_chance
+from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, to_chance, whole
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
 from postmortem.checklist.rewards import left_the_reference
-from postmortem.checklist.signs import before_it_grew, excerpt, file_of
+from postmortem.checklist.signs import before_it_grew, excerpt, file_of, first_is_none
 from postmortem.checklist.thrown import (
     LEARNED,
     MANY_RECORDS,
@@ -36,6 +36,7 @@ ERRORS = frozenset({"td", "mse", "mae", "rmse", "huber"})  # none of them below 
 TURNED_ROUND = frozenset({"neg", "negative", "log", "db", "minus"})
 NEARLY_CERTAIN = 0.1  # nats, of a perplexity
 RISE_OF, ENDS, MANY_ENDS, FAR_ABOVE_ALL, NOISES = 3, 6, 30, 1.5, 4.0  # records that rise; of the log, at least and at most; × all before; noises
+NEARLY_ALL = 0.95  # of the answers
 CLIPPED_LOG = 87.3365  # −ln(1.17e-38), the smallest normal float32: what a clipped log of 0 prints
 MULTIPLE = 3.0  # × its best
 SHARE_OF_START = 0.1
@@ -102,7 +103,7 @@ def _means_stay(e: Evidence, loss: CurveStats) -> bool:
 def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
     """Values that only a divergence gives, whatever the task: beyond 1e20, or a log that was clipped at the smallest float."""
     at_first = loss.highest_step == loss.first_step and loss.finite >= FEW and 0 < loss.final < loss.highest / MULTIPLE  # before a first update
-    clipped = abs(loss.final - CLIPPED_LOG) < 1e-3 or (abs(loss.highest - CLIPPED_LOG) < 1e-3 and not at_first)
+    clipped = abs(loss.final - CLIPPED_LOG) < 1e-3 or (abs(loss.highest - CLIPPED_LOG) < 1e-3 and not at_first) or _a_part_is_clipped(e)
     norm = e.curve("grad_norm")
     if norm is not None and norm.finite and norm.highest > BEYOND_ANY_NORM:
         return Sighting(
@@ -129,6 +130,12 @@ def _absurd(e: Evidence, loss: CurveStats) -> Sighting | None:
         e.series[loss.name].source,
         "absurd",
     )
+
+
+def _a_part_is_clipped(e: Evidence) -> bool:
+    """One of the losses that are added up, each with its weight, rests there."""
+    parts = (c for n, c in e.curves.items() if n.startswith("other/") and "loss" in n.lower() and c.finite > 1)
+    return any(abs(c.last - CLIPPED_LOG) < 1e-3 and abs(c.highest - CLIPPED_LOG) < 1e-3 for c in parts)
 
 
 def _rises(e: Evidence, loss: CurveStats) -> Sighting | None:
@@ -211,7 +218,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     level = to_chance(e, loss.final)
     base = before_it_grew(e, loss)
-    if _came_down(loss, base) or one_low_record(e, loss) or _levels_off(e, loss):
+    if _came_down(loss, base) or one_low_record(e, loss) or _levels_off(e, loss) or first_is_none(e, loss) or _still_right(e, loss):
         return None
     beyond = loss.final > MANY_TIMES * max(base, 0.0)
     sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN or beyond
@@ -235,6 +242,12 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         e.series[loss.name].source,
         "loss",
     )
+
+
+def _still_right(e: Evidence, loss: CurveStats) -> bool:
+    """A few records from the end of a training that has nearly every answer right: what is left of the loss there doubles with a single sample."""
+    right = e.curve("train/accuracy")
+    return excerpt(e) and loss.finite < FEW and right is not None and right.finite > 0 and right.last > NEARLY_ALL * whole(right)
 
 
 def _gave_back(loss: CurveStats) -> bool:

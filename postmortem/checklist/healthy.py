@@ -1,6 +1,7 @@
 """What a good run looks like: the check behind the verdict "healthy". It is no failure mode and stands outside the list."""
 
 import re
+from math import log
 
 from postmortem.check import Check, Cleared, Evidence, Reading, Severity, Sighting, Unknown, probe, say
 from postmortem.checklist.by_heart import answers_ahead
@@ -27,6 +28,8 @@ MORE_THAN_NOTHING, A_LITTLE_WORSE, MUCH_BETTER, LEANS = 0.004, 0.02, 0.1, 0.3  #
 ENOUGH_FOR_ONE = 512.0  # a loss scale that needs no care where it left out one step
 STEADILY, BY_FEW = 0.8, 0.05  # Kendall's tau of a handful of records, and its p
 SMALL_GAIN = 0.3  # share of the start
+LOW, RISES, STAYS, HALF = 0.5, 0.5, 0.1, 0.5  # nats; Kendall's tau; of its first record; of all answers
+EVALUATED, FAR_ABOVE = 4, 1.0  # evaluations; ln(validation / train)
 LITTLE = 0.03  # relative gain below which a trend is no progress
 MANY, NO_TREND = 20, 0.1  # records; Kendall's tau
 SURELY, FAR_ENOUGH = 5.0, 0.1  # standard errors between the first quarter and the second half; of the start, along the trend
@@ -79,6 +82,36 @@ def _piece(e: Evidence) -> tuple[str, ...]:
     return better if main.finite == FEWEST or len(better) > 1 or leans else ()
 
 
+def _rests_low(e: Evidence, loss: CurveStats) -> bool:
+    """A piece from the middle of a training in which the loss is small in nats, and in variances of a standardised target, and stays so; nothing
+    else that was logged is bad."""
+    if not excerpt(e) or loss.goal != "lower" or not loss.name.endswith("/loss") or loss.highest == loss.lowest == 0.0:
+        return False
+    stays = (
+        loss.final < LOW
+        and loss.highest < LOW
+        and loss.last - loss.first < STAYS * abs(loss.first)
+        and (loss.trend is None or loss.trend.tau < RISES)
+    )
+    return stays and _far_above_training(e) is None and all(c.final > HALF * whole(c) for c in _shares(e))
+
+
+def _shares(e: Evidence, *splits: str) -> list[CurveStats]:
+    """Shares of answers that are right."""
+    return [c for n, c in e.curves.items() if n.endswith(("/accuracy", "/f1", "/auc")) and n.startswith(splits or "") and c.finite]
+
+
+def _far_above_training(e: Evidence) -> float | None:
+    """ln(validation / train) of the last of few evaluations, too few to be compared with training in any other way; None where it is not high."""
+    seen = next((c for n in ("val/loss", "test/loss") if (c := e.curve(n)) is not None and c.finite), None)
+    train = e.curve("train/loss")
+    mostly_right = any(c.final > HALF * whole(c) for c in _shares(e, "val/", "test/"))
+    if seen is None or train is None or mostly_right or not train.finite or seen.finite >= EVALUATED or train.final <= 0.0 or seen.last <= 0.0:
+        return None
+    apart = log(seen.last / train.final)
+    return apart if apart > FAR_ABOVE else None
+
+
 def _gain(c: CurveStats) -> float:
     """What its last record is better than its first by, of the first; 0 where that is no more than rounding."""
     gain = (c.first - c.last) if c.goal == "lower" else (c.last - c.first)
@@ -105,6 +138,13 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     better = _piece(e)
     if better and shown is not None and (shown.finite < FEWEST or not _made_progress(e)):
         told = say("In this piece of a training {names} got better, and no check of the list found a fault.", names=", ".join(better))
+        return Sighting(Severity.MINOR, told, facet="piece")
+    if shown is not None and shown.finite >= FEWEST and _rests_low(e, shown):
+        told = say(
+            "In this piece of a training {name} rests at {final:.3g}: so little is left of what was learned before.",
+            name=shown.name,
+            final=shown.final,
+        )
         return Sighting(Severity.MINOR, told, facet="piece")
     if shown is None:
         return Unknown(say("No loss was found, so there is nothing to judge training by."))
@@ -175,7 +215,7 @@ def _progress_shown(e: Evidence) -> Reading | None:
         return Reading(True, say("{name} went from {start:.3g} to {final:.3g}", name=scored.name, start=scored.start, final=scored.final))
     if not steady and _by_chance(shown):
         return Reading(False, say("{name} went from {start:.3g} to {final:.3g}", name=shown.name, start=shown.start, final=shown.final))
-    lost = (shown.goal == "lower" or e.family == "reinforcement") and shown.lost_ground > 1.0  # it ends worse than it began
+    lost = shown.lost_ground > 1.0  # it ends worse than it began
     by_luck = shown.luck / abs(shown.start) if shown.start else 0.0
     return Reading(
         (shown.relative_gain > 0.2 + by_luck and not lost) or steady,
@@ -245,6 +285,12 @@ def ahead(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, share=2.0 if apart > FAR_AHEAD else 1.0, detail=say("{apart:.0%} more", apart=apart))
 
 
+@probe(say("validation is far above training in the few evaluations that there are"), holds=-1.6)
+def above(e: Evidence, seen: Sighting) -> Reading | None:
+    apart = _far_above_training(e)
+    return None if apart is None else Reading(True, say("ln(validation / train) at {apart:.2g}", apart=apart))
+
+
 @probe(say("there are few records"), LOSS, holds=-0.6)
 def few(e: Evidence, seen: Sighting) -> Reading | None:
     loss = course(e)
@@ -302,6 +348,7 @@ HEALTHY = Check(
         unknown_ground,
         behind,
         ahead,
+        above,
         few,
         raw_targets,
         extreme_setting,

@@ -11,6 +11,7 @@ from postmortem.checklist.optimizers import rate_decades
 from postmortem.checklist.rates import pretrained
 from postmortem.checklist.signs import FEW_OF_AN_ATTEMPT, before_it_grew, excerpt, file_of
 from postmortem.checklist.standstill import TOO_HIGH, comes_down, fine_tuned, is_stuck, rate_too_low, rests_at_chance, thrown_to_chance
+from postmortem.checklist.warmup import total_steps
 from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # share of the starting loss: what a fault lets through, and healthy runs pass (they gain 0.21 to 1)
@@ -27,12 +28,20 @@ COME_DOWN = 0.5  # × the first loss of the first attempt
 A_LITTLE, ONCE, CALM = 0.03, 0.22, 0.1  # of its level: what noise moves; of the first record: what the first ones take off; scatter of the others
 FIRST, FEWEST, SIGMA = 2, 6, 2.0  # records that may lie above; of the others; standard errors
 KNOWS_MORE = 0.05  # of the answers
+HARDLY = 0.1  # of the configured rate, and of the planned steps
 KNEW = 8  # records among which the best level is no accident
 
 
 def elsewhere(e: Evidence, loss: CurveStats) -> Cleared | Unknown | None:
     """It need not fall from where the log begins, or did something worse than stand still."""
-    return _begins_in_the_middle(e, loss) or _goes_on(e, loss) or _knew_the_task(e, loss) or _ran_away(e, loss) or _lost_again(e, loss)
+    return (
+        _begins_in_the_middle(e, loss)
+        or _has_hardly_warmed_up(e)
+        or _goes_on(e, loss)
+        or _knew_the_task(e, loss)
+        or _ran_away(e, loss)
+        or _lost_again(e, loss)
+    )
 
 
 def learns(e: Evidence, loss: CurveStats) -> Cleared | None:
@@ -63,6 +72,18 @@ def _begins_in_the_middle(e: Evidence, loss: CurveStats) -> Unknown | None:
     if not short or loss.constant or rests_at_chance(loss) or (at_chance_level(e, loss) and (to_chance(e, loss.final) or 0.0) < JUST_ABOVE):
         return None
     return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
+
+
+def _has_hardly_warmed_up(e: Evidence) -> Unknown | None:
+    """The log ends early in the warm-up, where the learning rate is a small part of what is configured: no loss falls there."""
+    rate, meant, whole_run = e.curve("lr"), e.number("learning_rate"), total_steps(e)
+    if rate is None or meant is None or not rate.finite or not rate.first < rate.last == rate.highest < HARDLY * meant:
+        return None
+    if not whole_run or e.last_step is None or e.last_step > HARDLY * whole_run:
+        return None  # what a whole run was trained with is its fault
+    return Unknown(
+        say("Not measured: the log ends in the warm-up, at {share:.2g} of the learning rate of {rate:g}.", share=rate.last / meant, rate=meant)
+    )
 
 
 def _goes_on(e: Evidence, loss: CurveStats) -> Cleared | None:

@@ -6,6 +6,7 @@ from functools import cache
 from postmortem.check import Evidence, Need, say
 from postmortem.checklist.parameters import standing_still
 from postmortem.checklist.players import of_players
+from postmortem.checklist.signs import excerpt
 
 WATCH = "recorder.watch(model, optimizer)"
 BATCH = "recorder.batch(x, y)"
@@ -82,6 +83,7 @@ VALIDATION_OR_ACCURACY = Need(
     lambda e: (
         VALIDATION.met(e)
         or any(e.curve(f"val/{of}") is not None for of in ("auc", "score"))
+        or (e.curve("test/accuracy") is not None and e.curve("train/accuracy") is not None and excerpt(e))
         or (e.curve("val/accuracy") is not None and any(e.curve(f"train/{of}") is not None for of in ("accuracy", "loss")))
     ),
     VALIDATION.code,

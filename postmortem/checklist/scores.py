@@ -5,13 +5,14 @@ import re
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.beside import EVALUATIONS
 from postmortem.checklist.levels import training_curves, whole
-from postmortem.checklist.signs import file_of
+from postmortem.checklist.signs import excerpt, file_of
 
 PRECISION = re.compile(r"(?:^|[^a-z])m?AP(?:[^a-z]|$)|average precision", re.IGNORECASE)  # `AP`, `bbox_mAP_50`, `metrics/mAP50`
 SCORES = ("val/score", "test/score", "train/score")
 OVERLAP = re.compile(r"dice|iou|jaccard", re.IGNORECASE)
 COMES_DOWN, A_COIN, ROSE_ABOVE = 0.4, 0.04, 0.3  # of the training loss; around half; ln(validation / train)
 SEVERAL, A_TENTH, A_FEW_EPOCHS = 5, 0.1, 12.0  # evaluations; of where the training loss began; epochs
+KNOWN, LITTLE_LEFT, NATS, NEXT_TO_NONE = 0.9, 0.3, 1.5, 0.12  # of the answers; nats of training, of validation; of the answers
 LITTLE, HARDLY = 0.35, 0.1  # of a perfect score; between its first and its best
 BY_STEP, BY_EPOCH = 1000.0, 3.0  # before, a detector may well find nothing yet
 
@@ -51,6 +52,26 @@ def ranks_nothing(e: Evidence) -> Sighting | None:
         Severity.SERIOUS,
         say("Training loss fell by {fall:.0%}, and validation ends with an area under the curve of {auc:.3f}: that of a coin.", fall=loss.relative_gain, auc=auc),
         ranks.first_step, ranks.first_step, ("train/loss", "val/auc"), file_of(e, "val/auc"), "coin",
+    )  # fmt: skip
+
+
+def nothing_is_right(e: Evidence) -> Sighting | None:
+    """In a piece from late in a training that knows nearly all of its answers, validation has next to none of them right, and its loss is high
+    for that: what is learned by heart leaves more."""
+    right = next((c for n in ("val/accuracy", "val/f1") if (c := e.curve(n)) is not None and c.finite), None)
+    known, train, val = e.curve("train/accuracy"), next(iter(training_curves(e)), None), e.curve("val/loss")
+    if right is None or train is None or not train.finite or not excerpt(e) or e.family == "language-model":
+        return None
+    share = right.highest / whole(right)
+    learned = known.last > KNOWN * whole(known) if known is not None and known.finite else 0.0 <= train.last < LITTLE_LEFT
+    wrong = share == 0.0 or (val is not None and val.finite and val.lowest > NATS and share < NEXT_TO_NONE)
+    if not learned or not wrong:
+        return None
+    return Sighting(
+        Severity.SERIOUS,
+        say("Training is at a loss of {loss:.3g}, and {name} of validation is {share:.1%}: next to nothing of it holds there.",
+            loss=train.last, name=e.series[right.name].logged_as, share=share),
+        right.first_step, right.first_step, ("train/loss", right.name), file_of(e, right.name), "none-right",
     )  # fmt: skip
 
 

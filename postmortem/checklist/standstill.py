@@ -17,6 +17,7 @@ TO_THE_DIGIT, LITTLE_MORE = 2e-3, 0.15  # relative distance of a loss; accuracy 
 STAYED = 0.03  # of the first loss
 THROWN = 8  # records among which resting at one number is no accident
 FEW, NEAR = 3, 0.01  # records; nats from ln C
+ALIKE = 5  # records
 ALONE, MANY_STEPS, HARDLY_ANY = 5, 1000.0, 0.01  # records; steps; of the answers
 RESTING, IMPOSSIBLE = 0.5, 0.5  # share of the run, or of the start; × ln 2 for each wrong answer
 STEADILY = -0.9  # Kendall's tau
@@ -51,6 +52,18 @@ def same_share(e: Evidence) -> CurveStats | None:
     if train is None or val is None or min(train.finite, val.finite) < FEW or not train.distinct == val.distinct == 1:
         return None
     return train if train.highest == val.highest < MOSTLY * whole(train) else None
+
+
+def two_shares(e: Evidence) -> CurveStats | None:
+    """The accuracy of training, where it goes to and fro between two numbers and that of validation between two others, to the last digit and at the
+    same places: in each record all answers are one class, now this, now that."""
+    train, val = e.series.get("train/accuracy"), e.series.get("val/accuracy")
+    if train is None or val is None or len(train) != len(val) or len(train) < ALIKE:
+        return None
+    pairs = set(zip(train.values.tolist(), val.values.tolist(), strict=True))
+    alone = len(pairs) == 2 and len({t for t, _ in pairs}) == len({v for _, v in pairs}) == 2
+    c = e.curves["train/accuracy"]
+    return c if alone and c.distinct == 2 and c.highest < MOSTLY * whole(c) else None
 
 
 def none_right(e: Evidence) -> CurveStats | None:

@@ -149,10 +149,18 @@ def _test_as_validation(series: Sequence[Series]) -> list[Series]:
     if any(s.name.startswith("val/") for s in series):
         return _one_set(series)
     runs = 1 + max((_begun_again(s) for s in series if s.name == "train/loss"), default=0)
-    if any(s.name.startswith("test/") and len(s) > runs for s in series):
+    if any(s.name.startswith("test/") and (len(s) > runs or _went_on_after(s, series)) for s in series):
         return [replace(s, name=f"val/{s.name.removeprefix('test/')}") if s.name.startswith("test/") else s for s in series]
     first = min((s.name.partition("/")[0] for s in series if s.name.startswith("val.")), default="")
     return [replace(s, name=f"val/{s.name.partition('/')[2]}") if first and s.name.startswith(f"{first}/") else s for s in series]
+
+
+def _went_on_after(test: Series, series: Sequence[Series]) -> bool:
+    """Training was logged after the first evaluation, in the same file: it was no test of what had come out."""
+    train = next((s for s in series if s.name == "train/loss" and s.source == test.source), None)
+    if train is None or train.records is None or test.records is None or not len(train) or not len(test):
+        return False
+    return bool(test.records[0] < train.records[-1])
 
 
 def _one_set(series: Sequence[Series]) -> list[Series]:

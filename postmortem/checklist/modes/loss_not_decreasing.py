@@ -51,6 +51,7 @@ from postmortem.checklist.standstill import (
     rate_too_low,
     same_share,
     thrown_to_chance,
+    two_shares,
 )
 from postmortem.model.curves import CurveStats
 from postmortem.model.run import Reduction
@@ -112,6 +113,12 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             right=same.final / whole(same),
         )
         return from_the_start(e, "accuracy", told, same.name)
+    two = two_shares(e)
+    if two is not None and two.best_step < two.last_step:
+        told = say(
+            "In {n} records accuracy takes two values, to the last digit, in training as in validation: all answers are one class.", n=two.finite
+        )
+        return from_the_start(e, "accuracy", told, two.name)
     guesses = loss is not None and loss.reduction == Reduction.EPOCH and at_chance_level(e, loss) and relative_fall(loss) < NO_FALL
     if loss is None or loss.finite < (FEW - 1 if guesses else FEW):
         return Unknown(say("Not measured: there are only {n} finite values of the loss.", n=loss.finite if loss else 0))

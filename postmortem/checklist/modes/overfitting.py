@@ -4,7 +4,16 @@ from math import exp, isfinite
 from statistics import median
 
 from postmortem.check import Check, Cleared, Clue, Evidence, Reading, Severity, Sighting, Unknown, probe, say
-from postmortem.checklist.by_heart import FEWEST, PARTED, answers_were_lost, far_apart, far_at_the_end, half_is_known_by_heart, nothing_carries_over
+from postmortem.checklist.by_heart import (
+    FEWEST,
+    PARTED,
+    answers_apart_at_the_end,
+    answers_were_lost,
+    far_apart,
+    far_at_the_end,
+    half_is_known_by_heart,
+    nothing_carries_over,
+)
 from postmortem.checklist.causes.no_regularization import no_regularization
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.repeated_batch import repeated_batch
@@ -58,7 +67,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         return nowhere_else
     gap, val = e.gap, e.curve("val/loss")
     if gap is None or val is None:
-        return answers_were_lost(e) or half_is_known_by_heart(e) or Unknown(say("Not measured: this needs val/loss."))
+        return answers_were_lost(e) or half_is_known_by_heart(e) or answers_apart_at_the_end(e) or Unknown(say("Not measured: this needs val/loss."))
     far = far_at_the_end(e, gap, val)
     if far is not None:
         return far

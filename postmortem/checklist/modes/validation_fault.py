@@ -18,12 +18,12 @@ from postmortem.checklist.levels import below_any_guess, skill, to_chance
 from postmortem.checklist.levels import learned_at_once as few_passes
 from postmortem.checklist.needs import BASELINE, VALIDATION, VALIDATION_OR_ACCURACY, curve
 from postmortem.checklist.probes import seen_as
-from postmortem.checklist.scores import finds_nothing, overlaps_little, ranks_nothing
+from postmortem.checklist.scores import finds_nothing, nothing_is_right, overlaps_little, ranks_nothing
 from postmortem.checklist.signs import only_validation_differs
 
 GOOD = 0.6  # share of the way from guessing to perfect accuracy
 NOTHING_HELD = 0.95  # times chance, for the best validation loss
-TELLING = ("coin", "finds-nothing", "guesses", "overlap", "one-class", "too-good", "same", "same-answer")
+TELLING = ("coin", "finds-nothing", "guesses", "overlap", "none-right", "one-class", "too-good", "same", "same-answer")
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
@@ -34,10 +34,11 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             or guesses_throughout(e)
             or ranks_nothing(e)
             or overlaps_little(e)
+            or nothing_is_right(e)
             or finds_nothing(e)
             or Unknown(say("Not measured: this needs val/loss."))
         )
-    seen = next((told for face in FACES if (told := face(b)) is not None), None) or ranks_nothing(e) or finds_nothing(e)
+    seen = next((told for face in FACES if (told := face(b)) is not None), None) or ranks_nothing(e) or nothing_is_right(e) or finds_nothing(e)
     why = say("Validation behaves as training would have it (ln ratio {gap:.2f}, best at step {step:g}).", gap=b.gap.gap, step=b.gap.best_step)
     return seen or Cleared(why, figures(b))
 

@@ -22,6 +22,9 @@ _FEWEST_LOST = 3  # values of training
 _JOINED = re.compile(r"(?!best|min|max|prev|last)[a-z]{1,12}loss")  # `closs` and `mloss` of LLaMA-Adapter
 
 
+OF_BOXES = frozenset({"box", "obj", "cls", "dfl"})  # columns of a YOLO's table that has no total
+
+
 def is_part(key: str) -> bool:
     """`Contrastive_Depth_loss`, `loss_rpn_cls` of training; not `best_loss`, `loss_weight`."""
     said = words(key)
@@ -39,7 +42,9 @@ def with_sum_of_parts(series: Sequence[Series]) -> list[Series]:
     out = list(series)
     if any(s.name.startswith(("train/loss", "train/perplexity")) for s in out):
         return out
-    parts = [s for s in out if s.name.startswith("other/") and is_part(s.logged_as)]
+    told = {s.logged_as for s in out}
+    of_boxes = OF_BOXES if told >= {"box", "cls"} else frozenset()
+    parts = [s for s in out if s.name.startswith("other/") and (is_part(s.logged_as) or s.logged_as in of_boxes)]
     longest = {p.logged_as: p for p in sorted(parts, key=len)}
     parts = [p for p in parts if longest[p.logged_as] is p]  # and not its means of whole epochs
     bad = [(float(s.steps[np.argmin(np.isfinite(s.values))]), n) for n, s in enumerate(parts) if not np.isfinite(s.values).all()]

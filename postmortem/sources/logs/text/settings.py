@@ -1,7 +1,9 @@
 """Hyper-parameters and facts that a log prints: configurations, argument dumps, command lines, counts of parameters and samples."""
 
+import ast
 import re
 from enum import IntEnum
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -58,8 +60,11 @@ _HINTS = re.compile(
     ))
 )  # fmt: skip
 _SPEAKS = re.compile(
-    any_of(("lr", "learning", "batch", "epochs", "seed", "optimizer", "dropout", "momentum", "decay", "clip", "warm", "layers", "hidden", "学", "批"))
-)
+    any_of((
+        "lr", "learning", "batch", "epochs", "seed", "optim", "dropout", "momentum", "decay", "clip", "warm", "layers", "hidden", "precision", "fp16",
+        "bf16", "amp", "model", "arch", "activation", "width", "depth", "classes", "vocab", "patience", "smoothing", "init", "sched", "学", "批",
+    ))
+)  # fmt: skip
 _TYPED = re.compile(r"dict\(type=['\"](\w{1,60})['\"]\)?$")  # of OpenMMLab's configurations: `optimizer = dict(type='SGD', lr=0.1)`
 # How many outputs a printed model has: the last layer of `print(model)` in PyTorch, of `model.summary()` in Keras.
 _LAYER_OUT = re.compile(
@@ -71,6 +76,7 @@ _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3}){1,6}$")
 SPLITS = ("train/", "val/", "test/")
 _SIDE = {"train": "train_samples", "val": "val_samples", "valid": "val_samples", "validation": "val_samples"}
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "": 1.0}
+_NESTS = {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}
 _NON_FINITE = ("nan", "inf", "-inf", "NaN", "Infinity", "-Infinity")
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 
@@ -114,10 +120,14 @@ def _mapping_in(text: str) -> "re.Match[str] | None":
     return mapping if _names_settings({item["key"]: item["value"] for item in _ITEM.finditer(mapping["body"])}) else None
 
 
+def _measured(value: Value) -> bool:
+    return (isinstance(value, int | float) and not isinstance(value, bool)) or value in _NON_FINITE
+
+
 def _names_settings(pairs: dict[str, str], of: frozenset[str] = frozenset(SETTINGS)) -> bool:
     """Several settings, one of them one `of` those, and nothing that was measured; fairseq quotes its numbers."""
     told = {key: _value(value.strip("'\"")) for key, value in pairs.items()}
-    if any(series_name(key).startswith(SPLITS) and (isinstance(value, int | float) or value in _NON_FINITE) for key, value in told.items()):
+    if any(series_name(key).startswith(SPLITS) and _measured(value) for key, value in told.items()):
         return False
     names = {setting_name(key) for key in told} - {""}
     return len(names) >= FEWEST_NAMED and not names.isdisjoint(of)
@@ -171,13 +181,9 @@ class Settings:
                 self._add(key, _value(value), _SIDE.get(key.lower(), "") if counted else "", always=always)
 
     def _config(self, body: str) -> None:
-        if body.startswith("{"):
-            try:
-                self._tree(orjson.loads(body), "", 0)
-            except orjson.JSONDecodeError:
-                pass
-            else:
-                return
+        if body.startswith("{") and (mapping := _mapping(body)) is not None:
+            self._tree(mapping, "", 0)
+            return
         for item in _ITEM.finditer(body):
             if item["value"].strip():  # what opens a mapping within has none
                 self._add(item["key"], _value(item["value"]), always=True)
@@ -186,6 +192,8 @@ class Settings:
         if isinstance(data, dict) and depth < MAX_DEPTH:
             for key, value in data.items():
                 self._tree(value, f"{path}.{key}" if path else str(key), depth + 1)
+        elif isinstance(data, list) and len(data) == 1:  # `lr: [0.0006]` of fairseq
+            self._tree(data[0], path, depth + 1)
         elif isinstance(data, str | int | float | bool | None):
             self._add(path, data[:MAX_VALUE] if isinstance(data, str) else data, always=True)
 
@@ -206,6 +214,17 @@ class Settings:
             return  # of a classifier
         if key not in self.found and len(self.found) < MAX_SETTINGS:
             self.found[key] = Setting(name=name, key=key, value=value, file=self.file)
+
+
+def _mapping(body: str) -> dict[Any, Any] | None:
+    """What was printed as JSON or by Python; None where it is neither, or nests too deep to be a configuration."""
+    if max(accumulate(_NESTS.get(c, 0) for c in body)) > MAX_DEPTH + 2:
+        return None
+    try:
+        data = orjson.loads(body) if '"' in body[:2] else ast.literal_eval(body)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # `JSONDecodeError` is a `ValueError`
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _count(text: str) -> int | None:
