@@ -8,7 +8,7 @@ from postmortem.checklist.falls import never_bends
 from postmortem.checklist.levels import NOTHING_EXPECTED, starts_absurd, to_chance, whole
 from postmortem.checklist.optimizers import rate_decades, rate_leapt
 from postmortem.checklist.rewards import left_the_reference
-from postmortem.checklist.signs import before_it_grew, excerpt, file_of, first_is_none
+from postmortem.checklist.signs import before_it_grew, excerpt, file_of
 from postmortem.checklist.thrown import (
     LEARNED,
     MANY_RECORDS,
@@ -218,7 +218,7 @@ def _ran_away(e: Evidence, loss: CurveStats) -> Sighting | None:
         return None
     level = to_chance(e, loss.final)
     base = before_it_grew(e, loss)
-    if _came_down(loss, base) or one_low_record(e, loss) or _levels_off(e, loss) or first_is_none(e, loss) or _still_right(e, loss):
+    if _came_down(loss, base) or one_low_record(e, loss) or _levels_off(e, loss) or _still_right(e, loss):
         return None
     beyond = loss.final > MANY_TIMES * max(base, 0.0)
     sure = loss.finite < 10 or loss.final - base > 3 * loss.noise or (e.weights.median_scale or 0.0) > THROWN or beyond

@@ -68,12 +68,6 @@ def before_it_grew(e: Evidence, loss: CurveStats) -> float:
     return min(loss.start, loss.first)
 
 
-def first_is_none(e: Evidence, loss: CurveStats) -> bool:
-    """The first record is an exact 0, printed before anything was measured (`loss: 0.00000` of TFLearn); the second is the highest."""
-    values = e.series[loss.name].values
-    return loss.first == 0.0 and len(values) > 2 and values[1] == loss.highest and 0.0 < loss.final < values[1]
-
-
 def scales_of_overflows(e: Evidence) -> list[float]:
     """The loss scales that the notices of steps left out for an overflow tell, in their order."""
     return [float(s) for event in e.events_of(EventKind.OVERFLOW) if isinstance(s := event.data.get("scale"), int | float)]

@@ -1,7 +1,7 @@
 """What a training run left behind, as read: series, events, settings, checkpoints. No judgement, no arithmetic."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -68,6 +68,17 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def part(self, part: slice) -> "Series":
+        """Some of its records."""
+        return replace(
+            self,
+            steps=self.steps[part],
+            values=self.values[part],
+            epochs=None if self.epochs is None else self.epochs[part],
+            times=None if self.times is None else self.times[part],
+            records=None if self.records is None else self.records[part],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,18 +108,6 @@ def _from_the_beginning(steps: Floats, back: npt.NDArray[np.intp]) -> bool:
     return len(steps) >= 2 * (len(back) + 1) and float(np.mean(steps[back] <= low + BEGINNING * span)) >= 0.8
 
 
-def take(one: Series, part: slice) -> Series:
-    """Some records of a series."""
-    return replace(
-        one,
-        steps=one.steps[part],
-        values=one.values[part],
-        epochs=None if one.epochs is None else one.epochs[part],
-        times=None if one.times is None else one.times[part],
-        records=None if one.records is None else one.records[part],
-    )
-
-
 def tidy(one: Series) -> Series:
     """In order of step. Of records with one step the newest counts; NaN where any of them is not finite."""
     order = np.argsort(one.steps, kind="stable")
@@ -154,7 +142,7 @@ def into_attempts(series: Sequence[Series]) -> list[list[Series]]:
     for one in series:
         for n, part in enumerate(segments if one is anchor else hand_out(one.steps, spans, _written(one, anchor, segments))):
             if part.stop > part.start:
-                out[n].append(tidy(take(one, part)))
+                out[n].append(tidy(one.part(part)))
     return out
 
 

@@ -27,7 +27,7 @@ def choose(series: Sequence[Series], left_out: list[LeftOut] | None = None) -> t
     """
     notes = [] if left_out is None else left_out
     by_name: dict[str, list[Series]] = defaultdict(list)
-    series = _evaluated(series, notes)
+    series = _measured(_evaluated(series, notes), notes)
     for one in _perplexity_as_loss(_error_as_loss(_test_as_validation(_success_as_score(_rate_of_most_groups(series))))):
         by_name[one.name].append(one)
     out: list[Series] = []
@@ -59,6 +59,19 @@ def _evaluated(series: Sequence[Series], notes: list[LeftOut]) -> Sequence[Serie
     idle = {id(s) for of_file in of_files.values() if not any(s.values.any() for s in of_file) for s in of_file}
     notes.extend(_left_out(s, say("zeros throughout: nothing was evaluated")) for s in series if id(s) in idle)
     return [s for s in series if id(s) not in idle]
+
+
+def _measured(series: Sequence[Series], notes: list[LeftOut]) -> Sequence[Series]:
+    """Without a first record of exactly 0 of a training loss whose second is its highest: `loss: 0.00000` of TFLearn, from before anything was
+    measured. A loss that begins at 0 by its nature, as that of a policy beside its reference, rises from there."""
+    out: list[Series] = []
+    for one in series:
+        values = one.values
+        early = one.name == "train/loss" and len(one) > MANY and values[0] == 0.0 and 0.0 < values[-1] < values[1] == np.nanmax(values)
+        if early:
+            notes.append(LeftOut(one.name, one.logged_as, one.source, 1, say("a first record of 0, from before anything was measured")))
+        out.append(one.part(slice(1, None)) if early else one)
+    return out
 
 
 def _error_as_loss(series: Sequence[Series]) -> Sequence[Series]:

@@ -13,7 +13,7 @@ from postmortem.checklist.limits import family_expected_to_learn, is_above, shar
 from postmortem.checklist.needs import curve
 from postmortem.checklist.optimizers import clip_norm
 from postmortem.checklist.probes import seen_as
-from postmortem.checklist.signs import file_of, first_is_none
+from postmortem.checklist.signs import file_of
 from postmortem.model.curves import CurveStats, Spike
 
 HEIGHT = 12.0  # noise units
@@ -181,8 +181,6 @@ def _unclipped_kick(e: Evidence) -> Spike | None:
 
 def _above_both_ends(e: Evidence, loss: CurveStats) -> float | None:
     """highest / the larger end, when a short log holds a jump in its middle. None without one."""
-    if first_is_none(e, loss):
-        return None
     ends = max(loss.start, loss.first, loss.final, loss.last)
     inside = loss.first_step < loss.highest_step < loss.last_step and not one_low_record(e, loss)
     if not inside or ends <= 0 or loss.finite > 60 or loss.highest < TWICE * ends or loss.highest > 1e6 * ends:

@@ -60,25 +60,12 @@ def with_sum_of_parts(series: Sequence[Series]) -> list[Series]:
     if first is None or any(_of_a_player(p.logged_as) for p in parts):
         return out
     shortest = min(parts, key=len)  # a log that is cut amid a record has one more of its first parts
-    parts = [p if len(p) == len(shortest) else _but_last(p) for p in parts]
+    parts = [p if len(p) == len(shortest) else p.part(slice(-1)) for p in parts]
     if not all(_beside(p, shortest) for p in parts):
         return out
     total = np.round(np.sum([p.values for p in parts], axis=0), 10)
     out.append(replace(shortest, name="train/loss", logged_as=" + ".join(p.logged_as for p in parts), values=total))
     return out
-
-
-def _but_last(series: Series) -> Series:
-    """Without its last value."""
-    epochs, times, records = series.epochs, series.times, series.records
-    return replace(
-        series,
-        steps=series.steps[:-1],
-        values=series.values[:-1],
-        epochs=None if epochs is None else epochs[:-1],
-        times=None if times is None else times[:-1],
-        records=None if records is None else records[:-1],
-    )
 
 
 def _mostly_lost(series: Sequence[Series]) -> int | None:
