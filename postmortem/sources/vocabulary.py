@@ -33,7 +33,7 @@ def _phrases(text: str) -> frozenset[str]:
 # Phrases of a quantity, plainest first: of several columns with one name the plainest is the one that is meant.
 QUANTITY_PHRASES: dict[str, str] = {
     "loss": (
-        "loss, total loss, loss total, losses total, tot loss, loss tot, all loss, overall loss, reference loss, "
+        "loss, total loss, loss total, losses total, tot loss, loss tot, all loss, overall loss, reference loss, joint loss, joint avg loss, "
         "loss value, trl, tel, lm loss, lm loss value, nll, nll loss, "
         "loss nll, "
         "cross entropy, crossentropy, cross entropy loss, ce, ce loss, loss ce, xent, xent loss, xentropy, softmax loss, loss fn, lossfn, bce, "

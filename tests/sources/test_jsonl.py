@@ -32,6 +32,14 @@ def curves(found: Found) -> dict[str, Series]:
     return {s.name: s for s in known}
 
 
+def test_a_column_of_names_says_which_set_where_it_names_nothing_else(tmp_path: Path) -> None:
+    rows = [{"name": name, "epoch": e, "iteration": 21, "average loss": 3 - e / 8} for e in range(3) for name in ("train", "validation")]
+    one = curves(read(tmp_path, "metrics.jsonl", *rows))
+    assert {name: s.epochs.tolist() for name, s in one.items() if s.epochs is not None} == {"train/loss": [1, 2, 3], "val/loss": [1, 2, 3]}
+    other = read(tmp_path, "metrics.jsonl", *({**row, "name": row["name"].replace("train", "layer1")} for row in rows))  # type: ignore[attr-defined]
+    assert {s.name for s in other.series} == {"train/loss"}
+
+
 def test_a_second_line_without_a_counter_is_of_the_record_before(tmp_path: Path) -> None:
     rows = [row for n in (10, 20, 30) for row in ({"step": n, "loss": 3 - n / 10}, {"grad_norm": n / 8, "val_loss": 4 - n / 10})]
     one = curves(read(tmp_path, "metrics.jsonl", *rows))

@@ -12,7 +12,7 @@ from postmortem.sources.logs.numbers import quantum
 from postmortem.sources.logs.table import Column, Table
 from postmortem.sources.names import reduction_of, series_name, series_names, words
 
-_SPLIT_COLUMNS = ("split", "phase", "mode", "stage", "type", " type", "subset", "partition", "set", "kind")
+_SPLIT_COLUMNS = ("split", "phase", "mode", "stage", "type", " type", "subset", "partition", "set", "kind", "name")
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -58,7 +58,7 @@ def split_column(table: Table) -> str | None:
     for key, cells in table.texts.items():
         if plain(key) in _SPLIT_COLUMNS and len(cells) >= 0.5 * table.count:
             said = {(words(c) or ("",))[0] for c in set(cells.values())}
-            if said & set(_SPLITS) and len(said) <= 8:
+            if said & set(_SPLITS) and len(said) <= 8 and (plain(key) != "name" or said <= set(_SPLITS)):
                 return key
     return None
 

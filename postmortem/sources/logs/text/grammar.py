@@ -316,6 +316,7 @@ class _Reading(Counters):
         split = split_in(key)
         if split and len(words(key)) > 1 and " " in key:
             self.piece_split = split
+        self.of_best = self.of_best or (not self.pending and words(key)[:1] == ("best",))
         if is_noise(key) or (not trail and _MEAN.match("".join(self.parts[index + 2 : index + 4]))):  # "Prec@1 05 4.2 (4.1)": which, not how much
             self.last = ("", index)
             return

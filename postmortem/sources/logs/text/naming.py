@@ -38,11 +38,12 @@ class Values:
         self.totals: dict[int, int] = {}
         self.multiples: dict[int, float] = {}  # of values: what their suffix says
         self.episode = NO  # the number of the episode
+        self.of_best = False  # the line begins with a value of an epoch long gone
         self.weak = False
 
     def named(self) -> tuple[Slot, ...]:
         """The values of the line, each with its series; of several of one series the one whose key is plainest."""
-        if not self.slots and self.pending and words(self.pending[0][1])[:1] == ("best",):
+        if not self.slots and self.pending and (self.of_best or words(self.pending[0][1])[:1] == ("best",)):
             return ()  # `Best accuracy: 0.8, loss: 0.5`: of an epoch long gone
         self._again()
         self._of_only_split()
@@ -69,15 +70,16 @@ class Values:
                 named.append((Slot(self._average(index, name), name, used), False))
         named += [(slot, True) for slot in self._only_split(any(slot.name.endswith("/loss") for slot, _ in named))]
         self.weak = not any(known for _, known in named) and not self.slots.keys() - {"rank"} and not self.mapping
-        values = tuple(
-            slot
-            if not known or best.get(slot.name, (0, slot.index))[1] == slot.index
-            else Slot(slot.index, f"other/{slot.logged_as}", slot.logged_as)
-            for slot, known in named
-        )
+        values = tuple(slot if not known or best.get(slot.name, (0, slot.index))[1] == slot.index else self._another(slot) for slot, known in named)
         returns = of_episodes({"episode": "", **{s.logged_as: s.name for s in values}}) if self.episode != NO else {}
         values = self._beside_both_losses(values)
         return tuple(replace(s, name=returns.get(s.logged_as, s.name)) for s in values) if returns else values
+
+    def _another(self, slot: Slot) -> Slot:
+        """A value beside a plainer one of its series, by its key, and by its set where only what stands before the key names that."""
+        of = slot.name.partition("/")[0]
+        key = f"{of} {slot.logged_as}" if of in ("val", "test") and not (self.line_split or split_in(slot.logged_as)) else slot.logged_as
+        return Slot(slot.index, f"other/{key}", key)
 
     def _again(self) -> None:
         """The same keys in the same order a second time are of the validation set: `loss 4.1 | hm_loss 2.1 | loss 4.2 | hm_loss 2.2` of CenterNet."""
@@ -99,7 +101,8 @@ class Values:
         begin = named.index(of)
         names = [name_of(key, split)[0] for (_, key, *_), split in zip(self.pending, named, strict=True)]
         unsaid = [n for n, name in enumerate(names) if not named[n] and name.startswith("train/")]
-        again = any(names[n].replace("train/", f"{of}/") in names for n in unsaid)
+        plain = {_but_split(key) for _, key, split, *_ in self.pending if split or split_in(key)}
+        again = any(names[n].replace("train/", f"{of}/") in names and _but_split(self.pending[n][1]) in plain for n in unsaid)
         if again or any(n < begin or not _OF_TRAINING.isdisjoint(names[begin:n]) for n in unsaid):
             return
         whole = " " not in self.pending[begin][1]
@@ -146,6 +149,11 @@ class Values:
     def _mean(self, index: int) -> int:
         after = self.parts[index + 1 : index + 3]
         return index + 1 if len(after) == 2 and after[0].strip() == "(" and after[1].startswith(")") else NO
+
+
+def _but_split(key: str) -> tuple[str, ...]:
+    """The words of a key that name no set."""
+    return tuple(w for w in words(key) if not split_in(w))
 
 
 @lru_cache(maxsize=16_384)
