@@ -129,7 +129,8 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("timestep=", rf"(?<=, )timestep=(?={_N}\]$)", "from "),  # sd-scripts: at which noise level it evaluates
         # darknet, of its validation set, at one threshold
         ("for conf_thresh", rf"^for conf_thresh ={_N}, precision", rf"val | from {_N}, precision"),
-        # `训练次数：100, Loss：1.98`, `整体测试集上的Loss: 262.5` of a tutorial that everyone copies: steps, and the sum over test batches, nobody says how many
+        # `训练次数：100, Loss：1.98`, `整体测试集上的Loss: 262.5` of a tutorial that everyone copies: steps, and a sum over test batches, of which
+        # nobody says how many there are
         ("训练次数", rf"训练次数[:：]{_N}[,，] ?(?=[Ll]oss|损失)", f"train step: {_N}, "),
         ("整体", r"整体(测试|验证)集上的(?:[Ll]oss|损失)", "from"),
         ("整体", r"整体(测试|验证|训练)集上的", r"\1集"),
