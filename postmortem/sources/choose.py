@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from postmortem.model.run import LeftOut, Reduction, Series
+from postmortem.model.run import Floats, LeftOut, Reduction, Series
 from postmortem.model.sentence import Sentence, say
 from postmortem.sources.logs.text.keys import split_in
 
@@ -169,11 +169,12 @@ def _test_as_validation(series: Sequence[Series]) -> list[Series]:
 
 
 def _went_on_after(test: Series, series: Sequence[Series]) -> bool:
-    """Training was logged after the first evaluation, in the same file: it was no test of what had come out."""
+    """Training went on after the first evaluation, in the same file, and did not begin again: it was no test of what had come out."""
     train = next((s for s in series if s.name == "train/loss" and s.source == test.source), None)
     if train is None or train.records is None or test.records is None or not len(train) or not len(test):
         return False
-    return bool(test.records[0] < train.records[-1])
+    after = int(np.searchsorted(train.records, test.records[0]))
+    return after < len(train) and (after == 0 or _places(train)[after] >= _places(train)[after - 1])
 
 
 def _one_set(series: Sequence[Series]) -> list[Series]:
@@ -190,8 +191,12 @@ def _one_set(series: Sequence[Series]) -> list[Series]:
 
 def _begun_again(one: Series) -> int:
     """How often its epochs, or else its steps, fall."""
-    places = one.steps if one.epochs is None else one.epochs
+    places = _places(one)
     return int(np.count_nonzero(places[1:] < places[:-1]))
+
+
+def _places(one: Series) -> Floats:
+    return one.steps if one.epochs is None else one.epochs
 
 
 def _rank(one: Series) -> tuple[object, ...]:

@@ -85,7 +85,8 @@ QUANTITY_PHRASES: dict[str, str] = {
         "reward mean, mean episode return, mean ep ret, rollout ep rew mean, charts episodic return, env reward, environment cumulative reward, "
         "cumulative reward, rlhf reward, score reward, env runners episode return mean, env runners episode reward mean, critic score, "
         "mean total reward, mean total rewards, ep rewmean, undiscounted return per episode, critic rewards, critic reward, reward score, "
-        "average reward score, rew, eprewmean, environment"
+        "average reward score, rew, eprewmean, environment, total reward, episode total reward, total episode reward, episodic reward, ep reward, "
+        "total return, ep return, accumulated reward"
     ),
 }
 

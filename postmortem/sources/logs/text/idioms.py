@@ -86,6 +86,8 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("avg_epoch_loss", rf"\bepoch={_N}/{_N}, (?=(?:validation_)?avg_epoch_loss)", f"from {_N} via {_N}, "),  # from 1, below what counts from 0
         ("INFO", rf"^({MOMENT}\t[\w.-]{{1,80}}):{_N}\t[\w.-]{{1,80}}:{_N}\t(?=INFO\t)", rf"\1, rank: {_N}, from {_N}, "),  # OLMo: host and rank, line
         ("/", rf"\b(step|iter|iteration|batch|epoch)/(step|iter|iteration|batch|epoch) \[{_N}/{_N}\](?=\[)", rf"\1 {_N}, \2 {_N} "),
+        # `epoch/iter: 3/799`, `[Epoch/iter]: [3/799]`
+        ("/", rf"(?<![\w/])\[?(epoch)/(steps?|iter(?:ation)?|batch)\]?[ :=]{{0,2}}\[?{_N} */{_N} *\]?(?!/)", rf"\1: {_N}, \2: {_N} "),
         ("ain loss", rf"^(Train loss){_N}{_N} Grad Norm{_N}{_N}s/it", rf"step {_N}, \1 {_N}, Grad Norm {_N}, iter time {_N}"),  # Tacotron 2
         ("loss", rf"\b((?:train|training|val|validation|test) loss){_N}:{_N}(?!%\|\|)", rf"step {_N}, \1: {_N}"),
         ("]Accuracy-Flip", rf"^Training: {MOMENT}-\[(\w+)\]\[{_N}\]Accuracy-Flip:{_N}\+", rf"step {_N}, eval_\1_accuracy: {_N}, "),  # InsightFace
@@ -127,6 +129,10 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         (" lr -", rf"^{_N}{_N} lr -{_N} loss -(?={_N}$)", rf"epoch {_N}, iter {_N}, lr: {_N}, loss:"),
         ("Sync loss:", rf"^L1:{_N}, Sync loss:(?={_N}$)", rf"val | L1: {_N}, Sync loss:"),  # Wav2Lip, which writes Sync Loss while it trains
         ("timestep=", rf"(?<=, )timestep=(?={_N}\]$)", "from "),  # sd-scripts: at which noise level it evaluates
+        ("pisode", rf"^(.*\b[Ee]pisode:{_N}(?:/{_N})?, .*), e:(?={_N}$)", r"\1, epsilon:"),  # a tutorial's agent, which explores so often
+        (" in episode", rf"\b([Tt]otal [Rr]ewards? in) (episode){_N}(?::| is)(?={_N})", rf"\2: {_N}, total reward:"),
+        ("D(G(z)):", rf"\bD\(G\(z\)\):{_N} /{_N}", rf"D(G(z)): {_N} from {_N}"),  # in the two steps of DCGAN's example
+        (" -- ", rf"(?<={_N}) -- (?=[A-Za-z])", " | "),
         # darknet, of its validation set, at one threshold
         ("for conf_thresh", rf"^for conf_thresh ={_N}, precision", rf"val | from {_N}, precision"),
         # `训练次数：100, Loss：1.98`, `整体测试集上的Loss: 262.5` of a tutorial that everyone copies: steps, and a sum over test batches, of which
@@ -134,6 +140,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("训练次数", rf"训练次数[:：]{_N}[,，] ?(?=[Ll]oss|损失)", f"train step: {_N}, "),
         ("整体", r"整体(测试|验证)集上的(?:[Ll]oss|损失)", "from"),
         ("整体", r"整体(测试|验证|训练)集上的", r"\1集"),
+        (" ]", rf"\[ (?!INFO|DEBUG|WARN|ERROR)([A-Za-z]\w{{1,20}}) \](?={_N}(?:s|%)?(?: \[ | ?$))", r"\1:"),  # TreeGAN and its kin
         ("| [", rf"(?<=\| )\[([A-Za-z]\w{{1,20}})\](?={_N}(?: |$))", r"\1:"),  # `| [Loss] 2.5 | [step] 10 |` of LION
         ("] Batch [", rf"(?<=\]) Batch \[{_N}-{_N}\](?=\s+Speed:)", f" from {_N}, batch {_N},"),  # MXNet: the batches that its speed is of
         ("E=", rf"\bE={_N} B={_N}\s+(?=s/sec=)", f"epoch {_N}, batch {_N}, "),  # Sockeye 3
