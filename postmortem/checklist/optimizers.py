@@ -20,6 +20,15 @@ BEYOND_ANY = 30.0  # × the highest of them; Adadelta and what finds its own rat
 BELOW_ANY = 20.0  # the lowest of them / this
 
 
+def left_out(e: Evidence) -> tuple[str, ...] | None:
+    """Tensors that are in none of the optimizer's groups, but for those that moved all the same: a momentum encoder and a queue follow what is
+    trained. None where the groups are not known."""
+    last = last_optimizer(e)
+    if last is None or last.absent is None:
+        return None
+    return last.absent if e.weights.identical_share is None else tuple(n for n in last.absent if n in set(e.weights.identical))
+
+
 def last_optimizer(e: Evidence) -> OptimizerFacts | None:
     """The newest saved optimizer, None without any."""
     return next((c.optimizer for c in reversed(e.checkpoints) if c.optimizer is not None), None)

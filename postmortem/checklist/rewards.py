@@ -9,8 +9,8 @@ from math import log
 from postmortem.check import Evidence, Severity, Sighting, say
 from postmortem.checklist.levels import course, loss_is_flat, whole
 from postmortem.checklist.parameters import all_identical
-from postmortem.checklist.policies import NO_DISTANCE, divergence, fell, preferred
-from postmortem.checklist.signs import excerpt, file_of
+from postmortem.checklist.policies import NO_DISTANCE, SURE, divergence, fell, preferred
+from postmortem.checklist.signs import excerpt, file_of, from_the_start
 from postmortem.model.curves import CurveStats
 
 LITTLE = 0.1  # of the reward's start
@@ -19,12 +19,14 @@ LOST = 0.25  # of the reward's start, of a model that had learned before
 REWARDS = 50  # records of a reward from which standing still is no accident
 UNDECIDED = 0.02  # relative distance of a preference loss from ln 2
 STAYED = 5e-4  # the same, of a policy that hardly left its reference
-COIN = 0.55  # share of the pairs of which the chosen answer is preferred
+COIN = 0.62  # share of the pairs of which the chosen answer is preferred
 PAIRS = 10  # records from which a preference that never came is no accident
 WORSE = 1.25  # × ln 2: a loss of a policy that is surely wrong, however it was meant
 LEFT = -1.0  # reward of the chosen answers: they became less likely by that much, before anything was preferred
 ROSE = 6.0  # × its scatter, for a reward that had risen before it was lost
 EPISODES, RISEN = 200, 5.0  # records of a reward; standard errors of its second half above the first
+RECORDS, MOSTLY_ZERO, FINE, NOTHING_LEFT = 5, 0.8, 1e-3, 0.05  # of the gradient norm; share of them; printed digits; of the loss
+NATS = 5.0  # between a policy and the next
 SELDOM = 0.02  # of the episodes
 REWARDED = frozenset({"reinforcement", "preference"})
 
@@ -70,6 +72,25 @@ def _never_succeeds(e: Evidence) -> bool:
     """A rate of success was logged beside the reward, and is 0 in the second half."""
     rates = [c for n, c in e.curves.items() if "success" in n.lower() and c.finite >= FEWER and c.halves is not None]
     return any(c.halves is not None and c.halves.mean < SELDOM * whole(c) for c in rates)
+
+
+def no_gradient(e: Evidence) -> Sighting | None:
+    """The logged gradient norm is exactly 0 from early on to the last record, and what is to be learned is not: no step changes anything."""
+    norm, loss, reward = e.curve("grad_norm"), course(e), e.curve("reward")
+    if norm is None or norm.finite < RECORDS or norm.zeros < MOSTLY_ZERO * norm.finite or norm.last != 0.0:
+        return None
+    if (e.series["grad_norm"].quantum or 0.0) > FINE or excerpt(e):
+        return None  # 0.0 may be 0.04
+    if e.family in REWARDED and reward is not None:
+        learned = reward.final > reward.first + LITTLE * abs(reward.first) or (reward.lowest > 0 and reward.distinct == 1)
+    else:
+        learned = loss is None or loss.final < NOTHING_LEFT or loss.relative_gain > LITTLE
+    if learned:
+        return None
+    told = say(
+        "The gradient norm is exactly 0 in {zeros} of {n} records, the last of them: no step changes anything.", zeros=norm.zeros, n=norm.finite
+    )
+    return from_the_start(e, "no-gradient", told, norm.name)
 
 
 def nothing_moved(e: Evidence) -> Sighting | None:
@@ -155,6 +176,20 @@ def left_the_reference(e: Evidence, loss: CurveStats) -> Sighting | None:
         ),
         loss.first_step, loss.first_step, (loss.name, chosen.name), file_of(e, chosen.name), "reference",
     )  # fmt: skip
+
+
+def policy_was_replaced(e: Evidence) -> Sighting | None:
+    """One update of an agent moved its policy by several nats, where updates are kept to hundredths, and it earns no more for it."""
+    moved, reward = divergence(e), e.curve("reward")
+    if e.family != "reinforcement" or moved is None or "approx" not in moved[0].name or not moved[1] > NATS:
+        return None
+    if reward is not None and reward.finite and reward.final - reward.start > SURE * max(reward.noise, 0.0):
+        return None
+    kl = moved[0]
+    told = say(
+        "At step {step:g} one update moved the policy by {nats:.3g} nats: nothing of what it was is left.", step=kl.highest_step, nats=moved[1]
+    )
+    return Sighting(Severity.SERIOUS, told, kl.highest_step, kl.highest_step, (kl.name, "reward"), file_of(e, kl.name), "replaced")
 
 
 def _without_reference(e: Evidence) -> bool:

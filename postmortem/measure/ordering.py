@@ -161,6 +161,13 @@ def _modules(learnable: Sequence[TensorRef], flags: Mapping[str, bool | None] | 
     return out
 
 
+def _candidates(tensors: Sequence[TensorRef], width: int | None) -> int | None:
+    """Among how many a momentum contrast finds the other view of its input: all that its queue holds, and that one (He et al. 2020,
+    arXiv:1911.05722). None without a queue of vectors as wide as the last layer."""
+    queue = next((r.shape for r in tensors if words(r.name)[-1:] == ["queue"] and len(r.shape) == 2 and width in r.shape), None)
+    return None if queue is None else 1 + (queue[1] if queue[0] == width else queue[0])
+
+
 def model_facts(
     saved: Sequence[Checkpoint], places: Sequence[Mapping[str, Layout]], orders: Sequence[Sequence[str]], heads: Sequence[Heads] = ()
 ) -> ModelFacts:
@@ -181,12 +188,13 @@ def model_facts(
     convolution = any(len(refs[n].shape) >= (3 if words(n)[-1:] in (["weight"], ["kernel"]) else 4) for n in weights)
     known = any(f is not None for f in flags.values())
     attention = heads[i] if heads else Heads()
+    outputs = refs[head].shape[0] if head and place[head].role == Role.EMBEDDING else place[head].outputs if head else None
     return ModelFacts(
         parameters=sum(r.count for r in learnable),
         trainable=sum(r.count for r in learnable if flags[r.name] is not False) if known else None,
         weight_layers=weights,
         head=head,
-        outputs=refs[head].shape[0] if head and place[head].role == Role.EMBEDDING else place[head].outputs if head else None,
+        outputs=_candidates(checkpoint.tensors, outputs) or outputs,
         recurrent=recurrent,
         normalised=bool(roles & {Role.NORM_GAIN, Role.NORM_BIAS, Role.RUNNING_VAR}),
         residual=True if transformer or any(w in text for w in _RESIDUAL) else None,

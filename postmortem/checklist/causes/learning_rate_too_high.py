@@ -188,11 +188,19 @@ def died(e: Evidence, seen: Sighting) -> Reading | None:
 def policy_replaced(e: Evidence, seen: Sighting) -> Reading | None:
     if seen.facet == "reference":
         return Reading(True, seen.summary, share=0.6)
-    moved = divergence(e) if seen.facet == "reward" else None
+    moved = divergence(e) if seen.facet in ("reward", "replaced") else None
     if moved is None:
         return None
     kl, nats = moved
     return Reading(nats > REPLACED, say("{name}: {nats:.3g} nats", name=kl.name, nats=nats), file_of(e, kl.name))
+
+
+@probe(say("a few first steps led to where there is no gradient any more"), curve("grad_norm"), holds=3.0, fails=-1.0)
+def left_the_slope(e: Evidence, seen: Sighting) -> Reading | None:
+    norm = e.curve("grad_norm")
+    if seen.facet != "no-gradient" or norm is None or not norm.finite:
+        return None
+    return Reading(norm.first > 0, say("the gradient norm was {first:.3g} at first and is 0 at the end", first=norm.first), file_of(e, norm.name))
 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
@@ -290,6 +298,7 @@ learning_rate_too_high = Cause(
         swings,
         died,
         policy_replaced,
+        left_the_slope,
     ),
     fixes=fixes,
     by_hand=(

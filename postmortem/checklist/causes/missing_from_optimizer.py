@@ -3,7 +3,7 @@
 from postmortem.check import Cause, Evidence, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.checklist.needs import LAYER_STATISTICS, OPTIMIZER_STATE, STILL_TENSORS
-from postmortem.checklist.optimizers import last_optimizer
+from postmortem.checklist.optimizers import last_optimizer, left_out
 from postmortem.checklist.parameters import all_identical
 from postmortem.checklist.probes import nothing_learned_at_all, same_evaluations
 from postmortem.checklist.signs import warned
@@ -11,15 +11,13 @@ from postmortem.checklist.signs import warned
 
 @probe(say("trained tensors stand in none of the optimizer's groups"), OPTIMIZER_STATE, holds=2.0, fails=-1.5)
 def absent_from_groups(e: Evidence, seen: Sighting) -> Reading | None:
-    last = last_optimizer(e)
-    if last is None or last.absent is None:
-        return None
-    if all_identical(e):
+    missing = left_out(e)
+    if missing is None or all_identical(e):
         return None
     return Reading(
-        len(last.absent) > 0,
-        say("{n} tensors are in no group, among them {name}", n=len(last.absent), name=last.absent[0] if last.absent else say("none")),
-        share=0.4 if last.absent and e.framework == "transformers" else 1.0,  # there the Trainer leaves out what asks for no gradient
+        len(missing) > 0,
+        say("{n} tensors are in no group, among them {name}", n=len(missing), name=missing[0] if missing else say("none")),
+        share=0.4 if missing and e.framework == "transformers" else 1.0,  # there the Trainer leaves out what asks for no gradient
     )
 
 

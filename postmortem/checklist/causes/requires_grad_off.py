@@ -5,6 +5,7 @@ from postmortem.checklist import remedies
 from postmortem.checklist.needs import OPTIMIZER_STATE, TWO_CHECKPOINTS
 from postmortem.checklist.optimizers import last_optimizer
 from postmortem.checklist.parameters import trainable_of
+from postmortem.checklist.probes import seen_as
 
 
 @probe(say("a saved flag or the model summary says that they are not trainable"), holds=3.0, fails=-3.0)
@@ -40,6 +41,9 @@ def filtered(e: Evidence, seen: Sighting) -> Reading | None:
     )
 
 
+without = seen_as("no-gradient", claim=say("the gradient of all that is trained is 0"), holds=2.5)
+
+
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     names = ", ".join(e.weights.identical[:3])
     return (
@@ -62,7 +66,7 @@ requires_grad_off = Cause(
     mechanism=say(
         "A backbone was frozen for a first phase and never released, or a loop froze more than it should. No gradient is computed for these tensors."
     ),
-    probes=(said_so, configured, filtered),
+    probes=(said_so, configured, filtered, without),
     fixes=fixes,
     by_hand=(say("Print [n for n, p in model.named_parameters() if not p.requires_grad]."),),
 )

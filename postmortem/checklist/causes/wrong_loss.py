@@ -223,6 +223,14 @@ def led_the_wrong_way(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, detail) if sinks(reward) else None
 
 
+@probe(say("every answer earns the same: the reward tells none from another"), holds=5.0, fails=-0.5)
+def one_reward(e: Evidence, seen: Sighting) -> Reading | None:
+    reward = e.curve("reward")
+    if seen.facet != "no-gradient" or reward is None or not reward.finite:
+        return None
+    return Reading(reward.distinct == 1, say("{n} records hold {distinct} distinct values", n=reward.finite, distinct=reward.distinct))
+
+
 @probe(say("the policy learns, and what it is compared with learns along"), holds=6.0)
 def with_itself(e: Evidence, seen: Sighting) -> Reading | None:
     norm = e.curve("grad_norm")
@@ -325,6 +333,7 @@ wrong_loss = Cause(
         disagree,
         tiny_norm,
         led_the_wrong_way,
+        one_reward,
         with_itself,
         noise_unrelated,
         reductions_differ,

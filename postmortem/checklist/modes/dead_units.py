@@ -11,6 +11,7 @@ from postmortem.checklist.limits import asked, flatness, is_below, newest, share
 from postmortem.checklist.needs import ACTIVATIONS, OPTIMIZER_STATE, WEIGHTS
 from postmortem.checklist.optimizers import last_optimizer, rate_leapt
 from postmortem.checklist.parameters import ALL_ZERO, weights_are_zero
+from postmortem.checklist.rewards import no_gradient
 
 DEAD = 0.6  # share of weight elements with a second moment of exactly 0; healthy runs stay below 0.26
 FAINT = -0.5  # decades from the usual size of the weights at the first checkpoint
@@ -34,6 +35,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if inputs_are_zero(e):
         reached = asked(say("the first layer's weights got a gradient"), False, say("only its bias moved"), newest(e))
         return Cleared(say("The inputs are zero, which leaves the first layer without a gradient; its units are not dead."), (reached,))
+    if (w.gradient_zero_share or 0.0) >= 1.0 and no_gradient(e) is not None:
+        reached = asked(say("some weight got a gradient"), False, say("the gradient norm is 0 too"), newest(e))
+        return Cleared(say("No weight at all gets a gradient: that is no matter of single units."), (reached,))
     biased = w.lowest_hidden_bias is not None and w.lowest_hidden_bias < BIAS
     faint = (w.first_median_scale or 0.0) < FAINT  # little passes such weights, forwards or back, whatever is dead
     unborn = w.gradient_zero_share is not None and w.gradient_zero_share > DEAD and not faint and not _idle(e)

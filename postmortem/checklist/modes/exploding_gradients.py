@@ -26,6 +26,7 @@ from postmortem.checklist.limits import asked, is_above, is_below, newest, share
 from postmortem.checklist.needs import LOSS, LOSS_OR_PLAYERS, WEIGHTS, curve
 from postmortem.checklist.optimizers import ABSURD_NORM, LEAP
 from postmortem.checklist.players import player_ran_away, values_ran_away
+from postmortem.checklist.rewards import policy_was_replaced
 from postmortem.checklist.signs import before_it_grew, file_of, from_the_start
 from postmortem.checklist.thrown import LARGE_GRADIENT, STEADY, THROWN
 from postmortem.model.curves import CurveStats
@@ -34,7 +35,7 @@ FEW_NORMS, HUGE = 3, 1e4  # records; a gradient norm
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
-    player = player_ran_away(e) or values_ran_away(e)
+    player = player_ran_away(e) or values_ran_away(e) or policy_was_replaced(e)
     if player is not None:
         return player
     loss = loss_curve(e)

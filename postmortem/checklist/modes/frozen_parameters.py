@@ -10,7 +10,7 @@ from postmortem.checklist.inputs import inputs_are_zero
 from postmortem.checklist.levels import course, loss_is_flat, skill, to_chance
 from postmortem.checklist.limits import asked, flatness, is_above, newest, share_is_above, share_is_below
 from postmortem.checklist.needs import CHANCE, LAYER_STATISTICS, STILL_TENSORS
-from postmortem.checklist.optimizers import last_optimizer, rate_decades
+from postmortem.checklist.optimizers import last_optimizer, left_out, rate_decades
 from postmortem.checklist.parameters import ALL_ZERO, all_identical, standing_still, trainable_of, weights_are_zero, without_gradient
 
 GUESSING = 0.9  # times chance
@@ -71,7 +71,7 @@ def _beside_the_weights(e: Evidence) -> Sighting | None:
     meant = e.model.adapters or "lora" in e.intents or "frozen" in e.intents
     if meant or loss is None or not loss_is_flat(e) or (skill(e, "val") or 0.0) > LEARNED or (rate_decades(e) or 0.0) > HURLING:
         return None
-    missing = last.absent if last is not None and last.has_state and last.absent is not None else ()
+    missing = (left_out(e) or ()) if last is not None and last.has_state else ()
     if len(missing) > SOME * len(e.checkpoints[-1].tensors if e.checkpoints else ()) and len(missing):
         summary = say("{n} parameter tensors are in none of the optimizer's groups, among them {name}.", n=len(missing), name=missing[0])
         return Sighting(Severity.SERIOUS, summary, e.first_step, e.first_step, ("train/loss",), newest(e), "groups")

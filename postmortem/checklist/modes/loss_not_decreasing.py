@@ -15,6 +15,7 @@ from postmortem.checklist.causes.model_structure import model_structure
 from postmortem.checklist.causes.optimizer_idle import optimizer_idle
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.representation_collapse import representation_collapse
+from postmortem.checklist.causes.requires_grad_off import requires_grad_off
 from postmortem.checklist.causes.saturating_activations import saturating_activations
 from postmortem.checklist.causes.stopped_too_early import stopped_too_early
 from postmortem.checklist.causes.too_deep import too_deep
@@ -35,7 +36,7 @@ from postmortem.checklist.players import a_player_stands_still, nothing_to_learn
 from postmortem.checklist.policies import fell
 from postmortem.checklist.probes import seen_as
 from postmortem.checklist.rates import pretrained
-from postmortem.checklist.rewards import flat_reward, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
+from postmortem.checklist.rewards import flat_reward, no_gradient, nothing_moved, policy_is_reference, prefers_nothing, stays_with_its_reference
 from postmortem.checklist.signs import file_of, from_the_start, whole_run
 from postmortem.checklist.standstill import (
     STAYED,
@@ -83,6 +84,9 @@ WITHOUT_A_FALL = (
 
 
 def detect(e: Evidence) -> Sighting | Cleared | Unknown:
+    idle = no_gradient(e)
+    if idle is not None:
+        return idle
     if e.family in NOTHING_EXPECTED:
         return next(
             (seen for face in WITHOUT_A_FALL if (seen := face(e)) is not None),
@@ -216,7 +220,7 @@ def guessing(e: Evidence, seen: Sighting) -> Reading | None:
 @probe(say("the curve shows no trend down"), curve("train/loss", 4), holds=0.7, fails=-0.7)
 def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
     loss = loss_curve(e)
-    if loss is None or loss.trend is None or seen.facet in ("stayed", "accuracy", "shares"):
+    if loss is None or loss.trend is None or seen.facet in ("stayed", "accuracy", "shares", "no-gradient"):
         return None
     if creeping_curve(e) is not None:
         return None  # a trend, and one that leads nowhere
@@ -237,7 +241,7 @@ def no_trend(e: Evidence, seen: Sighting) -> Reading | None:
 
 @probe(say("the number of classes is unknown, and the loss may be as low as it gets"), holds=-0.6, fails=0.0)
 def level_unknown(e: Evidence, seen: Sighting) -> Reading | None:
-    if e.chance.loss is not None or e.model.weight_layers or seen.facet in ("reward", "shares") or same_share(e) is not None:
+    if e.chance.loss is not None or e.model.weight_layers or seen.facet in ("reward", "shares", "no-gradient") or same_share(e) is not None:
         return None
     loss = loss_curve(e)
     rises = loss is not None and (loss.constant or (loss.trend is not None and loss.trend.tau > RISES))
@@ -268,6 +272,7 @@ def one_answer(e: Evidence, seen: Sighting) -> Reading | None:
     return Reading(True, say("validation accuracy is {right:.1%} in each of {n} evaluations", right=val.final / whole(val), n=val.finite))
 
 
+gradient = seen_as("no-gradient", claim=say("no gradient reaches any weight"), holds=3.0)
 shares = seen_as("shares", claim=say("nothing but the frequencies of the classes gives just that loss"), holds=1.5)
 alike = seen_as("alike", claim=say("no output is nearer to its partner than to any other"), holds=1.5)
 
@@ -336,6 +341,7 @@ CHECK = Check(
         level_unknown,
         at_small_chance,
         one_answer,
+        gradient,
         shares,
         alike,
         uniform_guess,
@@ -367,6 +373,7 @@ CHECK = Check(
         (batch_too_small, -2.8),
         (too_deep, -2.5),
         (representation_collapse, -3.0),
+        (requires_grad_off, -5.0),
     ),
     by_hand=(
         say("Look at one batch as the model gets it: shapes, range, label histogram."),

@@ -204,6 +204,8 @@ def _left_behind(e: Evidence, loss: CurveStats, spike: Spike) -> bool:
     val = e.curve("val/loss")
     if val is None or spike.recovery != "never" or spike.height < HEIGHT or spike.prominence < AMONG_OTHERS or val.best_step > spike.step:
         return False
+    if spike.step >= loss.last_step:
+        return False  # the last record alone had no time to come back
     return loss.final > (1 + LOST) * spike.level and val.final > (1 + LOST) * val.best
 
 

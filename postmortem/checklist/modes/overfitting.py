@@ -57,6 +57,7 @@ SOON = 0.2  # of the run after the turn
 GAINED = 0.1  # share of what was missing in the metric when the loss turned
 FEWER = 0.03  # of the error rate when the loss turned
 AFTER = 2  # evaluations after the best one
+TIMES_ITS_BEST = 1.0  # ln(validation / its best)
 BY_CHANCE = 0.05  # p of the trend since the best evaluation
 ROSE_TOO = -0.1  # of the training loss where validation was best, lost again
 
@@ -97,7 +98,9 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
     if gap.gap > PARTED and of_one_batch(e) and not _nearly_right(e):
         return _one_batch(e, val)
     stays = val.best <= 0 or val.final > (1 + SLIGHT) * val.best  # where it ends, whatever the last two were
-    rises = ((gap.rise > max(RISE, noise) and stays) or (gap.rise > RISE and _stays_above(e))) and gap.evaluations_after_best >= AFTER
+    rises = (
+        (gap.rise > max(RISE, noise) and stays) or (gap.rise > RISE and (_stays_above(e) or _climbs(gap)))
+    ) and gap.evaluations_after_best >= AFTER
     by_heart = gap.gap > BY_HEART or _stood_still(e, gap, val) or (knows_the_noise(e) and gap.gap > FAR_APART)
     by_answers = None if by_heart else _answers_apart(e, gap)
     idle = by_heart or by_answers is not None
@@ -288,6 +291,12 @@ def _figures(e: Evidence) -> tuple[Clue, ...]:
         ),
         is_above(say("the number of evaluations after the best one"), gap.evaluations_after_best, AFTER - 1, file),
     )
+
+
+def _climbs(gap: GapStats) -> bool:
+    """It rises from its best on, by all that evaluations can show, to several times that, however much it jumps on its way."""
+    after = gap.validation_trend_after_best
+    return gap.rise > TIMES_ITS_BEST and after is not None and after.tau > RISING and after.p_value < 0.01 and after.points >= SINCE
 
 
 def _stays_above(e: Evidence) -> bool:

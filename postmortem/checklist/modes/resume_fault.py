@@ -22,7 +22,7 @@ MANY, HIGHER, NOISES = 8, 1.5, 5.0  # records on either side; how many times the
 FORGOTTEN = 0.5  # of what the loss had come down by before the seam
 ALL_OF_IT = 0.8  # of what the loss had come down by: less is lost without an optimizer's moments
 HALF = 0.5  # of the highest rate so far
-RISING = ("restart", "cycl", "sgdr", "multistep")  # words of schedules that rise again by design
+RISING = ("restart", "cycl", "sgdr")  # words of schedules that rise again by design
 
 
 def _stage(e: Evidence, s: ScheduleStats) -> bool:

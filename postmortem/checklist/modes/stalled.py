@@ -4,6 +4,7 @@ from postmortem.check import Check, Cleared, Evidence, Need, Severity, Sighting,
 from postmortem.checklist.causes.stalls import data_starvation, hang, share_of_waiting, slow_node
 from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import recorded
+from postmortem.model.curves import CurveStats
 
 OF_TRAINING = ("train/loss", "train/loss.epoch", "train/accuracy", "val/loss", "val/accuracy", "reward", "grad_norm", "throughput", "step_time")
 
@@ -16,12 +17,13 @@ def _trains(e: Evidence) -> bool:
 TIMES = Need(
     "time stamps",
     say("print a time stamp with every logged step"),
-    lambda e: (e.pace.seconds_per_step is not None or e.pace.slowdown is not None) and _trains(e),
+    lambda e: (e.pace.seconds_per_step is not None or e.pace.slowdown is not None or _slower_and_slower(e) is not None) and _trains(e),
     recorded("recorder.step(loss)"),
 )
 WAITS, LONG = 0.75, 50  # of a step; records of the loss
 HOURS = 0.2  # below, nobody waited
 SLOWER = 3.0  # step time at the end / in the first half
+RECORDS, STEADILY = 10, 0.9  # of a time; Kendall's tau
 AFTERWARDS = 0.05  # share of the steps
 PART, MOST = 0.2, 0.5  # of all the time
 GAP = 1800.0  # seconds without a record
@@ -40,6 +42,15 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             None,
             ("step_time",),
         )
+    slower = _slower_and_slower(e)
+    if slower is not None:
+        told = say(
+            "{name} grew from {first:.3g} to {last:.3g}, from record to record.",
+            name=e.series[slower.name].logged_as,
+            first=slower.first,
+            last=slower.last,
+        )
+        return Sighting(Severity.SERIOUS, told, slower.last_step, None, (slower.name,), e.series[slower.name].source, "steadily")
     if (
         often
         and p.longest_gap is not None
@@ -78,6 +89,17 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
             ended,
         ),
     )
+
+
+def _slower_and_slower(e: Evidence) -> CurveStats | None:
+    """The time of an epoch or of a step that was logged and grew to a multiple, each as a rule longer than the one before."""
+    times = (
+        c for n, c in e.curves.items() if n == "step_time" or {"epoch", "time"} == set(n.removeprefix("other/").lower().replace("_", " ").split())
+    )
+    for c in times:
+        if c.trend is not None and c.trend.points >= RECORDS and c.trend.tau > STEADILY and c.last > SLOWER * c.first > 0:
+            return c
+    return None
 
 
 def _paused(e: Evidence, share: float) -> bool:

@@ -21,7 +21,8 @@ _WARNINGS = (  # that a check knows
     rule(_K.WARNING, "some weights", r"Some weights of the model checkpoint .{0,200} were not used", about="weights-not-used"),
     rule(_K.WARNING, "resume_param|skip resuming|optimizer state", r"resume_param_scheduler is True but|"
         r"skip resuming (?:parameter )?(?:scheduler|optimizer)|"
-        r"optimizer state (?:not found|was not loaded)|without (?:loading )?optimizer state", about="state-not-resumed"),
+        r"optimizer state (?:not found|was not loaded)|optimizer(?: and scheduler)? (?:is|are|was|were) not (?:loaded|restored|resumed)|"
+        r"without (?:loading )?optimizer state", about="state-not-resumed"),
     rule(_K.WARNING, "find_unused", r"find_unused_parameters=True was specified in DDP constructor, but did not find any unused",
         about="unused-parameters"),
     rule(_K.WARNING, "bottleneck", r"does not have many workers which may be a bottleneck|"

@@ -61,6 +61,7 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         ("-val-top", r"\b[\w-]{1,40}-val-(?=top\d)", "val "),
         ("Current_acc", r"^Current_accuracy\s*:", "val accuracy:"),  # deep-text-recognition-benchmark, EasyOCR
         ("current epoch:", rf"\bcurrent epoch:{_N},? current ", rf"val epoch: {_N}, "),  # MONAI
+        ("loss in epoch", rf"\bloss in epoch{_N} iteration{_N}:(?={_N})", f"epoch{_N}, batch{_N}, loss:"),  # SASRec
         ("Eit", rf"\bEit{_N}\s+lr{_N}\s+Le(?={_N})", f"via{_N} lr{_N} loss"),  # VSE++, SCAN and their kin: the loss of embeddings
         ("| momentum:", rf"^(train|valid) \({_N}/{_N}\) ", rf"\1 epoch: {_N}/{_N}, "),  # Catalyst
         ('"step": [', rf'"step": \[{_N},{_N}\]', f'"epoch": {_N}, "iteration": {_N}'),  # NVIDIA's DLLogger
