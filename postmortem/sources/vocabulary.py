@@ -52,7 +52,7 @@ QUANTITY_PHRASES: dict[str, str] = {
         "sparse categorical accuracy, binary accuracy, multiclass accuracy, classification accuracy, cls acc, token acc, token accuracy, mean "
         "token accuracy, mlm acc, lm acc, masked accuracy, word acc, char acc, pixel acc, pixel accuracy, acc seg, a acc, aacc, acc pose, oa, "
         "overall accuracy, balanced accuracy, balanced acc, acc score, accuracy score, exact accuracy, correct rate, "
-        "instance accuracy, class accuracy, accuracy01, acc01, accuray, source acc, source accuracy, target acc, target accuracy"
+        "instance accuracy, class accuracy, accuracy01, acc01, accuray, accy, source acc, source accuracy, target acc, target accuracy"
     ),
     "perplexity": "perplexity, ppl, lm loss ppl, loss ppl, ppl loss, lm ppl, pplx, word ppl, token ppl, perp, word perplexity, language perplexity",
     "error": (

@@ -134,6 +134,13 @@ _IDIOMS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]]
         (" in episode", rf"\b([Tt]otal [Rr]ewards? in) (episode){_N}(?::| is)(?={_N})", rf"\2: {_N}, total reward:"),
         ("D(G(z)):", rf"\bD\(G\(z\)\):{_N} /{_N}", rf"D(G(z)): {_N} from {_N}"),  # in the two steps of DCGAN's example
         (" -- ", rf"(?<={_N}) -- (?=[A-Za-z])", " | "),
+        ("Global Accurancy", r"\bAverage Global Accurancy(?=:)", "test accuracy"),  # pFedMe and its kin, as the next three
+        ("ccurancy", r"\b([Aa])ccurancy\b", r"\1ccuracy"),
+        ("rainning", r"\b([Tt])rainning\b", r"\1raining"),
+        ("Averaged ", r"\bAveraged (?=Train|Val|Test)", "Average "),
+        ("train==[", rf"\btrain==\[{_N}=(?={_N})", f"train loss: {_N} from"),  # NGCF, KGAT: a sum and its parts
+        ("Evaluation over", rf"\bEvaluation over{_N} episodes:(?={_N})", f"eval from {_N}, reward:"),  # TD3
+        ("Total T:", rf"\bTotal T:{_N} Episode Num:{_N} Episode T:{_N}", f"total steps: {_N}, from {_N} via {_N}"),
         # darknet, of its validation set, at one threshold
         ("for conf_thresh", rf"^for conf_thresh ={_N}, precision", rf"val | from {_N}, precision"),
         # `训练次数：100, Loss：1.98`, `整体测试集上的Loss: 262.5` of a tutorial that everyone copies: steps, and a sum over test batches, of which

@@ -19,7 +19,8 @@ class Role(StrEnum):
 _ROLES: dict[str, Role] = {
     **dict.fromkeys(("epoch", "epochs", "ep", "epoch id", "train epoch", "training epoch", "current epoch", "epoch num", "epoch number", "epoch no",
                      "epoch idx", "cur epoch", "val epoch", "valid epoch", "test epoch", "eval epoch", "validation epoch", "end of epoch",
-                     "e", "at epoch", "finish", "eval epoch", "round", "itn", "epch"), Role.EPOCH),
+                     "e", "at epoch", "finish", "eval epoch", "round", "itn", "epch", "round number", "communication round", "comm round",
+                     "global round"), Role.EPOCH),
     **dict.fromkeys(("global step", "globalstep", "num updates", "total timesteps", "total steps", "time total timesteps", "kimg",
                      "trainer global step", "completed step", "total iterations", "total iter", "num of updates", "number of updates",
                      "total env interacts", "total env steps",
