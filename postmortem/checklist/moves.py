@@ -28,7 +28,8 @@ COME_DOWN = 0.5  # × the first loss of the first attempt
 A_LITTLE, ONCE, CALM = 0.03, 0.22, 0.1  # of its level: what noise moves; of the first record: what the first ones take off; scatter of the others
 FIRST, FEWEST, SIGMA = 2, 6, 2.0  # records that may lie above; of the others; standard errors
 KNOWS_MORE = 0.05  # of the answers
-HARDLY = 0.1  # of the configured rate, and of the planned steps
+HARDLY = 0.1  # of the configured rate, of the planned steps; a loss
+FIVE, TO_FIVE_DIGITS = 5, 1e-5  # records; of their level
 KNEW = 8  # records among which the best level is no accident
 
 
@@ -69,9 +70,21 @@ def _grew(e: Evidence, loss: CurveStats) -> bool:
 def _begins_in_the_middle(e: Evidence, loss: CurveStats) -> Unknown | None:
     """A piece of a log that is too short to show a trend, and does not rest at guessing either."""
     short = excerpt(e) and (loss.last_step < LONG_EXCERPT * loss.first_step or loss.finite < FEW_OF_AN_ATTEMPT)
-    if not short or loss.constant or rests_at_chance(loss) or (at_chance_level(e, loss) and (to_chance(e, loss.final) or 0.0) < JUST_ABOVE):
+    if (
+        not short
+        or loss.constant
+        or _same_for_all_batches(loss)
+        or rests_at_chance(loss)
+        or (at_chance_level(e, loss) and (to_chance(e, loss.final) or 0.0) < JUST_ABOVE)
+    ):
         return None
     return Unknown(say("Not measured: the log begins in the middle of training, at step {step:g}.", step=loss.first_step))
+
+
+def _same_for_all_batches(loss: CurveStats) -> bool:
+    """To five digits the same in each of several records, which no two batches are to a model that tells anything apart: all of its outputs are one.
+    Where next to nothing is left of the loss, that is what was learned."""
+    return loss.finite >= FIVE and loss.final > HARDLY and loss.highest - loss.lowest < TO_FIVE_DIGITS * loss.final
 
 
 def _has_hardly_warmed_up(e: Evidence) -> Unknown | None:

@@ -34,6 +34,13 @@ REWARDED = frozenset({"reinforcement", "preference"})
 def flat_reward(e: Evidence) -> Sighting | None:
     """A reward that ends no more than one sigma of its own scatter above its start: what is learned there, the policy does not show."""
     reward = e.curve("reward")
+    if e.family in REWARDED and reward is not None and reward.finite >= RECORDS and reward.distinct == 1 and reward.final < 0.0:
+        told = say(
+            "The reward is {reward:.4g} in all {n} records, to the last digit: nothing that is tried ever earns more.",
+            reward=reward.final,
+            n=reward.finite,
+        )
+        return from_the_start(e, "reward", told, reward.name)
     if e.family not in REWARDED or reward is None or excerpt(e) or e.outcome in ("crashed", "cancelled"):
         return None
     lost = fell(reward) and reward.final < reward.start - LOST * abs(reward.start)
