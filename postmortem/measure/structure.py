@@ -12,8 +12,8 @@ _SPLIT = re.compile(r"[./:]+")
 _DIGITS = re.compile(r"(\d+)")
 _PREFIXES = ("module.", "_orig_mod.")
 _BUFFERS = frozenset({
-    "num_batches_tracked", "position_ids", "inv_freq", "attn_mask", "causal_mask", "mask", "relative_position_index", "step", "count", "bias_mask",
-    "tril", "triu", "masked_bias", "pe", "_float_tensor", "version", "relative_coords_table", "freqs_cis", "freqs_cos", "freqs_sin",
+    "num_batches_tracked", "queue", "position_ids", "inv_freq", "attn_mask", "causal_mask", "mask", "relative_position_index", "step", "count",
+    "bias_mask", "tril", "triu", "masked_bias", "pe", "_float_tensor", "version", "relative_coords_table", "freqs_cis", "freqs_cos", "freqs_sin",
     "cos_cached", "sin_cached", "anchors", "anchor_grid", "strides", "pixel_mean", "pixel_std",  # what no step changes
     "weight_scale", "weight_scale_inv", "input_scale", "absmax", "nested_absmax", "quant_map", "nested_quant_map", "scb",  # of quantised weights
 })  # fmt: skip

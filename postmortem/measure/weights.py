@@ -117,8 +117,9 @@ def _weights(checkpoint: CheckpointStats, layers: Sequence[str]) -> list[TensorS
 
 
 def _zero_rows(checkpoint: CheckpointStats, layers: Sequence[str]) -> tuple[str, float] | None:
-    """The layer with the largest share of rows that are exactly zero. A row of one weight is no unit: a table of biases, say."""
-    rows = [(t.name, t.dead_rows) for t in _weights(checkpoint, layers) if t.dead_rows is not None and t.shape[-1] > 1]
+    """The layer with the largest share of rows that are exactly zero. A row of one weight is no unit: a table of biases, say; nor is one row a
+    layer: a center of what is put out."""
+    rows = [(t.name, t.dead_rows) for t in _weights(checkpoint, layers) if t.dead_rows is not None and t.shape[-1] > 1 and t.shape[0] > 1]
     return max(rows, key=lambda row: row[1], default=None)
 
 

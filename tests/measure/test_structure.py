@@ -312,3 +312,10 @@ def test_common_names_after_sorting(order: tuple[str, ...], head: str) -> None:
     one = saved(by_name(shapes))
     assert forward_order(one) == tuple(shapes)
     assert facts(by_name(shapes)).head == f"{head}.weight"
+
+
+def test_a_queue_tells_among_how_many_the_other_view_is_found() -> None:
+    shapes = {f"encoder_{of}.fc.weight": (32, 48) for of in "qk"}
+    assert facts({**shapes, "queue": (32, 256)}).outputs == 257
+    assert facts({**shapes, "queue": (512, 32)}).outputs == 513
+    assert facts({**shapes, "queue": (7, 9)}).outputs == 32

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from postmortem.model.run import Status, TensorRef
+from postmortem.sources import read_run
 from postmortem.sources.checkpoints import torch_zip
 from postmortem.sources.checkpoints.zip_directory import Window, read_directory
 from postmortem.sources.reader import Candidate
@@ -377,3 +378,12 @@ def test_the_path_is_relative_to_the_run(tmp_path):
     assert one.tensors[0].file == one.path
     assert one.files == (one.path,)
     assert one.step == 450
+
+
+@FORMATS
+def test_what_torch_saved_under_the_name_of_another_format_is_read(tmp_path, zipped) -> None:
+    """DeepCTR-Torch's callback calls its files `.h5`, as the one for Keras does that it was written after."""
+    file = tmp_path / "DeepFM_6.h5"
+    torch.save(nn.Linear(3, 2).state_dict(), file, _use_new_zipfile_serialization=zipped)
+    run = read_run([tmp_path])
+    assert [(c.path, c.status, [t.name for t in c.tensors]) for c in run.checkpoints] == [("DeepFM_6.h5", Status.READ, ["weight", "bias"])]

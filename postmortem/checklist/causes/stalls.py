@@ -27,12 +27,14 @@ def slower(e: Evidence, seen: Sighting) -> Reading | None:
 
 
 def share_of_waiting(e: Evidence) -> float | None:
-    """The share of a step's time that is spent waiting for data, the median of the last records of both; None where either was not logged."""
+    """The share of a step's time that is spent waiting for data, the median of the last records of both; None where either was not logged.
+    Waiting that takes longer than the step is none of its time, as pix2pix counts it, and comes on top."""
     step, data = e.series.get("step_time"), e.series.get("data_time")
     if step is None or data is None or min(len(step), len(data)) < FEWEST:
         return None
-    pairs = zip(reversed(step.values.tolist()), reversed(data.values.tolist()), strict=False)
-    return float(median([waited / took for took, waited in pairs if took > 0] or [0.0]))
+    pairs = list(zip(reversed(step.values.tolist()), reversed(data.values.tolist()), strict=False))
+    on_top = any(waited > took for took, waited in pairs)
+    return float(median([waited / (took + waited * on_top) for took, waited in pairs if took > 0] or [0.0]))
 
 
 @probe(say("most of a step's time is spent waiting for data"), holds=2.5, fails=-1.5)

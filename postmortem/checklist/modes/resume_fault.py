@@ -22,6 +22,7 @@ MANY, HIGHER, NOISES = 8, 1.5, 5.0  # records on either side; how many times the
 FORGOTTEN = 0.5  # of what the loss had come down by before the seam
 ALL_OF_IT = 0.8  # of what the loss had come down by: less is lost without an optimizer's moments
 HALF = 0.5  # of the highest rate so far
+CORNERS, AS_HIGH = 5, 0.01  # records; of the highest rate
 RISING = ("restart", "cycl", "sgdr")  # words of schedules that rise again by design
 
 
@@ -45,6 +46,16 @@ def _as_at_first(e: Evidence, s: ScheduleStats) -> bool:
     return bool(before) and before[-1] == s.first and comes_down_once(e)
 
 
+def _a_triangle(e: Evidence, s: ScheduleStats) -> bool:
+    """Until then the rate had risen and come down by the same values: a cycle, of which the next one begins."""
+    before = _rates_before(e, s)
+    return (
+        len(before) >= CORNERS
+        and before[0] < max(before)
+        and all(abs(a - b) < AS_HIGH * max(before) for a, b in zip(before, reversed(before), strict=True))
+    )
+
+
 def _had_decayed(e: Evidence, s: ScheduleStats) -> bool:
     """Before it went up the rate had come down by more than half, or by what a schedule that comes down once had taken off it."""
     before = _rates_before(e, s)
@@ -58,6 +69,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         s is not None
         and len(s.restarts) == 1
         and not s.cyclic
+        and not _a_triangle(e, s)
         and (s.jump < 100 or _as_at_first(e, s))
         and not _stage(e, s)
         and (event is not None or _had_decayed(e, s))

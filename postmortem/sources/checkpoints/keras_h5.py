@@ -20,7 +20,9 @@ _MOST_AT_ONCE = 64  # files that one child process lists
 
 
 def claims(candidate: Candidate) -> bool:
-    return candidate.head.startswith(MAGIC) or candidate.name.lower().endswith((".h5", ".hdf5"))
+    """By its first bytes, or by a name that nothing in it contradicts: DeepCTR's callback gives what `torch.save` writes that name."""
+    by_torch = candidate.head.startswith((b"PK\x03\x04", b"\x80\x02"))
+    return candidate.head.startswith(MAGIC) or (candidate.name.lower().endswith((".h5", ".hdf5")) and not by_torch)
 
 
 def read(candidate: Candidate) -> Found:

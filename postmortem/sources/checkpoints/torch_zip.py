@@ -149,11 +149,11 @@ def claims(candidate: Candidate) -> bool:
     """By name and first bytes. Also takes files that are called like a checkpoint and are none, to say so."""
     name, head = candidate.name.lower(), candidate.head
     if head.startswith(b"PK\x03\x04"):
-        return name.endswith((*_EXTENSIONS, ".bin", ".tar", ".pkl", ".model")) or (b"/data.pkl" in head[:512] and b"/" in first_member(head))
+        return name.endswith((*_EXTENSIONS, ".bin", ".tar", ".pkl", ".model", ".h5")) or (b"/data.pkl" in head[:512] and b"/" in first_member(head))
     if name.endswith((*_EXTENSIONS, ".pth.tar")):
         return True
     if (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")) or (name.endswith((".pkl", ".pickle")) and _OLD_PICKLE.match(head)):
-        return name.endswith((".bin", ".pkl", ".pickle", ".tar", ".p"))
+        return name.endswith((".bin", ".pkl", ".pickle", ".tar", ".p", ".h5"))
     return name.endswith(".bin") and name.startswith(_BIN_WORDS)
 
 

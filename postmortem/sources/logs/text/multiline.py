@@ -87,6 +87,8 @@ class Multiline(Course):
                 return True
         found = {role: value for role, value in zip(header.roles, cells, strict=False) if role is not None and value is not None}
         pairs = [(k, n, v) for k, n, r, v in zip(header.keys, header.names, header.roles, cells, strict=False) if r is None and v is not None and n]
+        if header.keys[:2] == ("E", "#") and not found.get(Role.STEP):  # spaCy adds losses up between two rows: there is one batch before the first
+            pairs = [pair for pair in pairs if not pair[0].startswith("LOSS")]
         self.keyed_row(found, pairs)
         return True
 
