@@ -22,7 +22,7 @@ NAME = "postmortem.toml"
 READER = "stated"
 FAMILIES = frozenset({
     "classifier", "language-model", "regression", "autoencoder", "gan", "reinforcement",
-    "preference", "detection", "diffusion", "contrastive", "segmentation", "",
+    "preference", "detection", "diffusion", "contrastive", "self-distillation", "segmentation", "",
 })  # fmt: skip
 MOST = 1 << 16  # bytes of a configuration
 

@@ -14,7 +14,7 @@ FIRST_STEPS = 1.0  # of an epoch: until then no sample was seen before
 EXACT = 0.01  # times the target's variance
 SLICES = 200  # of a normal distribution, equally probable
 BELOW_GUESS = 0.5  # × the accuracy of a guess
-NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive"})  # families whose loss need not fall
+NOTHING_EXPECTED = frozenset({"gan", "reinforcement", "preference", "contrastive", "self-distillation"})  # families whose loss need not fall
 
 
 def loss_curve(e: Evidence) -> CurveStats | None:

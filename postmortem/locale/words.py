@@ -1,7 +1,8 @@
 """Identifiers of this package that stand in texts: what a catalogue says for them. Ids in addresses and commands stay as they are."""
 
 FAMILIES = (
-    "classifier", "language-model", "regression", "gan", "reinforcement", "detection", "autoencoder", "contrastive", "diffusion", "preference",
+    "classifier", "language-model", "regression", "gan", "reinforcement", "detection", "autoencoder", "contrastive",
+    "self-distillation", "diffusion", "preference",
 )  # fmt: skip
 OUTCOMES = ("finished", "early-stopped", "cancelled", "crashed", "running", "unknown")
 STATUSES = ("read", "partial", "skipped", "failed")

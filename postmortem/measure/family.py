@@ -70,9 +70,9 @@ def family_of(names: Iterable[str], settings: Sequence[Setting], model: ModelFac
                 return family, say("{key} is {value}", key=setting.key, value=setting.value)
     both = [model.modules[part][0] for part in ("student", "teacher") if part in model.modules]
     if "dino_loss" in model.modules:
-        return "contrastive", say("its checkpoint holds the center of a self-distillation")
+        return "self-distillation", say("its checkpoint holds the center of a self-distillation")
     if len(set(both)) == 1 < len(both) and not any(set(words) & _MERITS for _, words in logged):
-        return "contrastive", say("its checkpoint holds a student and a teacher of one size")
+        return "self-distillation", say("its checkpoint holds a student and a teacher of one size")
     return _by_target(logged, settings, model)
 
 
