@@ -6,7 +6,7 @@ from postmortem.check import Cause, Evidence, Fix, Reading, Sighting, probe, say
 from postmortem.checklist import remedies
 from postmortem.model.run import EventKind
 
-FEWEST, HALF = 3, 0.5  # records; of a step
+FEWEST, HALF, DIGITS = 3, 0.5, 10.0  # records; of a step; of the last printed digit
 
 
 @probe(say("the log itself speaks of a hang or a time-out"), holds=2.5, fails=-0.5)
@@ -32,6 +32,8 @@ def share_of_waiting(e: Evidence) -> float | None:
     step, data = e.series.get("step_time"), e.series.get("data_time")
     if step is None or data is None or min(len(step), len(data)) < FEWEST:
         return None
+    if median(step.values.tolist()) < DIGITS * (step.quantum or 0.0):
+        return None  # steps of a few milliseconds, printed as 0.003
     pairs = list(zip(reversed(step.values.tolist()), reversed(data.values.tolist()), strict=False))
     on_top = any(waited > took for took, waited in pairs)
     return float(median([waited / (took + waited * on_top) for took, waited in pairs if took > 0] or [0.0]))
