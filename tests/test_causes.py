@@ -143,7 +143,9 @@ def test_a_model_that_had_learned_before_the_trouble_was_not_started_badly() -> 
 
 def test_a_trainer_leaves_out_of_the_optimizer_what_asks_for_no_gradient() -> None:
     facts = OptimizerFacts("adam", 10.0, 0.0, has_state=True, stateless=(), absent=("a.weight",), learning_rates=(), settings=MappingProxyType({}))
-    e = evidence(checkpoints=(CheckpointStats("c", 10.0, None, (), optimizer=facts),), weights=WeightSummary(2, identical_share=0.5))
+    e = evidence(
+        checkpoints=(CheckpointStats("c", 10.0, None, (), optimizer=facts),), weights=WeightSummary(2, identical_share=0.5, identical=("a.weight",))
+    )
     trainer = replace(e, framework="transformers")
 
     def shares(run: Evidence) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from hypothesis.strategies import characters, from_regex
 
 from postmortem.model.run import EventKind as K
 from postmortem.model.run import LogEvent
+from postmortem.sources import read_run
 from postmortem.sources.logs.crash import is_suspicious
 from postmortem.sources.logs.crash_rules import RULES
 from postmortem.sources.logs.effort import Effort
@@ -281,3 +282,17 @@ def test_of_many_beginnings_the_newest_is_kept(tmp_path: Path) -> None:
     found = events(tmp_path, text)
     assert found[-1].kind == K.STARTED
     assert not [e for e in of_the_last_job(found) if e.kind == K.EXCEPTION]
+
+
+def test_a_launcher_s_cut_traceback_says_less_than_the_signal(tmp_path: Path) -> None:
+    log = (
+        "step 100 loss 0.5\nstep 200 loss 0.4\n"
+        "ERROR:torch.distributed.elastic.multiprocessing.api:failed (exitcode: -9) local_rank: 3 (pid: 812917) of binary: /opt/conda/bin/python\n"
+        "Traceback (most recent call last):\n"
+        '  File "/opt/conda/bin/torchrun", line 8, in <module>\n'
+        "    sys.exit(main())\n"
+        '  File "/opt/conda/lib/python3.10/site-packages/torch/distributed/run.py", line 753, in run\n'
+        "    elastic_launch(\n"
+    )
+    (tmp_path / "train.log").write_text(log)
+    assert [(e.kind, e.data.get("exit_code")) for e in read_run([tmp_path]).events] == [(K.SIGNAL, -9)]

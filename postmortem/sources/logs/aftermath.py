@@ -13,6 +13,7 @@ SURVIVABLE = frozenset({EventKind.EXCEPTION, EventKind.COLLECTIVE, EventKind.DAT
 WENT_ON = ("skipped", "said")  # a loss that is not finite, of which no line says that the program ended because of it
 # Exceptions by which a launcher tells how what it had started ended.
 OF_LAUNCHERS = frozenset({"ChildFailedError", "ProcessExitedException", "SpawnException", "CalledProcessError", "SignalException"})
+LAUNCHERS = frozenset({"torchrun", "accelerate", "deepspeed", "colossalai", "launch.py", "run.py"})
 _WAITS = frozenset({"waiting", "suspected", "passed"})  # what is said of a barrier or a kernel while nobody knows how it ends
 _TERMINATED, _BY_SIGNAL, _HIGHEST = 15, 128, 64  # SIGTERM; what shells add to a signal; the last one that there is
 
@@ -47,7 +48,15 @@ def that_count(events: Sequence[LogEvent], places: Sequence[Where], reached: Whe
     named = any(e.data.get("exception") for e in kept)  # of interleaved tracebacks some lose their last line
     kept = [e for e in kept if not named or e.kind != EventKind.EXCEPTION or e.data.get("exception")]
     by_signal = _ended_by_signal(kept)
-    return [e for e in kept if not (by_signal and e.kind == EventKind.EXCEPTION and e.data.get("exception") in OF_LAUNCHERS)]
+    return [e for e in kept if not (by_signal and _of_a_launcher(e))]
+
+
+def _of_a_launcher(event: LogEvent) -> bool:
+    """Its exception, or its traceback, cut off before the exception was named."""
+    if event.kind != EventKind.EXCEPTION:
+        return False
+    program = str(event.data.get("frame", "")).partition(":")[0].rpartition("/")[2]
+    return event.data.get("exception") in OF_LAUNCHERS or (not event.data.get("exception") and program in LAUNCHERS)
 
 
 def _survived(kind: EventKind, at: Where, reached: Where) -> bool:

@@ -19,7 +19,7 @@ _WARNINGS = (  # that a check knows
     rule(_K.WARNING, "token indices", r"Token indices sequence length is longer than the specified maximum", about="tokens-too-long"),
     rule(_K.WARNING, "some weights", r"Some weights of .{1,120} were not initialized from the model checkpoint", about="weights-not-initialized"),
     rule(_K.WARNING, "some weights", r"Some weights of the model checkpoint .{0,200} were not used", about="weights-not-used"),
-    rule(_K.WARNING, "resume_param|skip resuming|optimizer state", r"resume_param_scheduler is True but|"
+    rule(_K.WARNING, "resume_param|skip resuming|optimizer state|not loaded|not restored|not resumed", r"resume_param_scheduler is True but|"
         r"skip resuming (?:parameter )?(?:scheduler|optimizer)|"
         r"optimizer state (?:not found|was not loaded)|optimizer(?: and scheduler)? (?:is|are|was|were) not (?:loaded|restored|resumed)|"
         r"without (?:loading )?optimizer state", about="state-not-resumed"),

@@ -11,7 +11,7 @@ import orjson
 from postmortem.model.run import Setting
 from postmortem.model.sentence import Value
 from postmortem.sources.logs.anyof import any_of
-from postmortem.sources.logs.text.stated import is_declared, pairs_of
+from postmortem.sources.logs.text.pairs import is_declared, pairs_of
 from postmortem.sources.names import series_name
 from postmortem.sources.setting_names import NAMED_BY_WORDS, NUMERIC, SETTINGS, setting_name
 
