@@ -74,6 +74,12 @@ def test_a_record_that_names_settings_too_is_a_record(tmp_path: Path, record: st
     assert "train/loss" in series
 
 
+@pytest.mark.parametrize("odd", ["-" * 9000 + "1", "1+" * 4000 + "1", "f" + "()" * 4000, "lambda: 1", "'C:\\data'", "[" * 50 + "]" * 50])
+def test_a_mapping_of_what_is_no_literal_is_read_item_by_item(tmp_path: Path, odd: str) -> None:
+    found, _ = settings(tmp_path, "{'lr': 0.0008, 'epochs': 300, 'batch_size': 32, 'odd': " + odd + "}\n" + EPOCHS.replace("{prefix}", ""))
+    assert (found.get("learning_rate"), found.get("batch_size"), found.get("epochs")) == (0.0008, 32, 300)
+
+
 def test_an_optimizer_is_called_by_its_name_alone(tmp_path: Path) -> None:
     printed = "Optimizer: AdamW (\nParameter Group 0\n    betas: (0.9, 0.999)\n    lr: 0.0008\n    weight_decay: 0.01\n)\n"
     found, _ = settings(tmp_path, printed + EPOCHS.replace("{prefix}", ""))

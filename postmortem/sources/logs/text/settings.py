@@ -2,6 +2,7 @@
 
 import ast
 import re
+import warnings
 from enum import IntEnum
 from itertools import accumulate
 from typing import Any
@@ -221,7 +222,8 @@ def _mapping(body: str) -> dict[Any, Any] | None:
     if max(accumulate(_NESTS.get(c, 0) for c in body)) > MAX_DEPTH + 2:
         return None
     try:
-        data = orjson.loads(body) if '"' in body[:2] else ast.literal_eval(body)
+        with warnings.catch_warnings(action="ignore"):  # at paths with backslashes
+            data = orjson.loads(body) if '"' in body[:2] else ast.literal_eval(body)
     except (ValueError, SyntaxError, MemoryError, RecursionError):  # `JSONDecodeError` is a `ValueError`
         return None
     return data if isinstance(data, dict) else None
