@@ -46,6 +46,8 @@ without = seen_as("no-gradient", claim=say("the gradient of all that is trained 
 
 def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
     names = ", ".join(e.weights.identical[:3])
+    every = "for p in model.parameters():\n    p.requires_grad_(True)"
+    adapters = 'for name, p in model.named_parameters():\n    p.requires_grad_("lora_" in name)  # of both halves of each adapter'
     return (
         remedies.fix(
             e,
@@ -53,7 +55,7 @@ def fixes(e: Evidence, seen: Sighting) -> tuple[Fix, ...]:
             say("These never changed: {names}.", names=names),
             (remedies.change(e, "frozen_parameters", None),),
             {
-                "pytorch": "for p in model.parameters():\n    p.requires_grad_(True)\noptimizer = torch.optim.Adam(model.parameters(), lr=lr)  # build it afterwards",
+                "pytorch": f"{adapters if e.model.adapters else every}\noptimizer = torch.optim.Adam(model.parameters(), lr=lr)  # build it afterwards",
                 "keras": "model.trainable = True\nmodel.compile(optimizer=optimizer, loss=loss)  # compile again afterwards",
             },
         ),
