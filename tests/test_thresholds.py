@@ -19,6 +19,7 @@ PARTS = {
     "attainable": ("underfitting",),
     "evaluations": ("validation_fault",),
     "beside": ("validation_fault",),
+    "erratic": ("validation_fault",),
     "scores": ("validation_fault",),
     "fresh": ("validation_fault",),
     "hopeless": ("underfitting",),

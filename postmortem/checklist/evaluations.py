@@ -1,13 +1,13 @@
 """Faces of a validation that is impossible beside training, and what speaks for overfitting instead. First come, first served."""
 
 from collections.abc import Callable
-from itertools import pairwise
-from math import exp, inf, log
-from statistics import fmean, median
+from math import exp
+from statistics import fmean
 
 from postmortem.check import Cleared, Clue, Evidence, Sighting, say
 from postmortem.checklist.beside import EVALUATIONS, NOTHING_LEFT, Beside
 from postmortem.checklist.causes.batchnorm_eval_mismatch import stated_momentum
+from postmortem.checklist.erratic import ERRATIC, LEARNS, WIDE, erratic, rises_for_good
 from postmortem.checklist.falls import of_one_batch, rests_half_way
 from postmortem.checklist.fresh import above_what_was_new, worse_after_one_pass
 from postmortem.checklist.hopeless import score_at_zero
@@ -18,7 +18,6 @@ from postmortem.checklist.levels import (
     learned_at_once,
     of_letters,
     skill,
-    to_chance,
     validation_level,
     whole,
 )
@@ -29,13 +28,6 @@ from postmortem.checklist.untrue import made_harder
 
 BELOW = -0.05  # accuracy above chance
 BAD = 0.3  # validation loss / chance
-WIDE = 1.0  # ln(validation / train)
-ERRATIC = 0.5  # share of the evaluations
-A_BREATH, A_MULTIPLE = 0.05, 1.0  # ln of an evaluation / the one before, usually
-SMOOTH, A_QUARTER = 0.2, 0.25  # noise of the training loss, and the upper quarter of validation / where training began
-RISES, SURELY = 0.25, 0.01  # Kendall's tau of validation after its best, and its p
-RISEN = 0.15  # ln(validation / its best)
-A_STEP_UP = 0.25  # of what validation rose by since its best: less than that is scatter about a new level
 SOMETHING = 0.9  # times chance, for the best validation loss: it had learned something before it turned
 BY_HEART = 6.5  # ln(validation / train) of a handful of samples learned by heart
 FEW_SAMPLES, MOSTLY_KNOWN = 250.0, 0.1  # training samples; times chance
@@ -44,7 +36,7 @@ LAGS = 0.3  # share of their way from 1 that running variances have still to go;
 BEHIND = 0.2  # ln(validation / train) beside that
 LEARNED = 0.4  # share of the way from guessing to perfect accuracy, at its best
 NEVER_GOOD = 0.85  # times chance: below, validation had learned something before it rose
-MUCH_WORSE, LEARNS, APART_AT_FIRST = 1.5, 0.1, 0.4  # × the worst of training; share of its start; ln(validation / train)
+MUCH_WORSE, APART_AT_FIRST = 1.5, 0.4  # × the worst of training; ln(validation / train)
 TOO_GOOD, TOO_GOOD_A_WORD = 0.15, 0.1  # nats a letter; nats a token of a vocabulary of text
 OF_TEXT = 5.6  # ln of 270 tokens
 HALF = 0.5  # of where training began
@@ -267,42 +259,10 @@ def _knows_the_answers(b: Beside) -> bool:
     return all_right and not made_harder(b.e) and b.gap.gap < -PART_OF_TRAINING and (b.e.number("dropout") or 0.0) < HEAVY
 
 
-def erratic(b: Beside) -> Sighting | None:
-    # worse than training ever was, where nobody knows how bad a guess would be
-    high = (
-        max(b.level, to_chance(b.e, b.val.halves.mean) or 0.0 if b.val.halves is not None else 0.0) > 0.5
-        if b.level is not None
-        else b.train is not None and b.usual > b.train.highest and not b.followed
-    )
-    if _rises_for_good(b) or (b.gap.rise > RISEN and b.val.noise < A_STEP_UP * (b.val.final - b.val.best)):
-        return None  # it jumps, and gets worse for good once it was best: that is overfitting
-    if not (b.works and b.gap.evaluations >= 5 and b.gap.erratic > ERRATIC and _thrown_about(b, wide=b.gap.gap > WIDE and high)):
-        return None
-    return b.shows("erratic", say("Validation jumps from evaluation to evaluation while training falls smoothly."))
-
-
-def _thrown_about(b: Beside, *, wide: bool) -> bool:
-    """From one evaluation to the next validation usually changes by more than a breath, beside a wide gap; or, whatever the gap, to a multiple
-    while training goes its way."""
-    losses = [v for v in b.e.series["val/loss"].values.tolist() if 0.0 < v < inf]
-    if len(losses) < EVALUATIONS or b.train is None:
-        return wide
-    usual = median(abs(log(after / before)) for before, after in pairwise(losses))
-    often_high = sorted(losses)[3 * len(losses) // 4] > A_QUARTER * b.train.start
-    smooth = b.train.noise < SMOOTH * b.train.start and b.train.net_change < -LEARNS and often_high
-    return (wide and usual > A_BREATH) or (usual > A_MULTIPLE and smooth and b.gap.gap > 0)
-
-
-def _rises_for_good(b: Beside) -> bool:
-    """From its best on validation gets worse, and not by accident."""
-    rise = b.gap.validation_trend_after_best
-    return rise is not None and rise.tau > RISES and rise.p_value < SURELY
-
-
 def _paid_for(b: Beside) -> bool:
     """Validation rose for good by no more than training came down since: what is learned by heart costs that much."""
     left = 1.0 - b.gap.train_fell_after_best
-    return _rises_for_good(b) and 0.0 < left < exp(-b.gap.rise)
+    return rises_for_good(b) and 0.0 < left < exp(-b.gap.rise)
 
 
 def never_as_good(b: Beside) -> Sighting | None:

@@ -63,7 +63,7 @@ def two_shares(e: Evidence) -> CurveStats | None:
     pairs = set(zip(train.values.tolist(), val.values.tolist(), strict=True))
     alone = len(pairs) == 2 and len({t for t, _ in pairs}) == len({v for _, v in pairs}) == 2
     c = e.curves["train/accuracy"]
-    return c if alone and c.distinct == 2 and c.highest < MOSTLY * whole(c) else None
+    return c if alone and c.distinct == 2 and c.highest < MOSTLY * whole(c) and c.best_step < c.last_step else None
 
 
 def none_right(e: Evidence) -> CurveStats | None:

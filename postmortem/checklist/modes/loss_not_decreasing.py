@@ -118,7 +118,7 @@ def detect(e: Evidence) -> Sighting | Cleared | Unknown:
         )
         return from_the_start(e, "accuracy", told, same.name)
     two = two_shares(e)
-    if two is not None and two.best_step < two.last_step:
+    if two is not None:
         told = say(
             "In {n} records accuracy takes two values, to the last digit, in training as in validation: all answers are one class.", n=two.finite
         )

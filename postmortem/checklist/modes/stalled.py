@@ -6,13 +6,13 @@ from postmortem.checklist.limits import asked, is_above, share_is_above
 from postmortem.checklist.needs import recorded
 from postmortem.model.curves import CurveStats
 
-LEARNED = ("loss", "reward", "return", "score", "epoch", "acc")  # of what has no name of its own
-OF_TRAINING = ("train/loss", "train/loss.epoch", "train/accuracy", "val/loss", "val/accuracy", "reward", "grad_norm", "throughput", "step_time")
+LEARNED = ("loss", "reward", "return", "score", "epoch", "acc")  # in the name of what training comes to
+AS_WELL = ("grad_norm", "throughput", "step_time")
 
 
 def _trains(e: Evidence) -> bool:
     """Something of training was logged: settings that are printed at each start of a program are no steps, nor are a server's answers."""
-    return any(name in OF_TRAINING or any(word in name.lower() for word in LEARNED) for name in e.curves)
+    return any(name in AS_WELL or any(word in name.lower() for word in LEARNED) for name in e.curves)
 
 
 TIMES = Need(

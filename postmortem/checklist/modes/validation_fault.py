@@ -12,7 +12,8 @@ from postmortem.checklist.causes.leakage import leakage
 from postmortem.checklist.causes.preprocessing import preprocessing
 from postmortem.checklist.causes.train_validation_shift import train_validation_shift
 from postmortem.checklist.causes.wrong_labels import wrong_labels
-from postmortem.checklist.evaluations import BELOW, ERRATIC, FACES, FIRST, LAGS, figures
+from postmortem.checklist.erratic import ERRATIC
+from postmortem.checklist.evaluations import BELOW, FACES, FIRST, LAGS, figures
 from postmortem.checklist.falls import rests_half_way
 from postmortem.checklist.levels import below_any_guess, skill, to_chance
 from postmortem.checklist.levels import learned_at_once as few_passes

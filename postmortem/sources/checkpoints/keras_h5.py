@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from postmortem.model.run import Checkpoint, Source, Status
 from postmortem.model.sentence import Sentence, Value, say
+from postmortem.sources.checkpoints import torch_zip
 from postmortem.sources.checkpoints.fragments import modified, what_it_is_instead
 from postmortem.sources.checkpoints.hdf5 import MAGIC, Job, Listing, listing
 from postmortem.sources.checkpoints.keras_config import Configuration, configuration, parsed
@@ -21,8 +22,7 @@ _MOST_AT_ONCE = 64  # files that one child process lists
 
 def claims(candidate: Candidate) -> bool:
     """By its first bytes, or by a name that nothing in it contradicts: DeepCTR's callback gives what `torch.save` writes that name."""
-    by_torch = candidate.head.startswith((b"PK\x03\x04", b"\x80\x02"))
-    return candidate.head.startswith(MAGIC) or (candidate.name.lower().endswith((".h5", ".hdf5")) and not by_torch)
+    return candidate.head.startswith(MAGIC) or (candidate.name.lower().endswith((".h5", ".hdf5")) and not torch_zip.claims(candidate))
 
 
 def read(candidate: Candidate) -> Found:

@@ -9,7 +9,7 @@ from postmortem.sources.logs.text.course import Course
 from postmortem.sources.logs.text.keys import Role, role_of, split_in
 from postmortem.sources.logs.text.plans import EMPTY, Plan
 from postmortem.sources.logs.text.shapes import BRACES, Entry
-from postmortem.sources.logs.text.tables import PAIRS, cells_of, pair_of, row_of_names, row_of_splits, section_of, wide_pair_of
+from postmortem.sources.logs.text.tables import OF_SPACY, PAIRS, cells_of, pair_of, row_of_names, row_of_splits, section_of, wide_pair_of
 from postmortem.sources.logs.text.tokens import NUMBERS, number
 from postmortem.sources.names import plainness, series_name
 
@@ -87,7 +87,7 @@ class Multiline(Course):
                 return True
         found = {role: value for role, value in zip(header.roles, cells, strict=False) if role is not None and value is not None}
         pairs = [(k, n, v) for k, n, r, v in zip(header.keys, header.names, header.roles, cells, strict=False) if r is None and v is not None and n]
-        if header.keys[:2] == ("E", "#") and not found.get(Role.STEP):  # spaCy adds losses up between two rows: there is one batch before the first
+        if header.keys[:2] == OF_SPACY and not found.get(Role.STEP):  # it adds losses up between two rows: there is one batch before the first
             pairs = [pair for pair in pairs if not pair[0].startswith("LOSS")]
         self.keyed_row(found, pairs)
         return True

@@ -34,7 +34,7 @@ _SPAN = re.compile(r"\b(?:training|train|fit|fitting|run|running)\b[^.\n]{0,80}?
 _EPOCHS = re.compile(r"(?<![\w.])(?P<value>\d{1,6}) (?P<key>epochs)\b")
 
 
-def without_prefix(text: str) -> str:
+def _without_prefix(text: str) -> str:
     """A line without its date, level and logger; of `INFO - lr: 0.1` it is no logger that is called `lr`."""
     prefix = _LOGGED.match(text)
     if prefix is None:
@@ -51,7 +51,7 @@ def is_declared(text: str) -> bool:
 
 def pairs_of(text: str) -> list[Pair]:
     """Keys and values that a line states, in its order and as they are printed. Whether a key names a setting is the caller's to ask."""
-    body = _LABEL.sub("", _DEFAULT.sub("", without_prefix(_CONFIG_PREFIX.sub("", text))))
+    body = _LABEL.sub("", _DEFAULT.sub("", _without_prefix(_CONFIG_PREFIX.sub("", text))))
     if not body.isascii():
         body = to_english(body)
     told = _TUPLE.match(body) or _PLAIN.match(body)

@@ -96,7 +96,7 @@ def wanted(text: str) -> Wanted:
     low = text[:2000].lower()
     if ("linear(" in low or "(dense)" in low) and _LAYER_OUT.match(head):
         return Wanted.ALWAYS
-    if _mapping_in(text) or (_HINTS.search(low) and (_config_in(text) or any(p.search(head) for _, p in _COUNTS))):
+    if _mapping_in(text) or (_HINTS.search(low) and (_called_in(text) or any(p.search(head) for _, p in _COUNTS))):
         return Wanted.ALWAYS
     if "--" in head and _COMMAND.search(head):
         return Wanted.ALWAYS
@@ -107,10 +107,10 @@ def wanted(text: str) -> Wanted:
     return Wanted.NEVER
 
 
-def _config_in(text: str) -> "re.Match[str] | None":
-    """A configuration that ends a line."""
+def _called_in(text: str) -> "re.Match[str] | None":
+    """A configuration that ends a line and is called one."""
     text = text[:MAX_CONFIG]
-    return _CONFIG.search(text) or _mapping_in(text) or _NAMESPACE.search(text) if text.rstrip().endswith((")", "}")) else None
+    return _CONFIG.search(text) or _NAMESPACE.search(text) if text.rstrip().endswith((")", "}")) else None
 
 
 def _mapping_in(text: str) -> "re.Match[str] | None":
@@ -162,7 +162,7 @@ class Settings:
                     self._add(name, count, name)
         if len(self.found) > known:
             return
-        config = _config_in(text)
+        config = _called_in(text) or _mapping_in(text)
         if config:
             self._config(config["body"])
             return

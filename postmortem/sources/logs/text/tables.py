@@ -10,6 +10,7 @@ from postmortem.sources.logs.text.tokens import NUMBERS, number
 from postmortem.sources.names import of_validation, series_name
 
 MAX_COLUMNS = 64
+OF_SPACY = ("E", "#")  # how spaCy's table begins: epoch and step
 MAX_KEY = 40  # characters of the name of a row
 _RULE = re.compile(r"^[\s|+:=\-─━═┃│┼╋┿╂├┤┏┓┗┛┡┩└┘┌┐┬┴╇╈]+$")
 _EDGE = str.maketrans({"│": "|", "┃": "|", "║": "|"})
@@ -72,9 +73,9 @@ def header_of(text: str) -> Header | None:
         counted = (Role.EPOCH, Role.STEP, Role.GLOBAL, *([Role.ITERATION] if style == "|" else []))
         if roles[0] is None and not any(r in counted for r in roles):
             continue
-        if keys[0] == "E" and keys[1] == "#":  # spaCy: epoch, step, losses of the components, scores on the development set
+        if keys[:2] == OF_SPACY:  # epoch, step, losses of the components, scores on the development set
             roles = (Role.EPOCH, Role.STEP, *roles[2:])
-        names = tuple("" if r else series_name(k, split_in(k) or ("val" if keys[1] == "#" else "")) for k, r in zip(keys, roles, strict=True))
+        names = tuple("" if r else series_name(k, split_in(k) or ("val" if keys[1] == OF_SPACY[1] else "")) for k, r in zip(keys, roles, strict=True))
         renamed = of_validation(dict(zip(keys, names, strict=True)))
         names = tuple(renamed.get(k, n) for k, n in zip(keys, names, strict=True))
         if not any(n and not n.startswith("other/") for n in names) and not _losses(keys):
